@@ -1,0 +1,256 @@
+r"""What every diffusion model offers to detectors.
+
+A noised latent is :math:`x_t = \alpha_t x_0 + \sigma_t \varepsilon` with
+:math:`\varepsilon \sim \mathcal{N}(0, I)`. Variance-preserving models have
+:math:`\alpha_t^2 = \bar\alpha_t` and :math:`\sigma_t^2 = 1 - \bar\alpha_t`, flow-matching models
+:math:`\alpha_t = 1 - \sigma_t`. A network predicts one of four quantities (its
+*parameterisation*); each determines the others given :math:`x_t`.
+
+Latents have the shape ``[n, C, H, W]``. One NFE is one latent through the network under one
+conditioning.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Parameterisation(StrEnum):
+    """What a network's output stands for, in terms of data, noise and their scales."""
+
+    EPSILON = "epsilon"  # eps
+    VELOCITY = "v_prediction"  # alpha eps - sigma x_0
+    SAMPLE = "sample"  # x_0
+    FLOW = "flow_prediction"  # eps - x_0
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """Encoded prompts: named tensors with one row per prompt."""
+
+    tensors: Mapping[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.tensors.values())))
+
+    def __getitem__(self, rows: Tensor | slice | Sequence[int]) -> "Conditioning":
+        return Conditioning({name: tensor[rows] for name, tensor in self.tensors.items()})
+
+    @staticmethod
+    def cat(parts: Sequence["Conditioning"]) -> "Conditioning":
+        """All rows of all parts, in order."""
+        return Conditioning(
+            {name: torch.cat([p.tensors[name] for p in parts]) for name in parts[0].tensors}
+        )
+
+
+@dataclass(frozen=True)
+class Prediction:
+    r"""A network's output at :math:`x_t`, converted exactly to what a detector asks for.
+
+    Conversions run in float32, or in the output's own precision where that is higher.
+
+    Arguments:
+        raw: The network's output as it came, ``[n, C, H, W]``.
+        x: The latents it was evaluated at, ``[n, C, H, W]``.
+        alpha, sigma: Scales of signal and noise at each row's noise level, float64 ``[n]``.
+        parameterisation: What ``raw`` stands for.
+    """
+
+    raw: Tensor
+    x: Tensor
+    alpha: Tensor
+    sigma: Tensor
+    parameterisation: Parameterisation
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+    def __getitem__(self, rows: slice) -> "Prediction":
+        return replace(
+            self,
+            raw=self.raw[rows],
+            x=self.x[rows],
+            alpha=self.alpha[rows],
+            sigma=self.sigma[rows],
+        )
+
+    def expand(self, n: int) -> "Prediction":
+        """The single row repeated n times, without a copy."""
+        return Prediction(
+            self.raw.expand(n, -1, -1, -1),
+            self.x.expand(n, -1, -1, -1),
+            self.alpha.expand(n),
+            self.sigma.expand(n),
+            self.parameterisation,
+        )
+
+    @cached_property
+    def output(self) -> Tensor:
+        """``raw`` in float32 or better, ``[n, C, H, W]``."""
+        return self.raw.to(torch.promote_types(self.raw.dtype, torch.float32))
+
+    def coefficient(self, value: Tensor) -> Tensor:
+        """A per-row number as a factor of ``output``, ``[n]`` to ``[n, 1, 1, 1]``."""
+        return value.to(self.output.device, self.output.dtype)[:, None, None, None]
+
+    @cached_property
+    def epsilon(self) -> Tensor:
+        r"""The predicted noise :math:`\varepsilon`, ``[n, C, H, W]``."""
+        alpha, sigma = self.coefficient(self.alpha), self.coefficient(self.sigma)
+        match self.parameterisation:
+            case Parameterisation.EPSILON:
+                return self.output
+            case Parameterisation.VELOCITY:
+                return alpha * self.output + sigma * self.x
+            case Parameterisation.SAMPLE:
+                return (self.x - alpha * self.output) / sigma
+            case Parameterisation.FLOW:
+                return (self.x + alpha * self.output) / (alpha + sigma)
+
+    @cached_property
+    def x0(self) -> Tensor:
+        r"""The predicted data :math:`x_0`, ``[n, C, H, W]``."""
+        alpha, sigma = self.coefficient(self.alpha), self.coefficient(self.sigma)
+        match self.parameterisation:
+            case Parameterisation.EPSILON:
+                return (self.x - sigma * self.output) / alpha
+            case Parameterisation.VELOCITY:
+                return alpha * self.x - sigma * self.output
+            case Parameterisation.SAMPLE:
+                return self.output
+            case Parameterisation.FLOW:
+                return (self.x - sigma * self.output) / (alpha + sigma)
+
+    @cached_property
+    def score(self) -> Tensor:
+        r""":math:`\nabla_x \log p_t(x_t) = -\varepsilon / \sigma_t`, ``[n, C, H, W]``."""
+        return -self.epsilon / self.coefficient(self.sigma)
+
+    @cached_property
+    def score_per_output(self) -> Tensor:
+        r""":math:`\partial s / \partial \text{output}` at fixed :math:`x_t`, ``[n]``.
+
+        The score is affine in the output, so differences of scores (and of their derivatives) of
+        two conditionings at the same :math:`x_t` are this factor times differences of outputs.
+        """
+        match self.parameterisation:
+            case Parameterisation.EPSILON:
+                return -1 / self.sigma
+            case Parameterisation.VELOCITY:
+                return -self.alpha / self.sigma
+            case Parameterisation.SAMPLE:
+                return self.alpha / self.sigma**2
+            case Parameterisation.FLOW:
+                return -self.alpha / (self.sigma * (self.alpha + self.sigma))
+
+
+class DiffusionModel(ABC):
+    """A text-conditional diffusion model, one subclass per family.
+
+    Attributes:
+        latent_shape: ``(C, H, W)``.
+        parameterisation: What the network predicts.
+        stands_for: Key of the published model whose detector weights apply, or None.
+        nfe: Latents evaluated so far; a directional derivative counts in ``jvps`` instead.
+    """
+
+    latent_shape: tuple[int, int, int]
+    parameterisation: Parameterisation
+    stands_for: str | None = None
+    nfe: int = 0
+    jvps: int = 0
+
+    @abstractmethod
+    def encode(self, prompts: Sequence[str]) -> Conditioning:
+        """The conditioning of each prompt; "" is the unconditional one."""
+
+    @abstractmethod
+    def scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        r""":math:`\alpha_t` and :math:`\sigma_t` in float64, for timesteps ``[n]``."""
+
+    @property
+    def final_scales(self) -> tuple[Tensor, Tensor]:
+        """Scales of the latents that a trajectory's last step arrives at, float64 ``[1]``."""
+        return self.scales(torch.tensor([0]))
+
+    @abstractmethod
+    def timesteps(self, num_steps: int = 50) -> list[int]:
+        """The timesteps of a DDIM schedule, from noise to data."""
+
+    @abstractmethod
+    def _network(self, x: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
+        """The network's raw output, ``[n, C, H, W]``."""
+
+    @abstractmethod
+    def decode(self, latents: Tensor) -> np.ndarray:
+        """Pictures, uint8 ``[n, H, W, 3]``."""
+
+    def truncated(self, prompts: Sequence[str]) -> int:
+        """How many prompts exceed the text encoder's limit and are cut."""
+        return 0
+
+    def initial_noise(self, seed: int, n: int) -> Tensor:
+        """What ``torch.manual_seed(seed); torch.randn(n, C, H, W)`` gives on the CPU.
+
+        Samples of a smaller n are the first of a larger one, for latents of a multiple of 16
+        numbers (PyTorch draws in blocks of that size).
+        """
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randn(n, *self.latent_shape, generator=generator)
+
+    def predict(self, x: Tensor, t: Tensor | int, conditioning: Conditioning) -> Prediction:
+        """One evaluation of the network per row; ``t`` is one timestep or one per row."""
+        steps = torch.as_tensor(t).expand(len(x))
+        self.nfe += len(x)
+        return self._prediction(self._network(x, steps, conditioning), x, steps)
+
+    def jvp(
+        self, x: Tensor, t: Tensor | int, conditioning: Conditioning, tangent: Tensor
+    ) -> tuple[Prediction, Tensor]:
+        """The prediction and the derivative of its *raw output* along ``tangent``.
+
+        Forward-mode differentiation, which needs attention in plain matrix products.
+        """
+        steps = torch.as_tensor(t).expand(len(x))
+        self.jvps += len(x)
+        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+            raw, derivative = torch.func.jvp(
+                lambda latents: self._network(latents, steps, conditioning), (x,), (tangent,)
+            )
+        return self._prediction(raw, x, steps), derivative
+
+    def sample(
+        self,
+        x: Tensor,
+        conditioning: Conditioning,
+        num_steps: int = 50,
+        guidance: float = 7.5,
+    ) -> Tensor:
+        r"""Deterministic DDIM with classifier-free guidance from the noise ``x``.
+
+        :math:`x_s = \alpha_s \hat x_0 + \sigma_s \hat\varepsilon` with the guided prediction
+        :math:`u + w (c - u)`. Song et al., ICLR 2021, eq. 12 with eta = 0.
+        """
+        n = len(x)
+        both = Conditioning.cat([self.encode([""])[[0] * n], conditioning])
+        steps = self.timesteps(num_steps)
+        targets = [*(self.scales(torch.tensor([t])) for t in steps[1:]), self.final_scales]
+        for t, target in zip(steps, targets, strict=True):
+            prediction = self.predict(torch.cat([x, x]), t, both)
+            unconditional, conditional = prediction.raw.chunk(2)
+            guided = replace(
+                prediction[:n], raw=unconditional + guidance * (conditional - unconditional)
+            )
+            alpha, sigma = (guided.coefficient(scale) for scale in target)
+            x = alpha * guided.x0 + sigma * guided.epsilon
+        return x
+
+    def _prediction(self, raw: Tensor, x: Tensor, steps: Tensor) -> Prediction:
+        return Prediction(raw, x, *self.scales(steps), self.parameterisation)

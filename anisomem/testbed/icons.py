@@ -1,0 +1,63 @@
+"""Icons of the bundled model's training pictures, read from iconify npm packages.
+
+A *concept* is an icon name that at least two of the three sets draw; each set is a drawing *style*.
+The icons are needed for training only and are not shipped (see NOTICE for their licences).
+"""
+
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+STYLES = ("noto", "fluent-emoji-flat", "twemoji")
+RENDER_SIZE = 64  # px; every picture scales down from this
+
+# Names that vary the same drawing (skin tones), or that name no thing a picture shows (letters,
+# digits, regional flags): a detector could not be judged on them.
+_EXCLUDED = re.compile(r"skin|tone|light|medium|dark|^flag|keycap|letter|digit|\d|^regional")
+
+
+def concept_names(packages: Path) -> dict[str, list[str]]:
+    """Concepts with the styles that draw them, names of one to three words, sorted.
+
+    Arguments:
+        packages: The folder ``node_modules/@iconify-json`` with the three sets inside.
+    """
+    drawn = {s: json.loads((packages / s / "icons.json").read_text())["icons"] for s in STYLES}
+    names = sorted(set().union(*drawn.values()))
+    styles = {name: [s for s in STYLES if name in drawn[s]] for name in names}
+    return {
+        name.replace("-", " "): found
+        for name, found in styles.items()
+        if len(found) >= 2 and name.count("-") <= 2 and not _EXCLUDED.search(name)
+    }
+
+
+def render(packages: Path) -> dict[tuple[str, str], np.ndarray]:
+    """Every concept in every style as premultiplied RGBA, ``[64, 64, 4]`` in [0, 1]."""
+    import resvg_py
+
+    sets = {s: json.loads((packages / s / "icons.json").read_text()) for s in STYLES}
+    pictures = {}
+    for concept, styles in tqdm(concept_names(packages).items(), desc="icons", unit="concept"):
+        for style in styles:
+            icons = sets[style]
+            icon = icons["icons"][concept.replace(" ", "-")]
+            width = icon.get("width", icons.get("width", 16))
+            height = icon.get("height", icons.get("height", 16))
+            svg = (
+                '<svg xmlns="http://www.w3.org/2000/svg" '
+                'xmlns:xlink="http://www.w3.org/1999/xlink" '
+                f'viewBox="{icon.get("left", 0)} {icon.get("top", 0)} {width} {height}">'
+                f"{icon['body']}</svg>"
+            )
+            png = resvg_py.svg_to_bytes(svg_string=svg, width=RENDER_SIZE, height=RENDER_SIZE)
+            rgba = np.asarray(Image.open(io.BytesIO(bytes(png))).convert("RGBA"), np.float32) / 255
+            rgba = rgba.copy()
+            rgba[..., :3] *= rgba[..., 3:]
+            pictures[concept, style] = rgba
+    return pictures

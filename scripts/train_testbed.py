@@ -1,0 +1,34 @@
+"""Trains a variant of the bundled model; stopped at any moment, the same command continues.
+
+The icon packages come from npm:
+
+    npm install --prefix ICONS @iconify-json/noto@1.2.9 \
+        @iconify-json/fluent-emoji-flat@1.2.6 @iconify-json/twemoji@1.2.5
+    OMP_WAIT_POLICY=passive python scripts/train_testbed.py epsilon \
+        --icons ICONS/node_modules/@iconify-json --work WORK
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from anisomem.testbed.diffusion import VARIANTS
+from anisomem.testbed.training import train
+
+
+def main() -> None:
+    """Parses the command line and trains."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("variant", choices=VARIANTS)
+    parser.add_argument("--icons", type=Path, required=True, help="folder with the three sets")
+    parser.add_argument("--work", type=Path, required=True, help="checkpoints and results")
+    parser.add_argument("--steps", type=int, default=6500, help="optimiser steps in all")
+    parser.add_argument("--threads", type=int, default=1, help="two variants train side by side")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    print(train(options.icons, options.work, options.variant, options.steps))
+
+
+if __name__ == "__main__":
+    main()
