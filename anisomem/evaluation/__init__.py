@@ -1,0 +1,52 @@
+"""The statistics of a table: point estimates, intervals, comparisons and fitted scores."""
+
+from anisomem.evaluation.bootstrap import (
+    BootstrapStatistics,
+    PairedDifference,
+    Resampling,
+    paired_difference,
+    percentile_interval,
+    resample,
+    statistics,
+)
+from anisomem.evaluation.curves import (
+    RocCurve,
+    auc,
+    released_tpr_at_fpr,
+    resolution_note,
+    roc_curve,
+    strict_tpr_at_fpr,
+    tpr_at_fpr,
+)
+from anisomem.evaluation.delong import delong, holm, logit_interval, paired_delong
+from anisomem.evaluation.fitting import FoldFit, equal_weights, fit_in_folds, folds
+from anisomem.evaluation.interval import Interval, rule_of_three
+from anisomem.evaluation.text import text_only_scores
+
+__all__ = [
+    "BootstrapStatistics",
+    "FoldFit",
+    "Interval",
+    "PairedDifference",
+    "Resampling",
+    "RocCurve",
+    "auc",
+    "delong",
+    "equal_weights",
+    "fit_in_folds",
+    "folds",
+    "holm",
+    "logit_interval",
+    "paired_delong",
+    "paired_difference",
+    "percentile_interval",
+    "released_tpr_at_fpr",
+    "resample",
+    "resolution_note",
+    "roc_curve",
+    "rule_of_three",
+    "statistics",
+    "strict_tpr_at_fpr",
+    "text_only_scores",
+    "tpr_at_fpr",
+]

@@ -1,0 +1,136 @@
+"""Scores fitted on labels, always on other prompts than the ones they score."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
+from sklearn.model_selection import StratifiedGroupKFold  # type: ignore[import-untyped]
+
+from anisomem.evaluation.inputs import (
+    FloatArray,
+    IntArray,
+    check_clusters,
+    check_labels,
+    check_scores,
+)
+
+
+@dataclass(frozen=True)
+class FoldFit:
+    """Out-of-fold scores and the fits behind them, in the raw components' units.
+
+    ``scores[i] = components[i] @ weights[fold[i]] + intercepts[fold[i]]``, with scores ``[N]``,
+    weights ``[n_splits, K]``, intercepts ``[n_splits]`` and fold ``[N]``.
+    """
+
+    scores: FloatArray
+    weights: FloatArray
+    intercepts: FloatArray
+    fold: IntArray
+
+
+def folds(
+    labels: npt.ArrayLike, clusters: npt.ArrayLike, n_splits: int = 5, seed: int = 0
+) -> IntArray:
+    """The fold ``[N]`` in which each prompt is held out; clusters are never split.
+
+    Arguments:
+        labels: ``[N]``, 1 = memorized; classes are spread over the folds as clusters allow.
+        clusters: ``[N]``, integers or strings.
+        n_splits: Number of folds.
+        seed: Of the shuffle.
+
+    Raises:
+        ValueError: labels not 0 or 1, other lengths, too few clusters for the folds, or a class
+            that has all its prompts in one fold.
+    """
+    memorized = check_labels(labels)
+    names = check_clusters(clusters, memorized)
+    splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
+
+    fold = np.empty(len(memorized), dtype=np.int64)
+    for k, (_, held_out) in enumerate(splitter.split(memorized, memorized, names)):
+        fold[held_out] = k
+    for members, word in ((memorized, "memorized"), (~memorized, "other")):
+        if np.ptp(fold[members]) == 0:
+            raise ValueError(
+                f"all {word} prompts are in one fold, so a fit without it would see none of them;"
+                " the class needs two clusters"
+            )
+    return fold
+
+
+def fit_in_folds(
+    components: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    clusters: npt.ArrayLike,
+    n_splits: int = 5,
+    seed: int = 0,
+) -> FoldFit:
+    """Weights of a detector's components by logistic regression, and out-of-fold scores.
+
+    In each fold the components are standardised by the training negatives, scikit-learn's
+    ``LogisticRegression()`` is fitted (L2, C = 1, on the standardised components), and its linear
+    predictor scores the held-out prompts. Nothing aligns the predictors of different folds, so
+    one AUC over all of them is approximate: a fold that holds out more than its share of
+    memorized prompts has a lower intercept, which pulls the pooled AUC down (below 0.5 for
+    components that know nothing).
+
+    Arguments:
+        components: ``[N, K]``, one column per component, in any unit.
+        labels: ``[N]``, 1 = memorized.
+        clusters: ``[N]``, kept together in the folds.
+        n_splits, seed: As :func:`folds`.
+
+    Raises:
+        ValueError: as :func:`folds`; NaN or infinite components, or one that is constant over
+            the negatives.
+    """
+    columns, memorized = check_scores(np.asarray(components).T, labels, ndim=2)
+    fold = folds(memorized, clusters, n_splits, seed)
+
+    weights = np.empty((n_splits, len(columns)))
+    intercepts = np.empty(n_splits)
+    for k in range(n_splits):
+        training, known = columns[:, fold != k], memorized[fold != k]
+        mean, std = _moments(training[:, ~known])
+        fit = LogisticRegression(max_iter=1000).fit(((training - mean) / std).T, known)
+        weights[k] = fit.coef_[0] / std[:, 0]
+        intercepts[k] = fit.intercept_[0] - weights[k] @ mean[:, 0]
+
+    scores = np.einsum("kn,nk->n", columns, weights[fold]) + intercepts[fold]
+    return FoldFit(scores, weights, intercepts, fold)
+
+
+def equal_weights(components: npt.ArrayLike, labels: npt.ArrayLike) -> FloatArray:
+    """The sum of the components, each in standard deviations from the negatives' mean.
+
+    Of the labels it uses no more than the negatives' mean and standard deviation, and it uses
+    them on the very prompts it scores.
+
+    Arguments:
+        components: ``[N, K]``, each oriented so that larger = more memorized.
+        labels: ``[N]``, 1 = memorized.
+
+    Returns:
+        Scores ``[N]``.
+
+    Raises:
+        ValueError: NaN or infinite components, one that is constant over the negatives, labels
+            not 0 or 1, other lengths.
+    """
+    columns, memorized = check_scores(np.asarray(components).T, labels, ndim=2)
+    mean, std = _moments(columns[:, ~memorized])
+    return np.asarray(((columns - mean) / std).sum(axis=0))
+
+
+def _moments(negatives: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mean and standard deviation ``[K, 1]`` of components ``[K, n-]``."""
+    constant = np.flatnonzero(np.ptp(negatives, axis=1) == 0)
+    if constant.size:
+        raise ValueError(
+            f"component {constant[0]} is constant over the negatives: nothing to standardise by,"
+            " leave it out"
+        )
+    return negatives.mean(axis=1, keepdims=True), negatives.std(axis=1, keepdims=True)

@@ -1,0 +1,47 @@
+"""The text-only control: what the prompt strings alone separate is no evidence about a model."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.feature_extraction.text import TfidfVectorizer  # type: ignore[import-untyped]
+from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
+from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
+
+from anisomem.evaluation.fitting import folds
+from anisomem.evaluation.inputs import FloatArray, check_labels
+
+
+def text_only_scores(
+    prompts: Sequence[str],
+    labels: npt.ArrayLike,
+    clusters: npt.ArrayLike,
+    n_splits: int = 5,
+    seed: int = 0,
+) -> FloatArray:
+    """Out-of-fold decision values ``[N]`` of TF-IDF and logistic regression on the prompts.
+
+    Vocabulary, document frequencies and weights come from the other folds only. The folds are
+    those of :func:`fit_in_folds` for the same labels, clusters and seed.
+
+    Arguments:
+        prompts: ``N`` strings.
+        labels: ``[N]``, 1 = memorized.
+        clusters: ``[N]``, kept together in the folds.
+        n_splits, seed: As :func:`folds`.
+
+    Raises:
+        ValueError: as :func:`folds`, or not one prompt per label.
+    """
+    memorized = check_labels(labels)
+    if len(prompts) != len(memorized):
+        raise ValueError(f"got {len(prompts)} prompts but {len(memorized)} labels")
+    texts = np.array(prompts, dtype=object)
+    fold = folds(memorized, clusters, n_splits, seed)
+
+    scores = np.empty(len(texts))
+    for k in np.unique(fold):
+        classifier = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=2000))
+        classifier.fit(texts[fold != k], memorized[fold != k])
+        scores[fold == k] = classifier.decision_function(texts[fold == k])
+    return scores
