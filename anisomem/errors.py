@@ -14,3 +14,9 @@ def unknown(kind: str, given: str, known: Iterable[str]) -> UserError:
     nearest = difflib.get_close_matches(given, names, n=1, cutoff=0.4)
     hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(names)}"
     return UserError(f"no {kind} named {given!r}; {hint}")
+
+
+def one_of(what: str, given: str, known: Iterable[str]) -> None:
+    """Raises unless ``given`` is a known choice, suggesting the nearest."""
+    if given not in (names := list(known)):
+        raise unknown(what, given, names)

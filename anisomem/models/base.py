@@ -91,6 +91,17 @@ class Prediction:
             self.parameterisation,
         )
 
+    @staticmethod
+    def cat(parts: Sequence["Prediction"]) -> "Prediction":
+        """All rows of all parts, in order."""
+        return Prediction(
+            torch.cat([p.raw for p in parts]),
+            torch.cat([p.x for p in parts]),
+            torch.cat([p.alpha for p in parts]),
+            torch.cat([p.sigma for p in parts]),
+            parts[0].parameterisation,
+        )
+
     @cached_property
     def output(self) -> Tensor:
         """``raw`` in float32 or better, ``[n, C, H, W]``."""
@@ -157,12 +168,17 @@ class DiffusionModel(ABC):
     Attributes:
         latent_shape: ``(C, H, W)``.
         parameterisation: What the network predicts.
+        device, dtype: Of the network; latents are handed to it in both.
+        num_train_timesteps: Timesteps are 0 (data) to one less than this (noise).
         stands_for: Key of the published model whose detector weights apply, or None.
         nfe: Latents evaluated so far; a directional derivative counts in ``jvps`` instead.
     """
 
     latent_shape: tuple[int, int, int]
     parameterisation: Parameterisation
+    device: torch.device = torch.device("cpu")
+    dtype: torch.dtype = torch.float32
+    num_train_timesteps: int = 1000
     stands_for: str | None = None
     nfe: int = 0
     jvps: int = 0

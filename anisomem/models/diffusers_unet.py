@@ -35,6 +35,7 @@ class DiffusersUNet(DiffusionModel):
         side = self.unet.config.sample_size
         height, width = (side, side) if isinstance(side, int) else side
         self.latent_shape = (self.unet.config.in_channels, height, width)
+        self.num_train_timesteps = self.scheduler.config.num_train_timesteps
         self.stands_for = stands_for
         self._alphas_cumprod = self.scheduler.alphas_cumprod.double()
 

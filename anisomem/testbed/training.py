@@ -12,7 +12,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from anisomem.testbed import autoencoder, corpus, diffusion, icons, pictures, text
 
 AUTOENCODER_PICTURES = 40_000
-AUTOENCODER_STEPS = 6_500
+AUTOENCODER_STEPS = 5_000
 
 
 def load_corpus(packages: Path) -> corpus.Corpus:

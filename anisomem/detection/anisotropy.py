@@ -1,0 +1,200 @@
+r"""Anisotropy of the log-probability: guidance norm at high noise plus alignment at low noise.
+
+Both terms are read on the same pure noise :math:`x_T`, without any denoising:
+
+.. math:: M = \gamma_\text{norm}\,\|s_\Delta(x_T, t_\text{norm})\|_2
+              + \gamma_\text{cos}\,\cos\bigl(s_\Delta(x_T, t_\text{cos}), s_u(x_T, t_\text{cos})\bigr)
+
+with :math:`s_\Delta = s_c - s_u` (eq. 14 of Asthana & Belagiannis, ICLR 2026, arXiv 2601.20642).
+
+Where the paper and its released code (commit 97e991b) disagree, ``convention`` chooses:
+
+===============  =======================================  ====================================
+                 ``released`` (default)                   ``paper``
+===============  =======================================  ====================================
+norm             epsilon: :math:`\|c-u\|_2`, not divided  :math:`\|s_c - s_u\|_2` of the true
+                 by sigma; velocity:                      scores
+                 :math:`\sqrt{\bar\alpha}\,\|c-u\|_2
+                 / (1-\bar\alpha)`
+cosine           over channels at every position, mean    over the flattened latent
+                 over positions
+taken between    raw network outputs, also for velocity   true scores
+cosine timestep  third-last of the schedule (t = 41)      t ~ 0
+===============  =======================================  ====================================
+
+The released code's normalisation flag never reaches its computation, and its velocity branch
+overwrites what it would have normalised. Here normalisation acts on ``u`` and ``c`` at both
+timesteps, before any difference, for every parameterisation; under ``paper`` on the scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from anisomem.detection.base import (
+    Array,
+    At,
+    Component,
+    Conditional,
+    Detector,
+    Evaluations,
+    Info,
+    Recorded,
+    Unconditional,
+    flat_norm,
+)
+from anisomem.errors import UserError, one_of
+from anisomem.evaluation import equal_weights, fit_in_folds
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from anisomem.models.base import DiffusionModel, Prediction
+
+#: (gamma_norm, gamma_cos) of the released evaluation script, by published model.
+PUBLISHED_WEIGHTS = {"sd14": (1.0, 2.0), "sd20": (1.0, 0.1), "realvis51": (2.0, 1.0)}
+
+CONVENTIONS = ("released", "paper")
+MODES = ("x,c|x", "x,x|c", "x|c,c|x")
+NORMALISATIONS = ("none", "L1", "L2")
+WEIGHTS = ("published", "equal", "fitted")
+
+
+@dataclass
+class Anisotropy(Detector):
+    r"""The metric with chosen convention, timesteps and weights.
+
+    Arguments:
+        convention: ``released`` or ``paper``, see the module.
+        mode: Between which vectors the cosine is taken: ``x,c|x`` is cos(u, c - u), ``x,x|c`` is
+            cos(u, c), ``x|c,c|x`` is cos(c, c - u).
+        normalisation: ``none``; ``L2`` divides by the spatial 2-norm of every channel (plus 1e-6),
+            ``L1`` by the 1-norm of the whole latent.
+        norm_at, cos_at: Where each term is read, ``{"step": i}`` (index into the 50-step DDIM
+            schedule) or ``{"t": value}``.
+        weights: ``published`` for the model, ``equal`` (each component in standard deviations of
+            the negatives), ``fitted`` (logistic regression in cross-validation folds that keep
+            clusters together) or the pair (gamma_norm, gamma_cos). A component of weight zero is
+            not evaluated.
+
+    Raises:
+        UserError: An unknown choice, a timestep outside the schedule, or published weights for a
+            model that has none.
+    """
+
+    info = Info(
+        title="Detecting and Mitigating Memorization in Diffusion Models through Anisotropy of "
+        "the Log-Probability",
+        authors="Asthana and Belagiannis",
+        venue="ICLR",
+        year=2026,
+        arxiv="2601.20642",
+        code="https://github.com/rohanasthana/memorization-anisotropy",
+    )
+
+    convention: str = "released"
+    mode: str = "x,c|x"
+    normalisation: str = "none"
+    norm_at: Mapping[str, int] = field(default_factory=lambda: {"step": 0})
+    cos_at: Mapping[str, int] = field(default_factory=lambda: {"step": -3})
+    weights: str | Sequence[float] = "published"
+
+    def __post_init__(self) -> None:
+        one_of("convention", self.convention, CONVENTIONS)
+        one_of("mode", self.mode, MODES)
+        one_of("normalisation", self.normalisation, NORMALISATIONS)
+        if isinstance(self.weights, str):
+            one_of("weights", self.weights, WEIGHTS)
+        elif len(self.weights) != 2 or not any(self.weights):
+            raise UserError(
+                f"weights must be two numbers (gamma_norm, gamma_cos) that are not both 0, "
+                f"got {list(self.weights)}"
+            )
+
+    @property
+    def norm_name(self) -> str:
+        """The norm term's component."""
+        return f"anisotropy/norm[{self.convention},{self.normalisation},{At(**self.norm_at)}]"
+
+    @property
+    def cos_name(self) -> str:
+        """The cosine term's component."""
+        choices = f"{self.convention},{self.mode},{self.normalisation}"
+        return f"anisotropy/cos[{choices},{At(**self.cos_at)}]"
+
+    def components(self, model: DiffusionModel) -> Sequence[Component]:
+        t_norm = At(**self.norm_at).timestep(model)
+        t_cos = At(**self.cos_at).timestep(model)
+        norm = Component(
+            self.norm_name,
+            frozenset({Conditional(t_norm), Unconditional(t_norm)}),
+            lambda evaluations: self._norm(evaluations, t_norm),
+        )
+        cosine = Component(
+            self.cos_name,
+            frozenset({Conditional(t_cos), Unconditional(t_cos)}),
+            lambda evaluations: self._cosine(evaluations, t_cos),
+        )
+        if isinstance(self.weights, str):
+            return [norm, cosine]
+        pairs = zip([norm, cosine], self.weights, strict=True)
+        return [component for component, weight in pairs if weight]
+
+    def combine(self, recorded: Recorded) -> Array:
+        names, prompts = (self.norm_name, self.cos_name), recorded.prompts
+        if self.weights in ("equal", "fitted"):
+            columns = np.stack([recorded.mean(name, self.n) for name in names], axis=1)
+            if self.weights == "equal":
+                return equal_weights(columns, prompts.labels)
+            return fit_in_folds(columns, prompts.labels, prompts.clusters).scores
+        score = np.zeros(len(prompts))
+        weights = self._numeric_weights(recorded.stands_for)
+        for weight, name in zip(weights, names, strict=True):
+            if weight:
+                score += weight * recorded.mean(name, self.n)
+        return score
+
+    def _norm(self, evaluations: Evaluations, t: int) -> Tensor:
+        """``[B]``."""
+        conditional, unconditional = evaluations.conditional(t), evaluations.unconditional(t)
+        norm = flat_norm(self._vectors(conditional) - self._vectors(unconditional))
+        if self.convention == "released" and conditional.parameterisation == "v_prediction":
+            return norm * (conditional.alpha / conditional.sigma**2).to(norm)
+        return norm
+
+    def _cosine(self, evaluations: Evaluations, t: int) -> Tensor:
+        """``[B]``."""
+        from torch.nn.functional import cosine_similarity
+
+        c = self._vectors(evaluations.conditional(t))
+        u = self._vectors(evaluations.unconditional(t))
+        first, second = {"x,c|x": (u, c - u), "x,x|c": (u, c), "x|c,c|x": (c, c - u)}[self.mode]
+        if self.convention == "paper":
+            return cosine_similarity(first.flatten(1), second.flatten(1), dim=1)
+        return cosine_similarity(first, second, dim=1).mean(dim=(1, 2))
+
+    def _vectors(self, prediction: Prediction) -> Tensor:
+        """Raw outputs or true scores, normalised, ``[B, C, H, W]``."""
+        vectors = prediction.output if self.convention == "released" else prediction.score
+        match self.normalisation:
+            case "L1":
+                return vectors / vectors.abs().sum(dim=(1, 2, 3), keepdim=True)
+            case "L2":
+                return vectors / (vectors.norm(dim=(2, 3), keepdim=True) + 1e-6)
+        return vectors
+
+    def _numeric_weights(self, stands_for: str | None) -> Sequence[float]:
+        """(gamma_norm, gamma_cos) where they do not depend on the scored prompts."""
+        if not isinstance(self.weights, str):
+            return self.weights
+        if stands_for not in PUBLISHED_WEIGHTS:
+            raise UserError(
+                f"no weights are published for this model (stands_for={stands_for}); give "
+                f"weights=[norm,cos], weights=equal or weights=fitted, or set model.stands_for to "
+                f"one of {', '.join(PUBLISHED_WEIGHTS)}"
+            )
+        return PUBLISHED_WEIGHTS[stands_for]

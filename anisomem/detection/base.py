@@ -1,0 +1,187 @@
+r"""What a detector is: components it records, and how they become a score.
+
+A :class:`Component` is one number per prompt and noise sample, computed from evaluations of the
+model that it names beforehand as its *needs*. The engine merges the needs of all detectors in a
+run, evaluates each once, and stores the components; scores are pure functions of what is stored.
+
+Notation: ``u`` and ``c`` are the network's outputs at pure noise :math:`x_T` without and with the
+prompt, ``B`` is the number of prompts in a batch, ``N`` in the whole set.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from anisomem.errors import UserError
+
+if TYPE_CHECKING:  # scoring what is stored needs no torch
+    from torch import Tensor
+
+    from anisomem.datasets.prompts import PromptSet
+    from anisomem.models.base import DiffusionModel, Prediction
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, order=True)
+class Conditional:
+    """The prediction with the prompt at pure noise and timestep ``t``: 1 NFE per prompt."""
+
+    t: int
+
+
+@dataclass(frozen=True, order=True)
+class Unconditional:
+    """The prediction without prompt; with shared noise one NFE serves every prompt."""
+
+    t: int
+
+
+@dataclass(frozen=True, order=True)
+class GuidanceDerivative:
+    """Derivative of ``c - u`` along ``c - u`` itself: one directional derivative of each."""
+
+    t: int
+
+
+Need = Conditional | Unconditional | GuidanceDerivative
+
+
+@dataclass(frozen=True)
+class Evaluations:
+    """The evaluated needs of one batch of prompts, all at the same noise sample."""
+
+    predictions: Mapping[Conditional | Unconditional, Prediction]
+    derivatives: Mapping[GuidanceDerivative, Tensor] = field(default_factory=dict)
+
+    def conditional(self, t: int) -> Prediction:
+        """With the prompt, ``B`` rows."""
+        return self.predictions[Conditional(t)]
+
+    def unconditional(self, t: int) -> Prediction:
+        """Without the prompt, ``B`` rows."""
+        return self.predictions[Unconditional(t)]
+
+    def guidance_derivative(self, t: int) -> Tensor:
+        r""":math:`(J_c - J_u)(c - u)` of the raw outputs, ``[B, C, H, W]``."""
+        return self.derivatives[GuidanceDerivative(t)]
+
+
+@dataclass(frozen=True)
+class Component:
+    """A recorded number; equal names mean equal numbers, whichever detector asks for them.
+
+    Arguments:
+        name: What is computed, with everything that changes it.
+        needs: The evaluations it is computed from.
+        compute: From the evaluations of a batch to ``[B]``.
+    """
+
+    name: str
+    needs: frozenset[Need]
+    compute: Callable[[Evaluations], Tensor]
+
+
+@dataclass(frozen=True)
+class Info:
+    """Where a detector comes from."""
+
+    title: str
+    authors: str
+    venue: str
+    year: int
+    arxiv: str | None = None
+    code: str | None = None
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Components of one noise seed for every prompt, and what a score may depend on besides.
+
+    Arguments:
+        components: Name to ``[N, n]``, one column per noise sample.
+        prompts: The prompt set, in the same order.
+        stands_for: The published model whose weights apply to this one, or None.
+    """
+
+    components: Mapping[str, Array]
+    prompts: PromptSet
+    stands_for: str | None = None
+
+    def mean(self, name: str, n: int) -> Array:
+        """A component averaged over the first n noise samples, ``[N]``."""
+        return self.components[name][:, :n].mean(axis=1)
+
+
+@dataclass
+class Detector(ABC):
+    """One score per prompt; larger means more memorized, without exception.
+
+    Attributes:
+        name: The row it fills in a table.
+        n: Noise samples averaged.
+    """
+
+    info: ClassVar[Info | None] = None
+    name: str
+    n: int = 1
+
+    @abstractmethod
+    def components(self, model: DiffusionModel) -> Sequence[Component]:
+        """What has to be recorded, per noise sample."""
+
+    @abstractmethod
+    def combine(self, recorded: Recorded) -> Array:
+        """The score of every prompt, ``[N]``."""
+
+
+@dataclass(frozen=True)
+class At:
+    """A place in the 50-step DDIM schedule: an index into it, or a timestep by value.
+
+    Arguments:
+        step: Index, 0 is the noisiest; negative ones count from the end.
+        t: The timestep itself.
+    """
+
+    step: int | None = None
+    t: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.step is None) == (self.t is None):
+            raise UserError(f"a timestep is given by step or by t, not both or neither, got {self}")
+
+    def __str__(self) -> str:
+        return f"step={self.step}" if self.t is None else f"t={self.t}"
+
+    def timestep(self, model: DiffusionModel) -> int:
+        """The timestep in ``model``'s schedule.
+
+        Raises:
+            UserError: Outside the schedule.
+        """
+        if self.t is not None:
+            if not 0 <= self.t < model.num_train_timesteps:
+                raise UserError(
+                    f"timestep {self.t} is outside the schedule, which has 0 to "
+                    f"{model.num_train_timesteps - 1}"
+                )
+            return self.t
+        steps = model.timesteps()
+        assert self.step is not None
+        if not -len(steps) <= self.step < len(steps):
+            raise UserError(
+                f"step {self.step} is outside the schedule, which has 0 to {len(steps) - 1}"
+            )
+        return steps[self.step]
+
+
+def flat_norm(difference: Tensor) -> Tensor:
+    """2-norm over channels and positions, ``[B, C, H, W]`` to ``[B]``."""
+    return difference.flatten(1).norm(dim=1)

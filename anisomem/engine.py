@@ -1,0 +1,194 @@
+"""Evaluates a model for all detectors of a run at once, and nothing twice."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anisomem.detection.base import (
+    Array,
+    Component,
+    Conditional,
+    Detector,
+    Evaluations,
+    GuidanceDerivative,
+    Need,
+    Unconditional,
+)
+from anisomem.errors import UserError, one_of
+from anisomem.models.base import Conditioning, DiffusionModel, Prediction
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+NOISE_POLICIES = ("shared", "per_prompt")
+CPU_BATCH, GPU_BATCH = 64, 256  # latents a forward pass starts with; halved where memory ends
+
+
+class Engine:
+    """Computes the components that detectors declare, with their needs merged.
+
+    With ``shared`` noise (the anisotropy code's policy) the unconditional prediction is evaluated
+    once per noise sample and timestep for the whole run; with ``per_prompt`` noise (Wen's: base
+    seed plus prompt index) once per prompt.
+
+    Arguments:
+        model: The model.
+        detectors: All detectors of the run.
+        noise_policy: ``shared`` or ``per_prompt``.
+        batch_size: Latents in a forward pass, or None to choose.
+
+    Raises:
+        UserError: An unknown noise policy, or detectors of different n on a latent size for which
+            fewer noise samples are not the first of more.
+    """
+
+    def __init__(
+        self,
+        model: DiffusionModel,
+        detectors: Sequence[Detector],
+        noise_policy: str = "shared",
+        batch_size: int | None = None,
+    ) -> None:
+        one_of("noise policy", noise_policy, NOISE_POLICIES)
+        self.model = model
+        self.noise_policy = noise_policy
+        self.batch_size = batch_size or (GPU_BATCH if torch.cuda.is_available() else CPU_BATCH)
+        self.components: dict[str, Component] = {}
+        self.samples: dict[str, int] = {}  # of each component
+        for detector in detectors:
+            for component in detector.components(model):
+                self.components[component.name] = component
+                self.samples[component.name] = max(
+                    detector.n, self.samples.get(component.name, 0)
+                )
+        self.n = max(self.samples.values(), default=0)
+        if len(set(self.samples.values())) > 1 and np.prod(model.latent_shape) % 16:
+            raise UserError(
+                f"detectors of different n cannot share noise on latents of "
+                f"{np.prod(model.latent_shape)} numbers (not a multiple of 16); give all the same n"
+            )
+        self._unconditional: dict[tuple[int, int, int], Prediction] = {}
+
+    @cached_property
+    def empty(self) -> Conditioning:
+        """The conditioning of no prompt, one row."""
+        return self.model.encode([""])
+
+    def needs(self, sample: int) -> set[Need]:
+        """What has to be evaluated at a noise sample, over all components that use it."""
+        active = [c for name, c in self.components.items() if self.samples[name] > sample]
+        return set().union(*(c.needs for c in active))
+
+    @torch.no_grad()
+    def evaluate(self, texts: Sequence[str], rows: Sequence[int], seed: int) -> dict[str, Array]:
+        """Every component of some prompts, name to ``[B, n]``.
+
+        Arguments:
+            texts: The prompts.
+            rows: Their indices in the whole set, which per-prompt noise depends on.
+            seed: Of the noise.
+        """
+        unique = sorted(set(texts))
+        encoded = self.model.encode(unique)[[unique.index(text) for text in texts]]
+        values: dict[str, list[Tensor]] = {name: [] for name in self.components}
+        for sample, x in enumerate(self._noise(len(texts), rows, seed)):
+            evaluations = self._evaluations(sample, x, encoded, seed)
+            for name, component in self.components.items():
+                if self.samples[name] > sample:
+                    values[name].append(component.compute(evaluations).double().cpu())
+        return {name: torch.stack(columns, dim=1).numpy() for name, columns in values.items()}
+
+    def _noise(self, batch: int, rows: Sequence[int], seed: int) -> Iterator[Tensor]:
+        """Pure noise ``[B, C, H, W]`` for one sample after another."""
+        if self.noise_policy == "shared":
+            noise = self.model.initial_noise(seed, self.n)[:, None].expand(-1, batch, -1, -1, -1)
+        else:
+            noise = torch.stack(
+                [self.model.initial_noise(seed + row, self.n) for row in rows], dim=1
+            )
+        yield from noise.to(self.model.device, self.model.dtype)
+
+    def _evaluations(
+        self, sample: int, x: Tensor, encoded: Conditioning, seed: int
+    ) -> Evaluations:
+        """All needs of one noise sample."""
+        needs = self.needs(sample)
+        steps = sorted({need.t for need in needs if isinstance(need, Conditional)}, reverse=True)
+        together = Conditioning.cat([encoded] * len(steps))
+        predictions: dict[Conditional | Unconditional, Prediction] = {}
+        conditional = self._predict(x.repeat(len(steps), 1, 1, 1), _each(steps, len(x)), together)
+        for i, t in enumerate(steps):
+            predictions[Conditional(t)] = conditional[i * len(x) : (i + 1) * len(x)]
+        for need in needs:
+            if isinstance(need, Unconditional):
+                predictions[need] = self._without_prompt(need.t, sample, x, seed)
+        derivatives = {
+            need: self._guidance_derivative(predictions, need.t, x, encoded)
+            for need in needs
+            if isinstance(need, GuidanceDerivative)
+        }
+        return Evaluations(predictions, derivatives)
+
+    def _without_prompt(self, t: int, sample: int, x: Tensor, seed: int) -> Prediction:
+        if self.noise_policy == "per_prompt":
+            return self._predict(x, _each([t], len(x)), self.empty[[0] * len(x)])
+        key = (seed, sample, t)
+        if key not in self._unconditional:
+            self._unconditional[key] = self._predict(x[:1], _each([t], 1), self.empty)
+        return self._unconditional[key].expand(len(x))
+
+    def _predict(self, x: Tensor, t: Tensor, conditioning: Conditioning) -> Prediction:
+        """The model's prediction in as many batches as memory asks for."""
+
+        def part(rows: slice) -> Prediction:
+            return self.model.predict(x[rows], t[rows], conditioning[rows])
+
+        return Prediction.cat(self._in_batches(len(x), part))
+
+    def _guidance_derivative(
+        self,
+        predictions: dict[Conditional | Unconditional, Prediction],
+        t: int,
+        x: Tensor,
+        encoded: Conditioning,
+    ) -> Tensor:
+        tangent = predictions[Conditional(t)].raw - predictions[Unconditional(t)].raw
+
+        def part(rows: slice) -> Tensor:
+            prompts = encoded[rows]
+            both = Conditioning.cat([self.empty[[0] * len(prompts)], prompts])
+            _, derivative = self.model.jvp(
+                x[rows].repeat(2, 1, 1, 1), t, both, tangent[rows].repeat(2, 1, 1, 1)
+            )
+            without, with_prompt = derivative.chunk(2)
+            return with_prompt - without
+
+        return torch.cat(self._in_batches(len(x), part))
+
+    def _in_batches(self, n: int, part: Callable[[slice], T]) -> list[T]:
+        """``part`` of consecutive rows; where memory ends, the batch is halved for good."""
+        parts, begin = [], 0
+        while begin < n:
+            try:
+                parts.append(part(slice(begin, min(n, begin + self.batch_size))))
+                begin += self.batch_size
+            except torch.OutOfMemoryError:
+                if self.batch_size == 1:
+                    raise UserError(
+                        "out of memory at batch size 1; use a smaller model, dtype=float16, or "
+                        "device=cpu"
+                    ) from None
+                self.batch_size //= 2
+                torch.cuda.empty_cache()
+                log.warning("out of memory: batch size is now %d", self.batch_size)
+        return parts
+
+
+def _each(steps: Sequence[int], rows: int) -> Tensor:
+    """Every timestep for ``rows`` rows, one timestep after the other."""
+    return torch.tensor(steps).repeat_interleave(rows)

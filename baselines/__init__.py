@@ -1,0 +1,1 @@
+"""Published baselines, reimplemented from their formulas, one file each."""

@@ -1,0 +1,59 @@
+"""Controls every table carries: what separates the classes without looking at the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from anisomem.detection.base import Array, Component, Detector, Recorded
+from anisomem.evaluation import text_only_scores
+
+if TYPE_CHECKING:
+    from anisomem.models.base import DiffusionModel
+
+
+@dataclass
+class _PromptDetector(Detector):
+    """A score of the prompt alone: nothing is recorded."""
+
+    n: int = 0
+
+    def components(self, model: DiffusionModel) -> Sequence[Component]:
+        return []
+
+
+@dataclass
+class TextOnly(_PromptDetector):
+    """Out-of-fold TF-IDF and logistic regression on the prompts; clusters stay in one fold.
+
+    What it separates is no evidence about the model.
+    """
+
+    def combine(self, recorded: Recorded) -> Array:
+        prompts = recorded.prompts
+        return text_only_scores(prompts.texts, prompts.labels, prompts.clusters)
+
+
+@dataclass
+class PromptLength(_PromptDetector):
+    """The number of characters."""
+
+    def combine(self, recorded: Recorded) -> Array:
+        return np.array([len(text) for text in recorded.prompts.texts], dtype=np.float64)
+
+
+@dataclass
+class Random(_PromptDetector):
+    """A uniform number per prompt.
+
+    Arguments:
+        seed: Of the generator.
+    """
+
+    seed: int = 0
+
+    def combine(self, recorded: Recorded) -> Array:
+        return np.random.default_rng(self.seed).uniform(size=len(recorded.prompts))
