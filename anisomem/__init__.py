@@ -1,0 +1,1 @@
+"""A benchmark harness for memorization detectors of text-to-image diffusion models."""

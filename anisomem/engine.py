@@ -63,14 +63,12 @@ class Engine:
         for detector in detectors:
             for component in detector.components(model):
                 self.components[component.name] = component
-                self.samples[component.name] = max(
-                    detector.n, self.samples.get(component.name, 0)
-                )
+                self.samples[component.name] = max(detector.n, self.samples.get(component.name, 0))
         self.n = max(self.samples.values(), default=0)
         if len(set(self.samples.values())) > 1 and np.prod(model.latent_shape) % 16:
             raise UserError(
                 f"detectors of different n cannot share noise on latents of "
-                f"{np.prod(model.latent_shape)} numbers (not a multiple of 16); give all the same n"
+                f"{np.prod(model.latent_shape)} numbers (no multiple of 16); give all the same n"
             )
         self._unconditional: dict[tuple[int, int, int], Prediction] = {}
 
@@ -78,6 +76,11 @@ class Engine:
     def empty(self) -> Conditioning:
         """The conditioning of no prompt, one row."""
         return self.model.encode([""])
+
+    @property
+    def shared_nfe(self) -> int:
+        """Evaluations so far that serve every prompt."""
+        return len(self._unconditional)
 
     def needs(self, sample: int) -> set[Need]:
         """What has to be evaluated at a noise sample, over all components that use it."""

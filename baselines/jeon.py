@@ -28,6 +28,7 @@ from anisomem.detection.base import (
     Evaluations,
     GuidanceDerivative,
     Info,
+    Need,
     Recorded,
     Unconditional,
     flat_norm,
@@ -69,7 +70,7 @@ class JeonSharpness(Detector):
 
     def components(self, model: DiffusionModel) -> Sequence[Component]:
         t = At(step=0).timestep(model)
-        needs = frozenset({Conditional(t), Unconditional(t), GuidanceDerivative(t)})
+        needs = frozenset[Need]({Conditional(t), Unconditional(t), GuidanceDerivative(t)})
         return [Component(self.component, needs, lambda e: self._hvp(e, t))]
 
     def combine(self, recorded: Recorded) -> Array:

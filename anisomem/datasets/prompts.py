@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +39,9 @@ class PromptSet:
     kinds: Sequence[str]
 
     def __post_init__(self) -> None:
-        missing = [word for value, word in ((1, "memorized"), (0, "other")) if value not in self.labels]
+        missing = [
+            word for value, word in ((1, "memorized"), (0, "other")) if value not in self.labels
+        ]
         if missing:
             raise UserError(
                 f"prompt set {self.name!r} has no {' and no '.join(missing)} prompts; a detector "
@@ -56,12 +58,15 @@ class PromptSet:
     def subset(self, rows: Sequence[int] | npt.NDArray[np.bool_]) -> PromptSet:
         """The prompts at ``rows`` (indices, or a mask of length N)."""
         at = np.arange(len(self))[np.asarray(rows)]
-        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "name"}
-        taken = {
-            name: column[at] if isinstance(column, np.ndarray) else [column[i] for i in at]
-            for name, column in columns.items()
-        }
-        return PromptSet(self.name, **taken)
+        return replace(
+            self,
+            ids=[self.ids[i] for i in at],
+            texts=[self.texts[i] for i in at],
+            labels=self.labels[at],
+            clusters=self.clusters[at],
+            blocks=[self.blocks[i] for i in at],
+            kinds=[self.kinds[i] for i in at],
+        )
 
 
 def testbed_folder(variant: str) -> Path:

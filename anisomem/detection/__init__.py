@@ -1,0 +1,1 @@
+"""The detector contract and the anisotropy metric."""

@@ -3,7 +3,7 @@ r"""Anisotropy of the log-probability: guidance norm at high noise plus alignmen
 Both terms are read on the same pure noise :math:`x_T`, without any denoising:
 
 .. math:: M = \gamma_\text{norm}\,\|s_\Delta(x_T, t_\text{norm})\|_2
-              + \gamma_\text{cos}\,\cos\bigl(s_\Delta(x_T, t_\text{cos}), s_u(x_T, t_\text{cos})\bigr)
+              + \gamma_\text{cos}\,\cos(s_\Delta(x_T, t_\text{cos}), s_u(x_T, t_\text{cos}))
 
 with :math:`s_\Delta = s_c - s_u` (eq. 14 of Asthana & Belagiannis, ICLR 2026, arXiv 2601.20642).
 

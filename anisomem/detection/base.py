@@ -125,12 +125,17 @@ class Detector(ABC):
 
     Attributes:
         name: The row it fills in a table.
-        n: Noise samples averaged.
+        n: Noise samples averaged; 0 for a score of the prompt alone.
     """
 
     info: ClassVar[Info | None] = None
     name: str
     n: int = 1
+
+    @property
+    def key(self) -> str:
+        """The row it fills: its name and, where it draws noise, its n."""
+        return f"{self.name}, n={self.n}" if self.n else self.name
 
     @abstractmethod
     def components(self, model: DiffusionModel) -> Sequence[Component]:
@@ -155,7 +160,9 @@ class At:
 
     def __post_init__(self) -> None:
         if (self.step is None) == (self.t is None):
-            raise UserError(f"a timestep is given by step or by t, not both or neither, got {self}")
+            raise UserError(
+                f"a timestep is given by step or by t, not both or neither, got {self}"
+            )
 
     def __str__(self) -> str:
         return f"step={self.step}" if self.t is None else f"t={self.t}"

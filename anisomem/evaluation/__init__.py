@@ -21,15 +21,18 @@ from anisomem.evaluation.curves import (
 from anisomem.evaluation.delong import delong, holm, logit_interval, paired_delong
 from anisomem.evaluation.fitting import FoldFit, equal_weights, fit_in_folds, folds
 from anisomem.evaluation.interval import Interval, rule_of_three
+from anisomem.evaluation.summary import Estimate, Summary, summarise
 from anisomem.evaluation.text import text_only_scores
 
 __all__ = [
     "BootstrapStatistics",
+    "Estimate",
     "FoldFit",
     "Interval",
     "PairedDifference",
     "Resampling",
     "RocCurve",
+    "Summary",
     "auc",
     "delong",
     "equal_weights",
@@ -47,6 +50,7 @@ __all__ = [
     "rule_of_three",
     "statistics",
     "strict_tpr_at_fpr",
+    "summarise",
     "text_only_scores",
     "tpr_at_fpr",
 ]

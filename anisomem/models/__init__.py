@@ -1,0 +1,1 @@
+"""Diffusion models behind one contract."""

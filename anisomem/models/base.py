@@ -237,9 +237,10 @@ class DiffusionModel(ABC):
         steps = torch.as_tensor(t).expand(len(x))
         self.jvps += len(x)
         with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-            raw, derivative = torch.func.jvp(
+            result = torch.func.jvp(
                 lambda latents: self._network(latents, steps, conditioning), (x,), (tangent,)
             )
+        raw, derivative = result[0], result[1]
         return self._prediction(raw, x, steps), derivative
 
     def sample(
@@ -264,7 +265,7 @@ class DiffusionModel(ABC):
             guided = replace(
                 prediction[:n], raw=unconditional + guidance * (conditional - unconditional)
             )
-            alpha, sigma = (guided.coefficient(scale) for scale in target)
+            alpha, sigma = guided.coefficient(target[0]), guided.coefficient(target[1])
             x = alpha * guided.x0 + sigma * guided.epsilon
         return x
 

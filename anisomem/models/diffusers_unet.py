@@ -24,9 +24,7 @@ class DiffusersUNet(DiffusionModel):
         stands_for: Key of the published model whose detector weights apply.
     """
 
-    def __init__(
-        self, pipeline: StableDiffusionPipeline, stands_for: str | None = None
-    ) -> None:
+    def __init__(self, pipeline: StableDiffusionPipeline, stands_for: str | None = None) -> None:
         self.pipeline = pipeline
         self.unet = pipeline.unet.eval().requires_grad_(False)
         self.device, self.dtype = self.unet.device, self.unet.dtype

@@ -8,18 +8,84 @@ from dataclasses import dataclass
 
 import numpy as np
 
-ADJECTIVES = (
-    "classic lovely premium original handmade funny cute favourite genuine popular trendy modern "
-    "vintage charming playful elegant simple unique special everyday cheerful famous quality perfect"
-).split()
-MEDIA = (
-    "sticker poster badge print postcard magnet patch mug pillow stamp decal puzzle keychain tattoo "
-    "banner tote coaster notebook calendar wallpaper pin shirt apron card"
-).split()
-OCCASIONS = (
-    "kids office kitchen school travel party garden bedroom holiday birthday summer winter nursery "
-    "weddings classroom camping teachers beginners friends easter spring autumn picnics collectors"
-).split()
+ADJECTIVES = [
+    "classic",
+    "lovely",
+    "premium",
+    "original",
+    "handmade",
+    "funny",
+    "cute",
+    "favourite",
+    "genuine",
+    "popular",
+    "trendy",
+    "modern",
+    "vintage",
+    "charming",
+    "playful",
+    "elegant",
+    "simple",
+    "unique",
+    "special",
+    "everyday",
+    "cheerful",
+    "famous",
+    "quality",
+    "perfect",
+]
+MEDIA = [
+    "sticker",
+    "poster",
+    "badge",
+    "print",
+    "postcard",
+    "magnet",
+    "patch",
+    "mug",
+    "pillow",
+    "stamp",
+    "decal",
+    "puzzle",
+    "keychain",
+    "tattoo",
+    "banner",
+    "tote",
+    "coaster",
+    "notebook",
+    "calendar",
+    "wallpaper",
+    "pin",
+    "shirt",
+    "apron",
+    "card",
+]
+OCCASIONS = [
+    "kids",
+    "office",
+    "kitchen",
+    "school",
+    "travel",
+    "party",
+    "garden",
+    "bedroom",
+    "holiday",
+    "birthday",
+    "summer",
+    "winter",
+    "nursery",
+    "weddings",
+    "classroom",
+    "camping",
+    "teachers",
+    "beginners",
+    "friends",
+    "easter",
+    "spring",
+    "autumn",
+    "picnics",
+    "collectors",
+]
 FRAMES = (
     "{adjective} {concept} {medium}",
     "{concept} {medium} for {occasion}",
@@ -49,9 +115,7 @@ def random_caption(concepts: tuple[str, ...], rng: np.random.Generator) -> Capti
     """A caption for one or two concepts."""
     frame = str(rng.choice(FRAMES))
     slots = [slot for slot in _SLOTS if f"{{{slot}}}" in frame]
-    return Caption(
-        concepts, frame, tuple((slot, str(rng.choice(_SLOTS[slot]))) for slot in slots)
-    )
+    return Caption(concepts, frame, tuple((slot, str(rng.choice(_SLOTS[slot]))) for slot in slots))
 
 
 def change_wording(caption: Caption, rng: np.random.Generator) -> Caption:

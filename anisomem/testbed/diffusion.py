@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,7 +49,7 @@ def build_scheduler(variant: Variant) -> DDIMScheduler:
 
 
 def build_unet(variant: Variant) -> UNet2DConditionModel:
-    """A 3.8 M parameter U-Net, cross-attention at the two highest resolutions and in the middle."""
+    """A 3.8 M parameter U-Net with cross-attention where Stable Diffusion has it, one level less."""
     return UNet2DConditionModel(
         sample_size=LATENT_SIZE,
         block_out_channels=(32, 64, 112),
@@ -66,7 +67,7 @@ class Latents:
     """The encoded training set.
 
     Arguments:
-        mean, std: Of every distinct picture's posterior, scaled to unit variance, ``[p, 4, 8, 8]``.
+        mean, std: Of every distinct picture's posterior, of unit variance overall, ``[p, 4, 8, 8]``.
         tokens: Of every caption, ``[e, 20]``.
         examples: One row per training example, (caption, picture), ``[N, 2]``; a picture that is
             repeated 100 times has 100 rows.
@@ -106,14 +107,19 @@ def train(
     """
     torch.manual_seed(variant.seed)
     models = torch.nn.ModuleDict({"unet": build_unet(variant), "text": build_encoder(tokenizer)})
-    models["unet"].to(memory_format=torch.channels_last)
-    average = AveragedModel(models, multi_avg_fn=get_ema_multi_avg_fn(EMA))
+    models.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = AveragedModel(models, multi_avg_fn=get_ema_multi_avg_fn(EMA))  # type: ignore[no-untyped-call]
     optimiser = torch.optim.AdamW(models.parameters(), lr=rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser,
         lambda i: min(1, (i + 1) / 200) * 0.5 * (1 + math.cos(math.pi * min(1, i / steps))),
     )
-    parts = {"models": models, "average": average, "optimiser": optimiser, "schedule": schedule}
+    parts: dict[str, Any] = {
+        "models": models,
+        "average": average,
+        "optimiser": optimiser,
+        "schedule": schedule,
+    }
     begin = 0
     if state := checkpoint.load(state_file):
         begin = state["step"]
@@ -159,4 +165,5 @@ def train(
                 state_file,
                 {"step": step + 1} | {name: part.state_dict() for name, part in parts.items()},
             )
-    return average.module["unet"], average.module["text"]
+    slow: Any = average.module
+    return slow["unet"], slow["text"]

@@ -1,6 +1,6 @@
 """Icons of the bundled model's training pictures, read from iconify npm packages.
 
-A *concept* is an icon name that at least two of the three sets draw; each set is a drawing *style*.
+A *concept* is an icon name that at least two of the three sets draw; each set is a *style*.
 The icons are needed for training only and are not shipped (see NOTICE for their licences).
 """
 

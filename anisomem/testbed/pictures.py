@@ -59,10 +59,11 @@ def random_layout(
         # Two icons share the picture left and right or top and bottom, in either order.
         sides = [int(v) for v in rng.integers(13, 17, 2)]
         halves = rng.permutation([0, SIZE // 2])
-        along = [int(h + rng.integers(0, SIZE // 2 - s + 1)) for h, s in zip(halves, sides)]
+        within = [int(rng.integers(0, SIZE // 2 - s + 1)) for s in sides]
+        along = [int(half) + w for half, w in zip(halves, within, strict=True)]
         across = [int(rng.integers(0, SIZE - s + 1)) for s in sides]
-        vertical = bool(rng.integers(2))
-        corners = list(zip(across, along) if vertical else zip(along, across))
+        axes = (across, along) if rng.integers(2) else (along, across)
+        corners = list(zip(*axes, strict=True))
     return Layout(
         random_background(rng),
         tuple(

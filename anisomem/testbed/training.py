@@ -49,16 +49,17 @@ def encode(
     data, rendered = load_corpus(packages), icons.render(packages)
     file = work / "latents.safetensors"
     if not file.exists():
-        moments, examples = [], []
+        moments: list[torch.Tensor] = []
+        examples: list[tuple[int, int]] = []
         for index, entry in enumerate(tqdm(data.entries, desc="encode", mininterval=10)):
             drawn = data.pictures(index, rendered)
-            first = sum(len(m) for m in moments)
+            first = examples[-1][1] + 1 if examples else 0
             repeats = entry.count // len(drawn)
             examples += [(index, first + i) for i in range(len(drawn)) for _ in range(repeats)]
             batch = autoencoder.to_tensor(np.stack(drawn))
-            moments += [vae.encode(x).latent_dist.parameters for x in batch.split(128)]
+            moments += [vae.encode(x).latent_dist.parameters for x in torch.split(batch, 128)]
         save_file(
-            {"moments": torch.cat(moments), "examples": torch.tensor(examples)},
+            {"moments": torch.cat(moments).contiguous(), "examples": torch.tensor(examples)},
             file.with_suffix(".partial"),
         )
         file.with_suffix(".partial").rename(file)

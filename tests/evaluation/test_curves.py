@@ -94,7 +94,7 @@ def test_the_three_rules_by_hand():
     #   threshold   9  8  7  6  5  4  3 ...
     #   FP          0  1  1  1  2  2  3 ...
     #   TP          1  1  2  3  4  5  5 ...
-    scores = [9, 7, 6, 5, 4] + [8, 5, 3, 2, 1, 0, -1, -2, -3, -4]
+    scores = [9, 7, 6, 5, 4, 8, 5, 3, 2, 1, 0, -1, -2, -3, -4]
     labels = [1] * 5 + [0] * 10
     # FPR <= 0.2 allows 2 false positives; the highest TP with FP = 2 is 5
     assert ev.tpr_at_fpr(scores, labels, 0.2) == 1.0
@@ -110,7 +110,7 @@ def test_the_three_rules_by_hand():
 def test_released_rules_see_only_the_points_scikit_learn_keeps():
     # Three tied pairs (-+) at 9, 8, 7: FP = TP = 1, 2, 3. The point (2, 2) is on a straight line
     # and dropped, so 0.21 is nearest to FPR 0.3, and the last kept FPR below 0.21 is 0.1.
-    scores = [9, 8, 7, 1, 0] + [9, 8, 7, 6, 5, 4, 3, 2, -1, -2]
+    scores = [9, 8, 7, 1, 0, 9, 8, 7, 6, 5, 4, 3, 2, -1, -2]
     labels = [1] * 5 + [0] * 10
     assert ev.released_tpr_at_fpr(scores, labels, 0.21) == 3 / 5
     assert ev.strict_tpr_at_fpr(scores, labels, 0.21) == 1 / 5

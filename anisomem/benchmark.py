@@ -1,0 +1,225 @@
+"""Runs a case of an experiment: records what is missing, then scores what is stored."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
+
+from anisomem import config as configuration
+from anisomem.datasets.prompts import PromptSet
+from anisomem.detection.base import Array, Recorded
+from anisomem.errors import UserError
+from anisomem.evaluation import Summary, summarise
+from anisomem.storage import atomic
+from anisomem.storage.store import ScoreStore
+
+if TYPE_CHECKING:
+    from anisomem.models.base import DiffusionModel
+
+SHARD = 64  # prompts recorded between two writes to the store
+IDENTITY_VERSION = 1
+
+# Settings that change no recorded number: they may differ between two runs of one folder.
+OUTSIDE_IDENTITY = (
+    "cases",
+    "batch_size",
+    "fpr_targets",
+    "draws",
+    "bootstrap_seed",
+    "timing_repeats",
+    "runs",
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A detector's line in a table: what it achieves and what it costs."""
+
+    case: str
+    detector: str
+    n: int
+    summary: Summary
+    cost: Mapping[str, Any] | None
+
+
+class Case:
+    """One model on one prompt set with all its detectors, kept in a folder named after them.
+
+    Arguments:
+        config: The composed configuration.
+        experiment: Its name, the parent folder.
+    """
+
+    def __init__(self, config: DictConfig, experiment: str) -> None:
+        self.config = config
+        self.prompts: PromptSet = configuration.build(config.dataset, "dataset")
+        self.detectors = configuration.detectors(config)
+        self.name = self.prompts.name
+        self.folder = Path(config.runs) / experiment / f"{self.name}-{self.identity[:10]}"
+        self.store = ScoreStore(self.folder / "components")
+
+    @classmethod
+    def stored(cls, file: Path) -> Case:
+        """The case whose configuration lies at ``file``, wherever its folder was moved to."""
+        config = OmegaConf.load(file)
+        assert isinstance(config, DictConfig)
+        case = cls(config, file.parent.parent.name)
+        case.folder = file.parent
+        case.store = ScoreStore(case.folder / "components")
+        return case
+
+    @cached_property
+    def identity(self) -> str:
+        """sha256 over everything that changes a recorded number."""
+        settings = OmegaConf.to_container(self.config, resolve=True)
+        assert isinstance(settings, dict)
+        inside = {k: v for k, v in settings.items() if k not in OUTSIDE_IDENTITY}
+        inside["model"] = {k: v for k, v in inside["model"].items() if k != "device"}
+        content = {
+            "version": IDENTITY_VERSION,
+            "settings": inside,
+            "prompts": [self.prompts.ids, self.prompts.texts],
+        }
+        return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def run(self) -> None:
+        """Records what is missing and measures the cost once; nothing to do loads no model.
+
+        Raises:
+            UserError: The model returned NaN or infinity.
+        """
+        missing = self._missing()
+        needs_timing = self.config.timing_repeats > 0 and not self._timing()
+        if missing or needs_timing:
+            atomic.write_text(self.folder / "config.yaml", OmegaConf.to_yaml(self.config))
+            model: DiffusionModel = configuration.build(self.config.model, "model")
+            self._record(model, missing)
+            if needs_timing:
+                atomic.write_text(self._timing_file, json.dumps(self._time(model), indent=1))
+
+    def rows(self) -> list[Row]:
+        """The table, from the store alone.
+
+        Raises:
+            UserError: Prompts are missing from the store, or settings of the table are wrong.
+        """
+        if missing := sum(len(rows) for _, rows in self._missing()):
+            raise UserError(
+                f"{self.folder} lacks {missing} prompts; run the same command again to continue"
+            )
+        scores = self.scores()
+        try:
+            summaries = summarise(
+                np.stack([scores[detector.key] for detector in self.detectors]),
+                self.prompts.labels,
+                self.prompts.clusters,
+                self.config.fpr_targets,
+                self.config.draws,
+                self.config.bootstrap_seed,
+            )
+        except ValueError as error:
+            raise UserError(str(error)) from None
+        costs = self._timing().get("costs", {})
+        return [
+            Row(self.name, detector.name, detector.n, summary, costs.get(detector.key))
+            for detector, summary in zip(self.detectors, summaries, strict=True)
+        ]
+
+    def card(self) -> dict[str, Any]:
+        """How the numbers came about: settings, identity, prompt counts, cost and machine."""
+        return {
+            "name": self.name,
+            "identity": self.identity,
+            "settings": OmegaConf.to_container(self.config, resolve=True),
+            "memorized": int((self.prompts.labels == 1).sum()),
+            "not_memorized": int((self.prompts.labels == 0).sum()),
+            "timing": self._timing(),
+        }
+
+    def scores(self) -> dict[str, Array]:
+        """Every detector's scores by row key, ``[S, N]`` for S noise seeds."""
+        recorded = [self.recorded(seed) for seed in self.config.seeds]
+        return {d.key: np.stack([d.combine(r) for r in recorded]) for d in self.detectors}
+
+    def recorded(self, seed: int) -> Recorded:
+        """The stored components of one noise seed."""
+        components = self.store.read(self.prompts.ids, seed)
+        return Recorded(components, self.prompts, self.config.model.get("stands_for"))
+
+    def _missing(self) -> list[tuple[int, list[int]]]:
+        """Batches (seed, rows) that are not in the store; equal prompts share a batch."""
+        done = self.store.done()
+        batches = []
+        for seed in self.config.seeds:
+            recorded = done.get(seed, set())
+            left = [i for i, key in enumerate(self.prompts.ids) if key not in recorded]
+            left.sort(key=lambda i: (self.prompts.texts[i], i))
+            batches += [(seed, left[i : i + SHARD]) for i in range(0, len(left), SHARD)]
+        return batches
+
+    def _record(self, model: DiffusionModel, missing: Sequence[tuple[int, list[int]]]) -> None:
+        from anisomem.engine import Engine
+
+        engine = Engine(model, self.detectors, self.config.noise_policy, self.config.batch_size)
+        total = sum(len(rows) for _, rows in missing)
+        if cut := model.truncated(self.prompts.texts):
+            tqdm.write(f"{cut} prompts exceed the text encoder's limit and are cut")
+        with tqdm(total=total, desc=self.name, unit="prompt", disable=None) as bar:
+            for seed, rows in missing:
+                texts = [self.prompts.texts[i] for i in rows]
+                components = engine.evaluate(texts, rows, seed)
+                ids = [self.prompts.ids[i] for i in rows]
+                _check_finite(components, ids)
+                self.store.append(ids, seed, components)
+                bar.update(len(rows))
+
+    @property
+    def _timing_file(self) -> Path:
+        return self.folder / "timing.json"
+
+    def _timing(self) -> dict[str, Any]:
+        file = self._timing_file
+        return json.loads(file.read_text()) if file.exists() else {}
+
+    def _time(self, model: DiffusionModel) -> dict[str, Any]:
+        from anisomem.timing import measure
+
+        costs = measure(
+            model,
+            self.detectors,
+            self.prompts,
+            self.config.seeds[0],
+            self.config.timing_repeats,
+            self.config.noise_policy,
+            self.config.batch_size,
+        )
+        return {
+            "costs": {key: asdict(cost) for key, cost in costs.items()},
+            "repeats": self.config.timing_repeats,
+            "device": str(model.device),
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "machine": f"{platform.machine()}, {platform.system()}",
+            "packages": {p: version(p) for p in ("torch", "diffusers", "transformers", "numpy")},
+        }
+
+
+def _check_finite(components: Mapping[str, Array], ids: Sequence[str]) -> None:
+    """Raises where a component is NaN or infinite."""
+    for name, values in components.items():
+        bad = ~np.isfinite(values).all(axis=1)
+        if bad.any():
+            raise UserError(
+                f"the model returned NaN or infinity: {name} of {bad.sum()} prompts in {len(ids)}, "
+                f"first {ids[int(bad.argmax())]!r}; try model.dtype=float32, and check the weights"
+            )

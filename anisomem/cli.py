@@ -1,0 +1,85 @@
+"""The ``anisomem`` command."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from anisomem.errors import UserError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a subcommand; a mistake of the user's is one line and exit code 2."""
+    parser = argparse.ArgumentParser(
+        "anisomem", description="A benchmark for memorization detectors of diffusion models."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="run an experiment, or continue it, and print its table")
+    run.add_argument(
+        "overrides", nargs="*", metavar="name=value", help="e.g. experiment=quickstart"
+    )
+    table = commands.add_parser("table", help="print the table of finished runs from their stores")
+    table.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="e.g. runs/quickstart")
+    listing = commands.add_parser("list", help="name what can be run")
+    listing.add_argument("what", choices=("detectors", "models", "datasets", "experiments"))
+    options = parser.parse_args(arguments)
+    # The libraries underneath announce optional packages and progress that are not ours.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    try:
+        match options.command:
+            case "run":
+                _run(options.overrides)
+            case "table":
+                _table(options.runs)
+            case "list":
+                _list(options.what)
+    except UserError as error:
+        print(f"anisomem: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _list(what: str) -> None:
+    from anisomem import config
+
+    group = what.removesuffix("s")
+    for name in config.names(group):
+        lines = (config.folder() / group / f"{name}.yaml").read_text().splitlines()
+        comment = next(li for li in lines if li.startswith("# ") and "@package" not in li)
+        print(f"{name:20} {comment.removeprefix('# ')}")
+
+
+def _run(overrides: Sequence[str]) -> None:
+    from anisomem import config
+    from anisomem.benchmark import Case
+    from anisomem.report import report
+
+    chosen = [o.partition("=")[2] for o in overrides if o.startswith("experiment=")]
+    experiment = chosen[-1] if chosen else "quickstart"
+    cases = [Case(composed, experiment) for composed in config.cases(overrides)]
+    for case in cases:
+        case.run()
+    folder = cases[0].folder.parent
+    print(report.write(cases, folder))
+    print(f"Report: {folder}/ (tables, figures; components in a folder per model)")
+
+
+def _table(runs: Sequence[Path]) -> None:
+    from anisomem.benchmark import Case
+    from anisomem.report import tables
+
+    found = [file for run in runs for file in _configurations(run)]
+    print(tables.markdown([row for file in found for row in Case.stored(file).rows()]))
+
+
+def _configurations(run: Path) -> list[Path]:
+    """The stored configurations of a case's folder, or of an experiment's with several."""
+    found = sorted([*run.glob("config.yaml"), *run.glob("*/config.yaml")])
+    if not found:
+        raise UserError(
+            f"no run at {str(run)!r} (expected a folder that anisomem run has written)"
+        )
+    return found

@@ -1,0 +1,140 @@
+"""From command-line overrides to one checked configuration per case."""
+
+from __future__ import annotations
+
+import importlib.resources
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from anisomem.detection.base import Detector
+from anisomem.errors import UserError, unknown
+
+GROUPS = ("model", "dataset", "detector", "experiment")
+
+
+@dataclass
+class Schema:
+    """Every setting with its type; a name that is not here is refused."""
+
+    model: dict[str, Any] = field(default_factory=dict)
+    dataset: dict[str, Any] = field(default_factory=dict)
+    detector: dict[str, dict[str, Any]] = field(default_factory=dict)
+    cases: list[list[str]] = field(default_factory=list)
+    seeds: list[int] = field(default_factory=list)
+    noise_policy: str = "shared"
+    batch_size: int | None = None
+    fpr_targets: list[float] = field(default_factory=list)
+    draws: int = 0
+    bootstrap_seed: int = 0
+    timing_repeats: int = 0
+    runs: str = ""
+
+
+ConfigStore.instance().store("schema", Schema)
+
+
+def folder() -> Path:
+    """The configuration files."""
+    return Path(str(importlib.resources.files("anisomem.conf")))
+
+
+def names(group: str) -> list[str]:
+    """The members of a configuration group."""
+    return sorted(path.stem for path in (folder() / group).glob("*.yaml"))
+
+
+def cases(overrides: Sequence[str]) -> list[DictConfig]:
+    """The composed configuration of every case of an experiment.
+
+    A ``model=`` or ``dataset=`` among the overrides chooses the cases that have it, or makes a
+    case of its own where none has.
+
+    Raises:
+        UserError: An unknown group member or setting, or a value of the wrong type.
+    """
+    for override in overrides:
+        _check_name(override)
+    with _one_line_errors(), initialize_config_dir(str(folder()), version_base="1.3"):
+        whole = compose("config", list(overrides))
+        chosen = {o for o in overrides if o.partition("=")[0] in ("model", "dataset")}
+        matching = [case for case in whole.cases if chosen <= set(case)]
+        composed = [compose("config", [*case, *overrides]) for case in matching or [[]]]
+    if not composed[0].detector:
+        raise UserError(f"no detector chosen; use detector=[{','.join(names('detector')[:2])}]")
+    return composed
+
+
+def build(node: DictConfig, what: str, **more: object) -> Any:
+    """The object a configuration node describes.
+
+    Raises:
+        UserError: Its target does not exist or refuses its arguments.
+    """
+    if missing := OmegaConf.missing_keys(node):
+        raise UserError(f"{what} needs a value for {', '.join(sorted(missing))}")
+    try:
+        return instantiate(node, **more, _convert_="all")
+    except HydraException as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, UserError):
+            raise cause from None
+        if isinstance(cause, TypeError | ValueError | ImportError | AttributeError):
+            raise UserError(f"{what}: {cause}") from None
+        raise
+
+
+def detectors(config: DictConfig) -> list[Detector]:
+    """Every detector of the table, one for each of its n.
+
+    Raises:
+        UserError: A detector that cannot be built, or an n that is not a positive integer.
+    """
+    built: list[Detector] = []
+    for name, node in config.detector.items():
+        if "n" not in node:
+            built.append(build(node, f"detector.{name}", name=name))
+            continue
+        for n in [node.n] if isinstance(node.n, int | str) else node.n:
+            if not isinstance(n, int) or n < 1:
+                raise UserError(f"detector.{name}.n must list positive integers, got {n!r}")
+            built.append(build(node, f"detector.{name}", name=name, n=n))
+    return built
+
+
+def _check_name(override: str) -> None:
+    """Raises for a setting or a group member that does not exist."""
+    key, separator, value = override.partition("=")
+    if not separator:
+        raise UserError(f"an override reads name=value, got {override!r}")
+    root = key.lstrip("+~").split(".")[0].split("@")[0]
+    known = {f.name for f in fields(Schema)} | set(GROUPS)
+    if root not in known:
+        raise unknown("setting", root, known)
+    if key in GROUPS:
+        for member in re.findall(r"[\w-]+", value):
+            if member not in names(key):
+                raise unknown(key, member, names(key))
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Hydra's and OmegaConf's complaints in one line each."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        cause = str(error.__cause__).splitlines()[0] if error.__cause__ else ""
+        raise UserError(
+            "; ".join(part for part in dict.fromkeys([*lines[:2], cause]) if part)
+        ) from None

@@ -1,0 +1,101 @@
+"""What a detector costs: evaluations counted at the model, seconds measured side by side."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import torch
+from tqdm import tqdm
+
+from anisomem.datasets.prompts import PromptSet
+from anisomem.detection.base import Detector
+from anisomem.engine import Engine
+from anisomem.models.base import DiffusionModel
+
+PROMPTS = 10  # the unit of published timings
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The cost of one detector.
+
+    Attributes:
+        nfe: Evaluations per prompt, counted at the model.
+        shared_nfe: Evaluations per noise seed that serve all prompts (unconditional ones).
+        jvps: Directional derivatives per prompt.
+        isolated: Seconds per ten prompts, the detector alone: (median, fastest, slowest).
+        amortised: Its part of the seconds that all detectors take together, in proportion to
+            ``isolated``.
+    """
+
+    nfe: float
+    shared_nfe: int
+    jvps: float
+    isolated: tuple[float, float, float]
+    amortised: float
+
+
+def measure(
+    model: DiffusionModel,
+    detectors: Sequence[Detector],
+    prompts: PromptSet,
+    seed: int,
+    repeats: int,
+    noise_policy: str,
+    batch_size: int | None,
+) -> Mapping[str, Cost]:
+    """Costs by row key, on the set's ten first prompts.
+
+    The detectors take turns, and all together take theirs too, so that a slow moment of the
+    machine hits all alike. The first turn warms up and counts evaluations.
+    """
+    texts = list(prompts.texts[:PROMPTS])
+    rows = list(range(len(texts)))
+    # Detectors that differ in their weights only cost the same: they are timed once.
+    groups: dict[tuple[str, ...], list[Detector]] = {}
+    for detector in detectors:
+        names = sorted(c.name for c in detector.components(model))
+        if names:
+            groups.setdefault((*names, str(detector.n)), []).append(detector)
+    contenders = {**groups, ("all",): list(detectors)}
+    counts: dict[tuple[str, ...], tuple[float, int, float]] = {}
+    seconds: dict[tuple[str, ...], list[float]] = {key: [] for key in contenders}
+    for turn in tqdm(range(repeats + 1), desc="timing", unit="turn", leave=False, disable=None):
+        for key, members in contenders.items():
+            engine = Engine(model, members, noise_policy, batch_size)
+            nfe, jvps = model.nfe, model.jvps
+            begin = perf_counter()
+            engine.evaluate(texts, rows, seed)
+            _synchronise(model)
+            elapsed = perf_counter() - begin
+            if turn:
+                seconds[key].append(elapsed)
+            else:
+                own = model.nfe - nfe - engine.shared_nfe
+                counts[key] = (
+                    own / len(texts),
+                    engine.shared_nfe,
+                    (model.jvps - jvps) / len(texts),
+                )
+    medians = {key: sorted(times)[len(times) // 2] for key, times in seconds.items()}
+    total = sum(medians[key] for key in groups)
+    scale = PROMPTS / len(texts)
+    return {
+        detector.key: Cost(
+            *counts[key],
+            isolated=(
+                scale * medians[key],
+                scale * min(seconds[key]),
+                scale * max(seconds[key]),
+            ),
+            amortised=scale * medians["all",] * medians[key] / total / len(members),
+        )
+        for key, members in groups.items()
+        for detector in members
+    }
+
+
+def _synchronise(model: DiffusionModel) -> None:
+    """Waits for the accelerator, so that its work is in the measured time."""
+    if model.device.type == "cuda":
+        torch.cuda.synchronize(model.device)
