@@ -220,6 +220,6 @@ def _check_finite(components: Mapping[str, Array], ids: Sequence[str]) -> None:
         bad = ~np.isfinite(values).all(axis=1)
         if bad.any():
             raise UserError(
-                f"the model returned NaN or infinity: {name} of {bad.sum()} prompts in {len(ids)}, "
+                f"the model returned NaN or infinity: {name} of {bad.sum()} prompts, "
                 f"first {ids[int(bad.argmax())]!r}; try model.dtype=float32, and check the weights"
             )

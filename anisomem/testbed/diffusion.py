@@ -49,7 +49,7 @@ def build_scheduler(variant: Variant) -> DDIMScheduler:
 
 
 def build_unet(variant: Variant) -> UNet2DConditionModel:
-    """A 3.8 M parameter U-Net with cross-attention where Stable Diffusion has it, one level less."""
+    """A 3.8 M parameter U-Net laid out as Stable Diffusion's, with one level less."""
     return UNet2DConditionModel(
         sample_size=LATENT_SIZE,
         block_out_channels=(32, 64, 112),
@@ -67,7 +67,7 @@ class Latents:
     """The encoded training set.
 
     Arguments:
-        mean, std: Of every distinct picture's posterior, of unit variance overall, ``[p, 4, 8, 8]``.
+        mean, std: Of every distinct picture's posterior, ``[p, 4, 8, 8]``, unit variance overall.
         tokens: Of every caption, ``[e, 20]``.
         examples: One row per training example, (caption, picture), ``[N, 2]``; a picture that is
             repeated 100 times has 100 rows.

@@ -1,0 +1,46 @@
+"""Measures what a trained variant memorized and writes its prompts, contact sheet and card.
+
+    python scripts/confirm_testbed.py epsilon --icons ICONS/node_modules/@iconify-json --work WORK
+
+reads the pipeline that scripts/train_testbed.py left in WORK/epsilon and adds to that folder.
+Stopped at any moment, the same command continues.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from anisomem.models.diffusers_unet import DiffusersUNet
+from anisomem.testbed import ground_truth, icons, release
+from anisomem.testbed.diffusion import VARIANTS
+from anisomem.testbed.training import load_corpus
+
+
+def main() -> None:
+    """Generates, compares and writes."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("variant", choices=VARIANTS)
+    parser.add_argument("--icons", type=Path, required=True, help="folder with the three sets")
+    parser.add_argument("--work", type=Path, required=True, help="where training left the model")
+    parser.add_argument("--training", default="", help="a sentence on the training, for the card")
+    parser.add_argument("--threads", type=int, default=1, help="two variants run side by side")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+
+    folder = options.work / options.variant
+    corpus, rendered = load_corpus(options.icons), icons.render(options.icons)
+    model = DiffusersUNet.load(str(folder.resolve()))
+    texts = [prompt.caption.text for prompt in corpus.prompts]
+    pictures = options.work / f"{options.variant}-pictures"
+    generated = ground_truth.generate(model, texts, pictures)
+
+    references = ground_truth.References.draw(corpus, rendered, model.pipeline.vae)
+    threshold = references.threshold()
+    table = release.prompts(corpus, rendered, references, generated, threshold)
+    release.write(folder, options.variant, table, generated, threshold, options.training)
+    print(release.confirmed(table), release.by_repetitions(table), sep="\n\n")
+
+
+if __name__ == "__main__":
+    main()
