@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -14,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
-from tqdm import tqdm
 
 from anisomem import config as configuration
 from anisomem.datasets.prompts import PromptSet
@@ -27,7 +27,8 @@ from anisomem.storage.store import ScoreStore
 if TYPE_CHECKING:
     from anisomem.models.base import DiffusionModel
 
-SHARD = 64  # prompts recorded between two writes to the store
+Batch = tuple[int, list[int]]  # a noise seed, and the rows of some prompts
+SHARD = 32  # prompts recorded between two writes to the store
 IDENTITY_VERSION = 1
 
 # Settings that change no recorded number: they may differ between two runs of one folder.
@@ -38,6 +39,7 @@ OUTSIDE_IDENTITY = (
     "draws",
     "bootstrap_seed",
     "timing_repeats",
+    "workers",
     "runs",
 )
 
@@ -100,13 +102,28 @@ class Case:
             UserError: The model returned NaN or infinity.
         """
         missing = self._missing()
-        needs_timing = self.config.timing_repeats > 0 and not self._timing()
-        if missing or needs_timing:
-            atomic.write_text(self.folder / "config.yaml", OmegaConf.to_yaml(self.config))
-            model: DiffusionModel = configuration.build(self.config.model, "model")
-            self._record(model, missing)
-            if needs_timing:
-                atomic.write_text(self._timing_file, json.dumps(self._time(model), indent=1))
+        needs_timing = self.config.timing_repeats > 0 and "costs" not in self._measured()
+        if not missing and not needs_timing:
+            return
+        from anisomem.recording import record
+        from anisomem.timing import measure
+
+        atomic.write_text(self.folder / "config.yaml", OmegaConf.to_yaml(self.config))
+        model: DiffusionModel = configuration.build(self.config.model, "model")
+        if missing:
+            record(self, model, missing)
+        measured = {
+            "truncated_prompts": model.truncated(self.prompts.texts),
+            "device": str(model.device),
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
+            "packages": {p: version(p) for p in ("torch", "diffusers", "transformers", "numpy")},
+        }
+        if needs_timing:
+            measured["timing_repeats"] = self.config.timing_repeats
+            measured["costs"] = {key: asdict(cost) for key, cost in measure(self, model).items()}
+        text = json.dumps(self._measured() | measured, indent=1)
+        atomic.write_text(self._measured_file, text)
 
     def rows(self) -> list[Row]:
         """The table, from the store alone.
@@ -130,7 +147,7 @@ class Case:
             )
         except ValueError as error:
             raise UserError(str(error)) from None
-        costs = self._timing().get("costs", {})
+        costs = self._measured().get("costs", {})
         return [
             Row(self.name, detector.name, detector.n, summary, costs.get(detector.key))
             for detector, summary in zip(self.detectors, summaries, strict=True)
@@ -144,7 +161,7 @@ class Case:
             "settings": OmegaConf.to_container(self.config, resolve=True),
             "memorized": int((self.prompts.labels == 1).sum()),
             "not_memorized": int((self.prompts.labels == 0).sum()),
-            "timing": self._timing(),
+            **self._measured(),
         }
 
     def scores(self) -> dict[str, Array]:
@@ -157,10 +174,12 @@ class Case:
         components = self.store.read(self.prompts.ids, seed)
         return Recorded(components, self.prompts, self.config.model.get("stands_for"))
 
-    def _missing(self) -> list[tuple[int, list[int]]]:
+    def _missing(self) -> list[Batch]:
         """Batches (seed, rows) that are not in the store; equal prompts share a batch."""
+        if not any(detector.n for detector in self.detectors):
+            return []
         done = self.store.done()
-        batches = []
+        batches: list[Batch] = []
         for seed in self.config.seeds:
             recorded = done.get(seed, set())
             left = [i for i, key in enumerate(self.prompts.ids) if key not in recorded]
@@ -168,58 +187,11 @@ class Case:
             batches += [(seed, left[i : i + SHARD]) for i in range(0, len(left), SHARD)]
         return batches
 
-    def _record(self, model: DiffusionModel, missing: Sequence[tuple[int, list[int]]]) -> None:
-        from anisomem.engine import Engine
-
-        engine = Engine(model, self.detectors, self.config.noise_policy, self.config.batch_size)
-        total = sum(len(rows) for _, rows in missing)
-        if cut := model.truncated(self.prompts.texts):
-            tqdm.write(f"{cut} prompts exceed the text encoder's limit and are cut")
-        with tqdm(total=total, desc=self.name, unit="prompt", disable=None) as bar:
-            for seed, rows in missing:
-                texts = [self.prompts.texts[i] for i in rows]
-                components = engine.evaluate(texts, rows, seed)
-                ids = [self.prompts.ids[i] for i in rows]
-                _check_finite(components, ids)
-                self.store.append(ids, seed, components)
-                bar.update(len(rows))
-
     @property
-    def _timing_file(self) -> Path:
-        return self.folder / "timing.json"
+    def _measured_file(self) -> Path:
+        return self.folder / "measured.json"
 
-    def _timing(self) -> dict[str, Any]:
-        file = self._timing_file
+    def _measured(self) -> dict[str, Any]:
+        """What was measured besides the components: cost, machine, truncated prompts."""
+        file = self._measured_file
         return json.loads(file.read_text()) if file.exists() else {}
-
-    def _time(self, model: DiffusionModel) -> dict[str, Any]:
-        from anisomem.timing import measure
-
-        costs = measure(
-            model,
-            self.detectors,
-            self.prompts,
-            self.config.seeds[0],
-            self.config.timing_repeats,
-            self.config.noise_policy,
-            self.config.batch_size,
-        )
-        return {
-            "costs": {key: asdict(cost) for key, cost in costs.items()},
-            "repeats": self.config.timing_repeats,
-            "device": str(model.device),
-            "dtype": str(model.dtype).removeprefix("torch."),
-            "machine": f"{platform.machine()}, {platform.system()}",
-            "packages": {p: version(p) for p in ("torch", "diffusers", "transformers", "numpy")},
-        }
-
-
-def _check_finite(components: Mapping[str, Array], ids: Sequence[str]) -> None:
-    """Raises where a component is NaN or infinite."""
-    for name, values in components.items():
-        bad = ~np.isfinite(values).all(axis=1)
-        if bad.any():
-            raise UserError(
-                f"the model returned NaN or infinity: {name} of {bad.sum()} prompts, "
-                f"first {ids[int(bad.argmax())]!r}; try model.dtype=float32, and check the weights"
-            )

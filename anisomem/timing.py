@@ -1,13 +1,14 @@
 """What a detector costs: evaluations counted at the model, seconds measured side by side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import median
 from time import perf_counter
 
 import torch
 from tqdm import tqdm
 
-from anisomem.datasets.prompts import PromptSet
+from anisomem.benchmark import Case
 from anisomem.detection.base import Detector
 from anisomem.engine import Engine
 from anisomem.models.base import DiffusionModel
@@ -25,7 +26,7 @@ class Cost:
         jvps: Directional derivatives per prompt.
         isolated: Seconds per ten prompts, the detector alone: (median, fastest, slowest).
         amortised: Its part of the seconds that all detectors take together, in proportion to
-            ``isolated``.
+            ``isolated``; weightings of the same components count as one detector.
     """
 
     nfe: float
@@ -35,21 +36,15 @@ class Cost:
     amortised: float
 
 
-def measure(
-    model: DiffusionModel,
-    detectors: Sequence[Detector],
-    prompts: PromptSet,
-    seed: int,
-    repeats: int,
-    noise_policy: str,
-    batch_size: int | None,
-) -> Mapping[str, Cost]:
-    """Costs by row key, on the set's ten first prompts.
+def measure(case: Case, model: DiffusionModel) -> Mapping[str, Cost]:
+    """Costs by detector key, on the ten first prompts of a case.
 
     The detectors take turns, and all together take theirs too, so that a slow moment of the
     machine hits all alike. The first turn warms up and counts evaluations.
     """
-    texts = list(prompts.texts[:PROMPTS])
+    config, detectors = case.config, case.detectors
+    seed, repeats = config.seeds[0], config.timing_repeats
+    texts = list(case.prompts.texts[:PROMPTS])
     rows = list(range(len(texts)))
     # Detectors that differ in their weights only cost the same: they are timed once.
     groups: dict[tuple[str, ...], list[Detector]] = {}
@@ -62,7 +57,7 @@ def measure(
     seconds: dict[tuple[str, ...], list[float]] = {key: [] for key in contenders}
     for turn in tqdm(range(repeats + 1), desc="timing", unit="turn", leave=False, disable=None):
         for key, members in contenders.items():
-            engine = Engine(model, members, noise_policy, batch_size)
+            engine = Engine(model, members, config.noise_policy, config.batch_size)
             nfe, jvps = model.nfe, model.jvps
             begin = perf_counter()
             engine.evaluate(texts, rows, seed)
@@ -77,7 +72,7 @@ def measure(
                     engine.shared_nfe,
                     (model.jvps - jvps) / len(texts),
                 )
-    medians = {key: sorted(times)[len(times) // 2] for key, times in seconds.items()}
+    medians = {key: median(times) for key, times in seconds.items()}
     total = sum(medians[key] for key in groups)
     scale = PROMPTS / len(texts)
     return {
@@ -88,7 +83,7 @@ def measure(
                 scale * min(seconds[key]),
                 scale * max(seconds[key]),
             ),
-            amortised=scale * medians["all",] * medians[key] / total / len(members),
+            amortised=scale * medians["all",] * medians[key] / total,
         )
         for key, members in groups.items()
         for detector in members

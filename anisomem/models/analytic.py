@@ -41,7 +41,8 @@ class AnalyticMixture(DiffusionModel):
     ) -> None:
         self.means = means
         self.variances = torch.tensor(stds, dtype=means.dtype).square()
-        self.log_weights = torch.tensor(weights or [1 / len(stds)] * len(stds)).to(means).log()
+        shares = weights or [1 / len(stds)] * len(stds)
+        self.log_weights = torch.tensor(shares, dtype=means.dtype).log()
         self.prompts = list(prompts)
         self.parameterisation = parameterisation
         channels, height, width = means.shape[1:]

@@ -140,7 +140,7 @@ class References:
 def render(vae: AutoencoderKL, pictures: Pictures) -> Pictures:
     """Pictures as the autoencoder renders them, uint8 ``[n, 32, 32, 3]``."""
     rendered = []
-    for batch in tqdm(to_tensor(pictures).split(256), desc="autoencoder", mininterval=30):
+    for batch in tqdm(torch.split(to_tensor(pictures), 256), desc="autoencoder", mininterval=30):
         images = vae.decode(vae.encode(batch).latent_dist.mean).sample
         unit = (images / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
         rendered.append((unit.numpy() * 255).round().astype(np.uint8))
