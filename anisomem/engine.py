@@ -43,8 +43,8 @@ class Engine:
         batch_size: Latents in a forward pass, or None to choose.
 
     Raises:
-        UserError: An unknown noise policy, or detectors of different n on a latent size for which
-            fewer noise samples are not the first of more.
+        UserError: An unknown noise policy, a batch size below 1, or detectors of different n on a
+            latent size for which fewer noise samples are not the first of more.
     """
 
     def __init__(
@@ -55,17 +55,21 @@ class Engine:
         batch_size: int | None = None,
     ) -> None:
         one_of("noise policy", noise_policy, NOISE_POLICIES)
+        if batch_size is not None and batch_size < 1:
+            raise UserError(f"batch_size must be a positive integer or null, got {batch_size}")
         self.model = model
         self.noise_policy = noise_policy
         self.batch_size = batch_size or (GPU_BATCH if torch.cuda.is_available() else CPU_BATCH)
         self.components: dict[str, Component] = {}
         self.samples: dict[str, int] = {}  # of each component
+        drawn = set()
         for detector in detectors:
             for component in detector.components(model):
                 self.components[component.name] = component
                 self.samples[component.name] = max(detector.n, self.samples.get(component.name, 0))
+                drawn.add(detector.n)
         self.n = max(self.samples.values(), default=0)
-        if len(set(self.samples.values())) > 1 and np.prod(model.latent_shape) % 16:
+        if len(drawn) > 1 and np.prod(model.latent_shape) % 16:
             raise UserError(
                 f"detectors of different n cannot share noise on latents of "
                 f"{np.prod(model.latent_shape)} numbers (no multiple of 16); give all the same n"

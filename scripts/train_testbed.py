@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("variant", choices=VARIANTS)
     parser.add_argument("--icons", type=Path, required=True, help="folder with the three sets")
     parser.add_argument("--work", type=Path, required=True, help="checkpoints and results")
-    parser.add_argument("--steps", type=int, default=6500, help="optimiser steps in all")
+    parser.add_argument("--steps", type=int, default=11000, help="optimiser steps in all")
     parser.add_argument("--threads", type=int, default=1, help="two variants train side by side")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -9,7 +9,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from anisomem.errors import UserError
+from anisomem.errors import UserError, one_of
+
+COLUMNS = ("id", "prompt", "label", "cluster", "block", "kind")
+LABELS = ("not_memorized", "partial", "memorized")
 
 
 @dataclass(frozen=True)
@@ -77,26 +80,44 @@ def testbed_folder(variant: str) -> Path:
 def load_testbed(variant: str) -> PromptSet:
     """The bundled model's prompts whose label generation has settled.
 
-    Those that reproduce a training picture sometimes ("partial") are left out; they are in
-    ``prompts.parquet`` with their measured rates.
-
     Arguments:
         variant: ``epsilon`` or ``velocity``.
     """
+    return load_parquet(testbed_folder(variant) / "prompts.parquet", f"testbed_{variant}")
+
+
+def load_parquet(path: str | Path, name: str | None = None) -> PromptSet:
+    """Prompts from a file laid out as the bundled ones.
+
+    Columns: ``id``, ``prompt``, ``label`` (``memorized``, ``not_memorized``, or ``partial`` for
+    prompts that reproduce a training picture sometimes, which are left out), ``cluster``,
+    ``block``, ``kind``.
+
+    Arguments:
+        path: The file.
+        name: Of the set; the file's own if not given.
+
+    Raises:
+        UserError: No such file, a missing column, or an unknown label.
+    """
     import pyarrow.parquet as pq
 
-    table = pq.read_table(testbed_folder(variant) / "prompts.parquet").to_pydict()
+    file = Path(path)
+    if not file.is_file():
+        raise UserError(f"no prompt file at {str(file)!r} (expected a .parquet file)")
+    table = pq.read_table(file).to_pydict()
+    if lacking := [column for column in COLUMNS if column not in table]:
+        raise UserError(f"{file} lacks the columns {', '.join(lacking)}; it has {', '.join(table)}")
+    for label in dict.fromkeys(table["label"]):
+        one_of("label", str(label), LABELS)
     settled = [i for i, label in enumerate(table["label"]) if label != "partial"]
-
-    def column(name: str) -> list[str]:
-        return [table[name][i] for i in settled]
-
+    columns = {column: [table[column][i] for i in settled] for column in COLUMNS}
     return PromptSet(
-        f"testbed_{variant}",
-        column("id"),
-        column("prompt"),
-        np.array([label == "memorized" for label in column("label")], np.int8),
-        np.array(column("cluster"), np.int64),
-        column("block"),
-        column("kind"),
+        name or file.stem,
+        columns["id"],
+        columns["prompt"],
+        np.array([label == "memorized" for label in columns["label"]], np.int8),
+        np.array(columns["cluster"], np.int64),
+        columns["block"],
+        columns["kind"],
     )

@@ -40,6 +40,7 @@ class AnalyticMixture(DiffusionModel):
         parameterisation: Parameterisation = Parameterisation.EPSILON,
     ) -> None:
         self.means = means
+        self.dtype = means.dtype
         self.variances = torch.tensor(stds, dtype=means.dtype).square()
         shares = weights or [1 / len(stds)] * len(stds)
         self.log_weights = torch.tensor(shares, dtype=means.dtype).log()

@@ -224,8 +224,9 @@ class DiffusionModel(ABC):
     def predict(self, x: Tensor, t: Tensor | int, conditioning: Conditioning) -> Prediction:
         """One evaluation of the network per row; ``t`` is one timestep or one per row."""
         steps = torch.as_tensor(t).expand(len(x))
-        self.nfe += len(x)
-        return self._prediction(self._network(x, steps, conditioning), x, steps)
+        raw = self._network(x, steps, conditioning)
+        self.nfe += len(x)  # not those that ran out of memory
+        return self._prediction(raw, x, steps)
 
     def jvp(
         self, x: Tensor, t: Tensor | int, conditioning: Conditioning, tangent: Tensor
@@ -235,11 +236,11 @@ class DiffusionModel(ABC):
         Forward-mode differentiation, which needs attention in plain matrix products.
         """
         steps = torch.as_tensor(t).expand(len(x))
-        self.jvps += len(x)
         with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
             result = torch.func.jvp(
                 lambda latents: self._network(latents, steps, conditioning), (x,), (tangent,)
             )
+        self.jvps += len(x)
         raw, derivative = result[0], result[1]
         return self._prediction(raw, x, steps), derivative
 

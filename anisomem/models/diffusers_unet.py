@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
+from diffusers.utils import logging as diffusers_logging
 from torch import Tensor
+from transformers.utils import logging as transformers_logging
 
-from anisomem.errors import UserError
+from anisomem.errors import UserError, one_of
 from anisomem.models.base import Conditioning, DiffusionModel, Parameterisation
 
 
@@ -49,7 +51,7 @@ class DiffusersUNet(DiffusionModel):
         """Loads a local folder or a hub repository at a pinned revision, safetensors only.
 
         Raises:
-            UserError: A local folder that does not exist or holds no pipeline.
+            UserError: An unknown dtype, or a local folder that does not exist or holds no pipeline.
         """
         folder = Path(path)
         looks_local = folder.is_absolute() or path.startswith(".")
@@ -58,12 +60,15 @@ class DiffusersUNet(DiffusionModel):
                 f"no diffusers pipeline at {path!r} (expected a folder with model_index.json); "
                 "set model.path to one"
             )
+        one_of("dtype", dtype, ("float32", "float16", "bfloat16"))
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        diffusers_logging.disable_progress_bar()
+        transformers_logging.disable_progress_bar()
         pipeline = StableDiffusionPipeline.from_pretrained(
             path,
             revision=revision,
-            torch_dtype=getattr(torch, dtype),
+            dtype=getattr(torch, dtype),
             use_safetensors=True,
             safety_checker=None,
             requires_safety_checker=False,

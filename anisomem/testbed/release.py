@@ -16,11 +16,11 @@ from datasets import Dataset, Features, Image, Value
 from matplotlib.figure import Figure
 from PIL import Image as PILImage
 
+from anisomem.datasets.prompts import LABELS
 from anisomem.testbed.corpus import Corpus
 from anisomem.testbed.ground_truth import Pictures, References, label, reproduction_rate
 from anisomem.testbed.pictures import Icons
 
-LABELS = ["not_memorized", "partial", "memorized"]
 BLOCKS = ["repeated", "near_miss", "seen", "unseen_wording", "unseen_pair"]
 
 FEATURES = Features(
