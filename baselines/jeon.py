@@ -66,7 +66,7 @@ class JeonSharpness(Detector):
     @property
     def component(self) -> str:
         """What it records."""
-        return f"jeon/hvp[{self.convention},step=0]"
+        return f"jeon/hvp[{self.convention},step:0]"
 
     def components(self, model: DiffusionModel) -> Sequence[Component]:
         t = At(step=0).timestep(model)

@@ -41,7 +41,7 @@ class WenFirstStep(Detector):
         arxiv="2407.21720",
         code="https://github.com/YuxinWenRick/diffusion_memorization",
     )
-    component = "wen/norm[step=0]"
+    component = "wen/norm[step:0]"
 
     def components(self, model: DiffusionModel) -> Sequence[Component]:
         t = At(step=0).timestep(model)

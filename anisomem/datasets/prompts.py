@@ -107,7 +107,7 @@ def load_parquet(path: str | Path, name: str | None = None) -> PromptSet:
         raise UserError(f"no prompt file at {str(file)!r} (expected a .parquet file)")
     table = pq.read_table(file).to_pydict()
     if lacking := [column for column in COLUMNS if column not in table]:
-        raise UserError(f"{file} lacks the columns {', '.join(lacking)}; it has {', '.join(table)}")
+        raise UserError(f"{file} lacks columns {', '.join(lacking)}; it has {', '.join(table)}")
     for label in dict.fromkeys(table["label"]):
         one_of("label", str(label), LABELS)
     settled = [i for i, label in enumerate(table["label"]) if label != "partial"]

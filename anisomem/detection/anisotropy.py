@@ -29,8 +29,8 @@ timesteps, before any difference, for every parameterisation; under ``paper`` on
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,8 +74,8 @@ class Anisotropy(Detector):
             cos(u, c), ``x|c,c|x`` is cos(c, c - u).
         normalisation: ``none``; ``L2`` divides by the spatial 2-norm of every channel (plus 1e-6),
             ``L1`` by the 1-norm of the whole latent.
-        norm_at, cos_at: Where each term is read, ``{"step": i}`` (index into the 50-step DDIM
-            schedule) or ``{"t": value}``.
+        norm_at, cos_at: Where each term is read, ``step:i`` (index into the 50-step DDIM schedule)
+            or ``t:value``.
         weights: ``published`` for the model, ``equal`` (each component in standard deviations of
             the negatives), ``fitted`` (logistic regression in cross-validation folds that keep
             clusters together) or the pair (gamma_norm, gamma_cos). A component of weight zero is
@@ -99,14 +99,16 @@ class Anisotropy(Detector):
     convention: str = "released"
     mode: str = "x,c|x"
     normalisation: str = "none"
-    norm_at: Mapping[str, int] = field(default_factory=lambda: {"step": 0})
-    cos_at: Mapping[str, int] = field(default_factory=lambda: {"step": -3})
+    norm_at: str = "step:0"
+    cos_at: str = "step:-3"
     weights: str | Sequence[float] = "published"
 
     def __post_init__(self) -> None:
         one_of("convention", self.convention, CONVENTIONS)
         one_of("mode", self.mode, MODES)
         one_of("normalisation", self.normalisation, NORMALISATIONS)
+        At.parse(self.norm_at)
+        At.parse(self.cos_at)
         if isinstance(self.weights, str):
             one_of("weights", self.weights, WEIGHTS)
         elif len(self.weights) != 2 or not any(self.weights):
@@ -118,17 +120,17 @@ class Anisotropy(Detector):
     @property
     def norm_name(self) -> str:
         """The norm term's component."""
-        return f"anisotropy/norm[{self.convention},{self.normalisation},{At(**self.norm_at)}]"
+        return f"anisotropy/norm[{self.convention},{self.normalisation},{self.norm_at}]"
 
     @property
     def cos_name(self) -> str:
         """The cosine term's component."""
         choices = f"{self.convention},{self.mode},{self.normalisation}"
-        return f"anisotropy/cos[{choices},{At(**self.cos_at)}]"
+        return f"anisotropy/cos[{choices},{self.cos_at}]"
 
     def components(self, model: DiffusionModel) -> Sequence[Component]:
-        t_norm = At(**self.norm_at).timestep(model)
-        t_cos = At(**self.cos_at).timestep(model)
+        t_norm = At.parse(self.norm_at).timestep(model)
+        t_cos = At.parse(self.cos_at).timestep(model)
         norm = Component(
             self.norm_name,
             frozenset({Conditional(t_norm), Unconditional(t_norm)}),

@@ -10,6 +10,7 @@ prompt, ``B`` is the number of prompts in a batch, ``N`` in the whole set.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -148,24 +149,27 @@ class Detector(ABC):
 
 @dataclass(frozen=True)
 class At:
-    """A place in the 50-step DDIM schedule: an index into it, or a timestep by value.
+    """A place in the 50-step DDIM schedule, written ``step:i`` or ``t:value``.
 
     Arguments:
-        step: Index, 0 is the noisiest; negative ones count from the end.
+        step: Index into the schedule, 0 is the noisiest; negative ones count from the end.
         t: The timestep itself.
     """
 
     step: int | None = None
     t: int | None = None
 
-    def __post_init__(self) -> None:
-        if (self.step is None) == (self.t is None):
-            raise UserError(
-                f"a timestep is given by step or by t, not both or neither, got {self}"
-            )
+    @classmethod
+    def parse(cls, text: str) -> At:
+        """Reads the written form.
 
-    def __str__(self) -> str:
-        return f"step={self.step}" if self.t is None else f"t={self.t}"
+        Raises:
+            UserError: Anything else.
+        """
+        match = re.fullmatch(r"(step|t):(-?\d+)", str(text))
+        if not match:
+            raise UserError(f"a timestep reads step:INDEX or t:VALUE, got {text!r}")
+        return cls(**{match[1]: int(match[2])})
 
     def timestep(self, model: DiffusionModel) -> int:
         """The timestep in ``model``'s schedule.

@@ -51,7 +51,7 @@ class DiffusersUNet(DiffusionModel):
         """Loads a local folder or a hub repository at a pinned revision, safetensors only.
 
         Raises:
-            UserError: An unknown dtype, or a local folder that does not exist or holds no pipeline.
+            UserError: An unknown dtype, or a local folder that is not there or holds no pipeline.
         """
         folder = Path(path)
         looks_local = folder.is_absolute() or path.startswith(".")
