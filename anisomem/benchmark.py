@@ -34,6 +34,8 @@ IDENTITY_VERSION = 1
 # Settings that change no recorded number: they may differ between two runs of one folder.
 OUTSIDE_IDENTITY = (
     "cases",
+    "dataset",  # the prompts themselves are inside
+    "detector",  # what they record is inside
     "batch_size",
     "fpr_targets",
     "draws",
@@ -42,6 +44,7 @@ OUTSIDE_IDENTITY = (
     "workers",
     "runs",
 )
+OUTSIDE_MODEL = ("device", "stands_for")
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class Case:
         self.config = config
         self.prompts: PromptSet = configuration.build(config.dataset, "dataset")
         self.detectors = configuration.detectors(config)
+        for detector in self.detectors:
+            detector.require(config.model.get("stands_for"))
         self.name = self.prompts.name
         self.folder = Path(config.runs) / experiment / f"{self.name}-{self.identity[:10]}"
         self.store = ScoreStore(self.folder / "components")
@@ -87,10 +92,11 @@ class Case:
         settings = OmegaConf.to_container(self.config, resolve=True)
         assert isinstance(settings, dict)
         inside = {k: v for k, v in settings.items() if k not in OUTSIDE_IDENTITY}
-        inside["model"] = {k: v for k, v in inside["model"].items() if k != "device"}
+        inside["model"] = {k: v for k, v in inside["model"].items() if k not in OUTSIDE_MODEL}
         content = {
             "version": IDENTITY_VERSION,
             "settings": inside,
+            "components": self._samples(),
             "prompts": [self.prompts.ids, self.prompts.texts],
         }
         return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -102,13 +108,15 @@ class Case:
             UserError: The model returned NaN or infinity.
         """
         missing = self._missing()
-        needs_timing = self.config.timing_repeats > 0 and "costs" not in self._measured()
+        costs = self._measured().get("costs", {})
+        untimed = [d for d in self.detectors if d.cost_key and d.cost_key not in costs]
+        needs_timing = self.config.timing_repeats > 0 and bool(untimed)
+        atomic.write_text(self.folder / "config.yaml", OmegaConf.to_yaml(self.config))
         if not missing and not needs_timing:
             return
         from anisomem.recording import record
         from anisomem.timing import measure
 
-        atomic.write_text(self.folder / "config.yaml", OmegaConf.to_yaml(self.config))
         model: DiffusionModel = configuration.build(self.config.model, "model")
         if missing:
             record(self, model, missing)
@@ -135,8 +143,8 @@ class Case:
             raise UserError(
                 f"{self.folder} lacks {missing} prompts; run the same command again to continue"
             )
-        scores = self.scores()
         try:
+            scores = self.scores()
             summaries = summarise(
                 np.stack([scores[detector.key] for detector in self.detectors]),
                 self.prompts.labels,
@@ -149,7 +157,7 @@ class Case:
             raise UserError(str(error)) from None
         costs = self._measured().get("costs", {})
         return [
-            Row(self.name, detector.name, detector.n, summary, costs.get(detector.key))
+            Row(self.name, detector.name, detector.n, summary, costs.get(detector.cost_key))
             for detector, summary in zip(self.detectors, summaries, strict=True)
         ]
 
@@ -174,9 +182,17 @@ class Case:
         components = self.store.read(self.prompts.ids, seed)
         return Recorded(components, self.prompts, self.config.model.get("stands_for"))
 
+    def _samples(self) -> dict[str, int]:
+        """Every component to be recorded with its number of noise samples."""
+        samples: dict[str, int] = {}
+        for detector in self.detectors:
+            for name in detector.component_names:
+                samples[name] = max(detector.n, samples.get(name, 0))
+        return samples
+
     def _missing(self) -> list[Batch]:
         """Batches (seed, rows) that are not in the store; equal prompts share a batch."""
-        if not any(detector.n for detector in self.detectors):
+        if not self._samples():
             return []
         done = self.store.done()
         batches: list[Batch] = []

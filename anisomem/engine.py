@@ -59,7 +59,7 @@ class Engine:
             raise UserError(f"batch_size must be a positive integer or null, got {batch_size}")
         self.model = model
         self.noise_policy = noise_policy
-        self.batch_size = batch_size or (GPU_BATCH if torch.cuda.is_available() else CPU_BATCH)
+        self.batch_size = batch_size or (CPU_BATCH if model.device.type == "cpu" else GPU_BATCH)
         self.components: dict[str, Component] = {}
         self.samples: dict[str, int] = {}  # of each component
         drawn = set()
@@ -184,15 +184,17 @@ class Engine:
             try:
                 parts.append(part(slice(begin, min(n, begin + self.batch_size))))
                 begin += self.batch_size
+                continue
             except torch.OutOfMemoryError:
                 if self.batch_size == 1:
                     raise UserError(
-                        "out of memory at batch size 1; use a smaller model, dtype=float16, or "
-                        "device=cpu"
+                        "out of memory at batch size 1; use a smaller model, model.dtype=float16, "
+                        "or model.device=cpu"
                     ) from None
-                self.batch_size //= 2
-                torch.cuda.empty_cache()
-                log.warning("out of memory: batch size is now %d", self.batch_size)
+            # Only here, outside the handler, are the failed pass's tensors free to go.
+            self.batch_size //= 2
+            torch.cuda.empty_cache()
+            log.warning("out of memory: batch size is now %d", self.batch_size)
         return parts
 
 

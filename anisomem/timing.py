@@ -14,6 +14,7 @@ from anisomem.engine import Engine
 from anisomem.models.base import DiffusionModel
 
 PROMPTS = 10  # the unit of published timings
+EVERYTHING = "all detectors"
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Cost:
 
 
 def measure(case: Case, model: DiffusionModel) -> Mapping[str, Cost]:
-    """Costs by detector key, on the ten first prompts of a case.
+    """Costs by :attr:`Detector.cost_key`, on the ten first prompts of a case.
 
     The detectors take turns, and all together take theirs too, so that a slow moment of the
     machine hits all alike. The first turn warms up and counts evaluations.
@@ -46,15 +47,13 @@ def measure(case: Case, model: DiffusionModel) -> Mapping[str, Cost]:
     seed, repeats = config.seeds[0], config.timing_repeats
     texts = list(case.prompts.texts[:PROMPTS])
     rows = list(range(len(texts)))
-    # Detectors that differ in their weights only cost the same: they are timed once.
-    groups: dict[tuple[str, ...], list[Detector]] = {}
+    groups: dict[str, list[Detector]] = {}
     for detector in detectors:
-        names = sorted(c.name for c in detector.components(model))
-        if names:
-            groups.setdefault((*names, str(detector.n)), []).append(detector)
-    contenders = {**groups, ("all",): list(detectors)}
-    counts: dict[tuple[str, ...], tuple[float, int, float]] = {}
-    seconds: dict[tuple[str, ...], list[float]] = {key: [] for key in contenders}
+        if detector.cost_key:
+            groups.setdefault(detector.cost_key, []).append(detector)
+    contenders = {**groups, EVERYTHING: list(detectors)}
+    counts: dict[str, tuple[float, int, float]] = {}
+    seconds: dict[str, list[float]] = {key: [] for key in contenders}
     for turn in tqdm(range(repeats + 1), desc="timing", unit="turn", leave=False, disable=None):
         for key, members in contenders.items():
             engine = Engine(model, members, config.noise_policy, config.batch_size)
@@ -76,17 +75,16 @@ def measure(case: Case, model: DiffusionModel) -> Mapping[str, Cost]:
     total = sum(medians[key] for key in groups)
     scale = PROMPTS / len(texts)
     return {
-        detector.key: Cost(
+        key: Cost(
             *counts[key],
             isolated=(
                 scale * medians[key],
                 scale * min(seconds[key]),
                 scale * max(seconds[key]),
             ),
-            amortised=scale * medians["all",] * medians[key] / total,
+            amortised=scale * medians[EVERYTHING] * medians[key] / total,
         )
-        for key, members in groups.items()
-        for detector in members
+        for key in groups
     }
 
 

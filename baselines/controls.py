@@ -20,6 +20,7 @@ class _PromptDetector(Detector):
     """A score of the prompt alone: nothing is recorded."""
 
     n: int = 0
+    component_names = ()
 
     def components(self, model: DiffusionModel) -> Sequence[Component]:
         return []

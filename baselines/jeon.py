@@ -64,17 +64,16 @@ class JeonSharpness(Detector):
         one_of("convention", self.convention, ("released", "paper"))
 
     @property
-    def component(self) -> str:
-        """What it records."""
-        return f"jeon/hvp[{self.convention},step:0]"
+    def component_names(self) -> Sequence[str]:
+        return [f"jeon/hvp[{self.convention},step:0]"]
 
     def components(self, model: DiffusionModel) -> Sequence[Component]:
         t = At(step=0).timestep(model)
         needs = frozenset[Need]({Conditional(t), Unconditional(t), GuidanceDerivative(t)})
-        return [Component(self.component, needs, lambda e: self._hvp(e, t))]
+        return [Component(self.component_names[0], needs, lambda e: self._hvp(e, t))]
 
     def combine(self, recorded: Recorded) -> Array:
-        return recorded.mean(self.component, self.n)
+        return recorded.mean(self.component_names[0], self.n)
 
     def _hvp(self, evaluations: Evaluations, t: int) -> Tensor:
         """``[B]``."""

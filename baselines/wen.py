@@ -41,17 +41,17 @@ class WenFirstStep(Detector):
         arxiv="2407.21720",
         code="https://github.com/YuxinWenRick/diffusion_memorization",
     )
-    component = "wen/norm[step:0]"
+    component_names = ("wen/norm[step:0]",)
 
     def components(self, model: DiffusionModel) -> Sequence[Component]:
         t = At(step=0).timestep(model)
         return [
             Component(
-                self.component,
+                self.component_names[0],
                 frozenset({Conditional(t), Unconditional(t)}),
                 lambda e: flat_norm(e.conditional(t).output - e.unconditional(t).output),
             )
         ]
 
     def combine(self, recorded: Recorded) -> Array:
-        return recorded.mean(self.component, self.n)
+        return recorded.mean(self.component_names[0], self.n)

@@ -111,10 +111,10 @@ class Anisotropy(Detector):
         At.parse(self.cos_at)
         if isinstance(self.weights, str):
             one_of("weights", self.weights, WEIGHTS)
-        elif len(self.weights) != 2 or not any(self.weights):
+        elif not _is_pair(self.weights):
             raise UserError(
-                f"weights must be two numbers (gamma_norm, gamma_cos) that are not both 0, "
-                f"got {list(self.weights)}"
+                "weights must be published, equal, fitted or two numbers (gamma_norm, gamma_cos) "
+                f"that are not both 0, got {self.weights}"
             )
 
     @property
@@ -127,6 +127,17 @@ class Anisotropy(Detector):
         """The cosine term's component."""
         choices = f"{self.convention},{self.mode},{self.normalisation}"
         return f"anisotropy/cos[{choices},{self.cos_at}]"
+
+    def require(self, stands_for: str | None) -> None:
+        if self.weights == "published":
+            self._numeric_weights(stands_for)
+
+    @property
+    def component_names(self) -> Sequence[str]:
+        names = (self.norm_name, self.cos_name)
+        if isinstance(self.weights, str):
+            return names
+        return [name for name, weight in zip(names, self.weights, strict=True) if weight]
 
     def components(self, model: DiffusionModel) -> Sequence[Component]:
         t_norm = At.parse(self.norm_at).timestep(model)
@@ -141,10 +152,7 @@ class Anisotropy(Detector):
             frozenset({Conditional(t_cos), Unconditional(t_cos)}),
             lambda evaluations: self._cosine(evaluations, t_cos),
         )
-        if isinstance(self.weights, str):
-            return [norm, cosine]
-        pairs = zip([norm, cosine], self.weights, strict=True)
-        return [component for component, weight in pairs if weight]
+        return [part for part in (norm, cosine) if part.name in self.component_names]
 
     def combine(self, recorded: Recorded) -> Array:
         names, prompts = (self.norm_name, self.cos_name), recorded.prompts
@@ -200,3 +208,13 @@ class Anisotropy(Detector):
                 f"one of {', '.join(PUBLISHED_WEIGHTS)}"
             )
         return PUBLISHED_WEIGHTS[stands_for]
+
+
+def _is_pair(weights: object) -> bool:
+    """Whether weights are two numbers that are not both zero."""
+    return (
+        isinstance(weights, Sequence)
+        and len(weights) == 2
+        and all(isinstance(weight, int | float) for weight in weights)
+        and any(weights)
+    )

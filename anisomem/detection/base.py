@@ -116,8 +116,15 @@ class Recorded:
     stands_for: str | None = None
 
     def mean(self, name: str, n: int) -> Array:
-        """A component averaged over the first n noise samples, ``[N]``."""
-        return self.components[name][:, :n].mean(axis=1)
+        """A component averaged over the first n noise samples, ``[N]``.
+
+        Raises:
+            ValueError: Fewer samples are recorded.
+        """
+        values = self.components[name]
+        if values.shape[1] < n:
+            raise ValueError(f"{name} has {values.shape[1]} noise samples recorded, not {n}")
+        return values[:, :n].mean(axis=1)
 
 
 @dataclass
@@ -138,9 +145,26 @@ class Detector(ABC):
         """The row it fills: its name and, where it draws noise, its n."""
         return f"{self.name}, n={self.n}" if self.n else self.name
 
+    @property
+    def cost_key(self) -> str:
+        """What it evaluates, to look up its cost: weightings of the same components share it."""
+        return f"{' + '.join(self.component_names)}, n={self.n}" if self.component_names else ""
+
+    def require(self, stands_for: str | None) -> None:  # noqa: B027
+        """Checks before anything is evaluated that scoring will find what it needs.
+
+        Raises:
+            UserError: Weights are asked for that are not published for the model.
+        """
+
+    @property
+    @abstractmethod
+    def component_names(self) -> Sequence[str]:
+        """The names of what it records; they alone decide which runs share a store."""
+
     @abstractmethod
     def components(self, model: DiffusionModel) -> Sequence[Component]:
-        """What has to be recorded, per noise sample."""
+        """What has to be recorded, per noise sample, under :attr:`component_names`."""
 
     @abstractmethod
     def combine(self, recorded: Recorded) -> Array:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -51,28 +50,27 @@ class DiffusersUNet(DiffusionModel):
         """Loads a local folder or a hub repository at a pinned revision, safetensors only.
 
         Raises:
-            UserError: An unknown dtype, or a local folder that is not there or holds no pipeline.
+            UserError: An unknown dtype, or no pipeline at ``path``.
         """
-        folder = Path(path)
-        looks_local = folder.is_absolute() or path.startswith(".")
-        if looks_local and not (folder / "model_index.json").exists():
-            raise UserError(
-                f"no diffusers pipeline at {path!r} (expected a folder with model_index.json); "
-                "set model.path to one"
-            )
         one_of("dtype", dtype, ("float32", "float16", "bfloat16"))
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         diffusers_logging.disable_progress_bar()
         transformers_logging.disable_progress_bar()
-        pipeline = StableDiffusionPipeline.from_pretrained(
-            path,
-            revision=revision,
-            dtype=getattr(torch, dtype),
-            use_safetensors=True,
-            safety_checker=None,
-            requires_safety_checker=False,
-        )
+        try:
+            pipeline = StableDiffusionPipeline.from_pretrained(
+                path,
+                revision=revision,
+                dtype=getattr(torch, dtype),
+                use_safetensors=True,
+                safety_checker=None,
+                requires_safety_checker=False,
+            )
+        except OSError as error:  # neither a folder with a pipeline nor a repository in reach
+            raise UserError(
+                f"no diffusers pipeline at {path!r} (expected a folder with model_index.json or a "
+                f"hub repository): {str(error).splitlines()[0]}"
+            ) from None
         return cls(pipeline.to(device), stands_for)
 
     def encode(self, prompts: Sequence[str]) -> Conditioning:

@@ -1,0 +1,115 @@
+"""Wen's norm and Jeon's sharpness against literal versions and a closed form."""
+
+import numpy as np
+import pytest
+import torch
+
+from anisomem.detection.base import Recorded
+from anisomem.engine import Engine
+from anisomem.errors import UserError
+from anisomem.models.analytic import AnalyticMixture
+from anisomem.models.base import Parameterisation
+from anisomem.models.diffusers_unet import DiffusersUNet
+from baselines.jeon import JeonSharpness
+from baselines.wen import WenFirstStep
+
+PROMPTS = ["a cat", "a red dog", "red"]
+
+
+def network(pipeline, prompt, n):
+    """The U-Net at t = 981 as a function of the latents, with and without the prompt."""
+    embeddings, negative = pipeline.encode_prompt(prompt, "cpu", n, True)
+
+    def output(latents, states):
+        return pipeline.unet(latents, 981, encoder_hidden_states=states).sample
+
+    return lambda x: output(x, embeddings), lambda x: output(x, negative)
+
+
+def noise(seed, n, dtype=torch.float64):
+    torch.manual_seed(seed)
+    return torch.randn(n, 4, 8, 8).to(dtype)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_wen_is_the_norm_of_the_raw_difference(make_pipeline, make_prompts, prediction_type):
+    pipeline = make_pipeline(prediction_type=prediction_type)
+    detector = WenFirstStep("wen", n=4)
+    recorded = Engine(DiffusersUNet(pipeline), [detector]).evaluate(PROMPTS, range(3), 42)
+    scores = detector.combine(Recorded(recorded, make_prompts(PROMPTS, [1, 0, 0])))
+    for row, prompt in enumerate(PROMPTS):
+        c, u = network(pipeline, prompt, 4)
+        x = noise(42, 4, torch.float32)
+        norms = [float(((a - b) ** 2).sum()) ** 0.5 for a, b in zip(c(x), u(x), strict=True)]
+        np.testing.assert_allclose(recorded[detector.component][row], norms, rtol=1e-5)
+        assert scores[row] == pytest.approx(sum(norms) / 4, rel=1e-5)
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_jeon_is_the_released_jvp_of_scores(make_pipeline, make_prompts, prediction_type):
+    pipeline = make_pipeline(prediction_type=prediction_type, dtype=torch.float64)
+    model = DiffusersUNet(pipeline)
+    released, paper = JeonSharpness("r", n=2), JeonSharpness("p", n=2, convention="paper")
+    recorded = Engine(model, [released, paper]).evaluate(PROMPTS, range(3), 42)
+    abar = pipeline.scheduler.alphas_cumprod[981].double()
+    sigma = (1 - abar).sqrt()
+    x = noise(42, 2)
+
+    def released_score(output):
+        if prediction_type == "epsilon":
+            return lambda latents: -output(latents) / sigma
+        # x comes from outside and is not differentiated, as in the released code
+        return lambda latents: (abar.sqrt() * output(latents) - x) / (1 - abar)
+
+    def true_score(output):
+        if prediction_type == "epsilon":
+            return lambda latents: -output(latents) / sigma
+        return lambda latents: -(abar.sqrt() * output(latents) + sigma * latents) / sigma
+
+    for row, prompt in enumerate(PROMPTS):
+        for score, detector in ((released_score, released), (true_score, paper)):
+            c, u = (score(output) for output in network(pipeline, prompt, 2))
+            with torch.no_grad():
+                v = c(x) - u(x)
+            with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+                along_c = torch.func.jvp(c, (x,), (v,))[1]
+                along_u = torch.func.jvp(u, (x,), (v,))[1]
+            expected = (along_c - along_u).detach().flatten(1).norm(dim=1)
+            np.testing.assert_allclose(recorded[detector.component][row], expected, rtol=1e-8)
+            scores = detector.combine(Recorded(recorded, make_prompts(PROMPTS, [1, 0, 0])))
+            assert scores[row] == pytest.approx(float(expected.mean()), rel=1e-8)
+    assert model.jvps == 3 * 2 * 2  # prompts, samples, with and without the prompt
+
+
+@pytest.mark.parametrize("parameterisation", Parameterisation)
+@pytest.mark.parametrize("noise_policy", ["shared", "per_prompt"])
+def test_jeon_in_closed_form(parameterisation, noise_policy):
+    # Two Gaussians N(+-m, s^2 I) of equal weight, with v = alpha^2 s^2 + sigma^2 and
+    # tau = tanh(alpha m.x / v), have (see test_anisotropy) the guidance
+    #   s_delta(+-) = alpha (+-1 - tau) m / v,
+    # and the derivative of that in x, d tau / dx = (1 - tau^2) alpha m / v, gives
+    #   J_delta = -alpha^2 (1 - tau^2) m m' / v^2,
+    # which along s_delta has the length alpha^3 |m|^3 (1 - tau^2) |+-1 - tau| / v^3.
+    m = torch.randn(1, 4, 2, 2, generator=torch.Generator().manual_seed(0)).double()
+    m *= 6 / m.norm()
+    model = AnalyticMixture(torch.cat([m, -m]), [3.0, 3.0], ["+", "-"], None, parameterisation)
+    paper, released = JeonSharpness("p", convention="paper"), JeonSharpness("r")
+    engine = Engine(model, [paper, released], noise_policy)
+    recorded = engine.evaluate(["+", "-"], [0, 1], 7)
+    alpha, sigma = (float(scale) for scale in model.scales(torch.tensor(981)))
+    v = 9 * alpha**2 + sigma**2
+    for row, sign in enumerate((1, -1)):
+        torch.manual_seed(7 + row * (noise_policy == "per_prompt"))
+        x = torch.randn(4, 2, 2).double()
+        tau = np.tanh(float(alpha * (m * x).sum() / v))
+        expected = (6 * alpha / v) ** 3 * (1 - tau**2) * abs(sign - tau)
+        assert recorded[paper.component][row, 0] == pytest.approx(expected, rel=1e-9)
+        if parameterisation == Parameterisation.VELOCITY:
+            expected /= sigma**2  # alpha / sigma^2 instead of alpha / sigma, twice
+        assert recorded[released.component][row, 0] == pytest.approx(expected, rel=1e-9)
+
+
+def test_an_unknown_convention_is_one_line():
+    with pytest.raises(UserError, match="convention named 'relased'; did you mean 'released'"):
+        JeonSharpness("j", convention="relased")

@@ -1,0 +1,155 @@
+"""Tiny seeded Stable Diffusion pipelines, built in memory: nothing is downloaded."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from anisomem.datasets.prompts import PromptSet
+
+MAX_TOKENS, WIDTH = 10, 8
+MERGES = [("c", "a"), ("ca", "t</w>"), ("d", "o"), ("do", "g</w>"), ("r", "e"), ("re", "d</w>")]
+
+torch.set_num_threads(1)  # tensors this small only lose by threads
+
+
+def tokenizer():
+    """CLIP's vocabulary layout: bytes, bytes that end a word, merges, two special tokens."""
+    alphabet = sorted(ByteLevel.alphabet())
+    tokens = [*alphabet, *(byte + "</w>" for byte in alphabet), *("".join(m) for m in MERGES)]
+    vocabulary = {t: i for i, t in enumerate([*tokens, "<|startoftext|>", "<|endoftext|>"])}
+    return CLIPTokenizer(vocab=vocabulary, merges=MERGES, model_max_length=MAX_TOKENS)
+
+
+def scheduler(**changes):
+    """Stable Diffusion's own settings."""
+    settings = {
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "clip_sample": False,
+        "set_alpha_to_one": False,
+        "steps_offset": 1,
+    }
+    return DDIMScheduler(**settings | changes)
+
+
+@cache
+def pipeline(
+    prediction_type="epsilon",
+    channels=4,
+    size=(8, 8),
+    set_alpha_to_one=False,
+    dtype=torch.float32,
+    seed=0,
+):
+    """A two-level pipeline with random weights, large enough that prompts matter."""
+    height, width = size
+    words = tokenizer()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        unet = UNet2DConditionModel(
+            sample_size=height if height == width else [height, width],
+            in_channels=channels,
+            out_channels=channels,
+            block_out_channels=(8, 16),
+            layers_per_block=1,
+            down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+            attention_head_dim=2,
+            cross_attention_dim=WIDTH,
+            norm_num_groups=4,
+        )
+        text_encoder = CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=len(words),
+                hidden_size=WIDTH,
+                intermediate_size=2 * WIDTH,
+                num_hidden_layers=1,
+                num_attention_heads=2,
+                max_position_embeddings=MAX_TOKENS,
+                bos_token_id=words.bos_token_id,
+                eos_token_id=words.eos_token_id,
+                pad_token_id=words.pad_token_id,
+                initializer_factor=3.0,
+            )
+        )
+        vae = AutoencoderKL(
+            block_out_channels=(4, 8),
+            down_block_types=("DownEncoderBlock2D",) * 2,
+            up_block_types=("UpDecoderBlock2D",) * 2,
+            latent_channels=channels,
+            norm_num_groups=4,
+            sample_size=2 * max(size),
+        )
+    with torch.no_grad():
+        for name, weight in unet.named_parameters():
+            if "attn2.to_out" in name or "attn2.to_v" in name:
+                weight.mul_(4)
+            if "time_emb_proj" in name:
+                weight.mul_(4)
+        unet.conv_out.weight.mul_(3)
+    built = StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=text_encoder,
+        tokenizer=words,
+        unet=unet,
+        scheduler=scheduler(prediction_type=prediction_type, set_alpha_to_one=set_alpha_to_one),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    built.set_progress_bar_config(disable=True)
+    built.unet.eval()
+    built.text_encoder.eval()
+    built.vae.eval()
+    return built if dtype == torch.float32 else built.to(dtype)
+
+
+@pytest.fixture(scope="session")
+def make_pipeline():
+    """``make_pipeline(prediction_type, channels, size, set_alpha_to_one, dtype, seed)``.
+
+    Equal arguments share one pipeline: do not change it.
+    """
+    return pipeline
+
+
+@pytest.fixture(scope="session")
+def save_pipeline(tmp_path_factory):
+    """As ``make_pipeline``, but written with ``save_pretrained``; returns the folder."""
+
+    def save(**choices):
+        folder = tmp_path_factory.mktemp("pipeline")
+        pipeline(**choices).save_pretrained(folder, safe_serialization=True)
+        return folder
+
+    return cache(save)
+
+
+@pytest.fixture(scope="session")
+def make_prompts():
+    """A prompt set from texts and labels; without clusters every prompt is its own."""
+
+    def make(texts, labels, clusters=None):
+        count = len(texts)
+        return PromptSet(
+            "made",
+            [f"p{i}" for i in range(count)],
+            list(texts),
+            np.asarray(labels, np.int8),
+            np.arange(count) if clusters is None else np.asarray(clusters),
+            ["block"] * count,
+            ["kind"] * count,
+        )
+
+    return make

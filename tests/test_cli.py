@@ -1,0 +1,229 @@
+"""The command as a user types it, on a tiny pipeline: what it prints, leaves and refuses."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from anisomem.cli import main
+
+DETECTORS = "detector=[anisotropy,anisotropy_fitted,wen,wen_cost_matched,jeon,text_only,random]"
+
+
+def write_prompts(path, **changes):
+    """Twelve memorized and twelve other prompts in pairs that share a cluster."""
+    n = 24
+    columns = {
+        "id": [f"p{i}" for i in range(n)],
+        "prompt": [f"{'red cat' if i % 4 < 2 else 'dog'} {i // 3}" for i in range(n)],
+        "label": ["memorized" if i % 4 < 2 else "not_memorized" for i in range(n)],
+        "cluster": [i // 2 for i in range(n)],
+        "block": ["repeated"] * n,
+        "kind": ["ordinary"] * n,
+    }
+    pq.write_table(pa.table(columns | changes), path)
+    return path
+
+
+@pytest.fixture
+def pipeline_folder(save_pipeline):
+    return save_pipeline()
+
+
+@pytest.fixture
+def setting(pipeline_folder, tmp_path):
+    """Overrides that run the tiny pipeline on a few prompts."""
+    return [
+        "model=diffusers_folder",
+        f"model.path={pipeline_folder}",
+        "model.stands_for=sd14",
+        "dataset=prompts_file",
+        f"dataset.path={write_prompts(tmp_path / 'prompts.parquet')}",
+        DETECTORS,
+        "draws=200",
+        "workers=1",
+        "timing_repeats=1",
+        f"runs={tmp_path / 'runs'}",
+    ]
+
+
+def refused(capsys, *arguments):
+    """The one line that a mistake prints; nothing else is printed."""
+    assert main(["run", *arguments]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert "Traceback" not in printed.err
+    return printed.err
+
+
+def test_run_leaves_table_card_figures_and_store(setting, tmp_path, capsys):
+    assert main(["run", *setting]) == 0
+    table = capsys.readouterr().out
+    folder = tmp_path / "runs" / "quickstart"
+    assert (folder / "table.md").read_text() in table
+    assert str(folder) in table
+
+    frame = pd.read_csv(folder / "table.csv")
+    card = json.loads((folder / "table.json").read_text())
+    assert [r["auc"] for r in card["rows"]] == pytest.approx(frame["auc"].tolist())
+    rows = frame.set_index(["detector", "n"])
+    assert rows.loc[("anisotropy", 4), "nfe_per_prompt"] == 8
+    assert rows.loc[("anisotropy", 4), "nfe_per_seed_shared"] == 8
+    assert rows.loc[("wen", 1), "nfe_per_prompt"] == 1
+    assert rows.loc[("wen_cost_matched", 8), "nfe_per_prompt"] == 8
+    assert rows.loc[("jeon", 4), "jvps_per_prompt"] == 8
+    assert np.isnan(rows.loc[("text_only", 0), "nfe_per_prompt"])
+    assert (frame["auc_low"] <= frame["auc"]).all() and (frame["auc"] <= frame["auc_high"]).all()
+    assert frame["tpr_at_fpr_0.01"].isna().all()  # 12 negatives cannot resolve 1%
+    assert {f.name for f in folder.glob("*.png")} == {"roc-prompts.png", "norm_cosine-prompts.png"}
+
+    stored = pd.concat(pd.read_parquet(f) for f in folder.glob("*/components/*.parquet"))
+    wen = stored[stored["component"] == "wen/norm[step:0]"]
+    assert sorted(wen["sample"].unique()) == list(range(8))
+    assert len(wen) == 24 * 8  # nothing is recorded twice
+
+
+def test_finished_run_loads_no_model_and_prints_the_same(setting, tmp_path, capsys, monkeypatch):
+    assert main(["run", *setting]) == 0
+    first = capsys.readouterr().out
+    monkeypatch.setattr("anisomem.models.diffusers_unet.DiffusersUNet.load", None)
+    assert main(["run", *setting]) == 0
+    assert capsys.readouterr().out == first
+    assert main(["table", str(tmp_path / "runs" / "quickstart")]) == 0
+    assert capsys.readouterr().out.strip() == first[: first.index("Report:")].strip()
+
+
+def test_interrupted_run_continues_with_what_is_missing(setting, tmp_path, capsys, monkeypatch):
+    from anisomem import benchmark
+    from anisomem.storage.store import ScoreStore
+
+    monkeypatch.setattr(benchmark, "SHARD", 5)
+    assert main(["run", *setting]) == 0
+    whole = capsys.readouterr().out
+    shards = sorted((tmp_path / "runs").glob("*/*/components/*.parquet"))
+    assert len(shards) == 5
+    lost = sum(len(pq.read_table(shard)["prompt_id"].unique()) for shard in shards[:2])
+    for shard in shards[:2]:
+        shard.unlink()
+    appended = []
+    append = ScoreStore.append
+    monkeypatch.setattr(
+        ScoreStore,
+        "append",
+        lambda self, ids, *rest: (appended.extend(ids), append(self, ids, *rest)),
+    )
+    assert main(["run", *setting]) == 0
+    assert len(appended) == lost
+    assert capsys.readouterr().out == whole
+
+
+def test_two_processes_record_what_one_does(setting, tmp_path, capsys, monkeypatch):
+    from anisomem import benchmark
+
+    monkeypatch.setattr(benchmark, "SHARD", 6)
+    assert main(["run", *setting]) == 0
+    alone = pd.read_csv(tmp_path / "runs" / "quickstart" / "table.csv")
+    elsewhere = [o for o in setting if not o.startswith(("workers", "runs", "timing"))]
+    runs = tmp_path / "shared"
+    assert main(["run", *elsewhere, "workers=2", f"runs={runs}", "timing_repeats=0"]) == 0
+    together = pd.read_csv(runs / "quickstart" / "table.csv")
+    np.testing.assert_allclose(together["auc"], alone["auc"], atol=1e-12)
+
+
+def test_model_that_returns_nan(setting, pipeline_folder, tmp_path, capsys):
+    broken = tmp_path / "broken"
+    shutil.copytree(pipeline_folder, broken)
+    file = broken / "unet" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(file)
+    weights["conv_out.bias"] = torch.full_like(weights["conv_out.bias"], torch.nan)
+    save_file(weights, file, {"format": "pt"})
+    message = refused(capsys, *setting, f"model.path={broken}")
+    assert "NaN" in message and "model.dtype=float32" in message
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("experiment=quikstart", "did you mean 'quickstart'?"),
+        ("detector=[wenn]", "did you mean 'wen'?"),
+        ("model=testbed_epsilom", "did you mean 'testbed_epsilon'?"),
+        ("sedes=[1]", "did you mean 'seeds'?"),
+        ("draws=many", "could not be converted to Integer"),
+        ("seeds=[one]", "could not be converted to Integer"),
+        ("detector.wen.n=[0]", "positive integers"),
+        ("detector.wen.samples=3", "samples"),
+        ("detector.anisotropy.convention=relesed", "did you mean 'released'?"),
+        ("detector.anisotropy.mode=x", "no mode named 'x'"),
+        ("detector.anisotropy.weights=[1,2,3]", "two numbers"),
+        ("detector.anisotropy.cos_at=step:60", "outside the schedule"),
+        ("detector.anisotropy.cos_at=t:1000", "outside the schedule"),
+        ("detector.anisotropy.cos_at=41", "step:INDEX or t:VALUE"),
+        ("model.path=/nowhere", "no diffusers pipeline at '/nowhere'"),
+        ("model.dtype=float23", "did you mean 'float32'?"),
+        ("model.stands_for=null", "weights=fitted"),
+        ("noise_policy=share", "did you mean 'shared'?"),
+        ("fpr_targets=[1]", "0.01"),
+        ("dataset.path=/nowhere.parquet", "no prompt file at '/nowhere.parquet'"),
+        ("draws", "name=value"),
+    ],
+)
+def test_mistakes_are_one_line(setting, capsys, change, expected):
+    assert expected in refused(capsys, *setting, change)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"label": ["memorized"] * 24}, "no other prompts"),
+        ({"label": ["yes"] * 24}, "no label named 'yes'"),
+        ({"prompt": ["cat"] * 23 + [" "]}, "empty prompt: id 'p23'"),
+        ({"id": ["p"] * 24}, "repeats an id"),
+    ],
+)
+def test_bad_prompt_files_are_one_line(setting, tmp_path, capsys, changes, expected):
+    write_prompts(tmp_path / "prompts.parquet", **changes)
+    assert expected in refused(capsys, *setting)
+
+
+def test_prompt_file_without_a_column(setting, tmp_path, capsys):
+    table = pq.read_table(tmp_path / "prompts.parquet").drop_columns(["cluster"])
+    pq.write_table(table, tmp_path / "prompts.parquet")
+    assert "lacks columns cluster" in refused(capsys, *setting)
+
+
+def test_table_of_an_unfinished_run(setting, tmp_path, capsys):
+    assert main(["table", str(tmp_path)]) == 2
+    assert "no run at" in capsys.readouterr().err
+    assert main(["run", *setting]) == 0
+    capsys.readouterr()
+    next((tmp_path / "runs").glob("*/*/components/*.parquet")).unlink()
+    assert main(["table", str(tmp_path / "runs" / "quickstart")]) == 2
+    assert "run the same command again" in capsys.readouterr().err
+
+
+def test_list_names_everything(capsys):
+    for what, member in (
+        ("detectors", "anisotropy"),
+        ("models", "testbed_velocity"),
+        ("datasets", "prompts_file"),
+        ("experiments", "quickstart"),
+    ):
+        assert main(["list", what]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert any(line.split()[0] == member for line in lines)
+        assert all(len(line.split()) > 2 for line in lines)  # a name and what it is
+
+
+def test_model_choice_selects_its_own_prompts():
+    from anisomem import config
+
+    composed = config.cases(["experiment=quickstart", "model=testbed_velocity"])
+    assert [c.dataset.variant for c in composed] == ["velocity"]
+    assert len(config.cases(["experiment=quickstart"])) == 2
