@@ -7,11 +7,10 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
-from hashlib import sha256
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
@@ -21,30 +20,14 @@ from anisomem.datasets.prompts import PromptSet
 from anisomem.detection.base import Array, Recorded
 from anisomem.errors import UserError
 from anisomem.evaluation import Summary, summarise
-from anisomem.storage import atomic
-from anisomem.storage.store import ScoreStore
+from anisomem.storage import atomic, identity
+from anisomem.storage.store import ScoreStore, arrays
 
 if TYPE_CHECKING:
     from anisomem.models.base import DiffusionModel
 
 Batch = tuple[int, list[int]]  # a noise seed, and the rows of some prompts
 SHARD = 32  # prompts recorded between two writes to the store
-IDENTITY_VERSION = 1
-
-# Settings that change no recorded number: they may differ between two runs of one folder.
-OUTSIDE_IDENTITY = (
-    "cases",
-    "dataset",  # the prompts themselves are inside
-    "detector",  # what they record is inside
-    "batch_size",
-    "fpr_targets",
-    "draws",
-    "bootstrap_seed",
-    "timing_repeats",
-    "workers",
-    "runs",
-)
-OUTSIDE_MODEL = ("device", "stands_for")
 
 
 @dataclass(frozen=True)
@@ -73,33 +56,23 @@ class Case:
         for detector in self.detectors:
             detector.require(config.model.get("stands_for"))
         self.name = self.prompts.name
+        self.samples: dict[str, int] = {}  # of every component to be recorded
+        for detector in self.detectors:
+            for name in detector.component_names:
+                self.samples[name] = max(detector.n, self.samples.get(name, 0))
+        settings = OmegaConf.to_container(config, resolve=True)
+        content = identity.describe(cast(dict[str, Any], settings), self.samples, self.prompts)
+        self.identity = identity.digest(content)
         self.folder = Path(config.runs) / experiment / f"{self.name}-{self.identity[:10]}"
-        self.store = ScoreStore(self.folder / "components")
+        self.store = ScoreStore(self.folder / "components", content)
 
     @classmethod
     def stored(cls, file: Path) -> Case:
-        """The case whose configuration lies at ``file``, wherever its folder was moved to."""
-        config = OmegaConf.load(file)
-        assert isinstance(config, DictConfig)
-        case = cls(config, file.parent.parent.name)
+        """The case whose configuration lies at ``file``; needs neither its model nor its place."""
+        case = cls(cast(DictConfig, OmegaConf.load(file)), file.parent.parent.name)
         case.folder = file.parent
-        case.store = ScoreStore(case.folder / "components")
+        case.store = ScoreStore.stored(case.folder / "components")
         return case
-
-    @cached_property
-    def identity(self) -> str:
-        """sha256 over everything that changes a recorded number."""
-        settings = OmegaConf.to_container(self.config, resolve=True)
-        assert isinstance(settings, dict)
-        inside = {k: v for k, v in settings.items() if k not in OUTSIDE_IDENTITY}
-        inside["model"] = {k: v for k, v in inside["model"].items() if k not in OUTSIDE_MODEL}
-        content = {
-            "version": IDENTITY_VERSION,
-            "settings": inside,
-            "components": self._samples(),
-            "prompts": [self.prompts.ids, self.prompts.texts],
-        }
-        return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def run(self) -> None:
         """Records what is missing and measures the cost once; nothing to do loads no model.
@@ -107,7 +80,7 @@ class Case:
         Raises:
             UserError: The model returned NaN or infinity.
         """
-        missing = self._missing()
+        missing = self.missing()
         costs = self._measured().get("costs", {})
         untimed = [d for d in self.detectors if d.cost_key and d.cost_key not in costs]
         needs_timing = self.config.timing_repeats > 0 and bool(untimed)
@@ -120,6 +93,7 @@ class Case:
         model: DiffusionModel = configuration.build(self.config.model, "model")
         if missing:
             record(self, model, missing)
+        self.store.merge()
         measured = {
             "truncated_prompts": model.truncated(self.prompts.texts),
             "device": str(model.device),
@@ -139,7 +113,7 @@ class Case:
         Raises:
             UserError: Prompts are missing from the store, or settings of the table are wrong.
         """
-        if missing := sum(len(rows) for _, rows in self._missing()):
+        if missing := sum(len(rows) for _, rows in self.missing()):
             raise UserError(
                 f"{self.folder} lacks {missing} prompts; run the same command again to continue"
             )
@@ -179,29 +153,36 @@ class Case:
 
     def recorded(self, seed: int) -> Recorded:
         """The stored components of one noise seed."""
-        components = self.store.read(self.prompts.ids, seed)
+        components = arrays(self.store.read(), self.prompts.ids, seed, self.samples)
         return Recorded(components, self.prompts, self.config.model.get("stands_for"))
 
-    def _samples(self) -> dict[str, int]:
-        """Every component to be recorded with its number of noise samples."""
-        samples: dict[str, int] = {}
-        for detector in self.detectors:
-            for name in detector.component_names:
-                samples[name] = max(detector.n, samples.get(name, 0))
-        return samples
+    def batches(self) -> list[Batch]:
+        """All that is to be recorded, cut the same way however often a run is interrupted.
 
-    def _missing(self) -> list[Batch]:
-        """Batches (seed, rows) that are not in the store; equal prompts share a batch."""
-        if not self._samples():
+        Equal prompts are neighbours and share a batch, so each is encoded once.
+        """
+        texts = self.prompts.texts
+        order = sorted(range(len(texts)), key=lambda i: (texts[i], i))
+        cuts = [0]
+        for end in range(1, len(order) + 1):
+            whole = end == len(order) or texts[order[end]] != texts[order[end - 1]]
+            if whole and (end - cuts[-1] >= SHARD or end == len(order)):
+                cuts.append(end)
+        rows = [order[begin:end] for begin, end in pairwise(cuts)]
+        return [(seed, some) for seed in self.config.seeds for some in rows]
+
+    def missing(self) -> list[Batch]:
+        """The batches of which the store lacks a prompt."""
+        if not self.samples:
             return []
-        done = self.store.done()
-        batches: list[Batch] = []
-        for seed in self.config.seeds:
-            recorded = done.get(seed, set())
-            left = [i for i, key in enumerate(self.prompts.ids) if key not in recorded]
-            left.sort(key=lambda i: (self.prompts.texts[i], i))
-            batches += [(seed, left[i : i + SHARD]) for i in range(0, len(left), SHARD)]
-        return batches
+        frame = self.store.read()
+        done = set(zip(frame["seed"], frame["prompt_id"], strict=True))
+        ids = self.prompts.ids
+        return [
+            (seed, rows)
+            for seed, rows in self.batches()
+            if not all((seed, ids[i]) in done for i in rows)
+        ]
 
     @property
     def _measured_file(self) -> Path:

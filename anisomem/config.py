@@ -45,6 +45,14 @@ class Schema:
 ConfigStore.instance().store("schema", Schema)
 
 
+def testbed(variant: str) -> str:
+    """The folder of a bundled model, which also holds its prompts; ``${testbed:VARIANT}``."""
+    return str(Path(__file__).parent / "testbed" / variant)
+
+
+OmegaConf.register_new_resolver("testbed", testbed)
+
+
 def folder() -> Path:
     """The configuration files."""
     return Path(str(importlib.resources.files("anisomem.conf")))

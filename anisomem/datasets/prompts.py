@@ -1,7 +1,8 @@
-"""A set of prompts with their labels, and the bundled one."""
+"""A set of prompts with their labels."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,7 +54,8 @@ class PromptSet:
         if empty := [i for i, text in zip(self.ids, self.texts, strict=True) if not text.strip()]:
             raise UserError(f"prompt set {self.name!r} has an empty prompt: id {empty[0]!r}")
         if len(set(self.ids)) < len(self.ids):
-            raise UserError(f"prompt set {self.name!r} repeats an id; ids must be unique")
+            again = next(key for key, count in Counter(self.ids).items() if count > 1)
+            raise UserError(f"prompt set {self.name!r} repeats an id: {again!r}; ids are unique")
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -72,22 +74,8 @@ class PromptSet:
         )
 
 
-def testbed_folder(variant: str) -> Path:
-    """The folder of a bundled model, which also holds its prompts."""
-    return Path(__file__).parent.parent / "testbed" / variant
-
-
-def load_testbed(variant: str) -> PromptSet:
-    """The bundled model's prompts whose label generation has settled.
-
-    Arguments:
-        variant: ``epsilon`` or ``velocity``.
-    """
-    return load_parquet(testbed_folder(variant) / "prompts.parquet", f"testbed_{variant}")
-
-
 def load_parquet(path: str | Path, name: str | None = None) -> PromptSet:
-    """Prompts from a file laid out as the bundled ones.
+    """Prompts from a file laid out as the bundled models' ``prompts.parquet``.
 
     Columns: ``id``, ``prompt``, ``label`` (``memorized``, ``not_memorized``, or ``partial`` for
     prompts that reproduce a training picture sometimes, which are left out), ``cluster``,

@@ -66,7 +66,7 @@ class DiffusersUNet(DiffusionModel):
                 safety_checker=None,
                 requires_safety_checker=False,
             )
-        except OSError as error:  # neither a folder with a pipeline nor a repository in reach
+        except (OSError, ValueError) as error:  # neither a pipeline here nor a hub in reach
             raise UserError(
                 f"no diffusers pipeline at {path!r} (expected a folder with model_index.json or a "
                 f"hub repository): {str(error).splitlines()[0]}"

@@ -5,31 +5,47 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from anisomem.errors import UserError
+
 
 def write(path: Path, fill: Callable[[Path], object]) -> None:
     """Lets ``fill`` write a temporary file beside ``path``, syncs it and gives it its name.
 
     Raises:
-        OSError: As the file system does; what was at ``path`` is untouched then.
+        UserError: The file system refuses; what was at ``path`` is untouched then.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=path.suffix)
-    os.close(descriptor)
-    temporary = Path(name)
     try:
-        fill(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(
+            dir=path.parent, prefix=".partial-", suffix=path.suffix
+        )
+        os.close(descriptor)
+        temporary = Path(name)
+        try:
+            fill(temporary)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync(path.parent)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror}; nothing recorded is lost, make room or "
+            "choose another folder with runs=FOLDER and run the same command again"
+        ) from None
 
 
 def write_text(path: Path, text: str) -> None:
-    """:func:`write` for a text."""
-    write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    """:func:`write` for a text; the file is left alone where it says the same already."""
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def sync(folder: Path) -> None:
+    """Makes the names in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

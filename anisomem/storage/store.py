@@ -1,78 +1,147 @@
-"""Where components are kept: one parquet row per prompt, seed, noise sample and component."""
+"""Where components are kept: a parquet row per prompt, seed and noise sample, a column each.
 
-import uuid
+A batch of prompts becomes one *shard*, a file named after the sha256 of its content. It appears
+whole or not at all, so a killed run loses the batch in flight and nothing else; a shard whose
+content does not match its name is damaged and counts as not recorded. Any number of processes may
+append at once. When everything is recorded, the shards are merged into one file.
+"""
+
+import json
+import os
+import warnings
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from anisomem.storage import atomic
+from anisomem.errors import UserError
+from anisomem.storage import atomic, identity
 
-SCHEMA = pa.schema(
-    [
-        ("prompt_id", pa.dictionary(pa.int32(), pa.string())),
-        ("seed", pa.int64()),
-        ("sample", pa.int32()),
-        ("component", pa.dictionary(pa.int32(), pa.string())),
-        ("value", pa.float64()),
-    ]
-)
+IDENTITY = "identity.json"
+KEY = ["prompt_id", "seed", "sample"]
 
 Array = npt.NDArray[np.float64]
 
 
 class ScoreStore:
-    """Append-only shards of components in a folder; a batch of prompts is one shard.
-
-    A shard appears whole or not at all, so an interrupted run loses the batch in flight and
-    nothing else.
+    """The components of one run in a folder.
 
     Arguments:
         folder: Where the shards lie; made on the first append.
+        content: The run's identity, see :mod:`anisomem.storage.identity`.
+
+    Raises:
+        UserError: The folder holds the components of another identity.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, content: Mapping[str, Any]) -> None:
         self.folder = folder
+        self._content = json.loads(json.dumps(content))  # as it reads back
+        self._file = folder / IDENTITY
+        if self._file.exists():
+            found = json.loads(self._file.read_text())
+            if differ := identity.differences(found, self._content):
+                raise UserError(
+                    f"{folder} holds a run that differs in {', '.join(differ)}; choose another "
+                    "folder with runs=FOLDER"
+                )
+
+    @classmethod
+    def stored(cls, folder: Path) -> "ScoreStore":
+        """The store in a folder, whatever its identity.
+
+        Raises:
+            UserError: There is none.
+        """
+        if not (folder / IDENTITY).exists():
+            raise UserError(f"no components at {str(folder)!r}")
+        return cls(folder, json.loads((folder / IDENTITY).read_text()))
 
     def append(self, ids: Sequence[str], seed: int, components: Mapping[str, Array]) -> None:
-        """Adds every component of some prompts at one seed, ``[B, n]`` each."""
-        columns: dict[str, list[object]] = {name: [] for name in SCHEMA.names}
+        """Adds every component of some prompts at one seed, ``[B, n]`` each; n may differ."""
+        n = max(values.shape[1] for values in components.values())
+        columns: dict[str, Any] = {
+            "prompt_id": np.repeat(np.asarray(ids, dtype=object), n),
+            "seed": np.full(len(ids) * n, seed),
+            "sample": np.tile(np.arange(n, dtype=np.int32), len(ids)),
+        }
         for name, values in components.items():
-            batch, n = values.shape
-            columns["prompt_id"] += list(np.repeat(list(ids), n))
-            columns["seed"] += [seed] * (batch * n)
-            columns["sample"] += list(range(n)) * batch
-            columns["component"] += [name] * (batch * n)
-            columns["value"] += values.ravel().tolist()
-        table = pa.table(columns, schema=SCHEMA)
-        shard = self.folder / f"{uuid.uuid4().hex}.parquet"
-        atomic.write(shard, lambda temporary: pq.write_table(table, temporary))
+            padded = np.full((len(ids), n), np.nan)
+            padded[:, : values.shape[1]] = values
+            columns[name] = padded.ravel()
+        self._write(pa.table(columns))
 
-    def done(self) -> dict[int, set[str]]:
-        """The ids of the recorded prompts, by seed."""
-        found: dict[int, set[str]] = {}
-        for table in self._shards():
-            for seed in table["seed"].unique().to_pylist():
-                rows = table.filter(pa.compute.equal(table["seed"], seed))
-                found.setdefault(seed, set()).update(rows["prompt_id"].to_pylist())
-        return found
+    def read(self) -> pd.DataFrame:
+        """All rows that are whole, each once, in the order of their key."""
+        tables = [table for _, table in self._shards()]
+        if not tables:
+            return pd.DataFrame(columns=KEY)
+        frame = pa.concat_tables(tables).to_pandas()
+        # Two processes may have recorded the same prompt; either's rows are as good.
+        return frame.sort_values(KEY, kind="stable").drop_duplicates(KEY, ignore_index=True)
 
-    def read(self, ids: Sequence[str], seed: int) -> dict[str, Array]:
-        """Every component at one seed, name to ``[N, n]`` in the order of ``ids``."""
-        row = {prompt: i for i, prompt in enumerate(ids)}
-        values: dict[str, Array] = {}
-        for table in self._shards():
-            frame = table.to_pandas()
-            frame = frame[frame["seed"] == seed]
-            for name, group in frame.groupby("component", observed=True):
-                n = int(group["sample"].max()) + 1
-                column = values.setdefault(str(name), np.full((len(ids), n), np.nan))
-                at = group["prompt_id"].map(row).to_numpy()
-                column[at, group["sample"].to_numpy()] = group["value"].to_numpy()
-        return values
+    def merge(self) -> None:
+        """Brings all shards into one; killed at any moment, nothing is lost or counted twice."""
+        shards = self._shards()
+        if len(shards) < 2:
+            return
+        schema = shards[0][1].schema
+        merged = self._write(pa.Table.from_pandas(self.read(), schema, preserve_index=False))
+        for path, _ in shards:
+            if path != merged:
+                path.unlink(missing_ok=True)
 
-    def _shards(self) -> list[pa.Table]:
-        return [pq.read_table(path) for path in sorted(self.folder.glob("*.parquet"))]
+    def _write(self, table: pa.Table) -> Path:
+        """Writes a shard under the name of its content."""
+        atomic.write_text(self._file, json.dumps(self._content, indent=1, sort_keys=True))
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        content = sink.getvalue().to_pybytes()
+        path = self.folder / f"{sha256(content).hexdigest()}.parquet"
+        atomic.write(path, lambda temporary: temporary.write_bytes(content))
+        return path
+
+    def _shards(self) -> list[tuple[Path, pa.Table]]:
+        """The whole shards; a damaged one is set aside and said."""
+        whole = []
+        for path in sorted(self.folder.glob("*.parquet")):
+            try:
+                content = path.read_bytes()
+            except FileNotFoundError:  # merged by another process just now
+                continue
+            if sha256(content).hexdigest() == path.stem:
+                whole.append((path, pq.read_table(pa.BufferReader(content))))
+            else:
+                warnings.warn(f"{path} is damaged; what it held is recorded again", stacklevel=2)
+                os.replace(path, path.with_suffix(".damaged"))
+        return whole
+
+
+def arrays(
+    frame: pd.DataFrame, ids: Sequence[str], seed: int, samples: Mapping[str, int]
+) -> dict[str, Array]:
+    """The components of one noise seed, name to ``[N, n]`` in the order of ``ids``.
+
+    Arguments:
+        frame: From :meth:`ScoreStore.read`; every prompt must be in it.
+        ids: The prompts.
+        seed: Of the noise.
+        samples: The components wanted, with their number of noise samples n.
+
+    Raises:
+        UserError: A component was not recorded.
+    """
+    if lacking := sorted(set(samples) - set(frame.columns)):
+        raise UserError(f"the store has no component {lacking[0]}; run its detector")
+    at_seed = frame[frame["seed"] == seed].set_index(KEY[:1] + KEY[2:])
+    values = {}
+    for name, n in samples.items():
+        rows = pd.MultiIndex.from_product([ids, range(n)])
+        values[name] = at_seed[name].reindex(rows).to_numpy(np.float64).reshape(len(ids), n)
+    return values

@@ -1,0 +1,85 @@
+"""Which runs share a store: a versioned digest over everything that changes a recorded number."""
+
+import json
+from collections.abc import Mapping
+from hashlib import file_digest, sha256
+from pathlib import Path
+from typing import Any
+
+from anisomem.datasets.prompts import PromptSet
+
+VERSION = 1  # raised when equal settings record other numbers than before
+
+#: Settings that change what is recorded for a prompt.
+INSIDE = frozenset({"model", "noise_policy", "seeds"})
+#: Settings that do not, or whose effect is inside otherwise: detectors by the components they
+#: record, the dataset by its prompts.
+OUTSIDE = frozenset(
+    {
+        "batch_size",
+        "bootstrap_seed",
+        "cases",
+        "dataset",
+        "detector",
+        "draws",
+        "fpr_targets",
+        "runs",
+        "timing_repeats",
+        "workers",
+    }
+)
+#: The same for a model's own settings; others than these are inside.
+OUTSIDE_MODEL = frozenset({"device", "stands_for"})
+
+
+def describe(
+    settings: Mapping[str, Any], components: Mapping[str, int], prompts: PromptSet
+) -> dict[str, Any]:
+    """What a run's identity is made of.
+
+    Arguments:
+        settings: The resolved configuration.
+        components: Every component with its number of noise samples.
+        prompts: The prompt set.
+    """
+    model = {k: v for k, v in settings["model"].items() if k not in OUTSIDE_MODEL}
+    if (folder := Path(str(model.get("path", "")))).is_dir() and "path" in model:
+        # What lies in a local folder counts, not where the folder lies.
+        model["path"] = fingerprint(folder)
+    return {
+        "version": VERSION,
+        **{name: settings[name] for name in INSIDE - {"model"}},
+        "model": model,
+        "components": dict(components),
+        "prompts": sha256(
+            json.dumps([list(prompts.ids), list(prompts.texts)]).encode()
+        ).hexdigest(),
+    }
+
+
+def digest(content: Mapping[str, Any]) -> str:
+    """sha256 of a description, independent of the order of its entries."""
+    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def fingerprint(folder: Path) -> str:
+    """sha256 over the names and contents of a pipeline's weights and configuration files."""
+    total = sha256()
+    for file in sorted(folder.rglob("*")):
+        if file.suffix in (".safetensors", ".json", ".txt"):
+            with file.open("rb") as stream:
+                content = file_digest(stream, "sha256").hexdigest()
+            total.update(f"{file.relative_to(folder)} {content}\n".encode())
+    return total.hexdigest()
+
+
+def differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The dotted names of the entries in which two descriptions differ."""
+    found = []
+    for name in sorted({*a, *b}):
+        left, right = a.get(name), b.get(name)
+        if isinstance(left, Mapping) and isinstance(right, Mapping):
+            found += differences(left, right, f"{prefix}{name}.")
+        elif left != right:
+            found.append(prefix + name)
+    return found

@@ -1,0 +1,103 @@
+"""What shares a store and what does not; the digest is pinned per version."""
+
+import inspect
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from anisomem.config import Schema
+from anisomem.datasets.prompts import PromptSet
+from anisomem.models.diffusers_unet import DiffusersUNet
+from anisomem.storage import identity
+
+SETTINGS = {
+    "model": {"path": "hub/name", "revision": "abc", "dtype": "float32", "device": "cpu"},
+    "noise_policy": "shared",
+    "seeds": [42],
+    "draws": 10_000,
+    "runs": "runs",
+}
+
+
+def prompts(**changes):
+    columns = {
+        "name": "set",
+        "ids": ["a", "b"],
+        "texts": ["cat", "dog"],
+        "labels": np.array([1, 0], np.int8),
+        "clusters": np.array([0, 1]),
+        "blocks": ["x", "y"],
+        "kinds": ["k", "k"],
+    }
+    return PromptSet(**columns | changes)
+
+
+def digest(settings=SETTINGS, samples=None, chosen=None):
+    content = identity.describe(settings, samples or {"norm": 4}, chosen or prompts())
+    return identity.digest(content)
+
+
+def test_digest_is_pinned():
+    """A change here orphans every stored run: raise VERSION, and say so, before changing it."""
+    assert identity.VERSION == 1
+    assert digest() == PINNED
+
+
+PINNED = "74c1661c05b7592b870944ca559bb1766281ec8547084aea7640e049a37794f1"
+
+
+def test_every_setting_is_classified():
+    names = {field.name for field in fields(Schema)}
+    assert names == identity.INSIDE | identity.OUTSIDE
+    assert not identity.INSIDE & identity.OUTSIDE
+    loader = set(inspect.signature(DiffusersUNet.load).parameters)
+    assert loader - identity.OUTSIDE_MODEL == {"path", "revision", "dtype"}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"settings": SETTINGS | {"seeds": [43]}},
+        {"settings": SETTINGS | {"noise_policy": "per_prompt"}},
+        {"settings": SETTINGS | {"model": SETTINGS["model"] | {"dtype": "float16"}}},
+        {"settings": SETTINGS | {"model": SETTINGS["model"] | {"revision": "abd"}}},
+        {"samples": {"norm": 1}},
+        {"samples": {"norm": 4, "cos": 4}},
+        {"chosen": prompts(texts=["cat", "dogs"])},
+        {"chosen": prompts(ids=["a", "c"])},
+    ],
+)
+def test_what_changes_a_recorded_number_is_inside(changed):
+    assert digest(**changed) != digest()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"settings": SETTINGS | {"draws": 1, "runs": "elsewhere", "workers": 3}},
+        {"settings": SETTINGS | {"model": SETTINGS["model"] | {"device": "cuda"}}},
+        {"chosen": prompts(labels=np.array([0, 1], np.int8), blocks=["z", "z"])},
+    ],
+)
+def test_what_does_not_is_outside(changed):
+    assert digest(**changed) == digest()
+
+
+def test_local_folder_counts_by_content_not_by_place(tmp_path):
+    def at(folder, weights):
+        folder.mkdir()
+        (folder / "unet.safetensors").write_bytes(weights)
+        (folder / "README.md").write_text(str(folder))
+        return digest(SETTINGS | {"model": {"path": str(folder)}})
+
+    one = at(tmp_path / "one", b"weights")
+    assert at(tmp_path / "two", b"weights") == one
+    assert at(tmp_path / "three", b"weightz") != one
+
+
+def test_differences_are_named():
+    a = {"seeds": [1], "model": {"dtype": "float32", "path": "x"}, "version": 1}
+    b = {"seeds": [2], "model": {"dtype": "float16", "path": "x"}}
+    assert identity.differences(a, b) == ["model.dtype", "seeds", "version"]
+    assert identity.differences(a, a) == []

@@ -1,0 +1,175 @@
+"""Nothing recorded is lost, counted twice, or believed when damaged."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anisomem.errors import UserError
+from anisomem.storage import atomic
+from anisomem.storage.store import ScoreStore, arrays
+
+CONTENT = {"version": 1, "seeds": [42], "model": {"dtype": "float32"}}
+SAMPLES = {"norm": 4, "cos": 2}
+
+
+def components(ids, offset=0.0):
+    """Numbers that tell prompt, sample and component apart."""
+    number = np.array([int(i[1:]) for i in ids], float)[:, None] + offset
+    return {"norm": number * 10 + np.arange(4), "cos": -number * 10 - np.arange(2)}
+
+
+@pytest.fixture
+def store(tmp_path):
+    return ScoreStore(tmp_path / "components", CONTENT)
+
+
+def batch(begin, end):
+    return [f"p{i}" for i in range(begin, end)]
+
+
+def fill(store):
+    store.append(batch(0, 3), 42, components(batch(0, 3)))
+    store.append(batch(3, 5), 42, components(batch(3, 5)))
+    store.append(batch(0, 5), 51, components(batch(0, 5), 0.5))
+
+
+def check(store):
+    ids = ["p4", "p0", "p2", "p1", "p3"]  # any order
+    for seed, offset in ((42, 0.0), (51, 0.5)):
+        found = arrays(store.read(), ids, seed, SAMPLES)
+        for name, expected in components(ids, offset).items():
+            np.testing.assert_array_equal(found[name], expected)
+
+
+def test_what_is_appended_reads_back(store):
+    fill(store)
+    check(store)
+    fewer = arrays(store.read(), ["p0"], 42, {"norm": 1})
+    assert fewer["norm"].tolist() == [[0.0]]
+
+
+def test_merging_changes_nothing_and_repeats_nothing(store):
+    fill(store)
+    store.merge()
+    assert len(list(store.folder.glob("*.parquet"))) == 1
+    check(store)
+    (before,) = store.folder.glob("*.parquet")
+    store.merge()
+    assert [before] == list(store.folder.glob("*.parquet"))
+
+
+def test_merge_killed_before_it_removed_the_shards(store, monkeypatch):
+    fill(store)
+    monkeypatch.setattr(Path, "unlink", lambda *a, **k: None)
+    store.merge()
+    monkeypatch.undo()
+    assert len(list(store.folder.glob("*.parquet"))) == 4
+    check(store)
+    assert len(store.read()) == 10 * 4  # every row once
+
+
+def test_two_processes_recorded_the_same(store):
+    fill(store)
+    again = components(batch(0, 3), 1e-9)
+    store.append(batch(0, 3), 42, again)
+    assert len(store.read()) == 10 * 4
+    store.merge()
+    found = arrays(store.read(), batch(0, 3), 42, SAMPLES)
+    np.testing.assert_allclose(found["norm"], components(batch(0, 3))["norm"], atol=1e-7)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
+def test_damaged_shard_is_set_aside_and_the_rest_kept(store, damage):
+    fill(store)
+    shard = max(store.folder.glob("*.parquet"), key=lambda f: f.stat().st_size)
+    content = bytearray(shard.read_bytes())
+    if damage == "flipped":
+        content[len(content) // 2] ^= 1
+    shard.write_bytes({"truncated": content[:-9], "flipped": content, "empty": b""}[damage])
+    with pytest.warns(UserWarning, match="is damaged; what it held is recorded again"):
+        frame = store.read()
+    assert 0 < len(frame) < 10 * 4
+    assert [f.suffix for f in store.folder.iterdir() if f.stem == shard.stem] == [".damaged"]
+    fill(store)
+    check(store)
+
+
+def test_store_of_another_identity_is_refused(store):
+    fill(store)
+    other = CONTENT | {"model": {"dtype": "float16"}, "version": 2}
+    with pytest.raises(UserError, match=r"differs in model\.dtype, version"):
+        ScoreStore(store.folder, other)
+    ScoreStore(store.folder, CONTENT)
+    assert len(ScoreStore.stored(store.folder).read()) == 10 * 4
+
+
+def test_component_that_was_not_recorded(store):
+    fill(store)
+    with pytest.raises(UserError, match="no component hvp"):
+        arrays(store.read(), ["p0"], 42, {"hvp": 1})
+
+
+def test_failed_write_leaves_the_old_file_and_is_one_line(tmp_path):
+    path = tmp_path / "table.md"
+    atomic.write_text(path, "old")
+
+    def full(temporary):
+        temporary.write_text("half of the new")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(UserError, match="No space left on device; nothing recorded is lost"):
+        atomic.write(path, full)
+    assert path.read_text() == "old"
+    assert [f.name for f in tmp_path.iterdir()] == ["table.md"]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 64 KiB; needs the right to mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("cannot mount a tmpfs here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_full_disk_loses_nothing(small_disk):
+    store = ScoreStore(small_disk / "components", CONTENT)
+    written: list[str] = []
+
+    def write_for_ever():
+        while True:
+            prompt = f"p{len(written)}"
+            store.append([prompt], 42, components([prompt]))
+            written.append(prompt)
+
+    with pytest.raises(UserError, match="No space left on device"):
+        write_for_ever()
+    assert len(written) > 2
+    assert len(store.read()) == len(written) * 4
+    assert not list(store.folder.glob(".partial*"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not Path("/usr/bin/setpriv").exists(), reason="root")
+def test_folder_without_permission(tmp_path):
+    """As another user where the tests run as root, which may write anywhere."""
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o555)
+    for parent in tmp_path.parents:
+        if parent.stat().st_uid == os.geteuid() and parent != Path("/tmp"):
+            parent.chmod(parent.stat().st_mode | 0o055)
+    tmp_path.chmod(0o755)
+    code = (
+        "from pathlib import Path; from anisomem.storage import atomic\n"
+        f"atomic.write_text(Path({str(folder / 'x')!r}), 'x')"
+    )
+    user = ["setpriv", "--reuid=65534", "--clear-groups"] if os.geteuid() == 0 else []
+    ran = subprocess.run([*user, sys.executable, "-c", code], capture_output=True, text=True)
+    assert "UserError: cannot write" in ran.stderr and "Permission denied" in ran.stderr
