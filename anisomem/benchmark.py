@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import pairwise
@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import numpy.typing as npt
 from omegaconf import DictConfig, OmegaConf
 
 from anisomem import config as configuration
 from anisomem.datasets.prompts import PromptSet
 from anisomem.detection.base import Array, Recorded
 from anisomem.errors import UserError
-from anisomem.evaluation import Summary, summarise
+from anisomem.evaluation import Evaluation, Summary
 from anisomem.storage import atomic, identity
 from anisomem.storage.store import ScoreStore, arrays
 
@@ -117,23 +118,37 @@ class Case:
             raise UserError(
                 f"{self.folder} lacks {missing} prompts; run the same command again to continue"
             )
+        summaries = self.evaluation().summaries()
+        costs = self._measured().get("costs", {})
+        return [
+            Row(self.name, detector.name, detector.n, summary, costs.get(detector.cost_key))
+            for detector, summary in zip(self.detectors, summaries, strict=True)
+        ]
+
+    def evaluation(self, rows: Sequence[int] | npt.NDArray[np.bool_] | None = None) -> Evaluation:
+        """Estimates, intervals and comparisons of the detectors, in their order.
+
+        Fitted weights are fitted on the prompts evaluated, so a subset refits them.
+
+        Arguments:
+            rows: Prompts to restrict it to, indices or a mask; all if not given.
+
+        Raises:
+            UserError: Settings of the table are wrong, or a fit has too few clusters.
+        """
+        prompts = self.prompts if rows is None else self.prompts.subset(rows)
         try:
-            scores = self.scores()
-            summaries = summarise(
+            scores = self.scores(prompts)
+            return Evaluation(
                 np.stack([scores[detector.key] for detector in self.detectors]),
-                self.prompts.labels,
-                self.prompts.clusters,
+                prompts.labels,
+                prompts.clusters,
                 self.config.fpr_targets,
                 self.config.draws,
                 self.config.bootstrap_seed,
             )
         except ValueError as error:
             raise UserError(str(error)) from None
-        costs = self._measured().get("costs", {})
-        return [
-            Row(self.name, detector.name, detector.n, summary, costs.get(detector.cost_key))
-            for detector, summary in zip(self.detectors, summaries, strict=True)
-        ]
 
     def card(self) -> dict[str, Any]:
         """How the numbers came about: settings, identity, prompt counts, cost and machine."""
@@ -146,15 +161,16 @@ class Case:
             **self._measured(),
         }
 
-    def scores(self) -> dict[str, Array]:
+    def scores(self, prompts: PromptSet | None = None) -> dict[str, Array]:
         """Every detector's scores by row key, ``[S, N]`` for S noise seeds."""
-        recorded = [self.recorded(seed) for seed in self.config.seeds]
+        recorded = [self.recorded(seed, prompts) for seed in self.config.seeds]
         return {d.key: np.stack([d.combine(r) for r in recorded]) for d in self.detectors}
 
-    def recorded(self, seed: int) -> Recorded:
-        """The stored components of one noise seed."""
-        components = arrays(self.store.read(), self.prompts.ids, seed, self.samples)
-        return Recorded(components, self.prompts, self.config.model.get("stands_for"))
+    def recorded(self, seed: int, prompts: PromptSet | None = None) -> Recorded:
+        """The stored components of one noise seed, of all prompts or some."""
+        chosen = prompts or self.prompts
+        components = arrays(self.store.read(), chosen.ids, seed, self.samples)
+        return Recorded(components, chosen, self.config.model.get("stands_for"))
 
     def batches(self) -> list[Batch]:
         """All that is to be recorded, cut the same way however often a run is interrupted.

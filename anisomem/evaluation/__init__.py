@@ -21,12 +21,14 @@ from anisomem.evaluation.curves import (
 from anisomem.evaluation.delong import delong, holm, logit_interval, paired_delong
 from anisomem.evaluation.fitting import FoldFit, equal_weights, fit_in_folds, folds
 from anisomem.evaluation.interval import Interval, rule_of_three
-from anisomem.evaluation.summary import Estimate, Summary, summarise
+from anisomem.evaluation.summary import Comparison, Estimate, Evaluation, Summary
 from anisomem.evaluation.text import text_only_scores
 
 __all__ = [
     "BootstrapStatistics",
+    "Comparison",
     "Estimate",
+    "Evaluation",
     "FoldFit",
     "Interval",
     "PairedDifference",
@@ -50,7 +52,6 @@ __all__ = [
     "rule_of_three",
     "statistics",
     "strict_tpr_at_fpr",
-    "summarise",
     "text_only_scores",
     "tpr_at_fpr",
 ]

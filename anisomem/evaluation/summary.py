@@ -1,14 +1,31 @@
-"""What a table says about each detector."""
+"""What a table says about each detector, and about each pair of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from anisomem.evaluation.bootstrap import percentile_interval, resample, statistics
-from anisomem.evaluation.curves import auc, resolution_note, tpr_at_fpr
+from anisomem.evaluation.bootstrap import (
+    PairedDifference,
+    Resampling,
+    paired_difference,
+    percentile_interval,
+    resample,
+    statistics,
+)
+from anisomem.evaluation.curves import (
+    auc,
+    released_tpr_at_fpr,
+    resolution_note,
+    strict_tpr_at_fpr,
+    tpr_at_fpr,
+)
+from anisomem.evaluation.delong import delong, holm, logit_interval, paired_delong
 from anisomem.evaluation.interval import Interval
+
+FloatArray = npt.NDArray[np.float64]
+Rule = Callable[[npt.ArrayLike, npt.ArrayLike, float], float]  # scores, labels, target FPR
 
 
 @dataclass(frozen=True)
@@ -30,21 +47,48 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Summary:
-    """A detector's row: AUC and the TPR at each target FPR (None below 1 / n_neg)."""
+    """A detector's row.
+
+    Attributes:
+        auc: Area under the ROC curve.
+        auc_delong: Its logit-DeLong interval, which takes prompts for independent; None for
+            several noise seeds.
+        tpr: The TPR at each target FPR, None below 1 / n_neg.
+        released_tpr: The same by the rule of Jeon's, Asthana's and Ren's codes (nearest FPR).
+        strict_tpr: The same by Wen's rule (last point strictly below the target).
+    """
 
     auc: Estimate
+    auc_delong: Interval | None
     tpr: Mapping[float, Estimate | None]
+    released_tpr: Mapping[float, float]
+    strict_tpr: Mapping[float, float]
 
 
-def summarise(
-    scores: npt.ArrayLike,
-    labels: npt.ArrayLike,
-    clusters: npt.ArrayLike,
-    targets: Sequence[float] = (0.01, 0.03),
-    draws: int = 10_000,
-    seed: int = 0,
-) -> list[Summary]:
-    """Point estimates and stratified cluster-bootstrap intervals, the same draws for all.
+@dataclass(frozen=True)
+class Comparison:
+    """Detector a against b on the same prompts, noise and bootstrap draws.
+
+    Attributes:
+        a, b: Indices of the detectors.
+        auc: a - b in AUC, with its paired bootstrap interval, p value and verdict.
+        holm_p: That p value adjusted by Holm's method over all pairs compared.
+        delong_holm_p: Paired DeLong's, adjusted likewise; None for several noise seeds.
+        tpr: The difference in TPR at each resolvable target.
+    """
+
+    a: int
+    b: int
+    auc: PairedDifference
+    holm_p: float
+    delong_holm_p: float | None
+    tpr: Mapping[float, PairedDifference]
+
+
+class Evaluation:
+    """Estimates, intervals and comparisons of detectors on one set of prompts.
+
+    All of them come from the same stratified cluster-bootstrap draws.
 
     Arguments:
         scores: ``[D, S, N]`` for D detectors, S noise seeds and N prompts.
@@ -56,33 +100,114 @@ def summarise(
     Raises:
         ValueError: As :func:`anisomem.evaluation.statistics`.
     """
-    values = np.asarray(scores, dtype=np.float64)
-    detectors, seeds, prompts = values.shape
-    memorized = np.asarray(labels)
-    n_negative = int((memorized == 0).sum())
-    resampling = resample(memorized, clusters, draws, seed)
-    drawn = statistics(values.reshape(-1, prompts), memorized, resampling, targets)
-    auc_draws = drawn.auc.reshape(detectors, seeds, -1).mean(axis=1)
-    tpr_draws = drawn.tpr.reshape(len(targets), detectors, seeds, -1).mean(axis=2)
-    notes = {target: resolution_note(target, n_negative) for target in targets}
-    fewest = min(resampling.n_positive_clusters, resampling.n_negative_clusters)
 
-    def estimate(
-        points: Sequence[float], draws: npt.NDArray[np.float64], units: int, note: str | None
-    ) -> Estimate:
-        spread = float(np.std(points, ddof=1)) if len(points) > 1 else None
-        return Estimate(float(np.mean(points)), percentile_interval(draws, units), spread, note)
+    def __init__(
+        self,
+        scores: npt.ArrayLike,
+        labels: npt.ArrayLike,
+        clusters: npt.ArrayLike,
+        targets: Sequence[float] = (0.01, 0.03),
+        draws: int = 10_000,
+        seed: int = 0,
+    ) -> None:
+        self.scores = np.asarray(scores, dtype=np.float64)
+        self.labels = np.asarray(labels)
+        self.targets = list(targets)
+        self.resampling: Resampling = resample(self.labels, clusters, draws, seed)
+        detectors, seeds, prompts = self.scores.shape
+        flat = self.scores.reshape(-1, prompts)
+        drawn = statistics(flat, self.labels, self.resampling, self.targets)
+        # The statistic is the mean over noise seeds, draw by draw.
+        self.auc_draws = drawn.auc.reshape(detectors, seeds, -1).mean(axis=1)
+        shape = (len(self.targets), detectors, seeds, -1)
+        self.tpr_draws = drawn.tpr.reshape(shape).mean(axis=2)
 
-    summaries = []
-    for d in range(detectors):
+    @property
+    def n_positive(self) -> int:
+        """Memorized prompts."""
+        return int((self.labels == 1).sum())
+
+    @property
+    def n_negative(self) -> int:
+        """Other prompts."""
+        return int((self.labels == 0).sum())
+
+    def resolvable(self, target: float) -> bool:
+        """Whether one false positive at most fits into the target."""
+        return target * self.n_negative >= 1 - 1e-9
+
+    def summaries(self) -> list[Summary]:
+        """One per detector."""
+        return [self._summary(d) for d in range(len(self.scores))]
+
+    def comparisons(self, of: Sequence[int] | None = None) -> list[Comparison]:
+        """Every pair of detectors once, p values adjusted over the pairs.
+
+        Arguments:
+            of: Indices of the detectors to compare; all if not given.
+        """
+        chosen = range(len(self.scores)) if of is None else of
+        pairs = [(a, b) for i, a in enumerate(chosen) for b in list(chosen)[i + 1 :]]
+        areas = [self._auc_difference(a, b) for a, b in pairs]
+        adjusted = holm([area.p_value for area in areas])
+        delongs: list[float | None] = [None] * len(pairs)
+        if self.scores.shape[1] == 1:
+            scores = self.scores[:, 0]
+            raw = [paired_delong(scores[a], scores[b], self.labels) for a, b in pairs]
+            delongs = [float(p) for p in holm(raw)]
+        return [
+            Comparison(a, b, area, float(p), delong_p, self._tpr_differences(a, b))
+            for (a, b), area, p, delong_p in zip(pairs, areas, adjusted, delongs, strict=True)
+        ]
+
+    def _summary(self, d: int) -> Summary:
+        rows = self.scores[d]
+        clusters = self.resampling.n_positive_clusters
+        fewest = min(clusters, self.resampling.n_negative_clusters)
         tpr: dict[float, Estimate | None] = {}
-        for k, target in enumerate(targets):
-            points = [tpr_at_fpr(row, memorized, target) for row in values[d]]
-            units = resampling.n_positive_clusters
-            resolvable = target * n_negative >= 1 - 1e-9
-            tpr[target] = (
-                estimate(points, tpr_draws[k, d], units, notes[target]) if resolvable else None
+        for k, target in enumerate(self.targets):
+            points = [tpr_at_fpr(row, self.labels, target) for row in rows]
+            note = resolution_note(target, self.n_negative)
+            found = _estimate(points, self.tpr_draws[k, d], clusters, note)
+            tpr[target] = found if self.resolvable(target) else None
+        interval = None
+        if len(rows) == 1:
+            areas, covariance = delong(rows, self.labels)
+            interval = logit_interval(
+                float(areas[0]), float(covariance[0, 0]), self.n_positive, self.n_negative
             )
-        points = [auc(row, memorized) for row in values[d]]
-        summaries.append(Summary(estimate(points, auc_draws[d], fewest, None), tpr))
-    return summaries
+        return Summary(
+            _estimate([auc(row, self.labels) for row in rows], self.auc_draws[d], fewest, None),
+            interval,
+            tpr,
+            {t: self._mean(released_tpr_at_fpr, rows, t) for t in self.targets},
+            {t: self._mean(strict_tpr_at_fpr, rows, t) for t in self.targets},
+        )
+
+    def _mean(self, rule: Rule, rows: FloatArray, target: float) -> float:
+        return float(np.mean([rule(row, self.labels, target) for row in rows]))
+
+    def _auc_difference(self, a: int, b: int) -> PairedDifference:
+        area_a, area_b = (
+            float(np.mean([auc(row, self.labels) for row in self.scores[d]])) for d in (a, b)
+        )
+        return paired_difference(area_a, area_b, self.auc_draws[a], self.auc_draws[b])
+
+    def _tpr_differences(self, a: int, b: int) -> dict[float, PairedDifference]:
+        return {
+            target: paired_difference(
+                self._mean(tpr_at_fpr, self.scores[a], target),
+                self._mean(tpr_at_fpr, self.scores[b], target),
+                self.tpr_draws[k, a],
+                self.tpr_draws[k, b],
+            )
+            for k, target in enumerate(self.targets)
+            if self.resolvable(target)
+        }
+
+
+def _estimate(
+    points: Sequence[float], draws: FloatArray, units: int, note: str | None
+) -> Estimate:
+    spread = float(np.std(points, ddof=1)) if len(points) > 1 else None
+    return Estimate(float(np.mean(points)), percentile_interval(draws, units), spread, note)

@@ -1,0 +1,74 @@
+"""Rows and comparisons put the tested estimators together without changing a number."""
+
+import numpy as np
+import pytest
+
+import anisomem.evaluation as ev
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([1, 0], [120, 200])
+    clusters = np.arange(320) // 2
+    signal = labels[None, None] * np.array([2.5, 1.0, 0.0])[:, None, None]
+    return signal + rng.normal(size=(3, 2, 320)), labels, clusters
+
+
+def test_values_are_means_over_seeds_with_their_spread(data):
+    scores, labels, clusters = data
+    found = ev.Evaluation(scores, labels, clusters, [0.01, 0.05], draws=500).summaries()
+    for rows, summary in zip(scores, found, strict=True):
+        areas = [ev.auc(row, labels) for row in rows]
+        assert summary.auc.value == pytest.approx(np.mean(areas))
+        assert summary.auc.seed_std == pytest.approx(np.std(areas, ddof=1))
+        assert summary.auc.interval.low < summary.auc.value < summary.auc.interval.high
+        rates = [ev.tpr_at_fpr(row, labels, 0.05) for row in rows]
+        assert summary.tpr[0.05].value == pytest.approx(np.mean(rates))
+        nearest = [ev.released_tpr_at_fpr(row, labels, 0.01) for row in rows]
+        assert summary.released_tpr[0.01] == pytest.approx(np.mean(nearest))
+        assert summary.auc_delong is None  # two seeds of one prompt are not two prompts
+
+
+def test_single_seed_has_no_spread_and_a_delong_interval(data):
+    scores, labels, clusters = data
+    (summary, *_) = ev.Evaluation(scores[:, :1], labels, clusters, draws=500).summaries()
+    assert summary.auc.seed_std is None
+    areas, covariance = ev.delong(scores[0, :1], labels)
+    assert summary.auc_delong == ev.logit_interval(areas[0], covariance[0, 0], 120, 200)
+
+
+def test_target_that_cannot_be_resolved_has_no_number(data):
+    scores, labels, clusters = data
+    keep = np.r_[0:120, 120:170]  # fifty negatives
+    evaluation = ev.Evaluation(scores[..., keep], labels[keep], clusters[keep], draws=200)
+    (summary, *_) = evaluation.summaries()
+    assert summary.tpr[0.01] is None
+    assert "coarse" in summary.tpr[0.03].note
+    assert 0.01 not in evaluation.comparisons()[0].tpr
+
+
+def test_comparisons(data):
+    scores, labels, clusters = data
+    evaluation = ev.Evaluation(scores[:, :1], labels, clusters, [0.05], draws=2000)
+    pairs = evaluation.comparisons()
+    assert [(c.a, c.b) for c in pairs] == [(0, 1), (0, 2), (1, 2)]
+    assert [c.auc.verdict for c in pairs] == ["better"] * 3
+    summaries = evaluation.summaries()
+    for c in pairs:
+        gap = summaries[c.a].auc.value - summaries[c.b].auc.value
+        assert c.auc.difference == pytest.approx(gap)
+        assert c.auc.interval.low < gap < c.auc.interval.high
+    raw = [c.auc.p_value for c in pairs]
+    np.testing.assert_allclose([c.holm_p for c in pairs], ev.holm(raw))
+    delong = [ev.paired_delong(scores[c.a, 0], scores[c.b, 0], labels) for c in pairs]
+    np.testing.assert_allclose([c.delong_holm_p for c in pairs], ev.holm(delong))
+
+
+def test_identical_scores_do_not_differ(data):
+    scores, labels, clusters = data
+    twice = np.stack([scores[0, :1], scores[0, :1]])
+    (pair,) = ev.Evaluation(twice, labels, clusters, [0.05], draws=500).comparisons()
+    assert pair.auc.difference == 0 and pair.auc.p_value == 1
+    assert pair.delong_holm_p == 1 and pair.auc.verdict == "not separable"
+    assert pair.tpr[0.05].difference == 0
