@@ -7,13 +7,13 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import numpy.typing as npt
 from omegaconf import DictConfig, OmegaConf
 
 from anisomem import config as configuration
@@ -118,25 +118,30 @@ class Case:
             raise UserError(
                 f"{self.folder} lacks {missing} prompts; run the same command again to continue"
             )
-        summaries = self.evaluation().summaries()
+        summaries = self.evaluated.summaries()
         costs = self._measured().get("costs", {})
         return [
             Row(self.name, detector.name, detector.n, summary, costs.get(detector.cost_key))
             for detector, summary in zip(self.detectors, summaries, strict=True)
         ]
 
-    def evaluation(self, rows: Sequence[int] | npt.NDArray[np.bool_] | None = None) -> Evaluation:
+    @cached_property
+    def evaluated(self) -> Evaluation:
+        """:meth:`evaluation` of all prompts, once everything is recorded."""
+        return self.evaluation(range(len(self.prompts)))
+
+    def evaluation(self, rows: Sequence[int]) -> Evaluation:
         """Estimates, intervals and comparisons of the detectors, in their order.
 
-        Fitted weights are fitted on the prompts evaluated, so a subset refits them.
+        Fitted weights are fitted on the prompts evaluated, so a part refits them.
 
         Arguments:
-            rows: Prompts to restrict it to, indices or a mask; all if not given.
+            rows: The prompts to restrict it to.
 
         Raises:
             UserError: Settings of the table are wrong, or a fit has too few clusters.
         """
-        prompts = self.prompts if rows is None else self.prompts.subset(rows)
+        prompts = self.prompts.subset(rows)
         try:
             scores = self.scores(prompts)
             return Evaluation(
@@ -149,6 +154,27 @@ class Case:
             )
         except ValueError as error:
             raise UserError(str(error)) from None
+
+    def selections(self) -> dict[str, list[int]]:
+        """Parts of the prompts to report beside the whole, name to rows.
+
+        Memorized prompts against each block of the others; each kind of memorization against all
+        others; one prompt of every cluster and class.
+        """
+        prompts = self.prompts
+        memorized = [i for i, label in enumerate(prompts.labels) if label]
+        others = [i for i, label in enumerate(prompts.labels) if not label]
+        found = {}
+        for block in dict.fromkeys(prompts.blocks[i] for i in others):
+            rows = [i for i in others if prompts.blocks[i] == block]
+            found[f"against {block}"] = memorized + rows
+        for kind in dict.fromkeys(prompts.kinds[i] for i in memorized):
+            found[kind] = [i for i in memorized if prompts.kinds[i] == kind] + others
+        first = {
+            (prompts.clusters[i], prompts.labels[i]): i for i in reversed(range(len(prompts)))
+        }
+        found["one per cluster"] = sorted(first.values())
+        return found
 
     def card(self) -> dict[str, Any]:
         """How the numbers came about: settings, identity, prompt counts, cost and machine."""

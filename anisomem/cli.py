@@ -72,7 +72,8 @@ def _table(runs: Sequence[Path]) -> None:
     from anisomem.report import tables
 
     found = [file for run in runs for file in _configurations(run)]
-    print(tables.markdown([row for file in found for row in Case.stored(file).rows()]))
+    rows = [row for file in found for row in Case.stored(file).rows()]
+    print(tables.main_table(rows).markdown())
 
 
 def _configurations(run: Path) -> list[Path]:

@@ -130,7 +130,7 @@ class Anisotropy(Detector):
 
     def require(self, stands_for: str | None) -> None:
         if self.weights == "published":
-            self._numeric_weights(stands_for)
+            self.numeric_weights(stands_for)
 
     @property
     def component_names(self) -> Sequence[str]:
@@ -162,7 +162,7 @@ class Anisotropy(Detector):
                 return equal_weights(columns, prompts.labels)
             return fit_in_folds(columns, prompts.labels, prompts.clusters).scores
         score = np.zeros(len(prompts))
-        weights = self._numeric_weights(recorded.stands_for)
+        weights = self.numeric_weights(recorded.stands_for)
         for weight, name in zip(weights, names, strict=True):
             if weight:
                 score += weight * recorded.mean(name, self.n)
@@ -197,7 +197,7 @@ class Anisotropy(Detector):
                 return vectors / (vectors.norm(dim=(2, 3), keepdim=True) + 1e-6)
         return vectors
 
-    def _numeric_weights(self, stands_for: str | None) -> Sequence[float]:
+    def numeric_weights(self, stands_for: str | None) -> Sequence[float]:
         """(gamma_norm, gamma_cos) where they do not depend on the scored prompts."""
         if not isinstance(self.weights, str):
             return self.weights

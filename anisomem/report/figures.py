@@ -1,5 +1,6 @@
-"""Pictures of a case: ROC curves, and the metric's two components against each other."""
+"""Pictures of a case, for colour-blind readers and for print."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -13,31 +14,48 @@ from matplotlib.figure import Figure
 
 from anisomem.benchmark import Case
 from anisomem.detection.anisotropy import Anisotropy
+from anisomem.detection.base import Detector
 from anisomem.evaluation import auc, roc_curve
 from anisomem.storage import atomic
 
-# Okabe and Ito's palette: distinct to colour-blind readers and in print.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
-STYLES = ("-", "--", ":")
+# Okabe and Ito's palette, without the yellow that vanishes on paper.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+LINES = ("-", "--", ":")
+VERDICTS = {"better": COLOURS[0], "not separable": "0.85", "worse": COLOURS[1]}
+
+
+def write(case: Case, folder: Path) -> dict[str, Path]:
+    """Saves every figure that applies to a case as PNG and SVG; name to the PNG's path."""
+    saved = {}
+    for draw in FIGURES:
+        figure = draw(case)
+        if figure is None:
+            continue
+        name = draw.__name__
+        for suffix in ("svg", "png"):
+            path = folder / f"{name}-{case.name}.{suffix}"
+            atomic.write(path, partial(figure.savefig, dpi=150))
+        saved[name] = path
+        plt.close(figure)
+    return saved
 
 
 def roc(case: Case) -> Figure:
     """ROC curves of every detector at its largest n, false-positive rate on a log axis."""
-    figure, axis = plt.subplots(figsize=(7.2, 4.6), layout="constrained")
-    largest = {detector.name: detector for detector in case.detectors}
-    scores = case.scores()
-    n_negative = int((case.prompts.labels == 0).sum())
-    ordered = sorted(largest.values(), key=lambda d: -auc(scores[d.key][0], case.prompts.labels))
-    for i, detector in enumerate(ordered):
-        curve = roc_curve(scores[detector.key][0], case.prompts.labels)
-        value = auc(scores[detector.key][0], case.prompts.labels)
+    figure, axis = plt.subplots(figsize=(8.2, 4.6), layout="constrained")
+    labels = case.prompts.labels
+    n_negative = int((labels == 0).sum())
+    scores = {d.key: case.scores()[d.key][0] for d in _largest(case)}
+    ranked = sorted(scores, key=lambda key: -auc(scores[key], labels))
+    for i, key in enumerate(ranked):
+        curve = roc_curve(scores[key], labels)
         axis.step(
             np.maximum(curve.fpr, 0.5 / n_negative),
             curve.tpr,
             where="post",
             color=COLOURS[i % len(COLOURS)],
-            linestyle=STYLES[i // len(COLOURS) % len(STYLES)],
-            label=f"{detector.key} ({value:.3f})",
+            linestyle=LINES[i // len(COLOURS) % len(LINES)],
+            label=f"{key} ({auc(scores[key], labels):.3f})",
         )
     axis.axvline(0.01, color="0.6", linewidth=0.8)
     axis.text(0.0104, 0.01, "1% FPR", color="0.4", fontsize=8)
@@ -53,46 +71,145 @@ def roc(case: Case) -> Figure:
     return figure
 
 
-def scatter(case: Case) -> Figure | None:
-    """Norm against cosine of the first anisotropy detector that records both, per prompt."""
+def forest(case: Case) -> Figure:
+    """AUC and TPR at the first target of every detector, with intervals."""
+    summaries = case.evaluated.summaries()
+    keys = [detector.key for detector in case.detectors]
+    target = next(iter(summaries[0].tpr))
+    height = 0.9 + 0.24 * len(keys)
+    figure, axes = plt.subplots(1, 2, figsize=(8.2, height), sharey=True, layout="constrained")
+    for axis, name, estimates in (
+        (axes[0], "AUC", [s.auc for s in summaries]),
+        (axes[1], f"TPR@{target:.0%}FPR", [s.tpr[target] for s in summaries]),
+    ):
+        for line, estimate in enumerate(estimates):
+            if estimate is None:
+                axis.text(0.5, line, "not resolvable", fontsize=7, va="center", ha="center")
+                continue
+            interval = estimate.interval
+            axis.plot([interval.low, interval.high], [line, line], color=COLOURS[0], linewidth=1.5)
+            axis.plot(estimate.value, line, "o", color=COLOURS[0], markersize=4)
+        axis.set(xlabel=name)
+        axis.grid(axis="x", color="0.9")
+    axes[0].axvline(0.5, color="0.6", linewidth=0.8)
+    axes[0].set_yticks(range(len(keys)), keys, fontsize=8)
+    axes[0].invert_yaxis()
+    figure.suptitle(f"{case.name}, 95% intervals", fontsize=10)
+    return figure
+
+
+def distributions(case: Case) -> Figure:
+    """Scores of memorized and other prompts, one panel per detector at its largest n."""
+    detectors = [d for d in _largest(case) if d.n]
+    columns = min(4, len(detectors)) or 1
+    lines = -(-len(detectors) // columns) or 1
+    size = (2.4 * columns, 0.5 + 1.8 * lines)
+    figure, axes = plt.subplots(lines, columns, figsize=size, layout="constrained", squeeze=False)
+    labels, scores = case.prompts.labels, case.scores()
+    for axis in axes.flat[len(detectors) :]:
+        axis.axis("off")
+    for axis, detector in zip(axes.flat, detectors, strict=False):
+        values = scores[detector.key][0]
+        low, high = np.quantile(values, [0.002, 0.998])
+        bins = np.linspace(low, high, 40)
+        for label, name, colour in ((0, "other", COLOURS[1]), (1, "memorized", COLOURS[0])):
+            axis.hist(
+                values[labels == label], bins, density=True, alpha=0.6, color=colour, label=name
+            )
+        axis.set_title(detector.key, fontsize=8)
+        axis.set_yticks([])
+        axis.tick_params(labelsize=7)
+    axes[0, 0].legend(fontsize=7)
+    return figure
+
+
+def norm_cosine(case: Case) -> Figure | None:
+    """The metric's two components per prompt, with the line of equal published score at 1% FPR."""
     both = [d for d in case.detectors if isinstance(d, Anisotropy) and isinstance(d.weights, str)]
     if not both:
         return None
-    detector = both[-1]
+    detector = max(both, key=lambda d: (d.weights == "published", d.n))
     recorded = case.recorded(case.config.seeds[0])
     norm = recorded.mean(detector.norm_name, detector.n)
     cosine = recorded.mean(detector.cos_name, detector.n)
-    figure, axis = plt.subplots(figsize=(6.4, 4.6), layout="constrained")
-    blocks = np.array(case.prompts.blocks)
-    memorized = case.prompts.labels == 1
+    memorized, blocks = case.prompts.labels == 1, np.array(case.prompts.blocks)
+    figure, axis = plt.subplots(figsize=(7.2, 4.8), layout="constrained")
     for i, block in enumerate(dict.fromkeys(blocks[~memorized])):
         chosen = ~memorized & (blocks == block)
-        axis.scatter(
-            norm[chosen],
-            cosine[chosen],
-            s=14,
-            marker="x",
-            linewidths=0.8,
-            color=COLOURS[(i + 1) % len(COLOURS)],
-            label=f"not memorized: {block}",
-        )
-    axis.scatter(
-        norm[memorized], cosine[memorized], s=14, color=COLOURS[0], alpha=0.6, label="memorized"
-    )
+        colour, name = COLOURS[1 + i % (len(COLOURS) - 1)], f"other: {block}"
+        axis.scatter(norm[chosen], cosine[chosen], 14, colour, "x", linewidths=0.8, label=name)
+    axis.scatter(norm[memorized], cosine[memorized], 14, COLOURS[0], alpha=0.6, label="memorized")
+    if detector.weights == "published":
+        score = detector.combine(recorded)
+        threshold = np.sort(score[~memorized])[::-1][int(0.01 * (~memorized).sum())]
+        gamma_norm, gamma_cos = detector.numeric_weights(recorded.stands_for)
+        x = np.array(axis.get_xlim())
+        limits = axis.get_ylim()
+        axis.plot(x, (threshold - gamma_norm * x) / gamma_cos, "k--", linewidth=1, label="1% FPR")
+        axis.set(xlim=x, ylim=limits)
     axis.set(
-        xlabel=f"norm of the guidance vector ({detector.norm_name.split('[')[1][:-1]})",
-        ylabel=f"cosine ({detector.cos_name.split('[')[1][:-1]})",
-        title=f"{case.name}, n = {detector.n}",
+        xlabel=f"norm of the guidance vector, {detector.norm_at}",
+        ylabel=f"cosine, {detector.cos_at}",
+        title=f"{case.name}, {detector.key}",
     )
     axis.legend(fontsize=8)
     return figure
 
 
-def write(case: Case, folder: Path) -> None:
-    """Saves the case's figures as PNG and SVG."""
-    for name, figure in (("roc", roc(case)), ("norm_cosine", scatter(case))):
-        if figure is not None:
-            for suffix in ("png", "svg"):
-                path = folder / f"{name}-{case.name}.{suffix}"
-                atomic.write(path, partial(figure.savefig, dpi=150))
-            plt.close(figure)
+def verdicts(case: Case) -> Figure:
+    """Which detector's AUC is separably larger, for every pair at their largest n."""
+    chosen = [case.detectors.index(d) for d in _largest(case)]
+    keys = [case.detectors[i].key for i in chosen]
+    pairs = case.evaluated.comparisons(chosen)
+    size = 1.6 + 0.42 * len(keys)
+    figure, axis = plt.subplots(figsize=(size + 1.4, size), layout="constrained")
+    for pair in pairs:
+        a, b = chosen.index(pair.a), chosen.index(pair.b)
+        opposite = {"better": "worse", "worse": "better"}.get(pair.auc.verdict, pair.auc.verdict)
+        for x, y, verdict, sign in ((b, a, pair.auc.verdict, 1), (a, b, opposite, -1)):
+            axis.add_patch(plt.Rectangle((x - 0.5, y - 0.5), 1, 1, color=VERDICTS[verdict]))
+            text = f"{sign * pair.auc.difference:+.2f}"
+            tone = "black" if verdict == "not separable" else "white"
+            axis.text(x, y, text, ha="center", va="center", fontsize=6, color=tone)
+    axis.set_xticks(range(len(keys)), keys, rotation=60, ha="right", fontsize=7)
+    axis.set_yticks(range(len(keys)), keys, fontsize=7)
+    axis.set(xlim=(-0.5, len(keys) - 0.5), ylim=(len(keys) - 0.5, -0.5))
+    axis.set_title("AUC of the row minus the column's", fontsize=9)
+    patches = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in VERDICTS.values()]
+    axis.legend(patches, VERDICTS, fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def cost(case: Case) -> Figure | None:
+    """AUC against seconds per ten prompts, detector alone."""
+    rows = [row for row in case.rows() if row.cost]
+    if not rows:
+        return None
+    figure, axis = plt.subplots(figsize=(7.2, 4.6), layout="constrained")
+    for i, name in enumerate(dict.fromkeys(row.detector for row in rows)):
+        own = [row for row in rows if row.detector == name]
+        seconds = [row.cost["isolated"][0] for row in own if row.cost]
+        areas = [row.summary.auc.value for row in own]
+        style = f"{'os^D'[i // len(COLOURS) % 4]}-"
+        axis.plot(seconds, areas, style, color=COLOURS[i % len(COLOURS)], markersize=5, label=name)
+        for x, y, row in zip(seconds, areas, own, strict=True):
+            axis.annotate(str(row.n), (x, y), (4, 3), textcoords="offset points", fontsize=7)
+    axis.set(xscale="log", xlabel="seconds per 10 prompts", ylabel="AUC")
+    axis.set_title(f"{case.name}; the number is n", fontsize=10)
+    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+FIGURES: tuple[Callable[[Case], Figure | None], ...] = (
+    roc,
+    forest,
+    distributions,
+    norm_cosine,
+    verdicts,
+    cost,
+)
+
+
+def _largest(case: Case) -> list[Detector]:
+    """Each detector once, at its largest n."""
+    return list({d.name: d for d in sorted(case.detectors, key=lambda d: d.n)}.values())

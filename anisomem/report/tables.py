@@ -1,56 +1,144 @@
-"""A table of detectors as Markdown, CSV and JSON."""
+"""Tables of a run: as people read them (Markdown, LaTeX) and unrounded (CSV, JSON)."""
 
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from anisomem.benchmark import Row
-from anisomem.evaluation import Estimate
+from anisomem.benchmark import Case, Row
+from anisomem.errors import UserError
+from anisomem.evaluation import Estimate, Interval
 
 
-def headings(rows: Sequence[Row]) -> list[str]:
-    """The column titles."""
-    targets = [f"TPR@{target:.0%}FPR" for target in rows[0].summary.tpr]
-    return [
-        "prompts", "detector", "n", "AUC", *targets, "NFE", "s alone", "s shared"
-    ]  # fmt: skip
+@dataclass(frozen=True)
+class Table:
+    """Text cells under headings, with notes below."""
+
+    title: str
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = field(default_factory=list)
+
+    def markdown(self) -> str:
+        """A pipe table, columns aligned."""
+        widths = [max(map(len, column)) for column in zip(self.headings, *self.rows, strict=True)]
+
+        def line(cells: Sequence[str]) -> str:
+            padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
+            return f"| {' | '.join(padded)} |"
+
+        rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+        body = "\n".join([line(self.headings), rule, *map(line, self.rows)])
+        return body + "\n\n" + "".join(f"- {note}\n" for note in self.notes)
+
+    def latex(self) -> str:
+        r"""A booktabs table; needs ``\\usepackage{booktabs}``."""
+        lines = [
+            rf"\begin{{tabular}}{{{'l' * len(self.headings)}}}",
+            r"\toprule",
+            _latex_line(self.headings),
+            r"\midrule",
+            *map(_latex_line, self.rows),
+            r"\bottomrule",
+            r"\end{tabular}",
+            *(f"% {note}" for note in self.notes),
+        ]
+        return "\n".join(lines) + "\n"
 
 
-def cells(row: Row) -> list[str]:
-    """One row as people read it: value, 95% interval, spread over seeds if there are several."""
-    cost = row.cost
-    nfe = "–"
-    if cost:
-        nfe = f"{cost['nfe']:g}" + (f" + {cost['jvps']:g} JVP" if cost["jvps"] else "")
-    return [
-        row.case,
-        row.detector,
-        str(row.n or "–"),
-        _estimate(row.summary.auc),
-        *(_estimate(value) for value in row.summary.tpr.values()),
-        nfe,
-        f"{cost['isolated'][0]:.3f}" if cost else "–",
-        f"{cost['amortised']:.3f}" if cost else "–",
+def main_table(rows: Sequence[Row]) -> Table:
+    """What every detector achieves and costs."""
+    targets = list(rows[0].summary.tpr)
+    headings = [
+        "prompts",
+        "detector",
+        "n",
+        "AUC",
+        *(f"TPR@{target:.0%}FPR" for target in targets),
+        "NFE",
+        "s alone",
+        "s shared",
     ]
+    return Table("Detectors", headings, [_main_cells(row) for row in rows], _notes(rows))
 
 
-def markdown(rows: Sequence[Row]) -> str:
-    """A Markdown table with what its columns mean and what limits it below."""
-    table = [headings(rows), *(cells(row) for row in rows)]
-    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
+def rules_table(rows: Sequence[Row]) -> Table:
+    """The TPR by the rules of released codes, beside ours, and DeLong's interval of the AUC."""
+    targets = list(rows[0].summary.tpr)
+    cells = []
+    for row in rows:
+        summary = row.summary
+        line = [row.case, row.detector, _n(row)]
+        line.append(_interval(summary.auc_delong) if summary.auc_delong else "–")
+        for target in targets:
+            ours = summary.tpr[target]
+            line += [
+                f"{ours.value:.3f}" if ours else "–",
+                f"{summary.released_tpr[target]:.3f}",
+                f"{summary.strict_tpr[target]:.3f}",
+            ]
+        cells.append(line)
+    headings = ["prompts", "detector", "n", "AUC, logit-DeLong"]
+    for target in targets:
+        headings += [f"TPR@{target:.0%}", "nearest FPR", "FPR strictly below"]
+    notes = [
+        "TPR: the largest with FPR ≤ target. Nearest FPR: the rule of Jeon's, Asthana's and Ren's"
+        " codes, which may exceed the target. FPR strictly below: Wen's.",
+        "Logit-DeLong takes prompts for independent; the bootstrap intervals resample clusters.",
+    ]
+    return Table("Rules of released codes", headings, cells, notes)
 
-    def line(entries: Sequence[str]) -> str:
-        return "| " + " | ".join(e.ljust(w) for e, w in zip(entries, widths, strict=True)) + " |"
 
-    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
-    body = "\n".join([line(table[0]), rule, *(line(entries) for entries in table[1:])])
-    return f"{body}\n\n" + "\n".join(f"- {note}" for note in _notes(rows)) + "\n"
+def blocks_table(case: Case) -> Table:
+    """AUC against each block of negatives, for each kind of memorization, one prompt a cluster."""
+    selections = case.selections()
+    notes = ["AUC with 95% intervals as in the main table; fitted detectors are fitted anew."]
+    columns = []
+    for name, rows in selections.items():
+        try:
+            evaluation = case.evaluation(rows)
+        except UserError as error:  # a part may be too small for what the whole allows
+            columns.append(["–"] * (1 + len(case.detectors)))
+            notes.append(f"{name}: {error}")
+            continue
+        counts = f"{evaluation.n_positive}/{evaluation.n_negative}"
+        columns.append([counts, *(_estimate(s.auc) for s in evaluation.summaries())])
+    names = ["memorized/other", *(detector.key for detector in case.detectors)]
+    cells = [[name, *line] for name, line in zip(names, zip(*columns, strict=True), strict=True)]
+    return Table(f"Blocks of {case.name}", ["detector", *selections], cells, notes)
+
+
+def pairs_table(case: Case) -> Table:
+    """Every pair of detectors: difference in AUC and in TPR, interval, p values, verdict."""
+    evaluation = case.evaluated
+    target = next((t for t in evaluation.targets if evaluation.resolvable(t)), None)
+    cells = []
+    for pair in evaluation.comparisons():
+        tpr = pair.tpr.get(target) if target else None
+        cells.append(
+            [
+                case.detectors[pair.a].key,
+                case.detectors[pair.b].key,
+                f"{pair.auc.difference:+.3f} {_interval(pair.auc.interval, '+')}",
+                f"{pair.holm_p:.2g}",
+                "–" if pair.delong_holm_p is None else f"{pair.delong_holm_p:.2g}",
+                f"{tpr.difference:+.3f} {_interval(tpr.interval, '+')}" if tpr else "–",
+                pair.auc.verdict,
+            ]
+        )
+    headings = ["a", "b", "AUC a − b", "p (bootstrap)", "p (DeLong)"]
+    headings += [f"TPR@{target:.0%} a − b" if target else "TPR a − b", "a is"]
+    notes = [
+        "Differences on the same prompts, noise and bootstrap draws; p values adjusted by Holm's"
+        " method over all pairs; the verdict is read off the paired interval of the AUC."
+    ]
+    return Table(f"Pairs on {case.name}", headings, cells, notes)
 
 
 def comma_separated(rows: Sequence[Row]) -> str:
     """One line per row, every number in a column of its own, unrounded."""
-    flat = [_flat(row) for row in rows]
+    flat = records(rows)
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, flat[0], lineterminator="\n")
     writer.writeheader()
@@ -63,27 +151,64 @@ def records(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return [_flat(row) for row in rows]
 
 
+def _main_cells(row: Row) -> list[str]:
+    cost = row.cost
+    nfe = f"{cost['nfe']:g}" if cost else "–"
+    if cost and cost["jvps"]:
+        nfe += f" + {cost['jvps']:g} JVP"
+    return [
+        row.case,
+        row.detector,
+        _n(row),
+        _estimate(row.summary.auc),
+        *(_estimate(value) for value in row.summary.tpr.values()),
+        nfe,
+        f"{cost['isolated'][0]:.3f}" if cost else "–",
+        f"{cost['amortised']:.3f}" if cost else "–",
+    ]
+
+
+def _n(row: Row) -> str:
+    return str(row.n or "–")
+
+
 def _estimate(estimate: Estimate | None) -> str:
     if estimate is None:
         return "not resolvable"
     spread = "" if estimate.seed_std is None else f" ± {estimate.seed_std:.3f}"
-    interval = estimate.interval
-    return f"{estimate.value:.3f}{spread} [{interval.low:.3f}, {interval.high:.3f}]"
+    return f"{estimate.value:.3f}{spread} {_interval(estimate.interval)}"
+
+
+def _interval(interval: Interval, sign: str = "") -> str:
+    return f"[{interval.low:{sign}.3f}, {interval.high:{sign}.3f}]"
+
+
+def _latex_line(cells: Sequence[str]) -> str:
+    special = {"&": r"\&", "%": r"\%", "_": r"\_", "±": r"$\pm$", "≤": r"$\le$", "−": "$-$"}
+    special |= {"–": "--"}
+    return " & ".join("".join(special.get(c, c) for c in cell) for cell in cells) + r" \\"
 
 
 def _flat(row: Row) -> dict[str, Any]:
+    summary = row.summary
     values: dict[str, Any] = {"prompts": row.case, "detector": row.detector, "n": row.n}
-    statistics = {"auc": row.summary.auc} | {
-        f"tpr_at_fpr_{target:g}": estimate for target, estimate in row.summary.tpr.items()
+    statistics = {"auc": summary.auc} | {
+        f"tpr_at_fpr_{target:g}": estimate for target, estimate in summary.tpr.items()
     }
     for name, estimate in statistics.items():
         values[name] = estimate and estimate.value
         values[f"{name}_low"] = estimate and estimate.interval.low
         values[f"{name}_high"] = estimate and estimate.interval.high
         values[f"{name}_seed_std"] = estimate and estimate.seed_std
+    for target in summary.tpr:
+        values[f"tpr_nearest_fpr_{target:g}"] = summary.released_tpr[target]
+        values[f"tpr_strictly_below_fpr_{target:g}"] = summary.strict_tpr[target]
+    delong = summary.auc_delong
     cost = row.cost or {}
     isolated = cost.get("isolated", [None] * 3)
     return values | {
+        "auc_delong_low": delong and delong.low,
+        "auc_delong_high": delong and delong.high,
         "nfe_per_prompt": cost.get("nfe"),
         "nfe_per_seed_shared": cost.get("shared_nfe"),
         "jvps_per_prompt": cost.get("jvps"),
