@@ -1,29 +1,94 @@
 """Everything a run leaves for people to read, made from its stores."""
 
+import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
+
+import yaml
+from jinja2 import Environment
 
 from anisomem.benchmark import Case
 from anisomem.report import figures, tables
 from anisomem.storage import atomic
 
+CAPTIONS = {
+    "roc": "ROC curves on one noise seed, false-positive rate on a log axis.",
+    "forest": "AUC and TPR with 95% intervals over prompt clusters.",
+    "distributions": "Scores of memorized and other prompts.",
+    "norm_cosine": "The two components of the anisotropy metric for every prompt.",
+    "verdicts": "Pairwise differences in AUC and whether they are separable.",
+    "cost": "AUC against time, detector alone.",
+}
+CAUTIONS = (
+    "What text alone separates (text_only, prompt_length) is no evidence about the model.",
+    "Differences without a verdict in the pairs table are not separable at these numbers of"
+    " prompts.",
+    "A TPR at a false-positive rate that few negatives resolve jumps by whole prompts.",
+    "Scores move in their last digits with batch size, precision and hardware.",
+)
+
 
 def write(cases: Sequence[Case], folder: Path) -> str:
-    """Writes tables, the JSON card and the figures to ``folder``; returns the Markdown table."""
+    """Writes tables, cards, figures and ``report.html``; returns the main table as Markdown."""
     rows = [row for case in cases for row in case.rows()]
     table = tables.main_table(rows)
     more = [tables.rules_table(rows)]
     for case in cases:
         more += [tables.blocks_table(case), tables.pairs_table(case)]
     card = {"cases": [case.card() for case in cases], "rows": tables.records(rows)}
-    atomic.write_text(folder / "table.md", table.markdown())
+    drawn = {case.name: figures.write(case, folder) for case in cases}
+
+    text = table.markdown()
+    atomic.write_text(folder / "table.md", text)
     atomic.write_text(folder / "table.tex", table.latex())
-    atomic.write_text(
-        folder / "more.md", "\n".join(f"## {t.title}\n\n{t.markdown()}" for t in more)
-    )
     atomic.write_text(folder / "table.csv", tables.comma_separated(rows))
     atomic.write_text(folder / "table.json", json.dumps(card, indent=1, ensure_ascii=False) + "\n")
-    for case in cases:
-        figures.write(case, folder)
-    return table.markdown()
+    sections = [f"## {other.title}\n\n{other.markdown()}" for other in more]
+    atomic.write_text(folder / "more.md", "\n".join(sections))
+    atomic.write_text(folder / "report.html", html(cases, [table, *more], drawn))
+    return text
+
+
+def html(
+    cases: Sequence[Case],
+    shown: Sequence[tables.Table],
+    drawn: Mapping[str, Mapping[str, Path]],
+) -> str:
+    """One page that needs no network: sortable tables, figures, settings, cautions.
+
+    Arguments:
+        cases: What was run.
+        shown: The tables, main one first.
+        drawn: Figures by case and name.
+    """
+    template = Environment(autoescape=True, trim_blocks=True).from_string(
+        files("anisomem.report").joinpath("report.html.j2").read_text(encoding="utf-8")
+    )
+    return template.render(
+        title=f"Memorization detectors on {', '.join(case.name for case in cases)}",
+        summary="; ".join(
+            f"{case.name}: {(case.prompts.labels == 1).sum()} memorized and "
+            f"{(case.prompts.labels == 0).sum()} other prompts, noise seeds "
+            f"{', '.join(map(str, case.config.seeds))}"
+            for case in cases
+        ),
+        tables=shown,
+        cautions=CAUTIONS,
+        cases=[
+            {
+                "name": case.name,
+                "identity": case.identity[:10],
+                "card": yaml.safe_dump(case.card(), sort_keys=False, allow_unicode=True),
+                "figures": [
+                    {
+                        "caption": CAPTIONS[name],
+                        "data": base64.b64encode(path.read_bytes()).decode(),
+                    }
+                    for name, path in drawn[case.name].items()
+                ],
+            }
+            for case in cases
+        ],
+    )
