@@ -211,5 +211,8 @@ FIGURES: tuple[Callable[[Case], Figure | None], ...] = (
 
 
 def _largest(case: Case) -> list[Detector]:
-    """Each detector once, at its largest n."""
-    return list({d.name: d for d in sorted(case.detectors, key=lambda d: d.n)}.values())
+    """Each detector once, at its largest n, in the configuration's order."""
+    names = dict.fromkeys(detector.name for detector in case.detectors)
+    return [
+        max((d for d in case.detectors if d.name == name), key=lambda d: d.n) for name in names
+    ]
