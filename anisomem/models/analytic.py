@@ -13,11 +13,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler
 from torch import Tensor
 
 from anisomem.errors import unknown
 from anisomem.models.base import Conditioning, DiffusionModel, Parameterisation
+from anisomem.models.schedule import stable_diffusion_ddim
 
 
 class AnalyticMixture(DiffusionModel):
@@ -48,14 +48,7 @@ class AnalyticMixture(DiffusionModel):
         self.parameterisation = parameterisation
         channels, height, width = means.shape[1:]
         self.latent_shape = (channels, height, width)
-        self.scheduler = DDIMScheduler(
-            beta_start=0.00085,
-            beta_end=0.012,
-            beta_schedule="scaled_linear",
-            clip_sample=False,
-            set_alpha_to_one=False,
-            steps_offset=1,
-        )
+        self.scheduler = stable_diffusion_ddim()
 
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         for prompt in prompts:

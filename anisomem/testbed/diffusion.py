@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from anisomem.models.schedule import stable_diffusion_ddim
 from anisomem.testbed import checkpoint
 from anisomem.testbed.text import WIDTH, build_encoder
 
@@ -33,19 +34,6 @@ VARIANTS = {
     "epsilon": Variant("epsilon", 2, 10),
     "velocity": Variant("v_prediction", (1, 2, 4), 20),
 }
-
-
-def build_scheduler(variant: Variant) -> DDIMScheduler:
-    """DDIM with the noise schedule and settings of Stable Diffusion's own configuration."""
-    return DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-        prediction_type=variant.prediction_type,
-    )
 
 
 def build_unet(variant: Variant) -> UNet2DConditionModel:
@@ -126,7 +114,7 @@ def train(
         for name, part in parts.items():
             part.load_state_dict(state[name])
 
-    scheduler = build_scheduler(variant)
+    scheduler = stable_diffusion_ddim(variant.prediction_type)
     alphas_cumprod = scheduler.alphas_cumprod
     empty = tokenizer("", padding="max_length", return_tensors="pt").input_ids[0]
     per_epoch = len(data.examples) // batch_size

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from anisomem.models.schedule import stable_diffusion_ddim
 from anisomem.testbed import autoencoder, corpus, diffusion, icons, pictures, text
 
 AUTOENCODER_PICTURES = 40_000
@@ -100,7 +101,7 @@ def export(
         text_encoder=encoder.eval(),
         tokenizer=tokenizer,
         unet=unet.half().to(memory_format=torch.contiguous_format),
-        scheduler=diffusion.build_scheduler(variant),
+        scheduler=stable_diffusion_ddim(variant.prediction_type),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
