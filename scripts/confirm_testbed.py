@@ -1,5 +1,6 @@
-"""Measures what a trained variant memorized and writes its prompts, contact sheet and card.
+r"""Measures what a trained variant memorized and writes its prompts, contact sheet and card.
 
+    TORCHINDUCTOR_FREEZING=1 \
     python scripts/confirm_testbed.py epsilon --icons ICONS/node_modules/@iconify-json --work WORK
 
 reads the pipeline that scripts/train_testbed.py left in WORK/epsilon and adds to that folder.
@@ -31,6 +32,8 @@ def main() -> None:
     folder = options.work / options.variant
     corpus, rendered = load_corpus(options.icons), icons.render(options.icons)
     model = DiffusersUNet.load(str(folder.resolve()))
+    # 1.4 million evaluations; compiled, one takes two thirds of the time.
+    model.unet = torch.compile(model.unet)
     texts = [prompt.caption.text for prompt in corpus.prompts]
     pictures = options.work / f"{options.variant}-pictures"
     generated = ground_truth.generate(model, texts, pictures)
