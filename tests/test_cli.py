@@ -84,7 +84,14 @@ def test_run_leaves_table_card_figures_and_store(setting, tmp_path, capsys):
     assert np.isnan(rows.loc[("text_only", 0), "nfe_per_prompt"])
     assert (frame["auc_low"] <= frame["auc"]).all() and (frame["auc"] <= frame["auc_high"]).all()
     assert frame["tpr_at_fpr_0.01"].isna().all()  # 12 negatives cannot resolve 1%
-    assert {f.name for f in folder.glob("*.png")} == {"roc-prompts.png", "norm_cosine-prompts.png"}
+    figures = ("roc", "forest", "distributions", "norm_cosine", "verdicts", "cost")
+    for suffix in ("png", "svg"):
+        names = {f.name for f in folder.glob(f"*.{suffix}")}
+        assert names == {f"{name}-prompts.{suffix}" for name in figures}
+    page = (folder / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == len(figures)
+    assert "http" not in page.replace("http-equiv", "")  # nothing comes from the network
+    assert "\\toprule" in (folder / "table.tex").read_text()
 
     stored = pd.concat(pd.read_parquet(f) for f in folder.glob("*/components/*.parquet"))
     assert len(stored) == 24 * 8  # eight noise samples a prompt, nothing recorded twice

@@ -65,7 +65,7 @@ def test_detectors_share_timesteps(make_pipeline):
         ([WenFirstStep("w")], 1, 1, 0),
         ([WenFirstStep("w"), Anisotropy("a")], 2, 2, 0),
         ([WenFirstStep("w", 4), Anisotropy("a")], 4 + 1, 4 + 1, 0),
-        ([Anisotropy("a", cos_at="t=981"), Anisotropy("b", mode="x,x|c")], 2, 2, 0),
+        ([Anisotropy("a", cos_at="t:981"), Anisotropy("b", mode="x,x|c")], 2, 2, 0),
         ([JeonSharpness("j"), WenFirstStep("w"), Anisotropy("a")], 2, 2, 2),
         ([JeonSharpness("j", 2), JeonSharpness("p", 2, "paper")], 2, 2, 4),
         ([PromptLength("length")], 0, 0, 0),
@@ -98,8 +98,8 @@ def test_noise_per_prompt_is_that_of_seed_plus_index(make_pipeline):
         for name, values in alone.items():
             np.testing.assert_allclose(actual[name][i], values[0], rtol=1e-5, atol=1e-6)
     assert not np.allclose(
-        actual[WenFirstStep.component],
-        Engine(model, detectors).evaluate(PROMPTS[:3], rows, 100)[WenFirstStep.component],
+        actual[WenFirstStep.component_names[0]],
+        Engine(model, detectors).evaluate(PROMPTS[:3], rows, 100)[WenFirstStep.component_names[0]],
     )
 
 
@@ -109,7 +109,7 @@ def test_batches_order_and_company_change_nothing(make_pipeline, prediction_type
     model = DiffusersUNet(make_pipeline(prediction_type=prediction_type))
     detectors = [
         Anisotropy("a", 2),
-        Anisotropy("p", 1, "paper", cos_at="t=1", normalisation="L2"),
+        Anisotropy("p", 1, "paper", cos_at="t:1", normalisation="L2"),
         JeonSharpness("j"),
         WenFirstStep("w", 2),
     ]
@@ -121,8 +121,8 @@ def test_batches_order_and_company_change_nothing(make_pipeline, prediction_type
         detectors[0].cos_name: (SIZE, 2),
         detectors[1].norm_name: (SIZE, 1),
         detectors[1].cos_name: (SIZE, 1),
-        detectors[2].component: (SIZE, 1),
-        detectors[3].component: (SIZE, 2),
+        detectors[2].component_names[0]: (SIZE, 1),
+        detectors[3].component_names[0]: (SIZE, 2),
     }
     for values in expected.values():  # prompts and noise samples differ by more than the batch
         assert np.ptp(values[:3], axis=0).min() > 0.01 * np.abs(values).max()

@@ -64,5 +64,5 @@ def test_controls_cost_nothing_and_have_no_noise(control):
     assert Engine(model, [control]).evaluate(["it"], [0], 0) == {}
     assert model.nfe == model.jvps == 0
     assert list(Engine(model, [control, WenFirstStep("wen")]).evaluate(["it"], [0], 0)) == [
-        WenFirstStep.component
+        WenFirstStep.component_names[0]
     ]

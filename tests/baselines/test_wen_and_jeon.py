@@ -42,7 +42,7 @@ def test_wen_is_the_norm_of_the_raw_difference(make_pipeline, make_prompts, pred
         c, u = network(pipeline, prompt, 4)
         x = noise(42, 4, torch.float32)
         norms = [float(((a - b) ** 2).sum()) ** 0.5 for a, b in zip(c(x), u(x), strict=True)]
-        np.testing.assert_allclose(recorded[detector.component][row], norms, rtol=1e-5)
+        np.testing.assert_allclose(recorded[detector.component_names[0]][row], norms, rtol=1e-5)
         assert scores[row] == pytest.approx(sum(norms) / 4, rel=1e-5)
 
 
@@ -76,7 +76,9 @@ def test_jeon_is_the_released_jvp_of_scores(make_pipeline, make_prompts, predict
                 along_c = torch.func.jvp(c, (x,), (v,))[1]
                 along_u = torch.func.jvp(u, (x,), (v,))[1]
             expected = (along_c - along_u).detach().flatten(1).norm(dim=1)
-            np.testing.assert_allclose(recorded[detector.component][row], expected, rtol=1e-8)
+            np.testing.assert_allclose(
+                recorded[detector.component_names[0]][row], expected, rtol=1e-8
+            )
             scores = detector.combine(Recorded(recorded, make_prompts(PROMPTS, [1, 0, 0])))
             assert scores[row] == pytest.approx(float(expected.mean()), rel=1e-8)
     assert model.jvps == 3 * 2 * 2  # prompts, samples, with and without the prompt
@@ -104,10 +106,10 @@ def test_jeon_in_closed_form(parameterisation, noise_policy):
         x = torch.randn(4, 2, 2).double()
         tau = np.tanh(float(alpha * (m * x).sum() / v))
         expected = (6 * alpha / v) ** 3 * (1 - tau**2) * abs(sign - tau)
-        assert recorded[paper.component][row, 0] == pytest.approx(expected, rel=1e-9)
+        assert recorded[paper.component_names[0]][row, 0] == pytest.approx(expected, rel=1e-9)
         if parameterisation == Parameterisation.VELOCITY:
             expected /= sigma**2  # alpha / sigma^2 instead of alpha / sigma, twice
-        assert recorded[released.component][row, 0] == pytest.approx(expected, rel=1e-9)
+        assert recorded[released.component_names[0]][row, 0] == pytest.approx(expected, rel=1e-9)
 
 
 def test_an_unknown_convention_is_one_line():

@@ -70,8 +70,8 @@ def literal_cosines(u, c, mode, kind):
 
 # (norm_at, cos_at) and the timesteps they stand for
 PLACES = [
-    ("step=0", "step=-3", 981, 41),
-    ("t=850", "step=5", 850, 881),
+    ("step:0", "step:-3", 981, 41),
+    ("t:850", "step:5", 850, 881),
 ]
 
 
@@ -121,7 +121,7 @@ def test_papers_convention_in_closed_form(parameterisation):
     # Hence |s_delta(+-)| = alpha |m| (1 -+ tau) / v, and s_delta points along +-m, so that
     #   cos(s_delta(+-), s_u) = +-(alpha tau |m|^2 - m.x) / (|m| |alpha tau m - x|).
     model, m = two_gaussians(parameterisation)
-    detector = Anisotropy("a", n=4, convention="paper", cos_at="t=1")
+    detector = Anisotropy("a", n=4, convention="paper", cos_at="t:1")
     recorded = Engine(model, [detector]).evaluate(["+", "-"], [0, 1], seed=51)
     torch.manual_seed(51)
     samples = torch.randn(4, 4, 2, 2).flatten(1).double().numpy()
@@ -239,6 +239,12 @@ def test_components_of_equal_choices_are_recorded_once(make_pipeline):
     assert len(Engine(model, detectors).components) == 3
 
 
+NO_WEIGHTS = (
+    "weights must be published, equal, fitted or two numbers (gamma_norm, gamma_cos) that are not "
+    "both 0"
+)
+
+
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
@@ -246,15 +252,10 @@ def test_components_of_equal_choices_are_recorded_once(make_pipeline):
         ({"mode": "x,x|d"}, "no mode named 'x,x|d'; did you mean 'x,x|c'?"),
         ({"normalisation": "l2"}, "no normalisation named 'l2'; did you mean 'L2'?"),
         ({"weights": "publshed"}, "no weights named 'publshed'; did you mean 'published'?"),
-        (
-            {"weights": [1.0]},
-            "weights must be two numbers (gamma_norm, gamma_cos) that are not both 0, got [1.0]",
-        ),
-        (
-            {"weights": (0, 0.0)},
-            "weights must be two numbers (gamma_norm, gamma_cos) that are not both 0, "
-            "got [0, 0.0]",
-        ),
+        ({"weights": [1.0]}, f"{NO_WEIGHTS}, got [1.0]"),
+        ({"weights": (0, 0.0)}, f"{NO_WEIGHTS}, got (0, 0.0)"),
+        ({"weights": 1.0}, f"{NO_WEIGHTS}, got 1.0"),
+        ({"weights": ["a", 1]}, f"{NO_WEIGHTS}, got ['a', 1]"),
     ],
 )
 def test_unknown_choices_are_one_line(choices, message):
@@ -266,12 +267,12 @@ def test_unknown_choices_are_one_line(choices, message):
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        ("t=1000", "timestep 1000 is outside the schedule, which has 0 to 999"),
-        ("step=50", "step 50 is outside the schedule, which has 0 to 49"),
-        ("step=-51", "step -51 is outside the schedule, which has 0 to 49"),
-        ("t=-1", "timestep -1 is outside the schedule, which has 0 to 999"),
-        ("stp=1", "a timestep reads step=INDEX or t=VALUE, got 'stp=1'"),
-        ("step=1.5", "a timestep reads step=INDEX or t=VALUE, got 'step=1.5'"),
+        ("t:1000", "timestep 1000 is outside the schedule, which has 0 to 999"),
+        ("step:50", "step 50 is outside the schedule, which has 0 to 49"),
+        ("step:-51", "step -51 is outside the schedule, which has 0 to 49"),
+        ("t:-1", "timestep -1 is outside the schedule, which has 0 to 999"),
+        ("stp=1", "a timestep reads step:INDEX or t:VALUE, got 'stp=1'"),
+        ("step:1.5", "a timestep reads step:INDEX or t:VALUE, got 'step:1.5'"),
     ],
 )
 def test_timesteps_outside_the_schedule_are_one_line(place, message):

@@ -199,4 +199,3 @@ def test_a_folder_without_a_pipeline_is_one_line(tmp_path, name):
     assert "\n" not in message
     assert str(tmp_path / name) in message
     assert "model_index.json" in message
-    assert "model.path" in message
