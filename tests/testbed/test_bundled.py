@@ -1,0 +1,100 @@
+"""The bundled models are what their cards say."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+
+from anisomem import config
+from anisomem.datasets.prompts import load_parquet
+from anisomem.evaluation import auc, text_only_scores
+from anisomem.models.diffusers_unet import DiffusersUNet
+from anisomem.testbed.ground_truth import SEEDS
+from anisomem.testbed.release import FEATURES
+
+measured = pytest.mark.skipif(
+    not Path(config.testbed("epsilon"), "prompts.parquet").exists(),
+    reason="prompts are not measured yet",
+)
+VARIANTS = {"epsilon": "epsilon", "velocity": "v_prediction"}
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def variant(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def table(variant):
+    return pq.read_table(Path(config.testbed(variant)) / "prompts.parquet").to_pandas()
+
+
+def test_plain_diffusers_loads_and_samples_it(variant):
+    pipeline = StableDiffusionPipeline.from_pretrained(Path(config.testbed(variant)))
+    pipeline.set_progress_bar_config(disable=True)
+    assert pipeline.scheduler.config.prediction_type == VARIANTS[variant]
+    assert pipeline.scheduler.config.beta_schedule == "scaled_linear"
+    picture = pipeline("premium sticker of fox", num_inference_steps=5).images[0]
+    assert picture.size == (32, 32)
+    assert np.asarray(picture).std() > 10
+
+
+def test_size_is_small(variant):
+    files = [f for f in Path(config.testbed(variant)).rglob("*") if f.is_file()]
+    assert sum(f.stat().st_size for f in files) <= 12e6
+
+
+@measured
+def test_prompts_file(variant, table):
+    assert set(table.columns) == set(FEATURES)
+    assert table["id"].is_unique and table["prompt"].is_unique
+    rates = table["reproduction_rate"]
+    assert ((table["label"] == "memorized") == (rates >= 0.5)).all()
+    assert ((table["label"] == "not_memorized") == (rates == 0)).all()
+    assert (table.loc[table["block"] == "repeated", "repetitions"].between(8, 1024)).all()
+    assert (table["block"] == "repeated").sum() >= 240
+
+
+@measured
+def test_it_is_a_benchmark(variant):
+    prompts = load_parquet(Path(config.testbed(variant)) / "prompts.parquet")
+    assert (prompts.labels == 0).sum() >= 480
+    assert (prompts.labels == 1).sum() >= 60
+    text = text_only_scores(prompts.texts, prompts.labels, prompts.clusters)
+    assert auc(text, prompts.labels) <= 0.6
+
+
+@measured
+def test_repetition_causes_reproduction(table):
+    repeated = table[table["block"] == "repeated"]
+    often = repeated[repeated["repetitions"] >= 512]["reproduction_rate"].mean()
+    rarely = repeated[repeated["repetitions"] <= 16]["reproduction_rate"].mean()
+    assert often > 0.5 > 0.1 > rarely
+
+
+@measured
+@pytest.mark.slow
+def test_memorized_prompt_gives_its_training_picture_again(variant, table):
+    """Sampled afresh, for one seed of the sixteen, without the code that made the labels."""
+    import io
+
+    from PIL import Image
+
+    model = DiffusersUNet.load(config.testbed(variant))
+    sure = table[(table["reproduction_rate"] == 1) & (table["kind"] == "verbatim")].head(4)
+    noise = model.initial_noise(SEEDS[0], 1).repeat(len(sure), 1, 1, 1)
+    with torch.inference_mode():
+        pictures = model.decode(model.sample(noise, model.encode(sure["prompt"].tolist())))
+    training = [np.asarray(Image.open(io.BytesIO(p["bytes"]))) for p in sure["picture"]]
+    own = [
+        ((a / 255.0 - b / 255.0) ** 2).mean() ** 0.5
+        for a, b in zip(pictures, training, strict=True)
+    ]
+    other = [
+        ((a / 255.0 - b / 255.0) ** 2).mean() ** 0.5
+        for a, b in zip(pictures, training[1:] + training[:1], strict=True)
+    ]
+    assert max(own) < 0.12 < min(other)
