@@ -1,5 +1,6 @@
 """From icons to a diffusers folder: the stages that make the bundled model."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -107,4 +108,9 @@ def export(
         requires_safety_checker=False,
     )
     pipeline.save_pretrained(folder, safe_serialization=True)
+    # diffusers notes where a part was loaded from; that is a path of this machine.
+    config = folder / "vae" / "config.json"
+    settings = json.loads(config.read_text())
+    settings.pop("_name_or_path", None)
+    config.write_text(json.dumps(settings, indent=2) + "\n")
     return folder
