@@ -3,43 +3,44 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from anisomem import config as configuration
 from anisomem.datasets.prompts import PromptSet
 from anisomem.detection.base import Array, Recorded
-from anisomem.errors import UserError
+from anisomem.errors import UserError, one_of
 from anisomem.evaluation import Evaluation, Summary
 from anisomem.storage import atomic, identity
-from anisomem.storage.store import ScoreStore, arrays
+from anisomem.storage.store import BATCH_SIZE, FAILURE, SECONDS, ScoreStore, arrays
 
 if TYPE_CHECKING:
     from anisomem.models.base import DiffusionModel
 
 Batch = tuple[int, list[int]]  # a noise seed, and the rows of some prompts
 SHARD = 32  # prompts recorded between two writes to the store
+CARD_SCHEMA = 1  # raised when a field of the card changes its meaning
+ON_FAILURE = ("stop", "keep", "retry")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A detector's line in a table: what it achieves and what it costs."""
+    """A detector's line in a table: what it achieves, what it costs, what its prompts lack."""
 
     case: str
     detector: str
     n: int
     summary: Summary
     cost: Mapping[str, Any] | None
+    notes: Sequence[str]
 
 
 class Case:
@@ -52,17 +53,18 @@ class Case:
 
     def __init__(self, config: DictConfig, experiment: str) -> None:
         self.config = config
-        self.prompts: PromptSet = configuration.build(config.dataset, "dataset")
+        one_of("on_failure", config.on_failure, ON_FAILURE)
+        self.planned: PromptSet = configuration.build(config.dataset, "dataset")
         self.detectors = configuration.detectors(config)
         for detector in self.detectors:
             detector.require(config.model.get("stands_for"))
-        self.name = self.prompts.name
+        self.name = self.planned.name
         self.samples: dict[str, int] = {}  # of every component to be recorded
         for detector in self.detectors:
             for name in detector.component_names:
                 self.samples[name] = max(detector.n, self.samples.get(name, 0))
         settings = OmegaConf.to_container(config, resolve=True)
-        content = identity.describe(cast(dict[str, Any], settings), self.samples, self.prompts)
+        content = identity.describe(cast(dict[str, Any], settings), self.samples, self.planned)
         self.identity = identity.digest(content)
         self.folder = Path(config.runs) / experiment / f"{self.name}-{self.identity[:10]}"
         self.store = ScoreStore(self.folder / "components", content)
@@ -79,15 +81,16 @@ class Case:
         """Records what is missing and measures the cost once; nothing to do loads no model.
 
         Raises:
-            UserError: The model returned NaN or infinity.
+            UserError: The model returned NaN or infinity without any prompt.
         """
         missing = self.missing()
         costs = self._measured().get("costs", {})
         untimed = [d for d in self.detectors if d.cost_key and d.cost_key not in costs]
         needs_timing = self.config.timing_repeats > 0 and bool(untimed)
         atomic.write_text(self.folder / "config.yaml", OmegaConf.to_yaml(self.config))
-        if not missing and not needs_timing:
+        if not missing and not needs_timing and self._measured_file.exists():
             return
+        from anisomem.provenance import provenance
         from anisomem.recording import record
         from anisomem.timing import measure
 
@@ -96,17 +99,39 @@ class Case:
             record(self, model, missing)
         self.store.merge()
         measured = {
-            "truncated_prompts": model.truncated(self.prompts.texts),
-            "device": str(model.device),
-            "dtype": str(model.dtype).removeprefix("torch."),
-            "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
-            "packages": {p: version(p) for p in ("torch", "diffusers", "transformers", "numpy")},
+            "truncated_prompts": model.truncated(self.planned.texts),
+            **provenance(model),
         }
         if needs_timing:
             measured["timing_repeats"] = self.config.timing_repeats
             measured["costs"] = {key: asdict(cost) for key, cost in measure(self, model).items()}
         text = json.dumps(self._measured() | measured, indent=1)
         atomic.write_text(self._measured_file, text)
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """What is stored, once everything is recorded."""
+        return self.store.read()
+
+    @cached_property
+    def failures(self) -> dict[str, str]:
+        """Prompts for which the model returned NaN or infinity at some seed, with the reason."""
+        if not self.samples:
+            return {}
+        failed = self.frame[self.frame[FAILURE].notna()].drop_duplicates("prompt_id")
+        reasons = dict(zip(failed["prompt_id"], failed[FAILURE], strict=True))
+        return {i: reasons[i] for i in self.planned.ids if i in reasons}
+
+    @cached_property
+    def prompts(self) -> PromptSet:
+        """The planned prompts without those that failed, once everything is recorded.
+
+        Raises:
+            UserError: Too few are left to judge a detector.
+        """
+        if not self.failures:
+            return self.planned
+        return self.planned.subset([i not in self.failures for i in self.planned.ids])
 
     def rows(self) -> list[Row]:
         """The table, from the store alone.
@@ -119,11 +144,20 @@ class Case:
                 f"{self.folder} lacks {missing} prompts; run the same command again to continue"
             )
         summaries = self.evaluated.summaries()
-        costs = self._measured().get("costs", {})
+        costs, notes = self._measured().get("costs", {}), self._notes()
         return [
-            Row(self.name, detector.name, detector.n, summary, costs.get(detector.cost_key))
+            Row(self.name, detector.name, detector.n, summary, costs.get(detector.cost_key), notes)
             for detector, summary in zip(self.detectors, summaries, strict=True)
         ]
+
+    def _notes(self) -> list[str]:
+        """What a reader of the table must know about the prompts."""
+        notes, total = [], len(self.planned)
+        if self.failures:
+            notes.append(f"{len(self.failures)} of {total} prompts left out, the model failed")
+        if truncated := self._measured().get("truncated_prompts"):
+            notes.append(f"{truncated} of {total} prompts cut at the text encoder's limit")
+        return notes
 
     @cached_property
     def evaluated(self) -> Evaluation:
@@ -177,13 +211,26 @@ class Case:
         return found
 
     def card(self) -> dict[str, Any]:
-        """How the numbers came about: settings, identity, prompt counts, cost and machine."""
+        """How the numbers came about: settings, identity, prompts, machine, software, cost."""
+        counts = {
+            "planned": len(self.planned),
+            "done": len(self.prompts),
+            "failed": self.failures,
+            "memorized": int((self.prompts.labels == 1).sum()),
+            "not_memorized": int((self.prompts.labels == 0).sum()),
+        }
+        frame = self.frame
+        work = {
+            "process_seconds": float(frame[SECONDS].sum()),
+            "batch_sizes": sorted(frame[BATCH_SIZE].unique().tolist()),
+        }
         return {
+            "schema": CARD_SCHEMA,
             "name": self.name,
             "identity": self.identity,
             "settings": OmegaConf.to_container(self.config, resolve=True),
-            "memorized": int((self.prompts.labels == 1).sum()),
-            "not_memorized": int((self.prompts.labels == 0).sum()),
+            "prompts": counts,
+            "recording": work if self.samples else None,
             **self._measured(),
         }
 
@@ -195,7 +242,7 @@ class Case:
     def recorded(self, seed: int, prompts: PromptSet | None = None) -> Recorded:
         """The stored components of one noise seed, of all prompts or some."""
         chosen = prompts or self.prompts
-        components = arrays(self.store.read(), chosen.ids, seed, self.samples)
+        components = arrays(self.frame, chosen.ids, seed, self.samples)
         return Recorded(components, chosen, self.config.model.get("stands_for"))
 
     def batches(self) -> list[Batch]:
@@ -203,7 +250,7 @@ class Case:
 
         Equal prompts are neighbours and share a batch, so each is encoded once.
         """
-        texts = self.prompts.texts
+        texts = self.planned.texts
         order = sorted(range(len(texts)), key=lambda i: (texts[i], i))
         cuts = [0]
         for end in range(1, len(order) + 1):
@@ -214,12 +261,14 @@ class Case:
         return [(seed, some) for seed in self.config.seeds for some in rows]
 
     def missing(self) -> list[Batch]:
-        """The batches of which the store lacks a prompt."""
+        """The batches of which the store lacks a prompt; with ``retry``, or a finite number."""
         if not self.samples:
             return []
         frame = self.store.read()
+        if self.config.on_failure == "retry" and len(frame):
+            frame = frame[frame[FAILURE].isna()]
         done = set(zip(frame["seed"], frame["prompt_id"], strict=True))
-        ids = self.prompts.ids
+        ids = self.planned.ids
         return [
             (seed, rows)
             for seed, rows in self.batches()

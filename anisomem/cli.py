@@ -10,7 +10,10 @@ from anisomem.errors import UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a subcommand; a mistake of the user's is one line and exit code 2."""
+    """Runs a subcommand and returns the exit code.
+
+    A mistake of the user's is one line and 2; prompts that the model failed on are 1.
+    """
     parser = argparse.ArgumentParser(
         "anisomem", description="A benchmark for memorization detectors of diffusion models."
     )
@@ -31,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         match options.command:
             case "run":
-                _run(options.overrides)
+                return _run(options.overrides)
             case "table":
                 _table(options.runs)
             case "list":
@@ -39,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"anisomem: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("anisomem: interrupted; the same command again continues", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -52,7 +58,7 @@ def _list(what: str) -> None:
         print(f"{name:20} {comment.removeprefix('# ')}")
 
 
-def _run(overrides: Sequence[str]) -> None:
+def _run(overrides: Sequence[str]) -> int:
     from anisomem import config
     from anisomem.benchmark import Case
     from anisomem.report import report
@@ -62,9 +68,21 @@ def _run(overrides: Sequence[str]) -> None:
     cases = [Case(composed, experiment) for composed in config.cases(overrides)]
     for case in cases:
         case.run()
+    failed = [case for case in cases if case.failures and case.config.on_failure != "keep"]
+    for case in failed:
+        first, reason = next(iter(case.failures.items()))
+        print(
+            f"anisomem: {case.name}: {len(case.failures)} of {len(case.planned)} prompts failed, "
+            f"first {first!r} ({reason}); on_failure=keep makes the table without them, "
+            "on_failure=retry evaluates them again",
+            file=sys.stderr,
+        )
+    if failed:
+        return 1
     folder = cases[0].folder.parent
     print(report.write(cases, folder))
     print(f"Report: {folder}/ (tables, figures; components in a folder per model)")
+    return 0
 
 
 def _table(runs: Sequence[Path]) -> None:

@@ -39,6 +39,7 @@ class Schema:
     bootstrap_seed: int = 0
     timing_repeats: int = 0
     workers: int | None = None
+    on_failure: str = "stop"
     runs: str = ""
 
 

@@ -95,10 +95,15 @@ class Engine:
     def evaluate(self, texts: Sequence[str], rows: Sequence[int], seed: int) -> dict[str, Array]:
         """Every component of some prompts, name to ``[B, n]``.
 
+        A prompt whose prediction is NaN or infinite gets such components.
+
         Arguments:
             texts: The prompts.
             rows: Their indices in the whole set, which per-prompt noise depends on.
             seed: Of the noise.
+
+        Raises:
+            UserError: The prediction without prompt, which serves all, is NaN or infinite.
         """
         unique = sorted(set(texts))
         encoded = self.model.encode(unique)[[unique.index(text) for text in texts]]
@@ -143,11 +148,21 @@ class Engine:
 
     def _without_prompt(self, t: int, sample: int, x: Tensor, seed: int) -> Prediction:
         if self.noise_policy == "per_prompt":
-            return self._predict(x, _each([t], len(x)), self.empty[[0] * len(x)])
+            return self._finite(self._predict(x, _each([t], len(x)), self.empty[[0] * len(x)]))
         key = (seed, sample, t)
         if key not in self._unconditional:
-            self._unconditional[key] = self._predict(x[:1], _each([t], 1), self.empty)
+            prediction = self._predict(x[:1], _each([t], 1), self.empty)
+            self._unconditional[key] = self._finite(prediction)
         return self._unconditional[key].expand(len(x))
+
+    def _finite(self, prediction: Prediction) -> Prediction:
+        """The prediction itself, or an error: a model that fails on no prompt fails on all."""
+        if not prediction.raw.isfinite().all():
+            raise UserError(
+                "the model returns NaN or infinity without any prompt; try model.dtype=float32, "
+                "and check the weights"
+            )
+        return prediction
 
     def _predict(self, x: Tensor, t: Tensor, conditioning: Conditioning) -> Prediction:
         """The model's prediction in as many batches as memory asks for."""

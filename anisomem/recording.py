@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from threading import Thread
+from time import perf_counter
 
-import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from anisomem import config as configuration
 from anisomem.benchmark import Batch, Case
-from anisomem.detection.base import Array
 from anisomem.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.base import DiffusionModel
@@ -38,14 +41,15 @@ class Recorder:
         """Records one batch and returns its number of prompts.
 
         Raises:
-            UserError: The model returned NaN or infinity.
+            UserError: The model returned NaN or infinity without any prompt.
         """
         seed, rows = batch
-        prompts = self.case.prompts
-        ids = [prompts.ids[i] for i in rows]
+        prompts = self.case.planned
+        begin = perf_counter()
         components = self.engine.evaluate([prompts.texts[i] for i in rows], rows, seed)
-        _check_finite(components, ids)
-        self.case.store.append(ids, seed, components)
+        seconds = perf_counter() - begin
+        ids = [prompts.ids[i] for i in rows]
+        self.case.store.append(ids, seed, components, seconds, self.engine.batch_size)
         return len(rows)
 
 
@@ -56,7 +60,7 @@ def record(case: Case, model: DiffusionModel, batches: Sequence[Batch]) -> None:
     model for itself; ``model`` serves where this process does the work alone.
 
     Raises:
-        UserError: As :class:`Recorder`.
+        UserError: As :class:`Recorder`, or a process died.
     """
     workers = min(case.config.workers or _cores(model), len(batches))
     with (
@@ -82,8 +86,17 @@ def _recorders(
     # A forked child would inherit torch's threads in an undefined state.
     context = multiprocessing.get_context("spawn")
     arguments = (OmegaConf.to_yaml(case.config), case.folder.parent.name)
-    with context.Pool(workers, _start, arguments) as pool:
-        yield pool.imap_unordered(_work, batches)
+    with ProcessPoolExecutor(workers, context, _start, arguments) as pool:
+        try:
+            futures = [pool.submit(_work, batch) for batch in batches]
+            yield (future.result() for future in as_completed(futures))
+        except BrokenProcessPool:
+            raise UserError(
+                "a recording process died (killed, or out of memory); nothing recorded is lost, "
+                f"run the same command again, with fewer than workers={workers} if memory is short"
+            ) from None
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 _recorder: Recorder
@@ -91,9 +104,19 @@ _recorder: Recorder
 
 def _start(config: str, experiment: str) -> None:
     global _recorder
+    Thread(target=_end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to answer
     torch.set_num_threads(1)
     case = Case(DictConfig(OmegaConf.create(config)), experiment)
     _recorder = Recorder(case, configuration.build(case.config.model, "model"))
+
+
+def _end_with_parent() -> None:
+    """A killed parent leaves nobody who collects what its workers do."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _work(batch: Batch) -> int:
@@ -102,14 +125,3 @@ def _work(batch: Batch) -> int:
 
 def _cores(model: DiffusionModel) -> int:
     return len(os.sched_getaffinity(0)) if model.device.type == "cpu" else 1
-
-
-def _check_finite(components: Mapping[str, Array], ids: Sequence[str]) -> None:
-    """Raises where a component is NaN or infinite."""
-    for name, values in components.items():
-        bad = ~np.isfinite(values).all(axis=1)
-        if bad.any():
-            raise UserError(
-                f"the model returned NaN or infinity: {name} of {bad.sum()} prompts, "
-                f"first {ids[int(bad.argmax())]!r}; try model.dtype=float32, and check the weights"
-            )

@@ -45,7 +45,7 @@ def measure(case: Case, model: DiffusionModel) -> Mapping[str, Cost]:
     """
     config, detectors = case.config, case.detectors
     seed, repeats = config.seeds[0], config.timing_repeats
-    texts = list(case.prompts.texts[:PROMPTS])
+    texts = list(case.planned.texts[:PROMPTS])
     rows = list(range(len(texts)))
     groups: dict[str, list[Detector]] = {}
     for detector in detectors:

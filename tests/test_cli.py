@@ -166,6 +166,42 @@ def test_model_that_returns_nan(setting, pipeline_folder, tmp_path, capsys):
     assert "NaN" in message and "model.dtype=float32" in message
 
 
+def test_prompts_that_the_model_fails_on(setting, tmp_path, capsys, monkeypatch):
+    from anisomem.models.diffusers_unet import DiffusersUNet
+
+    encode = DiffusersUNet.encode
+
+    def failing(self, prompts):
+        encoded = encode(self, prompts)
+        for row, prompt in zip(encoded.tensors["embeddings"], prompts, strict=True):
+            if prompt in ("dog 1", "dog 7"):
+                row.fill_(torch.inf)
+        return encoded
+
+    monkeypatch.setattr(DiffusersUNet, "encode", failing)
+    for _ in range(2):  # the second time without a model, and with the same end
+        assert main(["run", *setting]) == 1
+        printed = capsys.readouterr()
+        assert printed.out == "" and printed.err.count("failed, first 'p3' (") == 1
+        assert "3 of 24 prompts" in printed.err and "on_failure=keep" in printed.err
+        monkeypatch.setattr("anisomem.models.diffusers_unet.DiffusersUNet.load", None)
+    assert main(["run", *setting, "on_failure=keep"]) == 0
+    table = capsys.readouterr().out
+    assert "- prompts: 3 of 24 prompts left out, the model failed." in table
+    card = json.loads((tmp_path / "runs/quickstart/table.json").read_text())["cases"][0]
+    assert (card["prompts"]["planned"], card["prompts"]["done"]) == (24, 21)
+    assert set(card["prompts"]["failed"]) == {"p3", "p22", "p23"}
+
+    monkeypatch.undo()
+    assert main(["run", *setting, "on_failure=retry"]) == 0
+    retried = capsys.readouterr().out
+    assert "left out" not in retried
+    assert main(["run", *setting, f"runs={tmp_path / 'other'}"]) == 0
+    fresh = json.loads((tmp_path / "other/quickstart/table.json").read_text())
+    card = json.loads((tmp_path / "runs/quickstart/table.json").read_text())
+    assert [r["auc"] for r in card["rows"]] == pytest.approx([r["auc"] for r in fresh["rows"]])
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
@@ -189,6 +225,7 @@ def test_model_that_returns_nan(setting, pipeline_folder, tmp_path, capsys):
         ("noise_policy=share", "did you mean 'shared'?"),
         ("fpr_targets=[1]", "0.01"),
         ("dataset.path=/nowhere.parquet", "no prompt file at '/nowhere.parquet'"),
+        ("on_failure=kepp", "did you mean 'keep'?"),
         ("draws", "name=value"),
     ],
 )

@@ -232,6 +232,7 @@ def _notes(rows: Sequence[Row]) -> list[str]:
             " prompts. s alone: median seconds per 10 prompts, detector alone; s shared: its part"
             " of one run of all detectors."
         )
+    notes += dict.fromkeys(f"{row.case}: {note}." for row in rows for note in row.notes)
     limits = {
         f"{row.case}, TPR@{target:.0%}FPR: {estimate.note}"
         for row in rows

@@ -23,6 +23,7 @@ OUTSIDE = frozenset(
         "detector",
         "draws",
         "fpr_targets",
+        "on_failure",
         "runs",
         "timing_repeats",
         "workers",

@@ -25,6 +25,9 @@ from anisomem.storage import atomic, identity
 
 IDENTITY = "identity.json"
 KEY = ["prompt_id", "seed", "sample"]
+FAILURE = "failure"  # column: why a prompt has no numbers, null where it has
+SECONDS = "seconds"  # column: of the batch it was evaluated in, divided by the batch's rows
+BATCH_SIZE = "batch_size"  # column: latents in a forward pass, after any halving
 
 Array = npt.NDArray[np.float64]
 
@@ -63,13 +66,32 @@ class ScoreStore:
             raise UserError(f"no components at {str(folder)!r}")
         return cls(folder, json.loads((folder / IDENTITY).read_text()))
 
-    def append(self, ids: Sequence[str], seed: int, components: Mapping[str, Array]) -> None:
-        """Adds every component of some prompts at one seed, ``[B, n]`` each; n may differ."""
+    def append(
+        self,
+        ids: Sequence[str],
+        seed: int,
+        components: Mapping[str, Array],
+        seconds: float,
+        batch_size: int,
+    ) -> None:
+        """Adds a batch of prompts at one seed; one without a finite number counts as failed.
+
+        Arguments:
+            ids: The prompts.
+            seed: Of the noise.
+            components: Name to ``[B, n]``; n may differ.
+            seconds: That the batch took.
+            batch_size: Latents in a forward pass.
+        """
         n = max(values.shape[1] for values in components.values())
+        rows = len(ids) * n
         columns: dict[str, Any] = {
             "prompt_id": np.repeat(np.asarray(ids, dtype=object), n),
-            "seed": np.full(len(ids) * n, seed),
+            "seed": np.full(rows, seed),
             "sample": np.tile(np.arange(n, dtype=np.int32), len(ids)),
+            FAILURE: pa.array(np.repeat(_failures(components), n), pa.string()),
+            SECONDS: np.full(rows, seconds / rows),
+            BATCH_SIZE: np.full(rows, batch_size, np.int32),
         }
         for name, values in components.items():
             padded = np.full((len(ids), n), np.nan)
@@ -83,8 +105,12 @@ class ScoreStore:
         if not tables:
             return pd.DataFrame(columns=KEY)
         frame = pa.concat_tables(tables).to_pandas()
-        # Two processes may have recorded the same prompt; either's rows are as good.
-        return frame.sort_values(KEY, kind="stable").drop_duplicates(KEY, ignore_index=True)
+        # Two processes may have recorded the same prompt; either's rows are as good, but a number
+        # is better than a failure.
+        order = [*KEY, FAILURE]
+        return frame.sort_values(order, kind="stable", na_position="first").drop_duplicates(
+            KEY, ignore_index=True
+        )
 
     def merge(self) -> None:
         """Brings all shards into one; killed at any moment, nothing is lost or counted twice."""
@@ -109,18 +135,34 @@ class ScoreStore:
 
     def _shards(self) -> list[tuple[Path, pa.Table]]:
         """The whole shards; a damaged one is set aside and said."""
-        whole = []
-        for path in sorted(self.folder.glob("*.parquet")):
+        while True:
             try:
-                content = path.read_bytes()
-            except FileNotFoundError:  # merged by another process just now
+                return [
+                    (path, table)
+                    for path in sorted(self.folder.glob("*.parquet"))
+                    if (table := _table(path)) is not None
+                ]
+            except FileNotFoundError:  # merged by another process just now: its rows are elsewhere
                 continue
-            if sha256(content).hexdigest() == path.stem:
-                whole.append((path, pq.read_table(pa.BufferReader(content))))
-            else:
-                warnings.warn(f"{path} is damaged; what it held is recorded again", stacklevel=2)
-                os.replace(path, path.with_suffix(".damaged"))
-        return whole
+
+
+def _table(path: Path) -> pa.Table | None:
+    """A shard's rows, or None where its content is not what its name says."""
+    content = path.read_bytes()
+    if sha256(content).hexdigest() == path.stem:
+        return pq.read_table(pa.BufferReader(content))
+    warnings.warn(f"{path} is damaged; what it held is recorded again", stacklevel=2)
+    os.replace(path, path.with_suffix(".damaged"))
+    return None
+
+
+def _failures(components: Mapping[str, Array]) -> npt.NDArray[np.object_]:
+    """Why each prompt of a batch has no score: its first component that is not finite, ``[B]``."""
+    reasons = np.full(len(next(iter(components.values()))), None, object)
+    for name, values in reversed(list(components.items())):
+        reasons[np.isinf(values).any(axis=1)] = f"{name} is infinite"
+        reasons[np.isnan(values).any(axis=1)] = f"{name} is NaN"
+    return reasons
 
 
 def arrays(

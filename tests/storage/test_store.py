@@ -32,10 +32,14 @@ def batch(begin, end):
     return [f"p{i}" for i in range(begin, end)]
 
 
+def append(store, ids, seed, numbers):
+    store.append(ids, seed, numbers, seconds=2.0, batch_size=64)
+
+
 def fill(store):
-    store.append(batch(0, 3), 42, components(batch(0, 3)))
-    store.append(batch(3, 5), 42, components(batch(3, 5)))
-    store.append(batch(0, 5), 51, components(batch(0, 5), 0.5))
+    append(store, batch(0, 3), 42, components(batch(0, 3)))
+    append(store, batch(3, 5), 42, components(batch(3, 5)))
+    append(store, batch(0, 5), 51, components(batch(0, 5), 0.5))
 
 
 def check(store):
@@ -76,11 +80,46 @@ def test_merge_killed_before_it_removed_the_shards(store, monkeypatch):
 def test_two_processes_recorded_the_same(store):
     fill(store)
     again = components(batch(0, 3), 1e-9)
-    store.append(batch(0, 3), 42, again)
+    append(store, batch(0, 3), 42, again)
     assert len(store.read()) == 10 * 4
     store.merge()
     found = arrays(store.read(), batch(0, 3), 42, SAMPLES)
     np.testing.assert_allclose(found["norm"], components(batch(0, 3))["norm"], atol=1e-7)
+
+
+def test_failed_prompt_keeps_its_reason_until_it_succeeds(store):
+    numbers = components(batch(0, 3))
+    numbers["cos"][1, 1] = np.nan
+    numbers["norm"][2, 3] = -np.inf
+    append(store, batch(0, 3), 42, numbers)
+    frame = store.read()
+    reasons = [set(frame[frame["prompt_id"] == i]["failure"].fillna("")) for i in batch(0, 3)]
+    assert reasons == [{""}, {"cos is NaN"}, {"norm is infinite"}]
+    append(store, batch(0, 3), 42, components(batch(0, 3)))
+    for _ in range(2):
+        assert store.read()["failure"].isna().all() and len(store.read()) == 3 * 4
+        store.merge()
+
+
+def test_seconds_of_a_batch_are_shared_by_its_rows(store):
+    fill(store)
+    store.merge()
+    frame = store.read()
+    assert frame["seconds"].sum() == pytest.approx(3 * 2.0)
+    assert (frame["batch_size"] == 64).all()
+
+
+def test_reader_waits_for_a_merge_of_another_process(store, monkeypatch):
+    fill(store)
+    read_bytes, other = Path.read_bytes, ScoreStore.stored(store.folder)
+
+    def merged_meanwhile(path):
+        monkeypatch.setattr(Path, "read_bytes", read_bytes)
+        other.merge()
+        return path.read_bytes()
+
+    monkeypatch.setattr(Path, "read_bytes", merged_meanwhile)
+    check(store)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
@@ -147,7 +186,7 @@ def test_full_disk_loses_nothing(small_disk):
     def write_for_ever():
         while True:
             prompt = f"p{len(written)}"
-            store.append([prompt], 42, components([prompt]))
+            append(store, [prompt], 42, components([prompt]))
             written.append(prompt)
 
     with pytest.raises(UserError, match="No space left on device"):

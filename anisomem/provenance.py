@@ -1,0 +1,42 @@
+"""Which software and machine made the numbers."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from anisomem.models.base import DiffusionModel
+
+PACKAGES = ("torch", "diffusers", "transformers", "numpy", "scipy", "scikit-learn")
+
+
+def provenance(model: DiffusionModel) -> dict[str, Any]:
+    """Device, precision, machine and versions, as a card lists them."""
+    return {
+        "device": str(model.device),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in ("anisomem", *PACKAGES)},
+        "git_commit": git_commit(Path(__file__).parent),
+    }
+
+
+def git_commit(folder: Path) -> str | None:
+    """The commit that a tracked folder is checked out at, ``-dirty`` where files differ from it.
+
+    None outside a checkout, also where the package is installed into somebody else's.
+    """
+
+    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True)
+
+    try:
+        if git("ls-files", "--error-unmatch", "__init__.py").returncode:
+            return None
+        described = git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    except FileNotFoundError:  # no git on this machine
+        return None
+    return described.stdout.strip() or None
