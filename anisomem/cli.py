@@ -66,6 +66,8 @@ def _run(overrides: Sequence[str]) -> int:
     chosen = [o.partition("=")[2] for o in overrides if o.startswith("experiment=")]
     experiment = chosen[-1] if chosen else "quickstart"
     cases = [Case(composed, experiment) for composed in config.cases(overrides)]
+    settings = cases[0].config.logger
+    logger = config.build(settings, "logger") if settings else None
     for case in cases:
         case.run()
     failed = [case for case in cases if case.failures and case.config.on_failure != "keep"]
@@ -80,7 +82,10 @@ def _run(overrides: Sequence[str]) -> int:
     if failed:
         return 1
     folder = cases[0].folder.parent
-    print(report.write(cases, folder))
+    table, drawn = report.write(cases, folder)
+    print(table)
+    if logger:
+        logger.log(cases, folder, drawn)
     print(f"Report: {folder}/ (tables, figures; components in a folder per model)")
     return 0
 

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from anisomem.detection.base import Detector
 from anisomem.errors import UserError, unknown
 
-GROUPS = ("model", "dataset", "detector", "experiment")
+GROUPS = ("model", "dataset", "detector", "logger", "experiment")
 
 
 @dataclass
@@ -30,6 +30,7 @@ class Schema:
     model: dict[str, Any] = field(default_factory=dict)
     dataset: dict[str, Any] = field(default_factory=dict)
     detector: dict[str, dict[str, Any]] = field(default_factory=dict)
+    logger: dict[str, Any] = field(default_factory=dict)
     cases: list[list[str]] = field(default_factory=list)
     seeds: list[int] = field(default_factory=list)
     noise_policy: str = "shared"

@@ -282,3 +282,31 @@ def test_model_choice_selects_its_own_prompts():
     composed = config.cases(["experiment=quickstart", "model=testbed_velocity"])
     assert [c.dataset.name for c in composed] == ["testbed_velocity"]
     assert len(config.cases(["experiment=quickstart"])) == 2
+
+
+def test_wandb_offline_gets_the_whole_run_once(setting, tmp_path, capsys):
+    small = [*setting, "detector=[wen,random]", "timing_repeats=0"]
+    assert main(["run", *small, "logger=wandb", "logger.mode=offline"]) == 0
+    folder = tmp_path / "runs" / "quickstart"
+    (logged,) = (folder / "wandb").glob("offline-run-*")
+    (file,) = logged.glob("files/media/table/*.json")
+    table = json.loads(file.read_text())
+    found = pd.DataFrame(table["data"], columns=table["columns"])
+    expected = pd.read_csv(folder / "table.csv")
+    np.testing.assert_array_equal(found["auc"], expected["auc"])
+    pictures = {p.name.split("_")[0] for p in logged.glob("files/media/images/prompts/*.png")}
+    assert pictures >= {"roc", "forest", "distributions"}
+    (record,) = logged.glob("*.wandb")
+    content = record.read_bytes()
+    for text in ("prompts/wen/n=4/auc", "on_failure", "not_memorized"):  # metrics and settings
+        assert text.encode() in content
+    (components,) = folder.glob("*/components/*.parquet")
+    assert components.name.encode() in content
+
+
+def test_wandb_without_a_key(setting, tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    message = refused(capsys, *setting, "logger=wandb")
+    assert "wandb login" in message and "WANDB_API_KEY" in message
+    assert not (tmp_path / "runs").exists()

@@ -30,8 +30,12 @@ CAUTIONS = (
 )
 
 
-def write(cases: Sequence[Case], folder: Path) -> str:
-    """Writes tables, cards, figures and ``report.html``; returns the main table as Markdown."""
+def write(cases: Sequence[Case], folder: Path) -> tuple[str, Mapping[str, Mapping[str, Path]]]:
+    """Writes tables, cards, figures and ``report.html``.
+
+    Returns:
+        The main table as Markdown, and the figures by case and name.
+    """
     rows = [row for case in cases for row in case.rows()]
     table = tables.main_table(rows)
     more = [tables.rules_table(rows)]
@@ -48,7 +52,7 @@ def write(cases: Sequence[Case], folder: Path) -> str:
     sections = [f"## {other.title}\n\n{other.markdown()}" for other in more]
     atomic.write_text(folder / "more.md", "\n".join(sections))
     atomic.write_text(folder / "report.html", html(cases, [table, *more], drawn))
-    return text
+    return text, drawn
 
 
 def html(

@@ -23,6 +23,7 @@ OUTSIDE = frozenset(
         "detector",
         "draws",
         "fpr_targets",
+        "logger",
         "on_failure",
         "runs",
         "timing_repeats",

@@ -66,6 +66,11 @@ class ScoreStore:
             raise UserError(f"no components at {str(folder)!r}")
         return cls(folder, json.loads((folder / IDENTITY).read_text()))
 
+    @property
+    def files(self) -> list[Path]:
+        """What the store consists of."""
+        return [self._file, *sorted(self.folder.glob("*.parquet"))]
+
     def append(
         self,
         ids: Sequence[str],

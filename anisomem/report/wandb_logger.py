@@ -1,0 +1,92 @@
+"""Weights & Biases gets a finished run once, as a whole."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import wandb
+
+from anisomem.benchmark import Case
+from anisomem.errors import UserError, one_of
+from anisomem.report import tables
+
+MODES = ("online", "offline")
+
+
+@dataclass
+class WandbLogger:
+    """Logs an experiment to a project; logged again, it replaces what was there.
+
+    Arguments:
+        project, entity: Where it goes.
+        mode: ``online``, or ``offline`` into the run's folder for ``wandb sync``.
+
+    Raises:
+        UserError: An unknown mode, or no key for ``online``: at once, before anything is recorded.
+    """
+
+    project: str
+    entity: str | None
+    mode: str
+
+    def __post_init__(self) -> None:
+        one_of("logger.mode", self.mode, MODES)
+        try:
+            known = self.mode == "offline" or wandb.login()
+        except wandb.errors.Error:
+            known = False
+        if not known:
+            raise UserError(
+                "logger=wandb has no key: run `wandb login`, set WANDB_API_KEY, or use "
+                "logger.mode=offline"
+            )
+
+    def log(
+        self, cases: Sequence[Case], folder: Path, drawn: Mapping[str, Mapping[str, Path]]
+    ) -> None:
+        """Sends settings, final metrics, the table, figures and components.
+
+        Arguments:
+            cases: What was run.
+            folder: The experiment's.
+            drawn: Figures by case and name.
+        """
+        rows = tables.records([row for case in cases for row in case.rows()])
+        table = wandb.Table(list(rows[0]), [list(row.values()) for row in rows])
+        figures = {
+            f"{case}/{name}": wandb.Image(str(path))
+            for case, figures in drawn.items()
+            for name, path in figures.items()
+        }
+        identities = "".join([folder.name, *(case.identity for case in cases)])
+        with wandb.init(
+            project=self.project,
+            entity=self.entity,
+            mode=self.mode,
+            name=folder.name,
+            id=sha256(identities.encode()).hexdigest()[:16],
+            resume="allow",
+            dir=folder,
+            config={case.name: case.card() for case in cases},
+            settings=wandb.Settings(silent=True, disable_git=True, console="off"),
+        ) as run:
+            run.summary.update(_metrics(rows))
+            run.log({"table": table, **figures})
+            for case in cases:
+                artifact = wandb.Artifact(f"{case.name}-{case.identity[:10]}", "components")
+                for file in case.store.files:
+                    artifact.add_file(str(file))
+                run.log_artifact(artifact)
+
+
+def _metrics(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """``prompts/detector/n=1/auc`` and the like, unrounded; what is not resolvable is left out."""
+    keys = ("prompts", "detector", "n")
+    return {
+        f"{row['prompts']}/{row['detector']}/n={row['n']}/{name}": value
+        for row in rows
+        for name, value in row.items()
+        if name not in keys and value is not None
+    }
