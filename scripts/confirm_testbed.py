@@ -39,9 +39,9 @@ def main() -> None:
     generated = ground_truth.generate(model, texts, pictures)
 
     references = ground_truth.References.draw(corpus, rendered, model.pipeline.vae)
-    threshold = references.threshold()
-    table = release.prompts(corpus, rendered, references, generated, threshold)
-    release.write(folder, options.variant, table, generated, threshold, options.training)
+    thresholds = references.thresholds()
+    table = release.prompts(corpus, rendered, references, generated, thresholds)
+    release.write(folder, options.variant, table, generated, thresholds, options.training)
     print(release.confirmed(table), release.by_repetitions(table), sep="\n\n")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import wandb
 
@@ -29,7 +29,7 @@ class WandbLogger:
 
     project: str
     entity: str | None
-    mode: str
+    mode: Literal["online", "offline"]
 
     def __post_init__(self) -> None:
         one_of("logger.mode", self.mode, MODES)

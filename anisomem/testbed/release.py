@@ -18,7 +18,13 @@ from PIL import Image as PILImage
 
 from anisomem.datasets.prompts import LABELS
 from anisomem.testbed.corpus import Corpus
-from anisomem.testbed.ground_truth import Pictures, References, label, reproduction_rate
+from anisomem.testbed.ground_truth import (
+    Pictures,
+    References,
+    Thresholds,
+    label,
+    reproduction_rate,
+)
 from anisomem.testbed.pictures import Icons
 
 BLOCKS = ["repeated", "near_miss", "seen", "unseen_wording", "unseen_pair"]
@@ -41,12 +47,16 @@ FEATURES = Features(
 
 
 def prompts(
-    corpus: Corpus, icons: Icons, references: References, generated: Pictures, threshold: float
+    corpus: Corpus,
+    icons: Icons,
+    references: References,
+    generated: Pictures,
+    thresholds: Thresholds,
 ) -> Dataset:
     """The evaluation prompts with their measured reproduction rates, one row each."""
     rows = []
     for i, (prompt, pictures) in enumerate(zip(corpus.prompts, generated, strict=True)):
-        rate = reproduction_rate(prompt, pictures, references, threshold)
+        rate = reproduction_rate(prompt, pictures, references, thresholds)
         repeated = prompt.block == "repeated"
         rows.append(
             {
@@ -143,7 +153,7 @@ def write(
     variant: str,
     table: Dataset,
     generated: Pictures,
-    threshold: float,
+    thresholds: Thresholds,
     training: str,
 ) -> None:
     """Writes ``prompts.parquet``, the contact sheet and the card into a model's folder.
@@ -153,7 +163,7 @@ def write(
         variant: Its name.
         table: From :func:`prompts`.
         generated: ``[N, 16, 32, 32, 3]``.
-        threshold: Distance below which a picture counts as reproduced.
+        thresholds: Distances below which a picture counts as reproduced.
         training: One sentence on steps, examples and final loss.
     """
     table.to_parquet(folder / "prompts.parquet")
@@ -164,7 +174,7 @@ def write(
     text = card.read_text().format(
         variant=variant,
         training=training,
-        threshold=threshold,
+        thresholds=thresholds,
         confirmed=confirmed(table),
         by_repetitions=by_repetitions(table),
     )

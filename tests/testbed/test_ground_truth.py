@@ -1,5 +1,7 @@
 """Distances, thresholds and labels, on pictures small enough to check by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -40,18 +42,19 @@ def references():
     return gt.References(Corpus(entries, [], {}), pictures, by_concept)
 
 
-def test_repeated_caption_must_give_its_own_picture(references):
-    generated = np.stack([plain(v) for v in (0, 10, 100, 200)])
-    prompt = EvaluationPrompt(caption("fox"), "repeated", 0, 0, "verbatim")
-    assert gt.reproduction_rate(prompt, generated, references, 0.05) == 0.5  # 0 and 10 / 255
+BOTH = gt.Thresholds(single=0.2, nearest=0.05)
 
 
-def test_other_prompts_count_any_picture_of_their_concepts_or_source(references):
-    generated = np.stack([plain(v) for v in (0, 30, 100, 250)])
+def test_prompt_counts_its_source_and_any_nearer_picture_of_its_concepts(references):
+    generated = np.stack([plain(v) for v in (0, 50, 100, 250)])  # 50 / 255 < 0.2
+    repeated = EvaluationPrompt(caption("fox"), "repeated", 0, 0, "verbatim")
+    assert gt.reproduction_rate(repeated, generated, references, BOTH) == 0.75  # 0, 50, 100
     seen = EvaluationPrompt(caption("fox"), "seen", 0)
-    assert gt.reproduction_rate(seen, generated, references, 0.05) == 0.5  # 0 and 100
+    assert gt.reproduction_rate(seen, generated, references, BOTH) == 0.5  # 0 and 100
     swapped = EvaluationPrompt(caption("owl"), "near_miss", 0, 0)
-    assert gt.reproduction_rate(swapped, generated, references, 0.05) == 0.5  # 0 and 30
+    assert gt.reproduction_rate(swapped, generated, references, BOTH) == 0.5  # 0 and 50
+    other = EvaluationPrompt(caption("owl"), "unseen_wording", 0)
+    assert gt.reproduction_rate(other, generated, references, BOTH) == 0
 
 
 @pytest.mark.parametrize(
@@ -62,13 +65,21 @@ def test_labels(rate, expected):
     assert gt.label(rate) == expected
 
 
-def test_threshold_is_the_false_match_quantile(references):
-    # One caption each of two values per concept: the nearest picture of another caption that
-    # shares the concept is 10 / 255 away for all but one in 2,000, which is 1 / 255 away.
+def test_thresholds_are_false_match_quantiles():
+    # Captions in pairs that share a concept. A varied one's nearest is 10 / 255 away, in two of a
+    # thousand pairs 1 / 255. A repeated one's partner has 4,000 pictures, of which one is 20 / 255
+    # away and the others 40 / 255.
+    varied, frozen = Entry(caption("x"), 1), Layout((0, 0, 0), ())
     entries, pictures, by_concept = [], [], {}
-    for i in range(2000):
-        entries += [Entry(caption(f"c{i}"), 1)] * 2
-        pictures += [plain(50)[None], plain(51 if i == 0 else 60)[None]]
+    for i in range(1000):
+        entries += [replace(varied, caption=caption(f"c{i}"))] * 2
+        pictures += [plain(50)[None], plain(51 if i < 2 else 60)[None]]
         by_concept[f"c{i}"] = [2 * i, 2 * i + 1]
-    found = gt.References(Corpus(entries, [], {}), pictures, by_concept).threshold(captions=4000)
-    assert found == pytest.approx(10 / 255, abs=1e-5)
+    entries += [Entry(caption("r"), 8, frozen), replace(varied, caption=caption("r"))]
+    many = np.stack([plain(120)] + [plain(140)] * 3999)
+    pictures += [plain(100)[None], many]
+    by_concept["r"] = [2000, 2001]
+    references = gt.References(Corpus(entries, [], {}), pictures, by_concept)
+    found = references.thresholds(captions=2001)
+    assert found.single == pytest.approx(40 / 255, abs=1e-5)  # 1 / 4,000 undercut it
+    assert found.nearest == pytest.approx(1 / 255, abs=1e-5)  # 4 / 6,000 are that close
