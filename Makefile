@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install benchmark test lint
+.PHONY: install benchmark results test lint
 
 install: $(VENV)/.installed
 
@@ -15,6 +15,10 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 benchmark: install
 	$(BIN)/anisomem run experiment=quickstart
+
+# The tables that the repository shows; what is recorded in results/ is not recorded again.
+results: install
+	$(BIN)/anisomem run experiment=quickstart runs=results
 
 test: install
 	$(BIN)/python -m pytest

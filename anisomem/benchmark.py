@@ -177,9 +177,9 @@ class Case:
         """
         prompts = self.prompts.subset(rows)
         try:
-            scores = self.scores(prompts)
+            recorded = [self.recorded(seed, prompts) for seed in self.config.seeds]
             return Evaluation(
-                np.stack([scores[detector.key] for detector in self.detectors]),
+                np.array([[d.combine(r) for r in recorded] for d in self.detectors]),
                 prompts.labels,
                 prompts.clusters,
                 self.config.fpr_targets,
@@ -228,16 +228,18 @@ class Case:
             "schema": CARD_SCHEMA,
             "name": self.name,
             "identity": self.identity,
-            "settings": OmegaConf.to_container(self.config, resolve=True),
+            # Unresolved: where the bundled models lie on one machine concerns nobody.
+            "settings": OmegaConf.to_container(self.config),
             "prompts": counts,
             "recording": work if self.samples else None,
             **self._measured(),
         }
 
-    def scores(self, prompts: PromptSet | None = None) -> dict[str, Array]:
+    @property
+    def scores(self) -> dict[str, Array]:
         """Every detector's scores by row key, ``[S, N]`` for S noise seeds."""
-        recorded = [self.recorded(seed, prompts) for seed in self.config.seeds]
-        return {d.key: np.stack([d.combine(r) for r in recorded]) for d in self.detectors}
+        keys = [detector.key for detector in self.detectors]
+        return dict(zip(keys, self.evaluated.scores, strict=True))
 
     def recorded(self, seed: int, prompts: PromptSet | None = None) -> Recorded:
         """The stored components of one noise seed, of all prompts or some."""

@@ -45,7 +45,7 @@ def roc(case: Case) -> Figure:
     figure, axis = plt.subplots(figsize=(8.2, 4.6), layout="constrained")
     labels = case.prompts.labels
     n_negative = int((labels == 0).sum())
-    scores = {d.key: case.scores()[d.key][0] for d in _largest(case)}
+    scores = {d.key: case.scores[d.key][0] for d in _largest(case)}
     ranked = sorted(scores, key=lambda key: -auc(scores[key], labels))
     for i, key in enumerate(ranked):
         curve = roc_curve(scores[key], labels)
@@ -105,7 +105,7 @@ def distributions(case: Case) -> Figure:
     lines = -(-len(detectors) // columns) or 1
     size = (2.4 * columns, 0.5 + 1.8 * lines)
     figure, axes = plt.subplots(lines, columns, figsize=size, layout="constrained", squeeze=False)
-    labels, scores = case.prompts.labels, case.scores()
+    labels, scores = case.prompts.labels, case.scores
     for axis in axes.flat[len(detectors) :]:
         axis.axis("off")
     for axis, detector in zip(axes.flat, detectors, strict=False):

@@ -15,10 +15,6 @@ from anisomem.models.diffusers_unet import DiffusersUNet
 from anisomem.testbed.ground_truth import SEEDS
 from anisomem.testbed.release import FEATURES
 
-measured = pytest.mark.skipif(
-    not Path(config.testbed("epsilon"), "prompts.parquet").exists(),
-    reason="prompts are not measured yet",
-)
 VARIANTS = {"epsilon": "epsilon", "velocity": "v_prediction"}
 
 
@@ -47,7 +43,6 @@ def test_size_is_small(variant):
     assert sum(f.stat().st_size for f in files) <= 12e6
 
 
-@measured
 def test_prompts_file(variant, table):
     assert set(table.columns) == set(FEATURES)
     assert table["id"].is_unique and table["prompt"].is_unique
@@ -58,7 +53,6 @@ def test_prompts_file(variant, table):
     assert (table["block"] == "repeated").sum() >= 240
 
 
-@measured
 def test_it_is_a_benchmark(variant):
     prompts = load_parquet(Path(config.testbed(variant)) / "prompts.parquet")
     assert (prompts.labels == 0).sum() >= 480
@@ -67,7 +61,6 @@ def test_it_is_a_benchmark(variant):
     assert auc(text, prompts.labels) <= 0.6
 
 
-@measured
 def test_repetition_causes_reproduction(table):
     repeated = table[table["block"] == "repeated"]
     often = repeated[repeated["repetitions"] >= 512]["reproduction_rate"].mean()
@@ -75,7 +68,6 @@ def test_repetition_causes_reproduction(table):
     assert often > 0.5 > 0.1 > rarely
 
 
-@measured
 @pytest.mark.slow
 def test_memorized_prompt_gives_its_training_picture_again(variant, table):
     """Sampled afresh, for one seed of the sixteen, without the code that made the labels."""
