@@ -1,9 +1,9 @@
 """Files that are either whole or not there."""
 
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 from anisomem.errors import UserError
 
@@ -16,11 +16,7 @@ def write(path: Path, fill: Callable[[Path], object]) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(
-            dir=path.parent, prefix=".partial-", suffix=path.suffix
-        )
-        os.close(descriptor)
-        temporary = Path(name)
+        temporary = path.with_name(f".partial-{uuid4().hex}{path.suffix}")
         try:
             fill(temporary)
             with temporary.open("rb") as file:
