@@ -56,8 +56,9 @@ class Recorder:
 def record(case: Case, model: DiffusionModel, batches: Sequence[Batch]) -> None:
     """Records all batches; on a CPU one process a core, since small batches leave a second idle.
 
-    How many processes share the work changes no number: batches are the same. Each loads the
-    model for itself; ``model`` serves where this process does the work alone.
+    How many processes share the work changes no bit: batches are the same, and each process
+    computes in one thread. Each loads the model for itself; ``model`` serves where this process
+    does the work alone.
 
     Raises:
         UserError: As :class:`Recorder`, or a process died.
@@ -81,7 +82,12 @@ def _recorders(
     case: Case, model: DiffusionModel, workers: int, batches: Sequence[Batch]
 ) -> Iterator[Iterator[int]]:
     if workers == 1:
-        yield map(Recorder(case, model), batches)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield map(Recorder(case, model), batches)
+        finally:
+            torch.set_num_threads(threads)
         return
     # A forked child would inherit torch's threads in an undefined state.
     context = multiprocessing.get_context("spawn")
