@@ -69,7 +69,7 @@ class ScoreStore:
     @property
     def files(self) -> list[Path]:
         """What the store consists of."""
-        return [self._file, *sorted(self.folder.glob("*.parquet"))]
+        return [self._file, *self._paths()]
 
     def append(
         self,
@@ -138,13 +138,17 @@ class ScoreStore:
         atomic.write(path, lambda temporary: temporary.write_bytes(content))
         return path
 
+    def _paths(self) -> list[Path]:
+        """The shards' files, without those that another process is about to write."""
+        return sorted(self.folder.glob("[!.]*.parquet"))
+
     def _shards(self) -> list[tuple[Path, pa.Table]]:
         """The whole shards; a damaged one is set aside and said."""
         while True:
             try:
                 return [
                     (path, table)
-                    for path in sorted(self.folder.glob("*.parquet"))
+                    for path in self._paths()
                     if (table := _table(path)) is not None
                 ]
             except FileNotFoundError:  # merged by another process just now: its rows are elsewhere

@@ -122,6 +122,16 @@ def test_reader_waits_for_a_merge_of_another_process(store, monkeypatch):
     check(store)
 
 
+@pytest.mark.filterwarnings("error")
+def test_file_that_another_process_is_writing_is_left_alone(store):
+    fill(store)
+    partial = store.folder / ".partial-1.parquet"
+    partial.write_bytes(b"half")
+    check(store)  # a warning would be an error here
+    store.merge()
+    assert partial.read_bytes() == b"half"
+
+
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
 def test_damaged_shard_is_set_aside_and_the_rest_kept(store, damage):
     fill(store)
