@@ -219,11 +219,12 @@ class Case:
             "memorized": int((self.prompts.labels == 1).sum()),
             "not_memorized": int((self.prompts.labels == 0).sum()),
         }
-        frame = self.frame
-        work = {
-            "process_seconds": float(frame[SECONDS].sum()),
-            "batch_sizes": sorted(frame[BATCH_SIZE].unique().tolist()),
-        }
+        work = None
+        if self.samples:
+            work = {
+                "process_seconds": float(self.frame[SECONDS].sum()),
+                "batch_sizes": sorted(self.frame[BATCH_SIZE].unique().tolist()),
+            }
         return {
             "schema": CARD_SCHEMA,
             "name": self.name,
@@ -231,7 +232,7 @@ class Case:
             # Unresolved: where the bundled models lie on one machine concerns nobody.
             "settings": OmegaConf.to_container(self.config),
             "prompts": counts,
-            "recording": work if self.samples else None,
+            "recording": work,
             **self._measured(),
         }
 

@@ -83,6 +83,7 @@ def cases(overrides: Sequence[str]) -> list[DictConfig]:
         composed = [compose("config", [*case, *overrides]) for case in matching or [[]]]
     if not composed[0].detector:
         raise UserError(f"no detector chosen; use detector=[{','.join(names('detector')[:2])}]")
+    _check_values(composed[0])
     return composed
 
 
@@ -116,9 +117,10 @@ def detectors(config: DictConfig) -> list[Detector]:
         if "n" not in node:
             built.append(build(node, f"detector.{name}", name=name))
             continue
-        for n in [node.n] if isinstance(node.n, int | str) else node.n:
-            if not isinstance(n, int) or n < 1:
-                raise UserError(f"detector.{name}.n must list positive integers, got {n!r}")
+        chosen = [node.n] if isinstance(node.n, int | str) else list(node.n)
+        if not _distinct(chosen) or not all(isinstance(n, int) and n >= 1 for n in chosen):
+            raise UserError(f"detector.{name}.n must be distinct positive integers, got {node.n}")
+        for n in chosen:
             built.append(build(node, f"detector.{name}", name=name, n=n))
     return built
 
@@ -136,6 +138,36 @@ def _check_name(override: str) -> None:
         for member in re.findall(r"[\w-]+", value):
             if member not in names(key):
                 raise unknown(key, member, names(key))
+
+
+def _check_values(config: DictConfig) -> None:
+    """Raises for a value that has the right type and makes no sense.
+
+    Raises:
+        UserError: What was given and what is expected.
+    """
+    seeds, targets = list(config.seeds), list(config.fpr_targets)
+    expected = {
+        "seeds": (_distinct(seeds) and min(seeds) >= 0, "distinct integers from 0"),
+        "fpr_targets": (
+            _distinct(targets) and min(targets) > 0 and max(targets) < 1,
+            "distinct fractions between 0 and 1, such as 0.01 for 1%",
+        ),
+        "draws": (config.draws >= 100, "at least 100"),
+        "bootstrap_seed": (config.bootstrap_seed >= 0, "an integer from 0"),
+        "timing_repeats": (config.timing_repeats >= 0, "an integer from 0"),
+    }
+    for name in ("batch_size", "workers"):
+        value = config[name]
+        expected[name] = (value is None or value >= 1, "a positive integer or null")
+    for name, (valid, form) in expected.items():
+        if not valid:
+            raise UserError(f"{name} must be {form}; got {config[name]}")
+
+
+def _distinct(values: Sequence[object]) -> bool:
+    """Whether there are any, each once."""
+    return len(values) == len(set(values)) > 0
 
 
 @contextmanager

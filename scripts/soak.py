@@ -63,7 +63,10 @@ def wait_until(
     skip = rng.integers(1, 40) if moment == "while writing" else 0
     seen: set[Path] = set()
     while time.monotonic() < end:
-        if moment == "while merging" and len([*runs.glob("*/*/components/[!.]*.parquet")]) >= shards:
+        if (
+            moment == "while merging"
+            and len([*runs.glob("*/*/components/[!.]*.parquet")]) >= shards
+        ):
             time.sleep(rng.uniform(0, 0.03))
             return
         if moment == "while writing":

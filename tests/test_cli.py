@@ -166,6 +166,11 @@ def test_model_that_returns_nan(setting, pipeline_folder, tmp_path, capsys):
     assert "NaN" in message and "model.dtype=float32" in message
 
 
+def test_controls_alone_need_no_component(setting, capsys):
+    assert main(["run", *setting, "detector=[text_only,random]"]) == 0
+    assert capsys.readouterr().out.count("\n| prompts | ") == 2
+
+
 def test_prompts_that_the_model_fails_on(setting, tmp_path, capsys, monkeypatch):
     from anisomem.models.diffusers_unet import DiffusersUNet
 
@@ -211,7 +216,25 @@ def test_prompts_that_the_model_fails_on(setting, tmp_path, capsys, monkeypatch)
         ("sedes=[1]", "did you mean 'seeds'?"),
         ("draws=many", "could not be converted to Integer"),
         ("seeds=[one]", "could not be converted to Integer"),
+        ("seeds=[]", "seeds must be distinct integers from 0; got []"),
+        ("seeds=[42,42]", "distinct"),
+        ("seeds=[-1]", "from 0; got [-1]"),
+        ("fpr_targets=[]", "distinct fractions"),
+        ("fpr_targets=[1%]", "could not be converted to Float"),
+        ("draws=0", "at least 100; got 0"),
+        ("workers=0", "a positive integer or null; got 0"),
+        ("batch_size=0", "a positive integer or null; got 0"),
+        ("timing_repeats=-1", "an integer from 0; got -1"),
+        ("bootstrap_seed=-1", "an integer from 0; got -1"),
+        ("detector=[]", "no detector chosen"),
+        ("detector.wen.n=[]", "distinct positive integers, got []"),
+        ("detector.wen.n=[4,4]", "distinct positive integers"),
         ("detector.wen.n=[0]", "positive integers"),
+        ("model.device=gpu", "no device named 'gpu'"),
+        ("model.device=cuda:7", "device 'cuda:7': "),
+        ("logger=wandbb", "did you mean 'wandb'?"),
+        ("logger.mode=offline", "Could not override 'logger.mode'"),
+        ("runs=/proc/x", "cannot write /proc/x/"),
         ("detector.wen.samples=3", "samples"),
         ("detector.anisotropy.convention=relesed", "did you mean 'released'?"),
         ("detector.anisotropy.mode=x", "no mode named 'x'"),

@@ -50,9 +50,10 @@ class DiffusersUNet(DiffusionModel):
         """Loads a local folder or a hub repository at a pinned revision, safetensors only.
 
         Raises:
-            UserError: An unknown dtype, or no pipeline at ``path``.
+            UserError: An unknown dtype, a device that is not there, or no pipeline at ``path``.
         """
         one_of("dtype", dtype, ("float32", "float16", "bfloat16"))
+        one_of("device", device.partition(":")[0], ("auto", "cpu", "cuda", "mps"))
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         diffusers_logging.disable_progress_bar()
@@ -71,7 +72,11 @@ class DiffusersUNet(DiffusionModel):
                 f"no diffusers pipeline at {path!r} (expected a folder with model_index.json or a "
                 f"hub repository): {str(error).splitlines()[0]}"
             ) from None
-        return cls(pipeline.to(device), stands_for)
+        try:
+            pipeline = pipeline.to(device)
+        except (AssertionError, RuntimeError) as error:
+            raise UserError(f"device {device!r}: {str(error).splitlines()[0]}") from None
+        return cls(pipeline, stands_for)
 
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         tokens = self.pipeline.tokenizer(

@@ -98,11 +98,13 @@ def forest(case: Case) -> Figure:
     return figure
 
 
-def distributions(case: Case) -> Figure:
+def distributions(case: Case) -> Figure | None:
     """Scores of memorized and other prompts, one panel per detector at its largest n."""
     detectors = [d for d in _largest(case) if d.n]
-    columns = min(4, len(detectors)) or 1
-    lines = -(-len(detectors) // columns) or 1
+    if not detectors:
+        return None
+    columns = min(4, len(detectors))
+    lines = -(-len(detectors) // columns)
     size = (2.4 * columns, 0.5 + 1.8 * lines)
     figure, axes = plt.subplots(lines, columns, figsize=size, layout="constrained", squeeze=False)
     labels, scores = case.prompts.labels, case.scores

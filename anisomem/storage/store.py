@@ -147,9 +147,7 @@ class ScoreStore:
         while True:
             try:
                 return [
-                    (path, table)
-                    for path in self._paths()
-                    if (table := _table(path)) is not None
+                    (path, table) for path in self._paths() if (table := _table(path)) is not None
                 ]
             except FileNotFoundError:  # merged by another process just now: its rows are elsewhere
                 continue
