@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from anisomem.evaluation.curves import allowed_false_positives, pair_counts
+from anisomem.evaluation.curves import allowed_false_positives
 from anisomem.evaluation.inputs import (
+    BoolArray,
     FloatArray,
     check_clusters,
     check_fraction,
@@ -16,7 +19,10 @@ from anisomem.evaluation.inputs import (
 )
 from anisomem.evaluation.interval import Interval, rule_of_three
 
-CHUNK = 500  # draws at a time: the working set stays in the cache
+CHUNK = 8192  # draws at a time: long enough for numpy, and a row of them stays in the cache
+
+Block = tuple[list[int], list[int], bool]  # prompts memorized and not, and whether they are tied
+Counts = npt.NDArray[np.integer[Any]]  # uint16, or int64 for samples too large for that
 
 
 @dataclass(frozen=True)
@@ -93,14 +99,22 @@ def statistics(
 ) -> BootstrapStatistics:
     r"""AUC and TPR@FPR of every detector on every bootstrap sample.
 
-    With prompt weights ``w`` and :math:`F_i = \sum_j w^-_j [s^-_j \ge s^+_i]`, the weight of the
-    negatives that a threshold at positive ``i`` lets through, positive ``i`` is detected at the
-    sample's own threshold if and only if :math:`F_i` is an allowed number of false positives:
+    With prompt weights ``w``, and :math:`A_i = \sum_j w^-_j [s^-_j > s^+_i]` and
+    :math:`F_i = \sum_j w^-_j [s^-_j \ge s^+_i]` the weights of the negatives above positive ``i``
+    and of those that a threshold at ``i`` lets through,
+
+    .. math:: \text{AUC} = 1 - \sum_i w^+_i \tfrac{1}{2}(A_i + F_i)
+        \,/\, \sum_i w^+_i \sum_j w^-_j,
+
+    and ``i`` is detected at the sample's own threshold if and only if :math:`F_i` is an allowed
+    number of false positives:
 
     .. math:: \text{TPR} = \sum_i w^+_i [F_i \le \lfloor \text{target} \sum_j w^-_j \rfloor]
         \,/\, \sum_i w^+_i
 
-    Ties are exact: the values equal :func:`auc` and :func:`tpr_at_fpr` of the written-out sample.
+    Both come from one walk down a detector's ranking that adds whole rows of weights, all draws
+    at once, in integers. Ties are exact: the values equal :func:`auc` and :func:`tpr_at_fpr` of
+    the written-out sample.
 
     Arguments:
         scores: ``[D, N]``, larger = more memorized.
@@ -118,34 +132,98 @@ def statistics(
     draws, n_prompts = resampling.weights.shape
     if n_prompts != len(memorized):
         raise ValueError(f"the resampling is of {n_prompts} prompts, labels hold {len(memorized)}")
-
-    positives, negatives = values[:, memorized], values[:, ~memorized]
-    order = np.argsort(negatives, axis=1)
-    ranks = [pair_counts(p, n) for p, n in zip(positives, negatives, strict=True)]
     rates = np.array(targets, dtype=np.float64)[:, None]
+    rankings = [_ranking(row, memorized) for row in values]
 
     auc = np.empty((len(values), draws))
     tpr = np.empty((len(targets), len(values), draws))
     for start in range(0, draws, CHUNK):
         part = slice(start, start + CHUNK)
-        weights = resampling.weights[part].T.astype(np.float64, order="C")
-        of_positives, of_negatives = weights[memorized], weights[~memorized]
-        n_positive, n_negative = of_positives.sum(axis=0), of_negatives.sum(axis=0)
-        allowed = allowed_false_positives(rates, n_negative)
-
-        lowest = np.zeros((len(of_negatives) + 1, weights.shape[1]))
-        for d, (below, not_above) in enumerate(ranks):
-            # row k: the weight of the k lowest negatives
-            np.cumsum(of_negatives[order[d]], axis=0, out=lowest[1:])
-            beaten = lowest[below]
-            doubled = np.einsum("nb,nb->b", of_positives, beaten + lowest[not_above])
-            auc[d, part] = doubled / (2 * n_positive * n_negative)
-
-            passing = n_negative - beaten
-            for t, limit in enumerate(allowed):
-                detected = np.einsum("nb,nb->b", of_positives, passing <= limit)
-                tpr[t, d, part] = detected / n_positive
+        drawn = resampling.weights[part]
+        n_positive = drawn[:, memorized].sum(axis=1, dtype=np.int64)
+        n_negative = drawn[:, ~memorized].sum(axis=1, dtype=np.int64)
+        n_pairs = n_positive * n_negative
+        small = max(n_positive.max(), n_negative.max()) < 2**16
+        counts: type[np.integer[Any]] = np.uint16 if small else np.int64
+        weights = list(drawn.T.astype(counts, order="C"))
+        allowed = allowed_false_positives(rates, n_negative).astype(counts)
+        for d, ranking in enumerate(rankings):
+            lost, tied, detected = _walk(ranking, weights, allowed)
+            auc[d, part] = (2 * (n_pairs - lost) - tied) / (2 * n_pairs)
+            tpr[:, d, part] = detected / n_positive
     return BootstrapStatistics(auc, tpr)
+
+
+def _ranking(scores: FloatArray, memorized: BoolArray) -> list[Block]:
+    """The prompts from the highest score down, in blocks.
+
+    A block is a run of memorized prompts and the run of others below it, or, *tied*, the prompts
+    of both classes that share one score.
+    """
+    order = np.lexsort((~memorized, -scores))  # memorized ones first where scores are equal
+    positive = memorized[order]
+    new = np.append(True, np.diff(scores[order]) != 0)
+    level = new.cumsum() - 1
+    share = np.bincount(level, positive) / np.bincount(level)
+    tied = ((share > 0) & (share < 1))[level]
+    begins = (positive[1:] & ~positive[:-1]) | (new[1:] & (tied[1:] | tied[:-1]))
+    cuts = [0, *(np.flatnonzero(begins) + 1).tolist(), len(order)]
+    ahead = np.append(0, positive.cumsum()).tolist()
+    rows, of_tied = order.tolist(), tied.tolist()
+    blocks = []
+    for begin, end in pairwise(cuts):
+        middle = begin + ahead[end] - ahead[begin]
+        blocks.append((rows[begin:middle], rows[middle:end], of_tied[begin]))
+    return blocks
+
+
+def _walk(
+    ranking: Sequence[Block], weights: Sequence[Counts], allowed: Counts
+) -> tuple[Counts, Counts, Counts]:
+    """Pairs lost and tied ``[b]``, and positives detected ``[T, b]``, on ``b`` draws.
+
+    Arguments:
+        ranking: From :func:`_ranking`.
+        weights: Of every prompt, ``[b]`` each.
+        allowed: False positives, ``[T, b]``.
+    """
+    # A product of two numbers below 2 ** 16 is below 2 ** 32.
+    products = np.uint32 if allowed.dtype == np.uint16 else np.int64
+    above, detected = np.zeros_like(weights[0]), np.zeros_like(allowed)
+    lost, tied_pairs, product = np.zeros((3, allowed.shape[1]), products)
+    run_buffer, level_buffer = np.empty_like(above), np.empty_like(above)
+    loosest = allowed.max(axis=0, initial=0)
+    undecided = len(allowed) > 0
+    for positives, negatives, tied in ranking:
+        if not positives:
+            _add(negatives, weights, above)
+            continue
+        run = _total(positives, weights, run_buffer)
+        lost += np.multiply(run, above, out=product, dtype=products)
+        if tied:
+            level = _total(negatives, weights, level_buffer)
+            tied_pairs += np.multiply(run, level, out=product, dtype=products)
+            above += level
+        if undecided:
+            detected += run * (above <= allowed)
+            undecided = bool((above <= loosest).any())
+        if not tied:
+            _add(negatives, weights, above)
+    return lost, tied_pairs, detected
+
+
+def _total(rows: Sequence[int], weights: Sequence[Counts], buffer: Counts) -> Counts:
+    """The sum of some weights, in ``buffer`` unless there is one row alone."""
+    if len(rows) == 1:
+        return weights[rows[0]]
+    np.add(weights[rows[0]], weights[rows[1]], out=buffer)
+    _add(rows[2:], weights, buffer)
+    return buffer
+
+
+def _add(rows: Sequence[int], weights: Sequence[Counts], total: Counts) -> None:
+    for row in rows:
+        np.add(total, weights[row], out=total)
 
 
 def percentile_interval(draws: FloatArray, n_units: int, confidence: float = 0.95) -> Interval:

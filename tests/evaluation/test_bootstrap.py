@@ -37,6 +37,19 @@ def test_draws_are_those_of_written_out_samples(levels, clustered, monkeypatch):
                 np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("times", [1, 1092, 1093])  # 60 * 1092 < 2 ** 16 < 60 * 1093
+def test_samples_of_any_size_are_counted_without_overflow(times):
+    # a sample that holds every prompt equally often has the values of the prompts themselves
+    scores, _, _ = simulate(5, levels=2)
+    labels = np.arange(120) % 2
+    weights = np.full((3, len(labels)), times, np.int16)
+    draws = ev.statistics(scores, labels, ev.Resampling(weights, 60, 60), TARGETS)
+    for d, row in enumerate(scores):
+        assert set(draws.auc[d]) == {ev.auc(row, labels)}
+        for t, target in enumerate(TARGETS):
+            assert set(draws.tpr[t, d]) == {ev.tpr_at_fpr(row, labels, target)}
+
+
 def test_whole_clusters_are_drawn_within_each_class():
     _, labels, clusters = simulate(0)
     resampling = ev.resample(labels, clusters, draws=300)
