@@ -17,6 +17,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from anisomem import config as configuration
+from anisomem import gallery
 from anisomem.datasets.prompts import PromptSet
 from anisomem.detection.base import Array, Recorded
 from anisomem.errors import UserError
@@ -56,6 +57,7 @@ class Case:
         self.detectors = configuration.detectors(config)
         for detector in self.detectors:
             detector.require(config.model.get("stands_for"))
+        gallery.check(config.gallery)
         self.name = self.prompts.name
         self.samples: dict[str, int] = {}  # of every component to be recorded
         for detector in self.detectors:
@@ -86,7 +88,7 @@ class Case:
         untimed = [d for d in self.detectors if d.cost_key and d.cost_key not in costs]
         needs_timing = self.config.timing_repeats > 0 and bool(untimed)
         atomic.write_text(self.folder / "config.yaml", OmegaConf.to_yaml(self.config))
-        if not missing and not needs_timing:
+        if not missing and not needs_timing and gallery.up_to_date(self):
             return
         from anisomem.recording import record
         from anisomem.timing import measure
@@ -107,6 +109,8 @@ class Case:
             measured["costs"] = {key: asdict(cost) for key, cost in measure(self, model).items()}
         text = json.dumps(self._measured() | measured, indent=1)
         atomic.write_text(self._measured_file, text)
+        if not gallery.up_to_date(self):
+            gallery.generate(self, model)
 
     def rows(self) -> list[Row]:
         """The table, from the store alone.

@@ -38,6 +38,7 @@ class Schema:
     draws: int = 0
     bootstrap_seed: int = 0
     timing_repeats: int = 0
+    gallery: int = 0
     workers: int | None = None
     runs: str = ""
 

@@ -1,4 +1,4 @@
-"""Where along a curve the bootstrap draws lie: bands of a ROC curve, rates by groups of prompts."""
+"""What the bootstrap draws say along a curve: ROC bands, and rates by groups of prompts."""
 
 from collections.abc import Sequence
 
@@ -49,7 +49,8 @@ def tpr_by_group(
     All groups share the sample's own threshold, the lowest that lets through no more than the
     target of *all* its negatives: with the negatives from the highest score down,
 
-    .. math:: k = \max \{ k : \sum_{j \le k} w^-_j \le \lfloor \text{target} \sum_j w^-_j \rfloor \}
+    .. math:: k = \max \{ m : \sum_{j \le m} w^-_j
+        \le \lfloor \text{target} \sum_j w^-_j \rfloor \}
 
     and a positive is detected where at most ``k`` negatives score as high. A sample that has none
     of a group gives NaN.
