@@ -15,6 +15,7 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from anisomem import config as configuration
+from anisomem import gallery
 from anisomem.datasets.prompts import PromptSet
 from anisomem.detection.base import Array, Recorded
 from anisomem.errors import UserError, one_of
@@ -88,7 +89,7 @@ class Case:
         untimed = [d for d in self.detectors if d.cost_key and d.cost_key not in costs]
         needs_timing = self.config.timing_repeats > 0 and bool(untimed)
         atomic.write_text(self.folder / "config.yaml", OmegaConf.to_yaml(self.config))
-        if not missing and not needs_timing and self._measured_file.exists():
+        if not missing and not needs_timing and self._measured_file.exists() and self._shown():
             return
         from anisomem.provenance import provenance
         from anisomem.recording import record
@@ -107,6 +108,12 @@ class Case:
             measured["costs"] = {key: asdict(cost) for key, cost in measure(self, model).items()}
         text = json.dumps(self._measured() | measured, indent=1)
         atomic.write_text(self._measured_file, text)
+        if not self._shown():
+            gallery.generate(self, model)
+
+    def _shown(self) -> bool:
+        """Whether the gallery is what it should be; a run that ends in failures shows none."""
+        return self.ends_in_failure or gallery.up_to_date(self)
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -121,6 +128,11 @@ class Case:
         failed = self.frame[self.frame[FAILURE].notna()].drop_duplicates("prompt_id")
         reasons = dict(zip(failed["prompt_id"], failed[FAILURE], strict=True))
         return {i: reasons[i] for i in self.planned.ids if i in reasons}
+
+    @property
+    def ends_in_failure(self) -> bool:
+        """Whether prompts failed and the user did not allow it."""
+        return bool(self.failures) and self.config.on_failure != "keep"
 
     @cached_property
     def prompts(self) -> PromptSet:

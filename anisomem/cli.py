@@ -70,7 +70,7 @@ def _run(overrides: Sequence[str]) -> int:
     logger = config.build(settings, "logger") if settings else None
     for case in cases:
         case.run()
-    failed = [case for case in cases if case.failures and case.config.on_failure != "keep"]
+    failed = [case for case in cases if case.ends_in_failure]
     for case in failed:
         first, reason = next(iter(case.failures.items()))
         print(

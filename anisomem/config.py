@@ -39,6 +39,7 @@ class Schema:
     draws: int = 0
     bootstrap_seed: int = 0
     timing_repeats: int = 0
+    gallery: int = 0
     workers: int | None = None
     on_failure: str = "stop"
     runs: str = ""
@@ -156,6 +157,7 @@ def _check_values(config: DictConfig) -> None:
         "draws": (config.draws >= 100, "at least 100"),
         "bootstrap_seed": (config.bootstrap_seed >= 0, "an integer from 0"),
         "timing_repeats": (config.timing_repeats >= 0, "an integer from 0"),
+        "gallery": (config.gallery >= 0, "an integer from 0"),
     }
     for name in ("batch_size", "workers"):
         value = config[name]

@@ -180,12 +180,22 @@ class Anisotropy(Detector):
         """``[B]``."""
         from torch.nn.functional import cosine_similarity
 
+        if self.convention == "released":
+            return self.cosine_map(evaluations, t).mean(dim=(1, 2))
+        first, second = self._compared(evaluations, t)
+        return cosine_similarity(first.flatten(1), second.flatten(1), dim=1)
+
+    def cosine_map(self, evaluations: Evaluations, t: int) -> Tensor:
+        """The cosine over channels at every position, ``[B, H, W]``."""
+        from torch.nn.functional import cosine_similarity
+
+        return cosine_similarity(*self._compared(evaluations, t), dim=1)
+
+    def _compared(self, evaluations: Evaluations, t: int) -> tuple[Tensor, Tensor]:
+        """The two vectors that the cosine is taken between, ``[B, C, H, W]`` each."""
         c = self._vectors(evaluations.conditional(t))
         u = self._vectors(evaluations.unconditional(t))
-        first, second = {"x,c|x": (u, c - u), "x,x|c": (u, c), "x|c,c|x": (c, c - u)}[self.mode]
-        if self.convention == "paper":
-            return cosine_similarity(first.flatten(1), second.flatten(1), dim=1)
-        return cosine_similarity(first, second, dim=1).mean(dim=(1, 2))
+        return {"x,c|x": (u, c - u), "x,x|c": (u, c), "x|c,c|x": (c, c - u)}[self.mode]
 
     def _vectors(self, prediction: Prediction) -> Tensor:
         """Raw outputs or true scores, normalised, ``[B, C, H, W]``."""

@@ -1,5 +1,6 @@
 """The statistics of a table: point estimates, intervals, comparisons and fitted scores."""
 
+from anisomem.evaluation.bands import roc_band, tpr_by_group
 from anisomem.evaluation.bootstrap import (
     BootstrapStatistics,
     PairedDifference,
@@ -48,10 +49,12 @@ __all__ = [
     "released_tpr_at_fpr",
     "resample",
     "resolution_note",
+    "roc_band",
     "roc_curve",
     "rule_of_three",
     "statistics",
     "strict_tpr_at_fpr",
     "text_only_scores",
     "tpr_at_fpr",
+    "tpr_by_group",
 ]

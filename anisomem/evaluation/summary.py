@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from anisomem.evaluation.bands import tpr_by_group
 from anisomem.evaluation.bootstrap import (
     PairedDifference,
     Resampling,
@@ -112,6 +113,7 @@ class Evaluation:
     ) -> None:
         self.scores = np.asarray(scores, dtype=np.float64)
         self.labels = np.asarray(labels)
+        self.clusters = np.asarray(clusters)
         self.targets = list(targets)
         self.resampling: Resampling = resample(self.labels, clusters, draws, seed)
         detectors, seeds, prompts = self.scores.shape
@@ -160,6 +162,38 @@ class Evaluation:
             for (a, b), area, p, delong_p in zip(pairs, areas, adjusted, delongs, strict=True)
         ]
 
+    def tpr_of_groups(
+        self, members: npt.ArrayLike, target: float, of: Sequence[int]
+    ) -> list[list[Estimate]]:
+        """The TPR of groups of memorized prompts at the threshold of all negatives.
+
+        Arguments:
+            members: Booleans ``[G, N]``, every group with a memorized prompt.
+            target: False-positive rate, resolvable.
+            of: Indices of the detectors.
+
+        Returns:
+            One list of G estimates per detector.
+        """
+        groups = np.asarray(members, dtype=bool) & (self.labels == 1)
+        rows = self.scores[list(of)]
+        flat = rows.reshape(-1, rows.shape[-1])
+        drawn = tpr_by_group(flat, self.labels, self.resampling, groups, target)
+        draws = drawn.reshape(len(groups), *rows.shape[:2], -1).mean(axis=2)
+        units = [len(np.unique(self.clusters[group])) for group in groups]
+        return [
+            [
+                _estimate(
+                    [_group_tpr(row, self.labels, group, target) for row in rows[i]],
+                    draws[g, i][np.isfinite(draws[g, i])],
+                    units[g],
+                    None,
+                )
+                for g, group in enumerate(groups)
+            ]
+            for i in range(len(rows))
+        ]
+
     def _summary(self, d: int) -> Summary:
         rows = self.scores[d]
         clusters = self.resampling.n_positive_clusters
@@ -204,6 +238,13 @@ class Evaluation:
             for k, target in enumerate(self.targets)
             if self.resolvable(target)
         }
+
+
+def _group_tpr(
+    row: FloatArray, labels: npt.NDArray[np.generic], group: npt.NDArray[np.bool_], target: float
+) -> float:
+    kept = group | (labels == 0)
+    return tpr_at_fpr(row[kept], labels[kept], target)
 
 
 def _estimate(

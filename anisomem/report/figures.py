@@ -1,8 +1,10 @@
 """Pictures of a case, for colour-blind readers and for print."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 
@@ -10,17 +12,22 @@ mpl.use("Agg")  # no screen is needed to write a file
 
 import matplotlib.pyplot as plt
 import numpy as np
+import numpy.typing as npt
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from anisomem.benchmark import Case
+from anisomem.datasets.prompts import PromptSet
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.detection.base import Detector
-from anisomem.evaluation import auc, roc_curve
+from anisomem.evaluation import auc, roc_band, roc_curve
+from anisomem.gallery import headline
 from anisomem.storage import atomic
 
 # Okabe and Ito's palette, without the yellow that vanishes on paper.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINES = ("-", "--", ":")
+WIDTH = 6.8  # inches: a text column in print, half of a screen
 VERDICTS = {"better": COLOURS[0], "not separable": "0.85", "worse": COLOURS[1]}
 
 
@@ -41,34 +48,61 @@ def write(case: Case, folder: Path) -> dict[str, Path]:
 
 
 def roc(case: Case) -> Figure:
-    """ROC curves of every detector at its largest n, false-positive rate on a log axis."""
-    figure, axis = plt.subplots(figsize=(8.2, 4.6), layout="constrained")
-    labels = case.prompts.labels
-    n_negative = int((labels == 0).sum())
-    scores = {d.key: case.scores[d.key][0] for d in _largest(case)}
+    """ROC curves of every detector at its largest n, false-positive rate on a log axis.
+
+    The best detector and the headline have their pointwise bootstrap band; more would hide it.
+    """
+    figure, axis = plt.subplots(figsize=(WIDTH, 5.2), layout="constrained")
+    labels, evaluation = case.prompts.labels, case.evaluated
+    first = 0.5 / evaluation.n_negative  # where no false positive is drawn
+    largest = _largest(case)
+    scores = {d.key: evaluation.scores[case.detectors.index(d), 0] for d in largest}
     ranked = sorted(scores, key=lambda key: -auc(scores[key], labels))
-    for i, key in enumerate(ranked):
-        curve = roc_curve(scores[key], labels)
+    banded = {ranked[0], headline(case.detectors).key}
+    for i, d in enumerate(largest):
+        curve, colour = roc_curve(scores[d.key], labels), COLOURS[i % len(COLOURS)]
         axis.step(
-            np.maximum(curve.fpr, 0.5 / n_negative),
+            np.maximum(curve.fpr, first),
             curve.tpr,
             where="post",
-            color=COLOURS[i % len(COLOURS)],
+            color=colour,
             linestyle=LINES[i // len(COLOURS) % len(LINES)],
-            label=f"{key} ({auc(scores[key], labels):.3f})",
+            linewidth=2 if d.key in banded else 1.1,
+            label=f"{d.key} ({auc(scores[d.key], labels):.3f})",
         )
+        if d.key in banded:
+            rates = _rates(evaluation.n_negative)
+            band = roc_band(scores[d.key], labels, evaluation.resampling, rates)
+            low, high = [i.low for i in band], [i.high for i in band]
+            axis.fill_between(rates, low, high, step="post", color=colour, alpha=0.16, lw=0)
     axis.axvline(0.01, color="0.6", linewidth=0.8)
-    axis.text(0.0104, 0.01, "1% FPR", color="0.4", fontsize=8)
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8}
+    axis.text(0.0106, 0.03, "1% FPR", color="0.3", fontsize=8, bbox=box)
     axis.set(
         xscale="log",
-        xlim=(0.5 / n_negative, 1),
+        xlim=(first, 1),
         ylim=(0, 1.01),
         xlabel="false-positive rate",
         ylabel="true-positive rate",
         title=f"{case.name}, noise seed {case.config.seeds[0]}",
     )
-    axis.legend(title="detector (AUC)", fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    handles, names = axis.get_legend_handles_labels()
+    by_rank = sorted(range(len(largest)), key=lambda i: ranked.index(largest[i].key))
+    figure.legend(
+        [handles[i] for i in by_rank],
+        [names[i] for i in by_rank],
+        title="detector (AUC)",
+        ncols=3,
+        fontsize=8,
+        loc="outside lower center",
+    )
     return figure
+
+
+def _rates(n_negative: int) -> list[float]:
+    """False-positive rates at which a curve may step, thinned to even spacing on a log axis."""
+    counts = np.unique(np.geomspace(1, n_negative - 1, 80).round())
+    return [float(rate) for rate in (0.5 / n_negative, *(counts / n_negative))]
 
 
 def forest(case: Case) -> Figure:
@@ -77,7 +111,7 @@ def forest(case: Case) -> Figure:
     keys = [detector.key for detector in case.detectors]
     target = next(iter(summaries[0].tpr))
     height = 0.9 + 0.24 * len(keys)
-    figure, axes = plt.subplots(1, 2, figsize=(8.2, height), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, height), sharey=True, layout="constrained")
     for axis, name, estimates in (
         (axes[0], "AUC", [s.auc for s in summaries]),
         (axes[1], f"TPR@{target:.0%}FPR", [s.tpr[target] for s in summaries]),
@@ -103,13 +137,8 @@ def distributions(case: Case) -> Figure | None:
     detectors = [d for d in _largest(case) if d.n]
     if not detectors:
         return None
-    columns = min(4, len(detectors))
-    lines = -(-len(detectors) // columns)
-    size = (2.4 * columns, 0.5 + 1.8 * lines)
-    figure, axes = plt.subplots(lines, columns, figsize=size, layout="constrained", squeeze=False)
+    figure, axes = _panels(len(detectors), 1.7)
     labels, scores = case.prompts.labels, case.scores
-    for axis in axes.flat[len(detectors) :]:
-        axis.axis("off")
     for axis, detector in zip(axes.flat, detectors, strict=False):
         values = scores[detector.key][0]
         low, high = np.quantile(values, [0.002, 0.998])
@@ -135,7 +164,7 @@ def norm_cosine(case: Case) -> Figure | None:
     norm = recorded.mean(detector.norm_name, detector.n)
     cosine = recorded.mean(detector.cos_name, detector.n)
     memorized, blocks = case.prompts.labels == 1, np.array(case.prompts.blocks)
-    figure, axis = plt.subplots(figsize=(7.2, 4.8), layout="constrained")
+    figure, axis = plt.subplots(figsize=(WIDTH, 4.8), layout="constrained")
     for i, block in enumerate(dict.fromkeys(blocks[~memorized])):
         chosen = ~memorized & (blocks == block)
         colour, name = COLOURS[1 + i % (len(COLOURS) - 1)], f"other: {block}"
@@ -170,7 +199,8 @@ def verdicts(case: Case) -> Figure:
         opposite = {"better": "worse", "worse": "better"}.get(pair.auc.verdict, pair.auc.verdict)
         for x, y, verdict, sign in ((b, a, pair.auc.verdict, 1), (a, b, opposite, -1)):
             axis.add_patch(plt.Rectangle((x - 0.5, y - 0.5), 1, 1, color=VERDICTS[verdict]))
-            text = f"{sign * pair.auc.difference:+.2f}"
+            text = f"{sign * pair.auc.difference:+.2f}".replace("-0.00", "0.00")
+            text = text.replace("+0.00", "0.00")
             tone = "black" if verdict == "not separable" else "white"
             axis.text(x, y, text, ha="center", va="center", fontsize=6, color=tone)
     axis.set_xticks(range(len(keys)), keys, rotation=60, ha="right", fontsize=7)
@@ -187,7 +217,7 @@ def cost(case: Case) -> Figure | None:
     rows = [row for row in case.rows() if row.cost]
     if not rows:
         return None
-    figure, axis = plt.subplots(figsize=(7.2, 4.6), layout="constrained")
+    figure, axis = plt.subplots(figsize=(WIDTH, 5.0), layout="constrained")
     for i, name in enumerate(dict.fromkeys(row.detector for row in rows)):
         own = [row for row in rows if row.detector == name]
         seconds = [row.cost["isolated"][0] for row in own if row.cost]
@@ -197,15 +227,76 @@ def cost(case: Case) -> Figure | None:
         for x, y, row in zip(seconds, areas, own, strict=True):
             axis.annotate(str(row.n), (x, y), (4, 3), textcoords="offset points", fontsize=7)
     axis.set(xscale="log", xlabel="seconds per 10 prompts", ylabel="AUC")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.minorticks_off()
     axis.set_title(f"{case.name}; the number is n", fontsize=10)
-    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.legend(fontsize=8, ncols=3, loc="outside lower center")
     return figure
+
+
+def dose_response(case: Case) -> Figure | None:
+    """Detection rate of memorized prompts by how often their picture was repeated in training."""
+    target = next((t for t in case.config.fpr_targets if case.evaluated.resolvable(t)), None)
+    doses = dose_groups(case.prompts)
+    if target is None or not doses:
+        return None
+    detectors = _largest(case)
+    rates = case.evaluated.tpr_of_groups(
+        [dose.members for dose in doses], target, [case.detectors.index(d) for d in detectors]
+    )
+    figure, axes = _panels(len(detectors), 1.9)
+    edges = sorted({edge for dose in doses for edge in (dose.low, dose.high)})
+    centres = [np.sqrt(dose.low * dose.high) for dose in doses]
+    for axis, detector, estimates in zip(axes.flat, detectors, rates, strict=False):
+        if case.prompts.reproduction_rates is not None:
+            reproduced = [case.prompts.reproduction_rates[dose.members].mean() for dose in doses]
+            axis.plot(centres, reproduced, "--", color="0.55", linewidth=1, label="reproduced")
+        values = [estimate.value for estimate in estimates]
+        ends = [[e.interval.low for e in estimates], [e.interval.high for e in estimates]]
+        axis.vlines(centres, *ends, color=COLOURS[0], linewidth=1.5, alpha=0.6)
+        axis.plot(centres, values, "o-", color=COLOURS[0], markersize=4, label="detected")
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(edges, [str(edge) for edge in edges])
+        axis.set(ylim=(-0.04, 1.04))
+        axis.set_title(detector.key, fontsize=8)
+        axis.tick_params(labelsize=7)
+        axis.minorticks_off()
+    numbers = ", ".join(str(int(dose.members.sum())) for dose in doses)
+    figure.suptitle(f"{case.name}: memorized prompts per bin {numbers}", fontsize=9)
+    figure.supxlabel("repetitions of the picture in training", fontsize=9)
+    figure.supylabel(f"share at {target:.0%} FPR", fontsize=9)
+    axes[0, 0].legend(fontsize=7, loc="best")
+    return figure
+
+
+@dataclass(frozen=True)
+class Dose:
+    """The memorized prompts ``members [N]`` whose pictures were repeated ``low`` to < ``high``."""
+
+    low: int
+    high: int
+    members: npt.NDArray[np.bool_]
+
+
+def dose_groups(prompts: PromptSet) -> list[Dose]:
+    """Memorized prompts by repetitions of their picture, bins from one power of two to the next.
+
+    Empty bins are left out, and so are prompts whose picture varies or is unknown.
+    """
+    if prompts.repetitions is None:
+        return []
+    counts = np.where(prompts.labels == 1, prompts.repetitions, 0)
+    highest = int(counts.max()).bit_length()
+    bins = [Dose(1 << k, 2 << k, (counts >> k) == 1) for k in range(highest)]
+    return [dose for dose in bins if dose.members.any()]
 
 
 FIGURES: tuple[Callable[[Case], Figure | None], ...] = (
     roc,
     forest,
     distributions,
+    dose_response,
     norm_cosine,
     verdicts,
     cost,
@@ -218,3 +309,14 @@ def _largest(case: Case) -> list[Detector]:
     return [
         max((d for d in case.detectors if d.name == name), key=lambda d: d.n) for name in names
     ]
+
+
+def _panels(count: int, height: float) -> tuple[Figure, Any]:
+    """A grid of ``count`` equal axes, three a line."""
+    columns = min(3, count)
+    lines = -(-count // columns)
+    size = (WIDTH, 0.6 + height * lines)
+    figure, axes = plt.subplots(lines, columns, figsize=size, layout="constrained", squeeze=False)
+    for axis in axes.flat[count:]:
+        axis.axis("off")
+    return figure, axes

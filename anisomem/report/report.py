@@ -10,17 +10,25 @@ import yaml
 from jinja2 import Environment
 
 from anisomem.benchmark import Case
-from anisomem.report import figures, tables
+from anisomem.report import figures, gallery, tables
 from anisomem.storage import atomic
 
 CAPTIONS = {
-    "roc": "ROC curves on one noise seed, false-positive rate on a log axis.",
+    "roc": "ROC curves on one noise seed, false-positive rate on a log axis. Shaded: pointwise 95%"
+    " bootstrap bands of the best detector and of the metric (thick lines).",
     "forest": "AUC and TPR with 95% intervals over prompt clusters.",
-    "distributions": "Scores of memorized and other prompts.",
-    "norm_cosine": "The two components of the anisotropy metric for every prompt.",
-    "verdicts": "Pairwise differences in AUC and whether they are separable.",
-    "cost": "AUC against time, detector alone.",
+    "distributions": "Scores of memorized and other prompts, every detector at its largest n. A"
+    " detector orders the prompts well where the colours do not overlap, memorized on the right.",
+    "dose_response": "How many memorized prompts are detected, by how often their picture was"
+    " repeated in training. Bars: 95% intervals. Dashed: how often the model reproduces these same"
+    " prompts' pictures. Prompts that reproduce a picture only sometimes are in neither class.",
+    "norm_cosine": "The two components of the anisotropy metric for every prompt. The dashed line"
+    " is where the published score calls 1% of the other prompts memorized; the metric calls what"
+    " lies above and to the right of it.",
+    "verdicts": "Difference in AUC of every pair of detectors, and whether it is separable.",
+    "cost": "AUC against seconds, detector alone, for each number of noise samples n.",
 }
+KEYS = ("detector", "a")  # columns that stay in sight while a table scrolls
 CAUTIONS = (
     "What text alone separates (text_only, prompt_length) is no evidence about the model.",
     "Differences without a verdict in the pairs table are not separable at these numbers of"
@@ -60,7 +68,7 @@ def html(
     shown: Sequence[tables.Table],
     drawn: Mapping[str, Mapping[str, Path]],
 ) -> str:
-    """One page that needs no network: sortable tables, figures, settings, cautions.
+    """One page that needs no network: sortable tables, figures, gallery, settings, cautions.
 
     Arguments:
         cases: What was run.
@@ -72,21 +80,24 @@ def html(
     )
     return template.render(
         title=f"Memorization detectors on {', '.join(case.name for case in cases)}",
-        summary="; ".join(
+        summary=[
             f"{case.name}: {(case.prompts.labels == 1).sum()} memorized and "
-            f"{(case.prompts.labels == 0).sum()} other prompts, noise seeds "
-            f"{', '.join(map(str, case.config.seeds))}"
+            f"{(case.prompts.labels == 0).sum()} other prompts, noise seed"
+            f"{'s' * (len(case.config.seeds) > 1)} {', '.join(map(str, case.config.seeds))}"
             for case in cases
-        ),
+        ],
         tables=shown,
+        keys=KEYS,
         cautions=CAUTIONS,
         cases=[
             {
                 "name": case.name,
+                "gallery": gallery.shown(case),
                 "identity": case.identity[:10],
                 "card": yaml.safe_dump(case.card(), sort_keys=False, allow_unicode=True),
                 "figures": [
                     {
+                        "name": name,
                         "caption": CAPTIONS[name],
                         "data": base64.b64encode(path.read_bytes()).decode(),
                     }

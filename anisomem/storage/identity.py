@@ -23,6 +23,7 @@ OUTSIDE = frozenset(
         "detector",
         "draws",
         "fpr_targets",
+        "gallery",
         "logger",
         "on_failure",
         "runs",

@@ -81,9 +81,28 @@ def test_a_file_of_prompts(tmp_path):
         assert (prompts.blocks, prompts.kinds) == (["B1", "B3"], ["k1", "k3"])
 
 
+def test_what_a_file_may_say_besides(tmp_path):
+    more = {
+        "repetitions": [9, 8, 0],
+        "reproduction_rate": [0.75, 0.25, 0.0],
+        "picture": [{"bytes": b"x", "path": None}, {"bytes": b"y", "path": None}, None],
+    }
+    pq.write_table(pa.table(TABLE | more), tmp_path / "more.parquet")
+    pq.write_table(pa.table(TABLE), tmp_path / "less.parquet")
+    prompts = load_parquet(tmp_path / "more.parquet")
+    for chosen, at in ((prompts, [0, 1]), (prompts.subset([1, 0]), [1, 0])):
+        assert chosen.repetitions.tolist() == [[9, 0][i] for i in at]
+        assert chosen.reproduction_rates.tolist() == [[0.75, 0][i] for i in at]
+        assert chosen.pictures == [[b"x", None][i] for i in at]
+    bare = load_parquet(tmp_path / "less.parquet").subset([1, 0])
+    assert (bare.repetitions, bare.reproduction_rates, bare.pictures) == (None, None, None)
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [
+        (TABLE | {"repetitions": [1, 2, None]}, "column repetitions must hold integers"),
+        (TABLE | {"picture": ["x.png", "y.png", "z.png"]}, "column picture must hold pictures"),
         (None, "no prompt file"),
         ({k: v for k, v in TABLE.items() if k not in ("kind", "label")}, "label, kind"),
         (TABLE | {"label": ["memorized", "memorised", "partial"]}, "did you mean 'memorized'"),

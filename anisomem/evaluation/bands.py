@@ -1,0 +1,85 @@
+"""What the bootstrap draws say along a curve: ROC bands, and rates by groups of prompts."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from anisomem.evaluation.bootstrap import Resampling, percentile_interval, statistics
+from anisomem.evaluation.curves import allowed_false_positives, pair_counts
+from anisomem.evaluation.inputs import FloatArray, check_fraction, check_scores
+from anisomem.evaluation.interval import Interval
+
+
+def roc_band(
+    scores: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    resampling: Resampling,
+    rates: Sequence[float],
+    confidence: float = 0.95,
+) -> list[Interval]:
+    """Pointwise intervals of the TPR at each false positive rate, from the table's draws.
+
+    A vertical band: each draw's threshold is its own, as in a row of the table.
+
+    Arguments:
+        scores: ``[N]``, larger = more memorized.
+        labels: ``[N]``, 1 = memorized; those of the resampling.
+        resampling: From :func:`resample`, for these prompts.
+        rates: False positive rates, fractions in (0, 1).
+        confidence: A fraction in (0, 1).
+
+    Raises:
+        ValueError: As :func:`statistics`.
+    """
+    draws = statistics(np.asarray(scores)[None], labels, resampling, rates).tpr[:, 0]
+    units = resampling.n_positive_clusters
+    return [percentile_interval(at_rate, units, confidence) for at_rate in draws]
+
+
+def tpr_by_group(
+    scores: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    resampling: Resampling,
+    members: npt.ArrayLike,
+    target: float,
+) -> FloatArray:
+    r"""TPR of groups of memorized prompts on every bootstrap sample, ``[G, D, draws]``.
+
+    All groups share the sample's own threshold, the lowest that lets through no more than the
+    target of *all* its negatives: with the negatives from the highest score down,
+
+    .. math:: k = \max \{ m : \sum_{j \le m} w^-_j
+        \le \lfloor \text{target} \sum_j w^-_j \rfloor \}
+
+    and a positive is detected where at most ``k`` negatives score as high. A sample that has none
+    of a group gives NaN.
+
+    Arguments:
+        scores: ``[D, N]``, larger = more memorized.
+        labels: ``[N]``, 1 = memorized; those of the resampling.
+        resampling: From :func:`resample`, for these prompts.
+        members: Booleans ``[G, N]``; prompts that are not memorized are in no group.
+        target: False positive rate, a fraction in (0, 1).
+
+    Raises:
+        ValueError: As :func:`statistics`.
+    """
+    values, memorized = check_scores(scores, labels, ndim=2)
+    check_fraction("target", target)
+    groups = np.asarray(members, dtype=np.float64)[:, memorized]
+    weights = resampling.weights.T.astype(np.float64)
+    of_positives, of_negatives = weights[memorized], weights[~memorized]
+    allowed = allowed_false_positives(target, of_negatives.sum(axis=0))
+    sizes = groups @ of_positives
+
+    tpr = np.empty((len(groups), len(values), weights.shape[1]))
+    for d, row in enumerate(values):
+        positives, negatives = row[memorized], row[~memorized]
+        falling = np.argsort(-negatives)
+        passed = (np.cumsum(of_negatives[falling], axis=0) <= allowed).sum(axis=0)
+        as_high = len(negatives) - pair_counts(positives, negatives)[0]
+        detected = of_positives * (as_high[:, None] <= passed)
+        with np.errstate(invalid="ignore"):
+            tpr[:, d] = (groups @ detected) / sizes
+    return tpr

@@ -1,0 +1,142 @@
+"""What a model generates for the prompts that a detector gets most wrong.
+
+The pictures and cosine maps are made once, at the end of a run, and stored; reading them needs
+neither the model nor torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import count, islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from anisomem.detection.anisotropy import Anisotropy
+from anisomem.detection.base import At, Component, Conditional, Detector, Need, Unconditional
+from anisomem.storage import atomic
+
+if TYPE_CHECKING:
+    from anisomem.benchmark import Case
+    from anisomem.models.base import DiffusionModel
+
+PICTURES = 3  # generated per prompt
+GUIDANCE, STEPS = 7.5, 50
+FIRST_SEED = 1_000_000  # of the pictures' noise; later where detectors reach it
+MAP = "cosine per position"
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Stored pictures.
+
+    Attributes:
+        plan: What they are of, see :func:`plan`.
+        pictures: uint8 ``[G, PICTURES, H, W, 3]``, in the order of the plan's prompts.
+        maps: The metric's cosine at every latent position, mean over noise samples, ``[G, h, w]``.
+    """
+
+    plan: dict[str, Any]
+    pictures: npt.NDArray[np.uint8]
+    maps: npt.NDArray[np.float64]
+
+
+@dataclass
+class _CosineMap(Anisotropy):
+    """The metric's cosine before it is averaged over positions."""
+
+    def components(self, model: DiffusionModel) -> Sequence[Component]:
+        t = At.parse(self.cos_at).timestep(model)
+        needs: frozenset[Need] = frozenset({Conditional(t), Unconditional(t)})
+        return [Component(MAP, needs, lambda evaluations: self.cosine_map(evaluations, t))]
+
+
+def headline(detectors: Sequence[Detector]) -> Detector:
+    """The anisotropy metric with published weights, or else the first; at its largest n."""
+    published = [d for d in detectors if isinstance(d, Anisotropy) and d.weights == "published"]
+    name = (published or detectors)[0].name
+    return max((d for d in detectors if d.name == name), key=lambda d: d.n)
+
+
+def order(case: Case) -> list[int]:
+    """The rows to show: memorized prompts of the lowest scores, others of the highest."""
+    labels = case.prompts.labels
+    scores = case.evaluated.scores[case.detectors.index(headline(case.detectors)), 0]
+    rising = np.argsort(scores, kind="stable")
+    missed = rising[labels[rising] == 1][: case.config.gallery]
+    alarms = rising[::-1][labels[rising[::-1]] == 0][: case.config.gallery]
+    return [int(i) for i in (*missed, *alarms)]
+
+
+def plan(case: Case) -> dict[str, Any]:
+    """What the gallery is of; another plan asks for other pictures."""
+    metric, config = _metric(case), case.config
+    return {
+        "ordered_by": headline(case.detectors).key,
+        "prompts": [case.prompts.ids[i] for i in order(case)],
+        "seeds": _seeds(case),
+        "guidance": GUIDANCE,
+        "steps": STEPS,
+        "map": {"component": metric.cos_name, "n": metric.n, "seed": config.seeds[0]},
+    }
+
+
+def up_to_date(case: Case) -> bool:
+    """Whether the stored gallery is the one to be shown, or none is; needs all components."""
+    if case.config.gallery == 0:
+        return True
+    stored = read(case)
+    return stored is not None and stored.plan == plan(case)
+
+
+def read(case: Case) -> Gallery | None:
+    """The stored gallery, if there is one and it is asked for."""
+    file = case.folder / "gallery.npz"
+    if case.config.gallery == 0 or not file.exists():
+        return None
+    with np.load(file) as stored:
+        return Gallery(json.loads(str(stored["plan"])), stored["pictures"], stored["maps"])
+
+
+def generate(case: Case, model: DiffusionModel) -> None:
+    """Makes the gallery and stores it."""
+    import torch
+    from tqdm import tqdm
+
+    from anisomem.engine import Engine
+
+    rows, config = order(case), case.config
+    texts = [case.prompts.texts[i] for i in rows]
+    engine = Engine(model, [_metric(case)], config.noise_policy, config.batch_size)
+    maps = engine.evaluate(texts, rows, config.seeds[0])[MAP].mean(axis=1)
+    noise = torch.cat([model.initial_noise(seed, 1) for seed in _seeds(case)]).to(model.device)
+    pictures = []
+    with torch.inference_mode():
+        for text in tqdm(texts, desc="gallery", unit="prompt", leave=False, disable=None):
+            conditioning = model.encode([text])[[0] * PICTURES]
+            pictures.append(model.decode(model.sample(noise, conditioning, STEPS, GUIDANCE)))
+    content = {"plan": json.dumps(plan(case)), "pictures": np.stack(pictures), "maps": maps}
+    atomic.write(case.folder / "gallery.npz", partial(_save, content=content))
+
+
+def _save(file: Any, content: dict[str, Any]) -> None:
+    np.savez_compressed(file, **content)
+
+
+def _metric(case: Case) -> _CosineMap:
+    """The metric that the maps are of: the headline's, where it averages over positions."""
+    detector = headline(case.detectors)
+    if isinstance(detector, Anisotropy) and detector.convention == "released":
+        choices = (detector.mode, detector.normalisation, detector.norm_at, detector.cos_at)
+        return _CosineMap(detector.name, detector.n, "released", *choices)
+    return _CosineMap("anisotropy", n=4)
+
+
+def _seeds(case: Case) -> list[int]:
+    """Seeds of the pictures, behind every seed that a detector may use."""
+    last = max(case.config.seeds) + len(case.prompts)
+    return list(islice(count(max(FIRST_SEED, last)), PICTURES))

@@ -1,0 +1,118 @@
+"""The stored gallery as a page shows it."""
+
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from anisomem import gallery
+from anisomem.benchmark import Case
+
+SIDE = 256  # pixels at most: larger pictures are made smaller for the page
+MAP_SIDE = 128
+COLOURS = "cividis"  # perceptually uniform, and the same to colour-blind readers
+
+
+@dataclass(frozen=True)
+class Card:
+    """One prompt: texts, and pictures as PNG in base64.
+
+    Attributes:
+        text: The prompt.
+        facts: What is known of it, for its caption.
+        training: Its memorized training picture, if there is one.
+        generated: What the model makes of it.
+        cosine: The cosine map.
+        mean_cosine: The map's mean, the metric's second component.
+    """
+
+    text: str
+    facts: str
+    training: str | None
+    generated: list[str]
+    cosine: str
+    mean_cosine: float
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A case's gallery.
+
+    Attributes:
+        plan: How it was made, see :func:`anisomem.gallery.plan`.
+        groups: Heading to cards.
+        low, high: The cosines at the ends of the colour scale.
+        scale: The colour scale, a PNG in base64.
+    """
+
+    plan: Mapping[str, Any]
+    groups: Mapping[str, list[Card]]
+    low: float
+    high: float
+    scale: str
+
+
+def shown(case: Case) -> Shown | None:
+    """The gallery of a case, None where it has none."""
+    stored = gallery.read(case)
+    if stored is None:
+        return None
+    rows = [list(case.prompts.ids).index(key) for key in stored.plan["prompts"]]
+    low, high = float(stored.maps.min()), float(stored.maps.max())
+    spread = max(high - low, 1e-12)
+    facts = _facts(case)
+    groups: dict[str, list[Card]] = {
+        "Memorized prompts, lowest scores first": [],
+        "Other prompts, highest scores first": [],
+    }
+    missed, alarms = groups.values()
+    for row, pictures, cosines in zip(rows, stored.pictures, stored.maps, strict=True):
+        training = case.prompts.pictures[row] if case.prompts.pictures else None
+        card = Card(
+            case.prompts.texts[row],
+            facts[row],
+            _png(Image.open(io.BytesIO(training)).convert("RGB")) if training else None,
+            [_png(Image.fromarray(picture)) for picture in pictures],
+            _map((cosines - low) / spread),
+            float(cosines.mean()),
+        )
+        (missed if case.prompts.labels[row] else alarms).append(card)
+    return Shown(stored.plan, groups, low, high, _map(np.linspace(0, 1, MAP_SIDE)[None]))
+
+
+def _facts(case: Case) -> list[str]:
+    """Of every prompt: score and rank, where it comes from, what was measured of it."""
+    prompts = case.prompts
+    detector = case.detectors.index(gallery.headline(case.detectors))
+    scores = case.evaluated.scores[detector, 0]
+    ranks = np.argsort(np.argsort(-scores, kind="stable"), kind="stable") + 1
+    facts = []
+    for i, (score, rank) in enumerate(zip(scores, ranks, strict=True)):
+        parts = [f"score {score:.3f}, rank {rank} of {len(scores)}"]
+        parts.append(f"{prompts.blocks[i]}, {prompts.kinds[i]}")
+        if prompts.repetitions is not None and prompts.repetitions[i]:
+            parts.append(f"repeated {prompts.repetitions[i]} times")
+        if prompts.reproduction_rates is not None:
+            parts.append(f"reproduced in {prompts.reproduction_rates[i]:.0%}")
+        facts.append(" · ".join(parts))
+    return facts
+
+
+def _map(unit: npt.NDArray[np.float64]) -> str:
+    """Numbers in [0, 1] as colours, every one a square of equal pixels."""
+    pixels = (mpl.colormaps[COLOURS](unit)[..., :3] * 255).round().astype(np.uint8)
+    factor = max(1, MAP_SIDE // max(unit.shape))
+    return _png(Image.fromarray(pixels.repeat(factor, axis=0).repeat(factor, axis=1)))
+
+
+def _png(picture: Image.Image) -> str:
+    picture.thumbnail((SIDE, SIDE))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode()
