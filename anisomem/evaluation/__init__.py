@@ -22,10 +22,11 @@ from anisomem.evaluation.curves import (
 from anisomem.evaluation.delong import delong, holm, logit_interval, paired_delong
 from anisomem.evaluation.fitting import FoldFit, equal_weights, fit_in_folds, folds
 from anisomem.evaluation.interval import Interval, rule_of_three
-from anisomem.evaluation.summary import Comparison, Estimate, Evaluation, Summary
+from anisomem.evaluation.summary import CLUSTERED, Comparison, Estimate, Evaluation, Summary
 from anisomem.evaluation.text import text_only_scores
 
 __all__ = [
+    "CLUSTERED",
     "BootstrapStatistics",
     "Comparison",
     "Estimate",

@@ -1,7 +1,7 @@
 """What a table says about each detector, and about each pair of them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,12 @@ from anisomem.evaluation.curves import (
 )
 from anisomem.evaluation.delong import delong, holm, logit_interval, paired_delong
 from anisomem.evaluation.interval import Interval
+
+#: What simulations say of DeLong's method in such a case, docs/statistics.md.
+CLUSTERED = (
+    "takes prompts for independent, but they come in clusters, where its 95% intervals covered 74"
+    " to 80% in simulations"
+)
 
 FloatArray = npt.NDArray[np.float64]
 Rule = Callable[[npt.ArrayLike, npt.ArrayLike, float], float]  # scores, labels, target FPR
@@ -125,6 +131,12 @@ class Evaluation:
         self.tpr_draws = drawn.tpr.reshape(shape).mean(axis=2)
 
     @property
+    def clustered(self) -> bool:
+        """Whether prompts share clusters, so that they are not independent."""
+        clusters = self.resampling.n_positive_clusters, self.resampling.n_negative_clusters
+        return clusters != (self.n_positive, self.n_negative)
+
+    @property
     def n_positive(self) -> int:
         """Memorized prompts."""
         return int((self.labels == 1).sum())
@@ -210,6 +222,9 @@ class Evaluation:
             interval = logit_interval(
                 float(areas[0]), float(covariance[0, 0]), self.n_positive, self.n_negative
             )
+            if self.clustered:
+                notes = [note for note in (interval.note, CLUSTERED) if note]
+                interval = replace(interval, note="; ".join(notes))
         return Summary(
             _estimate([auc(row, self.labels) for row in rows], self.auc_draws[d], fewest, None),
             interval,

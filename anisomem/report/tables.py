@@ -8,7 +8,7 @@ from typing import Any
 
 from anisomem.benchmark import Case, Row
 from anisomem.errors import UserError
-from anisomem.evaluation import Estimate, Interval
+from anisomem.evaluation import CLUSTERED, Estimate, Interval
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,11 @@ def rules_table(rows: Sequence[Row]) -> Table:
     notes = [
         "TPR: the largest with FPR ≤ target. Nearest FPR: the rule of Jeon's, Asthana's and Ren's"
         " codes, which may exceed the target. FPR strictly below: Wen's.",
-        "Logit-DeLong takes prompts for independent; the bootstrap intervals resample clusters.",
     ]
+    for row in rows:
+        if (interval := row.summary.auc_delong) and interval.note:
+            note = f"{row.case}, logit-DeLong: {interval.note}."
+            notes += [note] * (note not in notes)
     return Table("Rules of released codes", headings, cells, notes)
 
 
@@ -133,6 +136,8 @@ def pairs_table(case: Case) -> Table:
         "Differences on the same prompts, noise and bootstrap draws; p values adjusted by Holm's"
         " method over all pairs; the verdict is read off the paired interval of the AUC."
     ]
+    if evaluation.clustered:
+        notes.append(f"DeLong {CLUSTERED}; believe the bootstrap.")
     return Table(f"Pairs on {case.name}", headings, cells, notes)
 
 
@@ -233,10 +238,12 @@ def _notes(rows: Sequence[Row]) -> list[str]:
             " of one run of all detectors."
         )
     notes += dict.fromkeys(f"{row.case}: {note}." for row in rows for note in row.notes)
-    limits = {
-        f"{row.case}, TPR@{target:.0%}FPR: {estimate.note}"
-        for row in rows
-        for target, estimate in row.summary.tpr.items()
-        if estimate and estimate.note
-    }
+    limits = set()
+    for row in rows:
+        named = {f"TPR@{target:.0%}FPR": e for target, e in row.summary.tpr.items()}
+        for name, estimate in ({"AUC": row.summary.auc} | named).items():
+            if estimate and estimate.note:
+                limits.add(f"{row.case}, {name}: {estimate.note}.")
+            if estimate and estimate.interval.note:
+                limits.add(f"{row.case}, {row.detector}, {name}: {estimate.interval.note}.")
     return notes + sorted(limits)

@@ -35,7 +35,12 @@ def test_single_seed_has_no_spread_and_a_delong_interval(data):
     (summary, *_) = ev.Evaluation(scores[:, :1], labels, clusters, draws=500).summaries()
     assert summary.auc.seed_std is None
     areas, covariance = ev.delong(scores[0, :1], labels)
-    assert summary.auc_delong == ev.logit_interval(areas[0], covariance[0, 0], 120, 200)
+    expected = ev.logit_interval(areas[0], covariance[0, 0], 120, 200)
+    assert (summary.auc_delong.low, summary.auc_delong.high) == (expected.low, expected.high)
+    assert summary.auc_delong.note == ev.CLUSTERED  # every cluster here has two prompts
+    alone = np.arange(len(labels))
+    (summary, *_) = ev.Evaluation(scores[:, :1], labels, alone, draws=500).summaries()
+    assert summary.auc_delong == expected
 
 
 def test_target_that_cannot_be_resolved_has_no_number(data):
