@@ -16,7 +16,7 @@ from anisomem.report.tables import Table
 from anisomem.storage import atomic
 
 NOTE = (
-    "Medians of {turns} turns with least and greatest in brackets, one thread a process; what a"
+    "Medians (turns: {turns}) with least and greatest in brackets, one thread a process; what a"
     " line compares takes turns. docs/costs.md says how each is measured."
 )
 

@@ -1,5 +1,6 @@
 """How long the command takes to answer, and that a finished run needs no torch."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -40,9 +41,7 @@ def lines(folder: Path, model: Sequence[str], prompts: int, draws: int, turns: i
     commands = {"--help": ["--help"], "list detectors": ["list", "detectors"], "run": run}
     contenders = {name: partial(call, name, given) for name, given in commands.items()}
     seconds = take_turns(contenders, turns, "commands")
-    again = (
-        f"anisomem run again, all detectors on {prompts} prompts, {draws:,} draws: table, report"
-    )
+    again = f"anisomem run again when finished: {prompts} prompts, {draws:,} draws"
     titles = {name: f"anisomem {name}" for name in commands} | {"run": again}
     targets = dict.fromkeys(commands, "≤ 1 s") | {"run": "without torch"}
     return [
@@ -60,7 +59,8 @@ def lines(folder: Path, model: Sequence[str], prompts: int, draws: int, turns: i
 def answer(*arguments: str) -> bool:
     """Runs ``anisomem`` in a process of its own and returns whether that imported torch."""
     command = [sys.executable, "-c", COMMAND, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=one_thread)
     if done.returncode:
         raise RuntimeError(f"anisomem {' '.join(arguments)} failed: {done.stderr}")
     return done.stderr.splitlines()[-1] == "True"
