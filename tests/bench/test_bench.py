@@ -12,7 +12,7 @@ from anisomem.cli import main
 from anisomem.models.diffusers_unet import DiffusersUNet
 
 SMALL = benches.Plan(
-    turns=1, growth=(3, 40), evaluated=34, finished=30, scored=40, pairs=5, draws=50
+    turns=1, growth=(3, 40), evaluated=34, finished=30, scored=40, pairs=5, draws=100
 )
 
 
@@ -86,7 +86,7 @@ def test_sweep_scores_what_is_stored(model, tmp_path):
 
 @pytest.mark.slow
 def test_finished_run_imports_no_torch(model, tmp_path):
-    run = cases.overrides(tmp_path, model, 30, "draws=50")
+    run = cases.overrides(tmp_path, model, 30, "draws=100")
     assert answer("run", *run)
     assert not answer("run", *run)
     folder = next((tmp_path / "runs").iterdir())
