@@ -26,6 +26,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     table.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="e.g. runs/quickstart")
     listing = commands.add_parser("list", help="name what can be run")
     listing.add_argument("what", choices=("detectors", "models", "datasets", "experiments"))
+    bench = commands.add_parser("bench", help="measure on this machine what things cost")
+    bench.add_argument(
+        "overrides", nargs="*", metavar="name=value", help="e.g. model=testbed_velocity"
+    )
+    bench.add_argument(
+        "--turns", type=_turns, default=5, metavar="N", help="of every measurement (default 5)"
+    )
+    bench.add_argument(
+        "--growth",
+        type=_sizes,
+        default=(100, 1_000, 10_000),
+        metavar="N,N",
+        help="numbers of prompts to compare (default 100,1000,10000)",
+    )
+    bench.add_argument("--out", type=Path, metavar="FILE", help="keep it as FILE.md and FILE.json")
     options = parser.parse_args(arguments)
     # The libraries underneath announce optional packages and progress that are not ours.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -37,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _run(options.overrides)
             case "table":
                 _table(options.runs)
+            case "bench":
+                _bench(options)
             case "list":
                 _list(options.what)
     except UserError as error:
@@ -97,6 +114,26 @@ def _table(runs: Sequence[Path]) -> None:
     found = [file for run in runs for file in _configurations(run)]
     rows = [row for file in found for row in Case.stored(file).rows()]
     print(tables.main_table(rows).markdown())
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from anisomem.bench.bench import Plan, bench
+
+    plan = Plan(options.turns, options.growth)
+    print(bench(options.overrides, plan, options.out))
+
+
+def _turns(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a positive integer, got {text!r}")
+    return int(text)
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    sizes = text.split(",")
+    if not all(size.isdecimal() and int(size) > 1 for size in sizes):
+        raise argparse.ArgumentTypeError(f"expected integers above 1 like 100,1000, got {text!r}")
+    return tuple(map(int, sizes))
 
 
 def _configurations(run: Path) -> list[Path]:

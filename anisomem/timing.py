@@ -1,7 +1,8 @@
 """What a detector costs: evaluations counted at the model, seconds measured side by side."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from time import perf_counter
 
@@ -37,42 +38,63 @@ class Cost:
     amortised: float
 
 
-def measure(case: Case, model: DiffusionModel) -> Mapping[str, Cost]:
-    """Costs by :attr:`Detector.cost_key`, on the ten first prompts of a case.
+def take_turns(
+    contenders: Mapping[str, Callable[[], object]], turns: int, what: str = "timing"
+) -> dict[str, list[float]]:
+    """Seconds of every contender in every turn.
 
-    The detectors take turns, and all together take theirs too, so that a slow moment of the
-    machine hits all alike. The first turn warms up and counts evaluations.
+    All are timed once in a turn, one after the other, so that a slow moment of the machine hits
+    all alike. A turn before the first warms up.
     """
-    config, detectors = case.config, case.detectors
-    seed, repeats = config.seeds[0], config.timing_repeats
-    texts = list(case.planned.texts[:PROMPTS])
-    rows = list(range(len(texts)))
-    groups: dict[str, list[Detector]] = {}
-    for detector in detectors:
-        if detector.cost_key:
-            groups.setdefault(detector.cost_key, []).append(detector)
-    contenders = {**groups, EVERYTHING: list(detectors)}
-    counts: dict[str, tuple[float, int, float]] = {}
     seconds: dict[str, list[float]] = {key: [] for key in contenders}
-    for turn in tqdm(range(repeats + 1), desc="timing", unit="turn", leave=False, disable=None):
-        for key, members in contenders.items():
-            engine = Engine(model, members, config.noise_policy, config.batch_size)
-            nfe, jvps = model.nfe, model.jvps
+    for turn in tqdm(range(turns + 1), desc=what, unit="turn", leave=False, disable=None):
+        for key, contender in contenders.items():
             begin = perf_counter()
-            engine.evaluate(texts, rows, seed)
-            _synchronise(model)
+            contender()
             elapsed = perf_counter() - begin
             if turn:
                 seconds[key].append(elapsed)
-            else:
-                own = model.nfe - nfe - engine.shared_nfe
-                counts[key] = (
-                    own / len(texts),
-                    engine.shared_nfe,
-                    (model.jvps - jvps) / len(texts),
-                )
+    return seconds
+
+
+def groups(detectors: Sequence[Detector]) -> dict[str, list[Detector]]:
+    """The detectors that evaluate the model, by :attr:`Detector.cost_key`."""
+    found: dict[str, list[Detector]] = {}
+    for detector in detectors:
+        if detector.cost_key:
+            found.setdefault(detector.cost_key, []).append(detector)
+    return found
+
+
+def measure(case: Case, model: DiffusionModel) -> Mapping[str, Cost]:
+    """Costs by :attr:`Detector.cost_key`, on the ten first prompts of a case.
+
+    The detectors take turns, and all together take theirs too.
+    """
+    config, detectors = case.config, case.detectors
+    texts = list(case.planned.texts[:PROMPTS])
+    counts: dict[str, tuple[float, int, float]] = {}
+
+    def evaluate(key: str, members: Sequence[Detector]) -> None:
+        engine = Engine(model, members, config.noise_policy, config.batch_size)
+        nfe, jvps = model.nfe, model.jvps
+        engine.evaluate(texts, range(len(texts)), config.seeds[0])
+        synchronise(model)
+        own = model.nfe - nfe - engine.shared_nfe
+        counts[key] = (
+            own / len(texts),
+            engine.shared_nfe,
+            (model.jvps - jvps) / len(texts),
+        )
+
+    alone = groups(detectors)
+    contenders = {
+        key: partial(evaluate, key, members)
+        for key, members in {**alone, EVERYTHING: detectors}.items()
+    }
+    seconds = take_turns(contenders, config.timing_repeats)
     medians = {key: median(times) for key, times in seconds.items()}
-    total = sum(medians[key] for key in groups)
+    total = sum(medians[key] for key in alone)
     scale = PROMPTS / len(texts)
     return {
         key: Cost(
@@ -84,11 +106,11 @@ def measure(case: Case, model: DiffusionModel) -> Mapping[str, Cost]:
             ),
             amortised=scale * medians[EVERYTHING] * medians[key] / total,
         )
-        for key in groups
+        for key in alone
     }
 
 
-def _synchronise(model: DiffusionModel) -> None:
+def synchronise(model: DiffusionModel) -> None:
     """Waits for the accelerator, so that its work is in the measured time."""
     if model.device.type == "cuda":
         torch.cuda.synchronize(model.device)

@@ -19,7 +19,7 @@ from anisomem.evaluation.inputs import (
 )
 from anisomem.evaluation.interval import Interval, rule_of_three
 
-CHUNK = 8192  # draws at a time: long enough for numpy, and a row of them stays in the cache
+CHUNK = 10_000  # draws at a time: long enough for numpy, and a row of them stays in the cache
 
 Block = tuple[list[int], list[int], bool]  # prompts memorized and not, and whether they are tied
 Counts = npt.NDArray[np.integer[Any]]  # uint16, or int64 for samples too large for that
@@ -133,7 +133,6 @@ def statistics(
     if n_prompts != len(memorized):
         raise ValueError(f"the resampling is of {n_prompts} prompts, labels hold {len(memorized)}")
     rates = np.array(targets, dtype=np.float64)[:, None]
-    rankings = [_ranking(row, memorized) for row in values]
 
     auc = np.empty((len(values), draws))
     tpr = np.empty((len(targets), len(values), draws))
@@ -147,8 +146,8 @@ def statistics(
         counts: type[np.integer[Any]] = np.uint16 if small else np.int64
         weights = list(drawn.T.astype(counts, order="C"))
         allowed = allowed_false_positives(rates, n_negative).astype(counts)
-        for d, ranking in enumerate(rankings):
-            lost, tied, detected = _walk(ranking, weights, allowed)
+        for d, row in enumerate(values):
+            lost, tied, detected = _walk(_ranking(row, memorized), weights, allowed)
             auc[d, part] = (2 * (n_pairs - lost) - tied) / (2 * n_pairs)
             tpr[:, d, part] = detected / n_positive
     return BootstrapStatistics(auc, tpr)

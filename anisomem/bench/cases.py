@@ -1,0 +1,60 @@
+"""Cases to measure on: throw-away captions in the wording of the bundled models'."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from anisomem import config
+from anisomem.benchmark import Case
+from anisomem.testbed.captions import random_caption
+
+CONCEPTS = ("cat", "dog", "owl", "fox", "tree", "rose", "moon", "star", "boat", "train", "apple")
+METRIC = ("detector=[anisotropy]", "detector.anisotropy.n=1")
+
+
+def case(folder: Path, model: Sequence[str], prompts: int, *more: str) -> Case:
+    """A case of distinct captions, every second one labelled memorized, run in one process.
+
+    Arguments:
+        folder: Where its prompts and its runs lie.
+        model: Overrides that choose the model; the bundled epsilon model where there are none.
+        prompts: How many.
+        more: Further overrides.
+    """
+    return Case(config.cases(overrides(folder, model, prompts, *more))[0], "bench")
+
+
+def overrides(folder: Path, model: Sequence[str], prompts: int, *more: str) -> list[str]:
+    """What ``anisomem run`` would be given for :func:`case`, whose prompt file is written."""
+    file = folder / f"captions-{prompts}.parquet"
+    if not file.exists():
+        _write_captions(file, prompts)
+    return [
+        *model,
+        "dataset=prompts_file",
+        f"dataset.path={file}",
+        "seeds=[42]",
+        "workers=1",
+        "timing_repeats=0",
+        f"runs={folder / 'runs'}",
+        *more,
+    ]
+
+
+def _write_captions(file: Path, count: int) -> None:
+    rng = np.random.default_rng(0)
+    texts: dict[str, None] = {}
+    while len(texts) < count:
+        texts[random_caption((str(rng.choice(CONCEPTS)),), rng).text] = None
+    columns = {
+        "id": [f"p{i}" for i in range(count)],
+        "prompt": list(texts),
+        "label": [("memorized", "not_memorized")[i % 2] for i in range(count)],
+        "cluster": list(range(count)),
+        "block": ["captions"] * count,
+        "kind": ["ordinary"] * count,
+    }
+    pq.write_table(pa.table(columns), file)

@@ -1,0 +1,141 @@
+"""What a run asks of the model, and what the engine adds to that."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from anisomem.bench import cases
+from anisomem.bench.line import Line, name_of, spread
+from anisomem.benchmark import Case
+from anisomem.detection.base import Detector
+from anisomem.engine import Engine
+from anisomem.models.diffusers_unet import DiffusersUNet
+from anisomem.recording import Recorder
+from anisomem.timing import EVERYTHING, PROMPTS, groups, synchronise, take_turns
+
+SEEDS = 2
+Call = tuple[torch.nn.Module, tuple[Any, ...], dict[str, Any]]  # a forward pass, to be repeated
+
+
+def lines(
+    folder: Path, model: Sequence[str], network: DiffusersUNet, prompts: int, turns: int
+) -> list[Line]:
+    """Evaluations of the metric, the engine's share of its time, and what sharing saves.
+
+    Arguments:
+        folder: For throw-away files.
+        model: Overrides that choose the model.
+        network: The model, loaded.
+        prompts: Captions to count and time on.
+        turns: Of every measurement.
+    """
+    metric = cases.case(folder, model, prompts, *cases.METRIC, "seeds=[42,43]")
+    calls, counted = record(metric, network)
+    unet_calls = [call for call in calls if call[0] is network.unet]
+    everything = cases.case(folder, model, PROMPTS)
+    return [
+        _evaluations(unet_calls, counted, prompts, name_of(network.device)),
+        _engine(metric, network, calls, unet_calls, turns),
+        _shared(everything, network, turns),
+    ]
+
+
+def record(case: Case, network: DiffusersUNet) -> tuple[list[Call], int]:
+    """Records a case: every call of text encoder and U-Net, and the model's count of its own."""
+    calls: list[Call] = []
+
+    def keep(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        calls.append((module, args, kwargs))
+
+    hooks = [
+        module.register_forward_pre_hook(keep, with_kwargs=True)
+        for module in (network.unet, network.pipeline.text_encoder)
+    ]
+    before = network.nfe
+    try:
+        recorder = Recorder(case, network)
+        for batch in case.missing():
+            recorder(batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return calls, network.nfe - before
+
+
+def _evaluations(unet_calls: Sequence[Call], counted: int, prompts: int, machine: str) -> Line:
+    rows = sum(len(args[0]) for _, args, _ in unet_calls)
+    expected = 2 * prompts * SEEDS + 2 * SEEDS
+    return Line(
+        f"evaluations by the anisotropy metric (n = 1), {prompts} prompts, {SEEDS} seeds",
+        f"{counted} counted by the model, {rows} rows through its U-Net",
+        f"2 × {prompts} × {SEEDS} + 2 × {SEEDS} = {expected}",
+        machine,
+        {"counted": counted, "rows": rows, "expected": expected},
+    )
+
+
+def _engine(
+    case: Case,
+    network: DiffusersUNet,
+    calls: Sequence[Call],
+    unet_calls: Sequence[Call],
+    turns: int,
+) -> Line:
+    @torch.no_grad()
+    def bare(some: Sequence[Call]) -> None:
+        for module, args, kwargs in some:
+            module(*args, **kwargs)
+        synchronise(network)
+
+    def engine() -> None:
+        fresh = Engine(network, case.detectors, case.config.noise_policy, case.config.batch_size)
+        for seed, rows in case.batches():
+            fresh.evaluate([case.planned.texts[i] for i in rows], rows, seed)
+        synchronise(network)
+
+    contenders: dict[str, Callable[[], object]] = {
+        "engine": engine,
+        "bare": partial(bare, calls),
+        "unet": partial(bare, unet_calls),
+    }
+    seconds = take_turns(contenders, turns, "engine")
+    ratios, of_unet = (
+        [e / b for e, b in zip(seconds["engine"], seconds[other], strict=True)]
+        for other in ("bare", "unet")
+    )
+    return Line(
+        "seconds of the engine on the metric / of the bare forward passes of text encoder and"
+        " U-Net on the very same tensors",
+        f"{spread(ratios, 3)}; {spread(of_unet, 3)} without the text encoder's passes",
+        "≤ 1.05",
+        name_of(network.device),
+        {"ratio": ratios, "ratio_to_unet": of_unet, "seconds": seconds},
+    )
+
+
+def _shared(case: Case, network: DiffusersUNet, turns: int) -> Line:
+    texts = list(case.planned.texts)
+
+    def evaluate(members: Sequence[Detector]) -> None:
+        engine = Engine(network, members, case.config.noise_policy, case.config.batch_size)
+        engine.evaluate(texts, range(len(texts)), case.config.seeds[0])
+        synchronise(network)
+
+    alone = groups(case.detectors)
+    contenders = {**alone, EVERYTHING: case.detectors}
+    seconds = take_turns({k: partial(evaluate, m) for k, m in contenders.items()}, turns, "shared")
+    together = seconds[EVERYTHING]
+    each = list(zip(*(seconds[key] for key in alone), strict=True))
+    of_sum = [t / sum(turn) for t, turn in zip(together, each, strict=True)]
+    of_most = [t / max(turn) for t, turn in zip(together, each, strict=True)]
+    return Line(
+        f"seconds of all detectors of the quickstart in one run / sum of {len(alone)} runs, one"
+        " for each set of components (weightings share one)",
+        f"{spread(of_sum)}; {spread(of_most)} of the most expensive one alone",
+        "< 1",
+        name_of(network.device),
+        {"of_sum": of_sum, "of_most_expensive": of_most, "seconds": seconds},
+    )

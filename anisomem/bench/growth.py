@@ -1,0 +1,96 @@
+"""Whether a prompt costs the same, in time and memory, however many there are."""
+
+import multiprocessing
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from time import perf_counter
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from anisomem import config as configuration
+from anisomem.bench import cases
+from anisomem.bench.line import Line, name_of, processor, spread
+from anisomem.benchmark import Case
+from anisomem.models.base import DiffusionModel
+from anisomem.recording import record
+
+Growth = Mapping[str, float]
+
+
+def lines(
+    folder: Path, model: Sequence[str], device: torch.device, sizes: Sequence[int], turns: int
+) -> list[Line]:
+    """Time per prompt of recording and of the store, and peak memory, by number of prompts.
+
+    Every number of prompts is recorded in a process of its own, which is what its peak memory is
+    of; they take turns.
+
+    Arguments:
+        folder: For throw-away files.
+        model: Overrides that choose the model.
+        device: Where it runs.
+        sizes: Numbers of prompts, ascending.
+        turns: Of every number.
+    """
+    found: dict[int, list[Growth]] = {size: [] for size in sizes}
+    for turn in range(turns):
+        for size in sizes:
+            runs = f"runs={folder / f'growth-{turn}-{size}'}"
+            name = f"dataset.name={size}_captions"
+            case = cases.case(folder, model, size, *cases.METRIC, runs, name)
+            found[size].append(_in_a_process(case))
+    seconds = "ms per prompt at"
+    return [
+        _line(f"recording, {seconds}", "recording", found, 1000, name_of(device)),
+        _line(f"reading the store and merging it, {seconds}", "store", found, 1000, processor()),
+        _line("peak memory of the process in MB at", "peak", found, None, processor()),
+    ]
+
+
+def _in_a_process(case: Case) -> Growth:
+    # A started interpreter's peak is its own; a forked one's begins with its parent's.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context) as pool:
+        return pool.submit(_grow, OmegaConf.to_yaml(case.config)).result()
+
+
+def _grow(config: str) -> Growth:
+    """Records a case and reads and merges its store; seconds, and MB at the peak."""
+    torch.set_num_threads(1)
+    case = Case(DictConfig(OmegaConf.create(config)), "bench")
+    model: DiffusionModel = configuration.build(case.config.model, "model")
+    model.predict(model.initial_noise(0, 1), 0, model.encode([""]))  # the first pass is slow
+    begin = perf_counter()
+    record(case, model, case.missing())
+    recorded = perf_counter()
+    case.store.read()
+    case.store.merge()
+    end = perf_counter()
+    return {"recording": recorded - begin, "store": end - recorded, "peak": _peak()}
+
+
+def _peak() -> float:
+    """The most memory this process has had, in MB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
+def _line(
+    what: str,
+    key: str,
+    found: Mapping[int, Sequence[Growth]],
+    per_prompt: float | None,
+    machine: str,
+) -> Line:
+    """One number per number of prompts; ``per_prompt`` is the unit where it is divided by them."""
+    values = {
+        size: [run[key] * per_prompt / size if per_prompt else run[key] for run in runs]
+        for size, runs in found.items()
+    }
+    sizes = " / ".join(f"{size:,}" for size in found)
+    digits = 2 if per_prompt else 0
+    cells = " / ".join(spread(numbers, digits) for numbers in values.values())
+    named = {str(size): numbers for size, numbers in values.items()}
+    return Line(f"{what} {sizes} prompts", cells, "flat", machine, named)

@@ -1,0 +1,95 @@
+"""What scoring costs once everything is recorded."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from anisomem.bench import cases
+from anisomem.bench.line import Line, processor, spread
+from anisomem.benchmark import Case
+from anisomem.detection.anisotropy import Anisotropy
+from anisomem.evaluation import Evaluation, resample, statistics
+from anisomem.timing import take_turns
+
+DETECTORS, TARGETS = 10, (0.01, 0.03, 0.05)
+
+
+def lines(
+    folder: Path, model: Sequence[str], prompts: int, pairs: int, draws: int, turns: int
+) -> list[Line]:
+    """Seconds of a sweep over the metric's weights, and of the bootstrap of a table.
+
+    The components are drawn at random: sorting and counting take no notice of what they mean.
+
+    Arguments:
+        folder: For throw-away files.
+        model: Overrides that choose the model.
+        prompts: Half of them memorized.
+        pairs: Of weights.
+        draws: Of the bootstrap.
+        turns: Of both.
+    """
+    case = cases.case(folder, model, prompts, *cases.METRIC, f"runs={folder / 'scoring'}")
+    _fill(case)
+    scores = _components(case, DETECTORS).T
+    labels, clusters = case.planned.labels, case.planned.clusters
+    seconds = take_turns(
+        {
+            "sweep": lambda: sweep(case, pairs, draws),
+            "table": lambda: statistics(
+                scores, labels, resample(labels, clusters, draws), TARGETS
+            ),
+        },
+        turns,
+        "scoring",
+    )
+    size = f"{prompts:,} prompts, {draws:,} draws"
+    titles = {
+        "sweep": f"scoring {pairs:,} weight pairs from stored components, with intervals of AUC"
+        f" and TPR@1%FPR: {size}",
+        "table": f"bootstrap of AUC and {len(TARGETS)} TPRs of {DETECTORS} detectors: {size}",
+    }
+    targets = {"sweep": "≤ 5 s on two cores", "table": "≤ 3 s"}
+    return [
+        Line(
+            titles[key],
+            f"{spread(seconds[key])} s on one core",
+            targets[key],
+            processor(),
+            {"seconds": seconds[key]},
+        )
+        for key in titles
+    ]
+
+
+def sweep(case: Case, pairs: int, draws: int) -> Evaluation:
+    """The table of a case's metric with weights from the norm alone to the cosine alone."""
+    stored = Case(case.config, "bench")  # as a new process would, which has read nothing
+    recorded, prompts = stored.recorded(case.config.seeds[0]), stored.prompts
+    (metric,) = stored.detectors
+    assert isinstance(metric, Anisotropy)
+    angles = np.linspace(0, np.pi / 2, pairs)
+    weights = np.stack([np.cos(angles), np.sin(angles)], axis=1).tolist()
+    scores = [replace(metric, weights=pair).combine(recorded) for pair in weights]
+    evaluation = Evaluation(
+        np.stack(scores)[:, None], prompts.labels, prompts.clusters, TARGETS[:1], draws
+    )
+    evaluation.summaries()
+    return evaluation
+
+
+def _fill(case: Case) -> None:
+    """Stores random components of every prompt."""
+    values = _components(case, len(case.samples))
+    for seed, rows in case.batches():
+        components = {name: values[rows, k, None] for k, name in enumerate(case.samples)}
+        case.store.append([case.planned.ids[i] for i in rows], seed, components, 0.0, len(rows))
+    case.store.merge()
+
+
+def _components(case: Case, count: int) -> np.ndarray:
+    """``[N, count]``, larger for memorized prompts by one standard deviation."""
+    noise = np.random.default_rng(0).normal(size=(len(case.planned), count))
+    return noise + case.planned.labels[:, None]

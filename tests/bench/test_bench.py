@@ -1,0 +1,112 @@
+"""The table of costs on a tiny pipeline: its counts and its shape, never its times."""
+
+import json
+import re
+
+import pytest
+
+from anisomem.bench import bench as benches
+from anisomem.bench import cases, growth, scoring
+from anisomem.bench.commands import answer
+from anisomem.cli import main
+from anisomem.models.diffusers_unet import DiffusersUNet
+
+SMALL = benches.Plan(
+    turns=1, growth=(3, 40), evaluated=34, finished=30, scored=40, pairs=5, draws=100
+)
+
+
+@pytest.fixture
+def model(save_pipeline):
+    return ["model=diffusers_folder", f"model.path={save_pipeline()}", "model.stands_for=sd14"]
+
+
+@pytest.mark.slow
+def test_command_prints_and_keeps_every_line(model, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(benches, "Plan", lambda turns, growth: SMALL)
+    out = tmp_path / "results" / "costs"
+    assert main(["bench", *model, "--turns", "1", "--growth", "3,40", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert out.with_suffix(".md").read_text() == printed.removesuffix("\n")
+    card = json.loads(out.with_suffix(".json").read_text())
+    lines = card["lines"]
+    assert [line["target"] for line in lines] == [
+        "2 × 34 × 2 + 2 × 2 = 140",
+        "≤ 1.05",
+        "< 1",
+        *["flat"] * 3,
+        *["≤ 1 s"] * 2,
+        "without torch",
+        "≤ 5 s on two cores",
+        "≤ 3 s",
+    ]
+    assert printed.count("\n|") == 1 + len(lines)  # under the headings: the rule and the lines
+    assert all(line["machine"] in printed and line["measured"] in printed for line in lines)
+    assert card["packages"]["torch"] and card["processor"] in printed
+
+    counts = lines[0]["values"]
+    assert counts["counted"] == counts["rows"] == 140
+    assert not any(line["values"]["torch"] for line in lines[6:9])
+    for line in lines[3:6]:
+        assert list(line["values"]) == ["3", "40"]
+    assert len(re.findall(r"\d \[\d", lines[3]["measured"])) == 2
+
+
+@pytest.mark.parametrize("mistake", [["--turns", "0"], ["--growth", "100;200"]])
+def test_mistakes_in_options(mistake, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["bench", *mistake])
+    assert end.value.code == 2
+    assert "expected" in capsys.readouterr().err
+
+
+def test_growth_records_every_prompt(model, tmp_path):
+    case = cases.case(tmp_path, model, 40, *cases.METRIC)
+    assert len(set(case.planned.texts)) == 40
+    grown = growth._in_a_process(case)
+    assert case.missing() == []
+    assert len(list(case.store.folder.glob("*.parquet"))) == 1
+    assert grown["peak"] > 50  # MB; an interpreter with torch has more
+    assert grown["recording"] > 0 < grown["store"]
+
+
+def test_sweep_scores_what_is_stored(model, tmp_path):
+    case = cases.case(tmp_path, model, 40, *cases.METRIC)
+    scoring._fill(case)
+    assert case.missing() == []
+    evaluation = scoring.sweep(case, pairs=3, draws=50)
+    (metric,) = case.detectors
+    components = case.recorded(42).components
+    norm, cosine = (components[name][:, 0] for name in (metric.norm_name, metric.cos_name))
+    half = 2**-0.5
+    expected = [norm, half * norm + half * cosine, cosine]
+    for found, scores in zip(evaluation.scores[:, 0], expected, strict=True):
+        assert found == pytest.approx(scores, abs=1e-12)
+
+
+@pytest.mark.slow
+def test_finished_run_imports_no_torch(model, tmp_path):
+    run = cases.overrides(tmp_path, model, 30, "draws=100")
+    assert answer("run", *run)
+    assert not answer("run", *run)
+    folder = next((tmp_path / "runs").iterdir())
+    assert not answer("table", str(folder))
+
+
+def test_counts_come_from_the_model_itself(model, tmp_path, monkeypatch):
+    # a prompt evaluated twice shows in the count
+    from anisomem.bench import evaluations
+    from anisomem.engine import Engine
+
+    predict = Engine._predict
+
+    def twice(self, *arguments):
+        predict(self, *arguments)
+        return predict(self, *arguments)
+
+    monkeypatch.setattr(Engine, "_predict", twice)
+    network = DiffusersUNet.load(model[1].partition("=")[2])
+    case = cases.case(tmp_path, model, 34, *cases.METRIC, "seeds=[42,43]")
+    calls, counted = evaluations.record(case, network)
+    rows = sum(len(args[0]) for module, args, _ in calls if module is network.unet)
+    assert counted == rows == 2 * 140
