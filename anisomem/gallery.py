@@ -110,8 +110,9 @@ def generate(case: Case, model: DiffusionModel) -> None:
 
     from anisomem.engine import Engine
 
-    rows, config = order(case), case.config
-    texts = [case.prompts.texts[i] for i in rows]
+    config, planned = case.config, list(case.planned.ids)
+    rows = [planned.index(case.prompts.ids[i]) for i in order(case)]  # noise may depend on them
+    texts = [case.planned.texts[i] for i in rows]
     engine = Engine(model, [_metric(case)], config.noise_policy, config.batch_size)
     maps = engine.evaluate(texts, rows, config.seeds[0])[MAP].mean(axis=1)
     noise = torch.cat([model.initial_noise(seed, 1) for seed in _seeds(case)]).to(model.device)
@@ -144,5 +145,5 @@ def _metric(case: Case) -> _CosineMap:
 
 def _seeds(case: Case) -> list[int]:
     """Seeds of the pictures, behind every seed that a detector may use."""
-    last = max(case.config.seeds) + len(case.prompts)
+    last = max(case.config.seeds) + len(case.planned)
     return list(islice(count(max(FIRST_SEED, last)), PICTURES))

@@ -1,8 +1,11 @@
 """Tiny seeded Stable Diffusion pipelines, built in memory: nothing is downloaded."""
 
+import io
 from functools import cache
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from diffusers import (
@@ -11,6 +14,7 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
+from PIL import Image
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -153,3 +157,42 @@ def make_prompts():
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def gallery_run(save_pipeline, tmp_path_factory):
+    """Overrides of a finished run with a gallery, and its folder; do not change what is in it."""
+    from anisomem.cli import main
+
+    folder = tmp_path_factory.mktemp("gallery")
+    png = io.BytesIO()
+    Image.new("RGB", (4, 4), (200, 30, 30)).save(png, "PNG")
+    picture = {"bytes": png.getvalue(), "path": None}
+    n, memorized = 240, [i % 4 < 2 for i in range(240)]
+    columns = {
+        "id": [f"p{i}" for i in range(n)],
+        "prompt": [f"{'red cat' if memorized[i] else 'dog'} {i // 3}" for i in range(n)],
+        "label": ["memorized" if yes else "not_memorized" for yes in memorized],
+        "cluster": [i // 2 for i in range(n)],
+        "block": ["repeated" if yes else "unseen" for yes in memorized],
+        "kind": ["ordinary"] * n,
+        "repetitions": [2 ** (i % 7 + 2) if yes else 0 for i, yes in enumerate(memorized)],
+        "reproduction_rate": [0.75 * yes for yes in memorized],
+        "picture": [picture if yes else None for yes in memorized],
+    }
+    pq.write_table(pa.table(columns), folder / "prompts.parquet")
+    overrides = [
+        "model=diffusers_folder",
+        f"model.path={save_pipeline()}",
+        "model.stands_for=sd14",
+        "dataset=prompts_file",
+        f"dataset.path={folder / 'prompts.parquet'}",
+        "detector=[wen,anisotropy,random]",
+        "draws=200",
+        "workers=1",
+        "timing_repeats=1",
+        "gallery=2",
+        f"runs={folder / 'runs'}",
+    ]
+    assert main(["run", *overrides]) == 0
+    return overrides, folder / "runs" / "quickstart"

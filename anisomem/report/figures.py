@@ -247,6 +247,7 @@ def dose_response(case: Case) -> Figure | None:
     )
     figure, axes = _panels(len(detectors), 1.9)
     edges = sorted({edge for dose in doses for edge in (dose.low, dose.high)})
+    every = 1 + len(edges) // 6
     centres = [np.sqrt(dose.low * dose.high) for dose in doses]
     for axis, detector, estimates in zip(axes.flat, detectors, rates, strict=False):
         if case.prompts.reproduction_rates is not None:
@@ -257,7 +258,7 @@ def dose_response(case: Case) -> Figure | None:
         axis.vlines(centres, *ends, color=COLOURS[0], linewidth=1.5, alpha=0.6)
         axis.plot(centres, values, "o-", color=COLOURS[0], markersize=4, label="detected")
         axis.set_xscale("log", base=2)
-        axis.set_xticks(edges, [str(edge) for edge in edges])
+        axis.set_xticks(edges[::every], [f"{edge:g}" for edge in edges[::every]])
         axis.set(ylim=(-0.04, 1.04))
         axis.set_title(detector.key, fontsize=8)
         axis.tick_params(labelsize=7)
@@ -272,10 +273,10 @@ def dose_response(case: Case) -> Figure | None:
 
 @dataclass(frozen=True)
 class Dose:
-    """The memorized prompts ``members [N]`` whose pictures were repeated ``low`` to < ``high``."""
+    """Memorized prompts ``members [N]`` with pictures repeated more than low, at most high."""
 
-    low: int
-    high: int
+    low: float
+    high: float
     members: npt.NDArray[np.bool_]
 
 
@@ -286,10 +287,9 @@ def dose_groups(prompts: PromptSet) -> list[Dose]:
     """
     if prompts.repetitions is None:
         return []
-    counts = np.where(prompts.labels == 1, prompts.repetitions, 0)
-    highest = int(counts.max()).bit_length()
-    bins = [Dose(1 << k, 2 << k, (counts >> k) == 1) for k in range(highest)]
-    return [dose for dose in bins if dose.members.any()]
+    known = (prompts.labels == 1) & (prompts.repetitions > 0)
+    power = np.ceil(np.log2(np.where(known, prompts.repetitions, 1)))
+    return [Dose(2.0 ** (k - 1), 2.0**k, known & (power == k)) for k in np.unique(power[known])]
 
 
 FIGURES: tuple[Callable[[Case], Figure | None], ...] = (

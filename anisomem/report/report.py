@@ -28,7 +28,7 @@ CAPTIONS = {
     "verdicts": "Difference in AUC of every pair of detectors, and whether it is separable.",
     "cost": "AUC against seconds, detector alone, for each number of noise samples n.",
 }
-KEYS = ("detector", "a")  # columns that stay in sight while a table scrolls
+KEYS = ("detector", "n", "a")  # columns that stay in sight while a table scrolls
 CAUTIONS = (
     "What text alone separates (text_only, prompt_length) is no evidence about the model.",
     "Differences without a verdict in the pairs table are not separable at these numbers of"
