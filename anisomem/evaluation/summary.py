@@ -31,6 +31,10 @@ CLUSTERED = (
     " to 80% in simulations"
 )
 
+#: Below so many clusters of errors, or of false positives allowed, intervals were too short there.
+FEW_ERRORS, FEW_ALLOWED = 1.0, 2.0
+NARROW = "the 95% interval may cover less than 90%, from {} clusters"
+
 FloatArray = npt.NDArray[np.float64]
 Rule = Callable[[npt.ArrayLike, npt.ArrayLike, float], float]  # scores, labels, target FPR
 
@@ -199,7 +203,7 @@ class Evaluation:
                     [_group_tpr(row, self.labels, group, target) for row in rows[i]],
                     draws[g, i][np.isfinite(draws[g, i])],
                     units[g],
-                    None,
+                    [],
                 )
                 for g, group in enumerate(groups)
             ]
@@ -208,25 +212,33 @@ class Evaluation:
 
     def _summary(self, d: int) -> Summary:
         rows = self.scores[d]
-        clusters = self.resampling.n_positive_clusters
-        fewest = min(clusters, self.resampling.n_negative_clusters)
+        positives, negatives = (
+            self.resampling.n_positive_clusters,
+            self.resampling.n_negative_clusters,
+        )
         tpr: dict[float, Estimate | None] = {}
         for k, target in enumerate(self.targets):
             points = [tpr_at_fpr(row, self.labels, target) for row in rows]
-            note = resolution_note(target, self.n_negative)
-            found = _estimate(points, self.tpr_draws[k, d], clusters, note)
+            notes = [resolution_note(target, self.n_negative)]
+            if target * negatives < FEW_ALLOWED:
+                notes.append(NARROW.format(negatives))
+            found = _estimate(points, self.tpr_draws[k, d], positives, notes)
             tpr[target] = found if self.resolvable(target) else None
+        areas, fewest = [auc(row, self.labels) for row in rows], min(positives, negatives)
+        narrow = (1 - float(np.mean(areas))) * fewest < FEW_ERRORS
+        notes = [NARROW.format(fewest)] if narrow else []
+        area = _estimate(areas, self.auc_draws[d], fewest, notes)
         interval = None
         if len(rows) == 1:
-            areas, covariance = delong(rows, self.labels)
+            _, covariance = delong(rows, self.labels)
             interval = logit_interval(
-                float(areas[0]), float(covariance[0, 0]), self.n_positive, self.n_negative
+                areas[0], float(covariance[0, 0]), self.n_positive, self.n_negative
             )
             if self.clustered:
-                notes = [note for note in (interval.note, CLUSTERED) if note]
-                interval = replace(interval, note="; ".join(notes))
+                known = f"{interval.note}; " if interval.note else ""
+                interval = replace(interval, note=known + CLUSTERED)
         return Summary(
-            _estimate([auc(row, self.labels) for row in rows], self.auc_draws[d], fewest, None),
+            area,
             interval,
             tpr,
             {t: self._mean(released_tpr_at_fpr, rows, t) for t in self.targets},
@@ -263,7 +275,8 @@ def _group_tpr(
 
 
 def _estimate(
-    points: Sequence[float], draws: FloatArray, units: int, note: str | None
+    points: Sequence[float], draws: FloatArray, units: int, notes: Sequence[str | None]
 ) -> Estimate:
     spread = float(np.std(points, ddof=1)) if len(points) > 1 else None
+    note = "; ".join(note for note in notes if note) or None
     return Estimate(float(np.mean(points)), percentile_interval(draws, units), spread, note)

@@ -43,6 +43,19 @@ def test_single_seed_has_no_spread_and_a_delong_interval(data):
     assert summary.auc_delong == expected
 
 
+def test_intervals_of_few_clusters_carry_a_warning():
+    labels, clusters = np.repeat([1, 0], 500), np.arange(1000) // 5  # a hundred clusters a class
+    rng = np.random.default_rng(0)
+    for shift, few_errors in ((1.0, False), (3.8, True)):  # an AUC of 0.76, and of 0.996
+        scores = (labels * shift + rng.normal(size=1000))[None, None]
+        alone = ev.Evaluation(scores, labels, np.arange(1000), draws=200).summaries()[0]
+        (found,) = ev.Evaluation(scores, labels, clusters, draws=200).summaries()
+        assert (found.auc.note is not None) == few_errors
+        assert alone.auc.note is None  # 500 clusters
+        assert "from 100 clusters" in found.tpr[0.01].note and alone.tpr[0.01].note is None
+        assert found.tpr[0.03].note is None
+
+
 def test_target_that_cannot_be_resolved_has_no_number(data):
     scores, labels, clusters = data
     keep = np.r_[0:120, 120:170]  # fifty negatives
