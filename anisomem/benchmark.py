@@ -76,6 +76,10 @@ class Case:
         case = cls(cast(DictConfig, OmegaConf.load(file)), file.parent.parent.name)
         case.folder = file.parent
         case.store = ScoreStore.stored(case.folder / "components")
+        if case.store.content["prompts"] != identity.of_prompts(case.planned):
+            raise UserError(
+                f"{case.folder} was recorded on other prompts than dataset {case.name!r} holds now"
+            )
         return case
 
     def run(self) -> None:
@@ -84,10 +88,9 @@ class Case:
         Raises:
             UserError: The model returned NaN or infinity without any prompt.
         """
-        missing = self.missing()
-        costs = self._measured().get("costs", {})
-        untimed = [d for d in self.detectors if d.cost_key and d.cost_key not in costs]
-        needs_timing = self.config.timing_repeats > 0 and bool(untimed)
+        missing = self.missing(retry=self.config.on_failure == "retry")
+        timed = self._measured().get("timing") == self._timing
+        needs_timing = self.config.timing_repeats > 0 and bool(self.samples) and not timed
         atomic.write_text(self.folder / "config.yaml", OmegaConf.to_yaml(self.config))
         if not missing and not needs_timing and self._measured_file.exists() and self._shown():
             return
@@ -99,17 +102,28 @@ class Case:
         if missing:
             record(self, model, missing)
         self.store.merge()
-        measured = {
-            "truncated_prompts": model.truncated(self.planned.texts),
-            **provenance(model),
-        }
+        measured = self._measured()
+        if missing or not measured:
+            measured["truncated_prompts"] = model.truncated(self.planned.texts)
+            measured |= provenance(model)
         if needs_timing:
-            measured["timing_repeats"] = self.config.timing_repeats
+            measured["timing"] = self._timing
+            measured["timed_on"] = provenance(model)
             measured["costs"] = {key: asdict(cost) for key, cost in measure(self, model).items()}
-        text = json.dumps(self._measured() | measured, indent=1)
-        atomic.write_text(self._measured_file, text)
+        atomic.write_text(self._measured_file, json.dumps(measured, indent=1))
         if not self._shown():
             gallery.generate(self, model)
+
+    @property
+    def _timing(self) -> dict[str, Any]:
+        """What the costs depend on besides the machine; other settings are measured anew."""
+        return {
+            "repeats": self.config.timing_repeats,
+            "batch_size": self.config.batch_size,
+            "noise_policy": self.config.noise_policy,
+            "device": self.config.model.get("device"),
+            "detectors": [d.cost_key for d in self.detectors if d.cost_key],
+        }
 
     def _shown(self) -> bool:
         """Whether the gallery is what it should be; a run that ends in failures shows none."""
@@ -123,8 +137,6 @@ class Case:
     @cached_property
     def failures(self) -> dict[str, str]:
         """Prompts for which the model returned NaN or infinity at some seed, with the reason."""
-        if not self.samples:
-            return {}
         failed = self.frame[self.frame[FAILURE].notna()].drop_duplicates("prompt_id")
         reasons = dict(zip(failed["prompt_id"], failed[FAILURE], strict=True))
         return {i: reasons[i] for i in self.planned.ids if i in reasons}
@@ -275,12 +287,12 @@ class Case:
         rows = [order[begin:end] for begin, end in pairwise(cuts)]
         return [(seed, some) for seed in self.config.seeds for some in rows]
 
-    def missing(self) -> list[Batch]:
-        """The batches of which the store lacks a prompt; with ``retry``, or a finite number."""
+    def missing(self, retry: bool = False) -> list[Batch]:
+        """The batches of which the store lacks a prompt, or has a failed one to be retried."""
         if not self.samples:
             return []
         frame = self.store.read()
-        if self.config.on_failure == "retry" and len(frame):
+        if retry:
             frame = frame[frame[FAILURE].isna()]
         done = set(zip(frame["seed"], frame["prompt_id"], strict=True))
         ids = self.planned.ids

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -111,9 +112,14 @@ def _table(runs: Sequence[Path]) -> None:
     from anisomem.benchmark import Case
     from anisomem.report import tables
 
-    found = [file for run in runs for file in _configurations(run)]
-    rows = [row for file in found for row in Case.stored(file).rows()]
-    print(tables.main_table(rows).markdown())
+    cases = [Case.stored(file) for run in runs for file in _configurations(run)]
+    names = Counter(case.name for case in cases)
+    for case in cases:
+        if case.ends_in_failure:
+            raise UserError(f"{case.folder}: prompts failed; run it again with on_failure=keep")
+        if names[case.name] > 1:  # the same prompts with other settings
+            case.name = case.folder.name
+    print(tables.main_table([row for case in cases for row in case.rows()]).markdown())
 
 
 def _bench(options: argparse.Namespace) -> None:

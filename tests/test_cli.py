@@ -166,6 +166,42 @@ def test_model_that_returns_nan(setting, pipeline_folder, tmp_path, capsys):
     assert "NaN" in message and "model.dtype=float32" in message
 
 
+def test_kind_with_a_single_prompt_has_a_table(setting, tmp_path, capsys):
+    kinds = ["rare", *["ordinary"] * 23]
+    write_prompts(tmp_path / "prompts.parquet", kind=kinds)
+    assert main(["run", *setting, "detector=[wen]", "timing_repeats=0"]) == 0
+    assert "| rare" in (tmp_path / "runs/quickstart/more.md").read_text()
+
+
+def test_targets_are_named_exactly_and_what_cannot_be_resolved_is_said(setting, capsys):
+    assert main(["run", *setting, "detector=[wen]", "fpr_targets=[0.005,0.125]"]) == 0
+    out = capsys.readouterr().out
+    assert "TPR@0.5%FPR" in out and "TPR@12.5%FPR" in out
+    assert "TPR@0.5%FPR: not resolvable at n_neg = 12." in out
+    assert "not resolvable at n_neg = 12: 1 false positive allowed" in out
+
+
+def test_tables_of_other_settings_are_told_apart(setting, tmp_path, capsys):
+    small = [*setting, "detector=[wen]", "timing_repeats=0"]
+    assert main(["run", *small]) == 0
+    assert main(["run", *small, "seeds=[7]"]) == 0
+    capsys.readouterr()
+    folder = tmp_path / "runs" / "quickstart"
+    assert main(["table", str(folder)]) == 0
+    out = capsys.readouterr().out
+    assert len({line.split("|")[1] for line in out.splitlines() if "| wen" in line}) == 2
+    assert main(["run", *small, "seeds=[8]", "fpr_targets=[0.2]"]) == 0
+    assert main(["table", str(folder)]) == 2
+    assert "one table needs equal fpr_targets" in capsys.readouterr().err
+
+
+def test_table_of_prompts_that_have_changed_since(setting, tmp_path, capsys):
+    assert main(["run", *setting, "detector=[wen]", "timing_repeats=0"]) == 0
+    write_prompts(tmp_path / "prompts.parquet", prompt=[f"owl {i}" for i in range(24)])
+    assert main(["table", str(tmp_path / "runs" / "quickstart")]) == 2
+    assert "recorded on other prompts" in capsys.readouterr().err
+
+
 def test_controls_alone_need_no_component(setting, capsys):
     assert main(["run", *setting, "detector=[text_only,random]"]) == 0
     assert capsys.readouterr().out.count("\n| prompts | ") == 2

@@ -19,8 +19,10 @@ norm             epsilon: :math:`\|c-u\|_2`, not divided  :math:`\|s_c - s_u\|_2
 cosine           over channels at every position, mean    over the flattened latent
                  over positions
 taken between    raw network outputs, also for velocity   true scores
-cosine timestep  third-last of the schedule (t = 41)      t ~ 0
 ===============  =======================================  ====================================
+
+The cosine's timestep is ``cos_at`` under both: the released code reads the third-last of the
+schedule (t = 41, the default), the paper's text says t ~ 0.
 
 The released code's normalisation flag never reaches its computation, and its velocity branch
 overwrites what it would have normalised. Here normalisation acts on ``u`` and ``c`` at both

@@ -138,7 +138,7 @@ def resolution_note(target: float, n_negative: int) -> str | None:
         return f"not resolvable at n_neg = {n_negative}"
     if allowed < COARSE:
         plural = "s" if allowed > 1 else ""
-        return f"coarse: {allowed} allowed false positive{plural} at n_neg = {n_negative}"
+        return f"not resolvable at n_neg = {n_negative}: {allowed} false positive{plural} allowed"
     return None
 
 

@@ -63,10 +63,12 @@ class Summary:
     Attributes:
         auc: Area under the ROC curve.
         auc_delong: Its logit-DeLong interval, which takes prompts for independent; None for
-            several noise seeds.
+            several noise seeds, or a single prompt of a class.
         tpr: The TPR at each target FPR, None below 1 / n_neg.
-        released_tpr: The same by the rule of Jeon's, Asthana's and Ren's codes (nearest FPR).
-        strict_tpr: The same by Wen's rule (last point strictly below the target).
+        released_tpr: The same by the rule of Jeon's, Asthana's and Ren's codes (nearest FPR), at
+            the targets that can be resolved.
+        strict_tpr: Likewise by Wen's rule (last point strictly below the target).
+        n_negative: Prompts that are not memorized, which limit what can be resolved.
     """
 
     auc: Estimate
@@ -74,6 +76,7 @@ class Summary:
     tpr: Mapping[float, Estimate | None]
     released_tpr: Mapping[float, float]
     strict_tpr: Mapping[float, float]
+    n_negative: int
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class Comparison:
         a, b: Indices of the detectors.
         auc: a - b in AUC, with its paired bootstrap interval, p value and verdict.
         holm_p: That p value adjusted by Holm's method over all pairs compared.
-        delong_holm_p: Paired DeLong's, adjusted likewise; None for several noise seeds.
+        delong_holm_p: Paired DeLong's, adjusted likewise; None where there is no DeLong interval.
         tpr: The difference in TPR at each resolvable target.
     """
 
@@ -150,6 +153,11 @@ class Evaluation:
         """Other prompts."""
         return int((self.labels == 0).sum())
 
+    @property
+    def _has_variance(self) -> bool:
+        """Whether DeLong's variance exists: it needs two prompts of each class."""
+        return min(self.n_positive, self.n_negative) > 1
+
     def resolvable(self, target: float) -> bool:
         """Whether one false positive at most fits into the target."""
         return target * self.n_negative >= 1 - 1e-9
@@ -169,7 +177,7 @@ class Evaluation:
         areas = [self._auc_difference(a, b) for a, b in pairs]
         adjusted = holm([area.p_value for area in areas])
         delongs: list[float | None] = [None] * len(pairs)
-        if self.scores.shape[1] == 1:
+        if self.scores.shape[1] == 1 and self._has_variance:
             scores = self.scores[:, 0]
             raw = [paired_delong(scores[a], scores[b], self.labels) for a, b in pairs]
             delongs = [float(p) for p in holm(raw)]
@@ -212,6 +220,7 @@ class Evaluation:
 
     def _summary(self, d: int) -> Summary:
         rows = self.scores[d]
+        resolvable = [target for target in self.targets if self.resolvable(target)]
         positives, negatives = (
             self.resampling.n_positive_clusters,
             self.resampling.n_negative_clusters,
@@ -229,7 +238,7 @@ class Evaluation:
         notes = [NARROW.format(fewest)] if narrow else []
         area = _estimate(areas, self.auc_draws[d], fewest, notes)
         interval = None
-        if len(rows) == 1:
+        if len(rows) == 1 and self._has_variance:
             _, covariance = delong(rows, self.labels)
             interval = logit_interval(
                 areas[0], float(covariance[0, 0]), self.n_positive, self.n_negative
@@ -241,8 +250,9 @@ class Evaluation:
             area,
             interval,
             tpr,
-            {t: self._mean(released_tpr_at_fpr, rows, t) for t in self.targets},
-            {t: self._mean(strict_tpr_at_fpr, rows, t) for t in self.targets},
+            {t: self._mean(released_tpr_at_fpr, rows, t) for t in resolvable},
+            {t: self._mean(strict_tpr_at_fpr, rows, t) for t in resolvable},
+            self.n_negative,
         )
 
     def _mean(self, rule: Rule, rows: FloatArray, target: float) -> float:

@@ -29,7 +29,9 @@ class DiffusersUNet(DiffusionModel):
         self.pipeline = pipeline
         self.unet = pipeline.unet.eval().requires_grad_(False)
         self.device, self.dtype = self.unet.device, self.unet.dtype
-        self.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
+        # Samplers of other kinds are saved with other spacings; the detectors' steps are DDIM's.
+        config = pipeline.scheduler.config
+        self.scheduler = DDIMScheduler.from_config(config, timestep_spacing="leading")
         self.parameterisation = Parameterisation(self.scheduler.config.prediction_type)
         side = self.unet.config.sample_size
         height, width = (side, side) if isinstance(side, int) else side

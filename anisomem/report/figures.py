@@ -22,6 +22,7 @@ from anisomem.detection.anisotropy import Anisotropy
 from anisomem.detection.base import Detector
 from anisomem.evaluation import auc, roc_band, roc_curve
 from anisomem.gallery import headline
+from anisomem.report.tables import percent
 from anisomem.storage import atomic
 
 # Okabe and Ito's palette, without the yellow that vanishes on paper.
@@ -114,7 +115,7 @@ def forest(case: Case) -> Figure:
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, height), sharey=True, layout="constrained")
     for axis, name, estimates in (
         (axes[0], "AUC", [s.auc for s in summaries]),
-        (axes[1], f"TPR@{target:.0%}FPR", [s.tpr[target] for s in summaries]),
+        (axes[1], f"TPR@{percent(target)}FPR", [s.tpr[target] for s in summaries]),
     ):
         for line, estimate in enumerate(estimates):
             if estimate is None:
@@ -266,7 +267,7 @@ def dose_response(case: Case) -> Figure | None:
     numbers = ", ".join(str(int(dose.members.sum())) for dose in doses)
     figure.suptitle(f"{case.name}: memorized prompts per bin {numbers}", fontsize=9)
     figure.supxlabel("repetitions of the picture in training", fontsize=9)
-    figure.supylabel(f"share at {target:.0%} FPR", fontsize=9)
+    figure.supylabel(f"share at {percent(target)} FPR", fontsize=9)
     axes[0, 0].legend(fontsize=7, loc="best")
     return figure
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from anisomem.benchmark import Case, Row
 from anisomem.errors import UserError
-from anisomem.evaluation import CLUSTERED, Estimate, Interval
+from anisomem.evaluation import CLUSTERED, Estimate, Interval, resolution_note
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,23 @@ class Table:
 
 
 def main_table(rows: Sequence[Row]) -> Table:
-    """What every detector achieves and costs."""
+    """What every detector achieves and costs.
+
+    Raises:
+        UserError: The rows have other target rates than each other.
+    """
     targets = list(rows[0].summary.tpr)
+    if other := next((row for row in rows if list(row.summary.tpr) != targets), None):
+        raise UserError(
+            f"one table needs equal fpr_targets: {rows[0].case} has {targets}, {other.case} has "
+            f"{list(other.summary.tpr)}; name the runs one by one"
+        )
     headings = [
         "prompts",
         "detector",
         "n",
         "AUC",
-        *(f"TPR@{target:.0%}FPR" for target in targets),
+        *(f"TPR@{percent(target)}FPR" for target in targets),
         "NFE",
         "s alone",
         "s shared",
@@ -75,13 +84,13 @@ def rules_table(rows: Sequence[Row]) -> Table:
             ours = summary.tpr[target]
             line += [
                 f"{ours.value:.3f}" if ours else "–",
-                f"{summary.released_tpr[target]:.3f}",
-                f"{summary.strict_tpr[target]:.3f}",
+                f"{summary.released_tpr[target]:.3f}" if ours else "–",
+                f"{summary.strict_tpr[target]:.3f}" if ours else "–",
             ]
         cells.append(line)
     headings = ["prompts", "detector", "n", "AUC, logit-DeLong"]
     for target in targets:
-        headings += [f"TPR@{target:.0%}", "nearest FPR", "FPR strictly below"]
+        headings += [f"TPR@{percent(target)}", "nearest FPR", "FPR strictly below"]
     notes = [
         "TPR: the largest with FPR ≤ target. Nearest FPR: the rule of Jeon's, Asthana's and Ren's"
         " codes, which may exceed the target. FPR strictly below: Wen's.",
@@ -131,7 +140,7 @@ def pairs_table(case: Case) -> Table:
             ]
         )
     headings = ["a", "b", "AUC a − b", "p (bootstrap)", "p (DeLong)"]
-    headings += [f"TPR@{target:.0%} a − b" if target else "TPR a − b", "a is"]
+    headings += [f"TPR@{percent(target)} a − b" if target else "TPR a − b", "a is"]
     notes = [
         "Differences on the same prompts, noise and bootstrap draws; p values adjusted by Holm's"
         " method over all pairs; the verdict is read off the paired interval of the AUC."
@@ -139,6 +148,11 @@ def pairs_table(case: Case) -> Table:
     if evaluation.clustered:
         notes.append(f"DeLong {CLUSTERED}; believe the bootstrap.")
     return Table(f"Pairs on {case.name}", headings, cells, notes)
+
+
+def percent(fraction: float) -> str:
+    """0.01 as ``1%``, 0.005 as ``0.5%``."""
+    return f"{100 * fraction:g}%"
 
 
 def comma_separated(rows: Sequence[Row]) -> str:
@@ -206,8 +220,8 @@ def _flat(row: Row) -> dict[str, Any]:
         values[f"{name}_high"] = estimate and estimate.interval.high
         values[f"{name}_seed_std"] = estimate and estimate.seed_std
     for target in summary.tpr:
-        values[f"tpr_nearest_fpr_{target:g}"] = summary.released_tpr[target]
-        values[f"tpr_strictly_below_fpr_{target:g}"] = summary.strict_tpr[target]
+        values[f"tpr_nearest_fpr_{target:g}"] = summary.released_tpr.get(target)
+        values[f"tpr_strictly_below_fpr_{target:g}"] = summary.strict_tpr.get(target)
     delong = summary.auc_delong
     cost = row.cost or {}
     isolated = cost.get("isolated", [None] * 3)
@@ -240,7 +254,11 @@ def _notes(rows: Sequence[Row]) -> list[str]:
     notes += dict.fromkeys(f"{row.case}: {note}." for row in rows for note in row.notes)
     limits = set()
     for row in rows:
-        named = {f"TPR@{target:.0%}FPR": e for target, e in row.summary.tpr.items()}
+        named = {f"TPR@{percent(target)}FPR": e for target, e in row.summary.tpr.items()}
+        for target, estimate in row.summary.tpr.items():
+            if estimate is None:
+                note = resolution_note(target, row.summary.n_negative)
+                limits.add(f"{row.case}, TPR@{percent(target)}FPR: {note}.")
         for name, estimate in ({"AUC": row.summary.auc} | named).items():
             if estimate and estimate.note:
                 limits.add(f"{row.case}, {name}: {estimate.note}.")

@@ -54,10 +54,13 @@ def describe(
         **{name: settings[name] for name in INSIDE - {"model"}},
         "model": model,
         "components": dict(components),
-        "prompts": sha256(
-            json.dumps([list(prompts.ids), list(prompts.texts)]).encode()
-        ).hexdigest(),
+        "prompts": of_prompts(prompts),
     }
+
+
+def of_prompts(prompts: PromptSet) -> str:
+    """sha256 of ids and texts; labels and clusters concern the table alone."""
+    return sha256(json.dumps([list(prompts.ids), list(prompts.texts)]).encode()).hexdigest()
 
 
 def digest(content: Mapping[str, Any]) -> str:

@@ -45,11 +45,11 @@ class ScoreStore:
 
     def __init__(self, folder: Path, content: Mapping[str, Any]) -> None:
         self.folder = folder
-        self._content = json.loads(json.dumps(content))  # as it reads back
+        self.content = json.loads(json.dumps(content))  # as it reads back
         self._file = folder / IDENTITY
         if self._file.exists():
             found = json.loads(self._file.read_text())
-            if differ := identity.differences(found, self._content):
+            if differ := identity.differences(found, self.content):
                 raise UserError(
                     f"{folder} holds a run that differs in {', '.join(differ)}; choose another "
                     "folder with runs=FOLDER"
@@ -108,7 +108,7 @@ class ScoreStore:
         """All rows that are whole, each once, in the order of their key."""
         tables = [table for _, table in self._shards()]
         if not tables:
-            return pd.DataFrame(columns=KEY)
+            return pd.DataFrame(columns=[*KEY, FAILURE, SECONDS, BATCH_SIZE])
         frame = pa.concat_tables(tables).to_pandas()
         # Two processes may have recorded the same prompt; either's rows are as good, but a number
         # is better than a failure.
@@ -130,7 +130,7 @@ class ScoreStore:
 
     def _write(self, table: pa.Table) -> Path:
         """Writes a shard under the name of its content."""
-        atomic.write_text(self._file, json.dumps(self._content, indent=1, sort_keys=True))
+        atomic.write_text(self._file, json.dumps(self.content, indent=1, sort_keys=True))
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd")
         content = sink.getvalue().to_pybytes()

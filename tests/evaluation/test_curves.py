@@ -128,7 +128,11 @@ def test_target_that_floats_miss():
 
 def test_resolution_note():
     assert ev.resolution_note(0.01, 99) == "not resolvable at n_neg = 99"
-    assert ev.resolution_note(0.01, 100) == "coarse: 1 allowed false positive at n_neg = 100"
-    assert ev.resolution_note(0.01, 499) == "coarse: 4 allowed false positives at n_neg = 499"
+    assert (
+        ev.resolution_note(0.01, 100) == "not resolvable at n_neg = 100: 1 false positive allowed"
+    )
+    assert (
+        ev.resolution_note(0.01, 499) == "not resolvable at n_neg = 499: 4 false positives allowed"
+    )
     assert ev.resolution_note(0.01, 500) is None
     assert ev.resolution_note(0.05, 100) is None

@@ -62,7 +62,7 @@ def test_target_that_cannot_be_resolved_has_no_number(data):
     evaluation = ev.Evaluation(scores[..., keep], labels[keep], clusters[keep], draws=200)
     (summary, *_) = evaluation.summaries()
     assert summary.tpr[0.01] is None
-    assert "coarse" in summary.tpr[0.03].note
+    assert "not resolvable" in summary.tpr[0.03].note
     assert 0.01 not in evaluation.comparisons()[0].tpr
 
 
