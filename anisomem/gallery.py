@@ -109,15 +109,16 @@ def generate(case: Case, model: DiffusionModel) -> None:
     from tqdm import tqdm
 
     from anisomem.engine import Engine
+    from anisomem.recording import one_thread
 
     config, planned = case.config, list(case.planned.ids)
     rows = [planned.index(case.prompts.ids[i]) for i in order(case)]  # noise may depend on them
     texts = [case.planned.texts[i] for i in rows]
     engine = Engine(model, [_metric(case)], config.noise_policy, config.batch_size)
-    maps = engine.evaluate(texts, rows, config.seeds[0])[MAP].mean(axis=1)
     noise = torch.cat([model.initial_noise(seed, 1) for seed in _seeds(case)]).to(model.device)
     pictures = []
-    with torch.inference_mode():
+    with one_thread(), torch.inference_mode():
+        maps = engine.evaluate(texts, rows, config.seeds[0])[MAP].mean(axis=1)
         starts = range(0, len(texts), AT_ONCE)
         for start in tqdm(starts, desc="gallery", unit="batch", leave=False, disable=None):
             some = texts[start : start + AT_ONCE]

@@ -27,8 +27,8 @@ from anisomem.evaluation.interval import Interval
 
 #: What simulations say of DeLong's method in such a case, docs/statistics.md.
 CLUSTERED = (
-    "takes prompts for independent, but they come in clusters, where its 95% intervals covered 74"
-    " to 80% in simulations"
+    "takes prompts for independent, but they come in clusters, where its 95% intervals covered 76"
+    " to 90% in simulations"
 )
 
 #: Below so many clusters of errors, or of false positives allowed, intervals were too short there.

@@ -60,7 +60,8 @@ def roc(case: Case) -> Figure:
     scores = {d.key: evaluation.scores[case.detectors.index(d), 0] for d in largest}
     ranked = sorted(scores, key=lambda key: -auc(scores[key], labels))
     banded = {ranked[0], headline(case.detectors).key}
-    for i, d in enumerate(largest):
+    drawn = sorted(largest, key=lambda d: d.key not in banded)  # whose colours differ for sure
+    for i, d in enumerate(drawn):
         curve, colour = roc_curve(scores[d.key], labels), COLOURS[i % len(COLOURS)]
         axis.step(
             np.maximum(curve.fpr, first),
@@ -88,7 +89,7 @@ def roc(case: Case) -> Figure:
         title=f"{case.name}, noise seed {case.config.seeds[0]}",
     )
     handles, names = axis.get_legend_handles_labels()
-    by_rank = sorted(range(len(largest)), key=lambda i: ranked.index(largest[i].key))
+    by_rank = sorted(range(len(drawn)), key=lambda i: ranked.index(drawn[i].key))
     figure.legend(
         [handles[i] for i in by_rank],
         [names[i] for i in by_rank],
@@ -193,15 +194,15 @@ def verdicts(case: Case) -> Figure:
     chosen = [case.detectors.index(d) for d in _largest(case)]
     keys = [case.detectors[i].key for i in chosen]
     pairs = case.evaluated.comparisons(chosen)
-    size = 1.6 + 0.42 * len(keys)
+    size = 1.6 + 0.46 * len(keys)
     figure, axis = plt.subplots(figsize=(size + 1.4, size), layout="constrained")
     for pair in pairs:
         a, b = chosen.index(pair.a), chosen.index(pair.b)
         opposite = {"better": "worse", "worse": "better"}.get(pair.auc.verdict, pair.auc.verdict)
         for x, y, verdict, sign in ((b, a, pair.auc.verdict, 1), (a, b, opposite, -1)):
             axis.add_patch(plt.Rectangle((x - 0.5, y - 0.5), 1, 1, color=VERDICTS[verdict]))
-            text = f"{sign * pair.auc.difference:+.2f}".replace("-0.00", "0.00")
-            text = text.replace("+0.00", "0.00")
+            text = f"{sign * pair.auc.difference:+.3f}"
+            text = "0" if float(text) == 0 else text
             tone = "black" if verdict == "not separable" else "white"
             axis.text(x, y, text, ha="center", va="center", fontsize=6, color=tone)
     axis.set_xticks(range(len(keys)), keys, rotation=60, ha="right", fontsize=7)
@@ -268,7 +269,8 @@ def dose_response(case: Case) -> Figure | None:
     figure.suptitle(f"{case.name}: memorized prompts per bin {numbers}", fontsize=9)
     figure.supxlabel("repetitions of the picture in training", fontsize=9)
     figure.supylabel(f"share at {percent(target)} FPR", fontsize=9)
-    axes[0, 0].legend(fontsize=7, loc="best")
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, fontsize=8, ncols=2, loc="outside lower right")
     return figure
 
 
