@@ -84,7 +84,8 @@ def cases(overrides: Sequence[str]) -> list[DictConfig]:
         composed = [compose("config", [*case, *overrides]) for case in matching or [[]]]
     if not composed[0].detector:
         raise UserError(f"no detector chosen; use detector=[{','.join(names('detector')[:2])}]")
-    _check_values(composed[0])
+    for config in composed:
+        _check_values(config)
     return composed
 
 

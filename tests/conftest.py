@@ -159,6 +159,33 @@ def make_prompts():
     return make
 
 
+@pytest.fixture
+def large_run(save_pipeline, tmp_path):
+    """Overrides of a run on 320 prompts, in ten shards: long enough to be interrupted."""
+    n = 320
+    columns = {
+        "id": [f"p{i}" for i in range(n)],
+        "prompt": [f"{'red cat' if i % 2 else 'dog'} {i}" for i in range(n)],
+        "label": ["memorized" if i % 2 else "not_memorized" for i in range(n)],
+        "cluster": list(range(n)),
+        "block": ["made"] * n,
+        "kind": ["ordinary"] * n,
+    }
+    pq.write_table(pa.table(columns), tmp_path / "prompts.parquet")
+    return tiny_run(save_pipeline(), tmp_path / "prompts.parquet")
+
+
+def tiny_run(pipeline_folder, prompts):
+    """Overrides of a run on a tiny pipeline and a prompts file."""
+    return [
+        "model=diffusers_folder",
+        f"model.path={pipeline_folder}",
+        "model.stands_for=sd14",
+        "dataset=prompts_file",
+        f"dataset.path={prompts}",
+    ]
+
+
 @pytest.fixture(scope="session")
 def gallery_run(save_pipeline, tmp_path_factory):
     """Overrides of a finished run with a gallery, and its folder; do not change what is in it."""
@@ -182,11 +209,7 @@ def gallery_run(save_pipeline, tmp_path_factory):
     }
     pq.write_table(pa.table(columns), folder / "prompts.parquet")
     overrides = [
-        "model=diffusers_folder",
-        f"model.path={save_pipeline()}",
-        "model.stands_for=sd14",
-        "dataset=prompts_file",
-        f"dataset.path={folder / 'prompts.parquet'}",
+        *tiny_run(save_pipeline(), folder / "prompts.parquet"),
         "detector=[wen,anisotropy,random]",
         "draws=200",
         "workers=1",

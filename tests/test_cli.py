@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from hashlib import sha256
 
 import numpy as np
@@ -343,6 +344,14 @@ def test_model_choice_selects_its_own_prompts():
     assert len(config.cases(["experiment=quickstart"])) == 2
 
 
+def eventually(true, seconds=60):
+    """Waits for what another process does; wandb's writer outlives the run by a moment."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
 def test_wandb_offline_gets_the_whole_run_once(setting, tmp_path, capsys):
     small = [*setting, "detector=[wen,random]", "timing_repeats=0"]
     assert main(["run", *small, "logger=wandb", "logger.mode=offline"]) == 0
@@ -355,7 +364,11 @@ def test_wandb_offline_gets_the_whole_run_once(setting, tmp_path, capsys):
     np.testing.assert_array_equal(found["auc"], expected["auc"])
     pictures = {p.name.split("_")[0] for p in logged.glob("files/media/images/prompts/*.png")}
     assert pictures >= {"roc", "forest", "distributions"}
-    assert len(list(logged.glob("*.wandb"))) == 1
+    (record,) = logged.glob("*.wandb")
+    (components,) = folder.glob("*/components/*.parquet")
+    metrics_and_settings = ("prompts/wen/n=4/auc", "on_failure", "not_memorized")
+    for text in (*metrics_and_settings, components.name):
+        eventually(lambda text=text: text.encode() in record.read_bytes())
 
 
 def test_wandb_without_a_key(setting, tmp_path, capsys, monkeypatch):

@@ -7,8 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from anisomem.storage.store import SECONDS, ScoreStore
@@ -17,24 +15,17 @@ N = 320
 
 
 @pytest.fixture
-def launch(save_pipeline, tmp_path):
-    """Starts ``anisomem run`` on a tiny pipeline, in a process of its own."""
-    columns = {
-        "id": [f"p{i}" for i in range(N)],
-        "prompt": [f"{'red cat' if i % 2 else 'dog'} {i}" for i in range(N)],
-        "label": ["memorized" if i % 2 else "not_memorized" for i in range(N)],
-        "cluster": list(range(N)),
-        "block": ["made"] * N,
-        "kind": ["ordinary"] * N,
-    }
-    pq.write_table(pa.table(columns), tmp_path / "prompts.parquet")
+def launch(large_run):
+    """Starts ``anisomem run`` in a process of its own."""
 
     def start(*overrides):
-        command = [sys.executable, "-m", "anisomem", "run", "model=diffusers_folder"]
-        command += [f"model.path={save_pipeline()}", "model.stands_for=sd14"]
-        command += ["dataset=prompts_file", f"dataset.path={tmp_path / 'prompts.parquet'}"]
-        command += ["detector=[anisotropy]", "draws=200", "timing_repeats=0", *overrides]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        settings = [*large_run, "detector=[anisotropy]", "draws=200", "timing_repeats=0"]
+        return subprocess.Popen(
+            [sys.executable, "-m", "anisomem", "run", *settings, *overrides],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     return start
 

@@ -143,7 +143,8 @@ def pairs_table(case: Case) -> Table:
     headings += [f"TPR@{percent(target)} a − b" if target else "TPR a − b", "a is"]
     notes = [
         "Differences on the same prompts, noise and bootstrap draws; p values adjusted by Holm's"
-        " method over all pairs; the verdict is read off the paired interval of the AUC."
+        " method over all pairs; the verdict is read off the paired interval of the AUC and is not"
+        " adjusted."
     ]
     if evaluation.clustered:
         notes.append(f"DeLong {CLUSTERED}; believe the bootstrap.")
