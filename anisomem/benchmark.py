@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -21,7 +22,7 @@ from anisomem.detection.base import Array, Recorded
 from anisomem.errors import UserError, one_of
 from anisomem.evaluation import Evaluation, Summary
 from anisomem.storage import atomic, identity
-from anisomem.storage.store import BATCH_SIZE, FAILURE, SECONDS, ScoreStore, arrays
+from anisomem.storage.store import FAILURE, ORIGIN, SECONDS, ScoreStore, arrays
 
 if TYPE_CHECKING:
     from anisomem.models.base import DiffusionModel
@@ -98,12 +99,14 @@ class Case:
         from anisomem.recording import record
         from anisomem.timing import measure
 
+        begin = perf_counter()
         model: DiffusionModel = configuration.build(self.config.model, "model")
         if missing:
             record(self, model, missing)
         self.store.merge()
         measured = self._measured()
         if missing or not measured:
+            measured["wall_seconds"] = measured.get("wall_seconds", 0) + perf_counter() - begin
             measured["truncated_prompts"] = model.truncated(self.planned.texts)
             measured |= provenance(model)
         if needs_timing:
@@ -240,6 +243,8 @@ class Case:
             "planned": len(self.planned),
             "done": len(self.prompts),
             "failed": self.failures,
+            "sha256": self.store.content["prompts"],
+            "labels_sha256": identity.of_labels(self.planned),
             "memorized": int((self.prompts.labels == 1).sum()),
             "not_memorized": int((self.prompts.labels == 0).sum()),
         }
@@ -247,7 +252,7 @@ class Case:
         if self.samples:
             work = {
                 "process_seconds": float(self.frame[SECONDS].sum()),
-                "batch_sizes": sorted(self.frame[BATCH_SIZE].unique().tolist()),
+                **{name: self.frame[name].drop_duplicates().tolist() for name in ORIGIN},
             }
         return {
             "schema": CARD_SCHEMA,

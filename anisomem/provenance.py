@@ -7,17 +7,32 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from anisomem.models.base import DiffusionModel
 
 PACKAGES = ("torch", "diffusers", "transformers", "numpy", "scipy", "scikit-learn")
+
+
+def device_name(device: torch.device) -> str:
+    """The accelerator's name, or the processor's."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+
+
+def processor() -> str:
+    """The processor's name and how many of its cores this process may use."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else os.uname().machine}, {len(os.sched_getaffinity(0))} cores"
 
 
 def provenance(model: DiffusionModel) -> dict[str, Any]:
     """Device, precision, machine and versions, as a card lists them."""
     return {
         "device": str(model.device),
+        "device_name": device_name(model.device),
         "dtype": str(model.dtype).removeprefix("torch."),
-        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
+        "machine": f"{platform.machine()}, {platform.system()}",
         "python": platform.python_version(),
         "packages": {name: version(name) for name in ("anisomem", *PACKAGES)},
         "git_commit": git_commit(Path(__file__).parent),

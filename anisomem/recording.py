@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Thread
 from time import perf_counter
 
@@ -21,6 +22,8 @@ from anisomem.benchmark import Batch, Case
 from anisomem.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.base import DiffusionModel
+from anisomem.provenance import device_name, git_commit
+from anisomem.storage.store import Origin
 
 
 class Recorder:
@@ -33,6 +36,7 @@ class Recorder:
 
     def __init__(self, case: Case, model: DiffusionModel) -> None:
         self.case = case
+        self.device, self.commit = device_name(model.device), git_commit(Path(__file__).parent)
         self.engine = Engine(
             model, case.detectors, case.config.noise_policy, case.config.batch_size
         )
@@ -49,7 +53,8 @@ class Recorder:
         components = self.engine.evaluate([prompts.texts[i] for i in rows], rows, seed)
         seconds = perf_counter() - begin
         ids = [prompts.ids[i] for i in rows]
-        self.case.store.append(ids, seed, components, seconds, self.engine.batch_size)
+        origin = Origin(self.engine.batch_size, self.device, self.commit)
+        self.case.store.append(ids, seed, components, seconds, origin)
         return len(rows)
 
 

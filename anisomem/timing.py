@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from statistics import median
 from time import perf_counter
 
@@ -29,6 +30,8 @@ class Cost:
         isolated: Seconds per ten prompts, the detector alone: (median, fastest, slowest).
         amortised: Its part of the seconds that all detectors take together, in proportion to
             ``isolated``; weightings of the same components count as one detector.
+        peak_mb: Memory at its peak while the detector runs alone, model and libraries included:
+            of the accelerator, or of this process.
     """
 
     nfe: float
@@ -36,6 +39,7 @@ class Cost:
     jvps: float
     isolated: tuple[float, float, float]
     amortised: float
+    peak_mb: float
 
 
 def take_turns(
@@ -92,6 +96,7 @@ def measure(case: Case, model: DiffusionModel) -> Mapping[str, Cost]:
         key: partial(evaluate, key, members)
         for key, members in {**alone, EVERYTHING: detectors}.items()
     }
+    peaks = {key: peak_mb(model, contenders[key]) for key in alone}
     seconds = take_turns(contenders, config.timing_repeats)
     medians = {key: median(times) for key, times in seconds.items()}
     total = sum(medians[key] for key in alone)
@@ -105,9 +110,27 @@ def measure(case: Case, model: DiffusionModel) -> Mapping[str, Cost]:
                 scale * max(seconds[key]),
             ),
             amortised=scale * medians[EVERYTHING] * medians[key] / total,
+            peak_mb=peaks[key],
         )
         for key in alone
     }
+
+
+def peak_mb(model: DiffusionModel, work: Callable[[], object]) -> float:
+    """Megabytes in use at the peak of some work, on the model's device."""
+    if model.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(model.device)
+        work()
+        return torch.cuda.max_memory_allocated(model.device) / 1e6
+    Path("/proc/self/clear_refs").write_text("5")  # its peak starts anew: proc_pid_clear_refs(5)
+    work()
+    return process_peak_mb()
+
+
+def process_peak_mb() -> float:
+    """The most memory that this process has had, in megabytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e6
 
 
 def synchronise(model: DiffusionModel) -> None:

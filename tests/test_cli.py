@@ -94,6 +94,18 @@ def test_run_leaves_table_card_figures_and_store(setting, tmp_path, capsys):
     assert "http" not in page.replace("http-equiv", "")  # nothing comes from the network
     assert "\\toprule" in (folder / "table.tex").read_text()
 
+    (case,) = card["cases"]
+    assert case["settings"]["seeds"] == [42] and case["identity"][:10] in next(
+        f.name for f in folder.iterdir() if f.is_dir()
+    )
+    assert (case["prompts"]["planned"], case["prompts"]["done"]) == (24, 24)
+    assert len(case["prompts"]["sha256"]) == len(case["prompts"]["labels_sha256"]) == 64
+    assert case["recording"]["device"] == [case["device_name"]]
+    assert case["recording"]["git_commit"] == [case["git_commit"]]
+    assert case["recording"]["batch_size"] == [64] and case["dtype"] == "float32"
+    assert case["recording"]["process_seconds"] > 0 and case["wall_seconds"] > 0
+    assert {"schema", "packages", "machine", "python", "timed_on", "costs"} <= set(case)
+
     stored = pd.concat(pd.read_parquet(f) for f in folder.glob("*/components/*.parquet"))
     assert len(stored) == 24 * 8  # eight noise samples a prompt, nothing recorded twice
     wen = stored.set_index("sample")["wen/norm[step:0]"]

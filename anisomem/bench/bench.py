@@ -10,7 +10,7 @@ import torch
 
 from anisomem import config
 from anisomem.bench import cases, commands, evaluations, growth, scoring
-from anisomem.bench.line import Line, processor
+from anisomem.bench.line import Line
 from anisomem.provenance import provenance
 from anisomem.report.tables import Table
 from anisomem.storage import atomic
@@ -75,7 +75,6 @@ def bench(model: Sequence[str], plan: Plan, out: Path | None = None) -> str:
     text = table.markdown()
     if out:
         card = {
-            "processor": processor(),
             **provenance(network),
             "model": list(model),
             "plan": asdict(plan),

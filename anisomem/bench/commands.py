@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from anisomem.bench import cases
-from anisomem.bench.line import Line, processor, spread
+from anisomem.bench.line import Line, spread
+from anisomem.provenance import processor
 from anisomem.timing import take_turns
 
 #: The command as it is installed, with a last line that says whether torch was imported.

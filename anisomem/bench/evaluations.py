@@ -8,11 +8,12 @@ from typing import Any
 import torch
 
 from anisomem.bench import cases
-from anisomem.bench.line import Line, name_of, spread
+from anisomem.bench.line import Line, spread
 from anisomem.benchmark import Case
 from anisomem.detection.base import Detector
 from anisomem.engine import Engine
 from anisomem.models.diffusers_unet import DiffusersUNet
+from anisomem.provenance import device_name
 from anisomem.recording import Recorder
 from anisomem.timing import EVERYTHING, PROMPTS, groups, synchronise, take_turns
 
@@ -37,7 +38,7 @@ def lines(
     unet_calls = [call for call in calls if call[0] is network.unet]
     everything = cases.case(folder, model, PROMPTS)
     return [
-        _evaluations(unet_calls, counted, prompts, name_of(network.device)),
+        _evaluations(unet_calls, counted, prompts, device_name(network.device)),
         _engine(metric, network, calls, unet_calls, turns),
         _shared(everything, network, turns),
     ]
@@ -111,7 +112,7 @@ def _engine(
         " U-Net on the very same tensors",
         f"{spread(ratios, 3)}; {spread(of_unet, 3)} without the text encoder's passes",
         "≤ 1.05",
-        name_of(network.device),
+        device_name(network.device),
         {"ratio": ratios, "ratio_to_unet": of_unet, "seconds": seconds},
     )
 
@@ -136,6 +137,6 @@ def _shared(case: Case, network: DiffusersUNet, turns: int) -> Line:
         " for each set of components (weightings share one)",
         f"{spread(of_sum)}; {spread(of_most)} of the most expensive one alone",
         "< 1",
-        name_of(network.device),
+        device_name(network.device),
         {"of_sum": of_sum, "of_most_expensive": of_most, "seconds": seconds},
     )

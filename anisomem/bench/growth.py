@@ -11,10 +11,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from anisomem import config as configuration
 from anisomem.bench import cases
-from anisomem.bench.line import Line, name_of, processor, spread
+from anisomem.bench.line import Line, spread
 from anisomem.benchmark import Case
 from anisomem.models.base import DiffusionModel
+from anisomem.provenance import device_name, processor
 from anisomem.recording import record
+from anisomem.timing import process_peak_mb
 
 Growth = Mapping[str, float]
 
@@ -43,7 +45,7 @@ def lines(
             found[size].append(_in_a_process(case))
     seconds = "ms per prompt at"
     return [
-        _line(f"recording, {seconds}", "recording", found, 1000, name_of(device)),
+        _line(f"recording, {seconds}", "recording", found, 1000, device_name(device)),
         _line(f"reading the store and merging it, {seconds}", "store", found, 1000, processor()),
         _line("peak memory of the process in MB at", "peak", found, None, processor()),
     ]
@@ -68,13 +70,7 @@ def _grow(config: str) -> Growth:
     case.store.read()
     case.store.merge()
     end = perf_counter()
-    return {"recording": recorded - begin, "store": end - recorded, "peak": _peak()}
-
-
-def _peak() -> float:
-    """The most memory this process has had, in MB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+    return {"recording": recorded - begin, "store": end - recorded, "peak": process_peak_mb()}
 
 
 def _line(

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from anisomem.bench import cases
-from anisomem.bench.line import Line, processor, spread
+from anisomem.bench.line import Line, spread
 from anisomem.benchmark import Case
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.evaluation import Evaluation, resample, statistics
+from anisomem.provenance import processor
+from anisomem.storage.store import Origin
 from anisomem.timing import take_turns
 
 DETECTORS, TARGETS = 10, (0.01, 0.03, 0.05)
@@ -85,7 +87,8 @@ def _fill(case: Case) -> None:
     values = _components(case, len(case.samples))
     for seed, rows in case.batches():
         components = {name: values[rows, k, None] for k, name in enumerate(case.samples)}
-        case.store.append([case.planned.ids[i] for i in rows], seed, components, 0.0, len(rows))
+        ids, origin = [case.planned.ids[i] for i in rows], Origin(len(rows), "none", None)
+        case.store.append(ids, seed, components, 0.0, origin)
     case.store.merge()
 
 

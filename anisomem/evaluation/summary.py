@@ -89,6 +89,7 @@ class Comparison:
         holm_p: That p value adjusted by Holm's method over all pairs compared.
         delong_holm_p: Paired DeLong's, adjusted likewise; None where there is no DeLong interval.
         tpr: The difference in TPR at each resolvable target.
+        tpr_holm_p: Its p values, adjusted over all pairs at the same target.
     """
 
     a: int
@@ -97,6 +98,7 @@ class Comparison:
     holm_p: float
     delong_holm_p: float | None
     tpr: Mapping[float, PairedDifference]
+    tpr_holm_p: Mapping[float, float]
 
 
 class Evaluation:
@@ -175,15 +177,28 @@ class Evaluation:
         chosen = range(len(self.scores)) if of is None else of
         pairs = [(a, b) for i, a in enumerate(chosen) for b in list(chosen)[i + 1 :]]
         areas = [self._auc_difference(a, b) for a, b in pairs]
+        rates = [self._tpr_differences(a, b) for a, b in pairs]
         adjusted = holm([area.p_value for area in areas])
+        adjusted_rates = {
+            t: holm([rate[t].p_value for rate in rates]).tolist()
+            for t in self.targets
+            if self.resolvable(t)
+        }
         delongs: list[float | None] = [None] * len(pairs)
         if self.scores.shape[1] == 1 and self._has_variance:
             scores = self.scores[:, 0]
             raw = [paired_delong(scores[a], scores[b], self.labels) for a, b in pairs]
             delongs = [float(p) for p in holm(raw)]
         return [
-            Comparison(a, b, area, float(p), delong_p, self._tpr_differences(a, b))
-            for (a, b), area, p, delong_p in zip(pairs, areas, adjusted, delongs, strict=True)
+            Comparison(
+                *pair,
+                areas[i],
+                float(adjusted[i]),
+                delongs[i],
+                rates[i],
+                {t: p_values[i] for t, p_values in adjusted_rates.items()},
+            )
+            for i, pair in enumerate(pairs)
         ]
 
     def tpr_of_groups(
@@ -237,6 +252,10 @@ class Evaluation:
         narrow = (1 - float(np.mean(areas))) * fewest < FEW_ERRORS
         notes = [NARROW.format(fewest)] if narrow else []
         area = _estimate(areas, self.auc_draws[d], fewest, notes)
+        if set(areas) == {1.0}:  # then no draw has an inversion either
+            found = f"no inversion among {self.n_positive} x {self.n_negative} pairs"
+            seeds = f" at any of {len(areas)} noise seeds" if len(areas) > 1 else ""
+            area = replace(area, interval=replace(area.interval, note=found + seeds))
         interval = None
         if len(rows) == 1 and self._has_variance:
             _, covariance = delong(rows, self.labels)

@@ -46,7 +46,7 @@ def write(cases: Sequence[Case], folder: Path) -> tuple[str, Mapping[str, Mappin
     """
     rows = [row for case in cases for row in case.rows()]
     table = tables.main_table(rows)
-    more = [tables.rules_table(rows)]
+    more = [tables.rules_table(rows), tables.costs_table(cases)]
     for case in cases:
         more += [tables.blocks_table(case), tables.pairs_table(case)]
     card = {"cases": [case.card() for case in cases], "rows": tables.records(rows)}

@@ -8,7 +8,13 @@ from typing import Any
 
 from anisomem.benchmark import Case, Row
 from anisomem.errors import UserError
-from anisomem.evaluation import CLUSTERED, Estimate, Interval, resolution_note
+from anisomem.evaluation import (
+    CLUSTERED,
+    Estimate,
+    Interval,
+    PairedDifference,
+    resolution_note,
+)
 
 
 @dataclass(frozen=True)
@@ -122,33 +128,69 @@ def blocks_table(case: Case) -> Table:
 
 
 def pairs_table(case: Case) -> Table:
-    """Every pair of detectors: difference in AUC and in TPR, interval, p values, verdict."""
+    """Every pair of detectors: differences in AUC and TPR, intervals, p values, verdicts."""
     evaluation = case.evaluated
-    target = next((t for t in evaluation.targets if evaluation.resolvable(t)), None)
+    targets = [t for t in evaluation.targets if evaluation.resolvable(t)]
+    pairs = evaluation.comparisons()
     cells = []
-    for pair in evaluation.comparisons():
-        tpr = pair.tpr.get(target) if target else None
-        cells.append(
-            [
-                case.detectors[pair.a].key,
-                case.detectors[pair.b].key,
-                f"{pair.auc.difference:+.3f} {_interval(pair.auc.interval, '+')}",
-                f"{pair.holm_p:.2g}",
-                "–" if pair.delong_holm_p is None else f"{pair.delong_holm_p:.2g}",
-                f"{tpr.difference:+.3f} {_interval(tpr.interval, '+')}" if tpr else "–",
-                pair.auc.verdict,
-            ]
-        )
-    headings = ["a", "b", "AUC a − b", "p (bootstrap)", "p (DeLong)"]
-    headings += [f"TPR@{percent(target)} a − b" if target else "TPR a − b", "a is"]
+    for pair in pairs:
+        line = [case.detectors[pair.a].key, case.detectors[pair.b].key]
+        line += [_difference(pair.auc), f"{pair.holm_p:.2g}"]
+        line.append("–" if pair.delong_holm_p is None else f"{pair.delong_holm_p:.2g}")
+        line.append(pair.auc.verdict)
+        for target in targets:
+            rate = pair.tpr[target]
+            line += [_difference(rate), f"{pair.tpr_holm_p[target]:.2g}", rate.verdict]
+        cells.append(line)
+    headings = ["a", "b", "AUC a − b", "p", "p (DeLong)", "a is, by AUC"]
+    for name in (f"TPR@{percent(target)}FPR" for target in targets):
+        headings += [f"{name} a − b", f"p, {name}", f"a is, by {name}"]
+    least = 2 / (case.config.draws + 1)
     notes = [
         "Differences on the same prompts, noise and bootstrap draws; p values adjusted by Holm's"
-        " method over all pairs; the verdict is read off the paired interval of the AUC and is not"
-        " adjusted."
+        " method over all pairs of a column; a verdict is read off its paired 95% interval and is"
+        " not adjusted.",
+        f"From {case.config.draws:,} draws no p value is below {least:.2g}, which the number of"
+        f" pairs, {len(pairs)}, can raise to {min(1, least * len(pairs)):.2g}; draws=N with more"
+        " of them goes lower.",
     ]
     if evaluation.clustered:
         notes.append(f"DeLong {CLUSTERED}; believe the bootstrap.")
     return Table(f"Pairs on {case.name}", headings, cells, notes)
+
+
+def costs_table(cases: Sequence[Case]) -> Table:
+    """What every set of components costs, and on what it was measured."""
+    cells = []
+    for case in cases:
+        card = case.card()
+        for key, cost in card.get("costs", {}).items():
+            users = [d.name for d in case.detectors if d.cost_key == key]
+            n = next(d.n for d in case.detectors if d.cost_key == key)
+            middle, fastest, slowest = cost["isolated"]
+            cells.append(
+                [
+                    case.name,
+                    ", ".join(users),
+                    str(n),
+                    f"{cost['nfe']:g}",
+                    str(cost["shared_nfe"]),
+                    f"{cost['jvps']:g}",
+                    f"{middle:.3f} [{fastest:.3f}, {slowest:.3f}]",
+                    f"{cost['amortised']:.3f}",
+                    f"{cost['peak_mb']:.0f}",
+                    f"{card['timed_on']['device_name']}, {card['timed_on']['dtype']}",
+                ]
+            )
+    headings = ["prompts", "detectors", "n", "NFE", "NFE per seed", "JVP", "s alone", "s shared"]
+    headings += ["peak MB", "on"]
+    notes = [
+        "Seconds per ten prompts: median [fastest, slowest] of the repeats, after one to warm up,"
+        " all detectors taking turns; s shared: the part of one run of all. NFE and JVP per"
+        " prompt; NFE per seed serves all prompts. Peak: the accelerator's memory, or the"
+        " process's, model and libraries included."
+    ]
+    return Table("Costs", headings, cells, notes)
 
 
 def percent(fraction: float) -> str:
@@ -199,6 +241,10 @@ def _estimate(estimate: Estimate | None) -> str:
     return f"{estimate.value:.3f}{spread} {_interval(estimate.interval)}"
 
 
+def _difference(found: PairedDifference) -> str:
+    return f"{found.difference:+.3f} {_interval(found.interval, '+')}"
+
+
 def _interval(interval: Interval, sign: str = "") -> str:
     return f"[{interval.low:{sign}.3f}, {interval.high:{sign}.3f}]"
 
@@ -236,6 +282,7 @@ def _flat(row: Row) -> dict[str, Any]:
         "seconds_per_10_prompts_fastest": isolated[1],
         "seconds_per_10_prompts_slowest": isolated[2],
         "seconds_per_10_prompts_shared": cost.get("amortised"),
+        "peak_mb": cost.get("peak_mb"),
     }
 
 

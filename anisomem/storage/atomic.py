@@ -1,11 +1,14 @@
 """Files that are either whole or not there."""
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
 from anisomem.errors import UserError
+
+ABANDONED = 3600.0  # seconds after which nobody is writing a partial file any more
 
 
 def write(path: Path, fill: Callable[[Path], object]) -> None:
@@ -36,6 +39,13 @@ def write_text(path: Path, text: str) -> None:
     """:func:`write` for a text; the file is left alone where it says the same already."""
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Removes the partial files of processes that were killed."""
+    for partial in folder.glob(".partial-*"):
+        if time.time() - partial.stat().st_mtime > ABANDONED:
+            partial.unlink(missing_ok=True)
 
 
 def sync(folder: Path) -> None:

@@ -1,14 +1,14 @@
 """Which runs share a store: a versioned digest over everything that changes a recorded number."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
 from anisomem.datasets.prompts import PromptSet
 
-VERSION = 1  # raised when equal settings record other numbers than before
+VERSION = 2  # raised when equal settings record other numbers, or in another layout
 
 #: Settings that change what is recorded for a prompt.
 INSIDE = frozenset({"model", "noise_policy", "seeds"})
@@ -60,7 +60,16 @@ def describe(
 
 def of_prompts(prompts: PromptSet) -> str:
     """sha256 of ids and texts; labels and clusters concern the table alone."""
-    return sha256(json.dumps([list(prompts.ids), list(prompts.texts)]).encode()).hexdigest()
+    return _of_lists(prompts.ids, prompts.texts)
+
+
+def of_labels(prompts: PromptSet) -> str:
+    """sha256 of ids, labels and clusters, which a table depends on and what is stored does not."""
+    return _of_lists(prompts.ids, prompts.labels.tolist(), prompts.clusters.tolist())
+
+
+def _of_lists(*columns: Sequence[Any]) -> str:
+    return sha256(json.dumps([list(column) for column in columns]).encode()).hexdigest()
 
 
 def digest(content: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ import json
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,26 @@ IDENTITY = "identity.json"
 KEY = ["prompt_id", "seed", "sample"]
 FAILURE = "failure"  # column: why a prompt has no numbers, null where it has
 SECONDS = "seconds"  # column: of the batch it was evaluated in, divided by the batch's rows
-BATCH_SIZE = "batch_size"  # column: latents in a forward pass, after any halving
 
 Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a batch was evaluated, a column each; a run may be continued elsewhere.
+
+    Attributes:
+        batch_size: Latents in a forward pass, after any halving.
+        device: The accelerator or processor, by name.
+        git_commit: Of this package, None outside a checkout.
+    """
+
+    batch_size: int
+    device: str
+    git_commit: str | None
+
+
+ORIGIN = {"batch_size": pa.int32(), "device": pa.string(), "git_commit": pa.string()}
 
 
 class ScoreStore:
@@ -77,7 +95,7 @@ class ScoreStore:
         seed: int,
         components: Mapping[str, Array],
         seconds: float,
-        batch_size: int,
+        origin: Origin,
     ) -> None:
         """Adds a batch of prompts at one seed; one without a finite number counts as failed.
 
@@ -86,7 +104,7 @@ class ScoreStore:
             seed: Of the noise.
             components: Name to ``[B, n]``; n may differ.
             seconds: That the batch took.
-            batch_size: Latents in a forward pass.
+            origin: How it was evaluated.
         """
         n = max(values.shape[1] for values in components.values())
         rows = len(ids) * n
@@ -96,7 +114,10 @@ class ScoreStore:
             "sample": np.tile(np.arange(n, dtype=np.int32), len(ids)),
             FAILURE: pa.array(np.repeat(_failures(components), n), pa.string()),
             SECONDS: np.full(rows, seconds / rows),
-            BATCH_SIZE: np.full(rows, batch_size, np.int32),
+            **{
+                name: pa.array([value] * rows, ORIGIN[name])
+                for name, value in asdict(origin).items()
+            },
         }
         for name, values in components.items():
             padded = np.full((len(ids), n), np.nan)
@@ -108,7 +129,7 @@ class ScoreStore:
         """All rows that are whole, each once, in the order of their key."""
         tables = [table for _, table in self._shards()]
         if not tables:
-            return pd.DataFrame(columns=[*KEY, FAILURE, SECONDS, BATCH_SIZE])
+            return pd.DataFrame(columns=[*KEY, FAILURE, SECONDS, *ORIGIN])
         frame = pa.concat_tables(tables).to_pandas()
         # Two processes may have recorded the same prompt; either's rows are as good, but a number
         # is better than a failure.
@@ -118,7 +139,11 @@ class ScoreStore:
         )
 
     def merge(self) -> None:
-        """Brings all shards into one; killed at any moment, nothing is lost or counted twice."""
+        """Brings all shards into one; killed at any moment, nothing is lost or counted twice.
+
+        What a killed process left half written goes with them.
+        """
+        atomic.remove_abandoned(self.folder)
         shards = self._shards()
         if len(shards) < 2:
             return

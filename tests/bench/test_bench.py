@@ -42,7 +42,7 @@ def test_command_prints_and_keeps_every_line(model, tmp_path, capsys, monkeypatc
     ]
     assert printed.count("\n|") == 1 + len(lines)  # under the headings: the rule and the lines
     assert all(line["machine"] in printed and line["measured"] in printed for line in lines)
-    assert card["packages"]["torch"] and card["processor"] in printed
+    assert card["packages"]["torch"] and card["device_name"] in printed
 
     counts = lines[0]["values"]
     assert counts["counted"] == counts["rows"] == 140

@@ -81,6 +81,18 @@ def test_comparisons(data):
     np.testing.assert_allclose([c.holm_p for c in pairs], ev.holm(raw))
     delong = [ev.paired_delong(scores[c.a, 0], scores[c.b, 0], labels) for c in pairs]
     np.testing.assert_allclose([c.delong_holm_p for c in pairs], ev.holm(delong))
+    rates = [c.tpr[0.05].p_value for c in pairs]
+    np.testing.assert_allclose([c.tpr_holm_p[0.05] for c in pairs], ev.holm(rates))
+
+
+def test_perfect_detector_has_a_bound_and_says_what_it_saw():
+    labels = np.repeat([1, 0], [30, 40])
+    scores = np.stack([labels + 0.5, labels * 2.0])[None]  # two noise seeds
+    (summary,) = ev.Evaluation(scores, labels, np.arange(70), draws=200).summaries()
+    assert summary.auc.interval.low == pytest.approx(0.05 ** (1 / 30))
+    assert summary.auc.interval.note == (
+        "no inversion among 30 x 40 pairs at any of 2 noise seeds"
+    )
 
 
 def test_identical_scores_do_not_differ(data):

@@ -40,11 +40,11 @@ def digest(settings=SETTINGS, samples=None, chosen=None):
 
 def test_digest_is_pinned():
     """A change here orphans every stored run: raise VERSION, and say so, before changing it."""
-    assert identity.VERSION == 1
+    assert identity.VERSION == 2
     assert digest() == PINNED
 
 
-PINNED = "74c1661c05b7592b870944ca559bb1766281ec8547084aea7640e049a37794f1"
+PINNED = "39bcfb58e0f36fc5866a8585e2193d120e223f0b887a193aa2d7f5e4ed333f61"
 
 
 def test_every_setting_is_classified():

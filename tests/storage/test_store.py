@@ -11,10 +11,11 @@ import pytest
 
 from anisomem.errors import UserError
 from anisomem.storage import atomic
-from anisomem.storage.store import ScoreStore, arrays
+from anisomem.storage.store import Origin, ScoreStore, arrays
 
 CONTENT = {"version": 1, "seeds": [42], "model": {"dtype": "float32"}}
 SAMPLES = {"norm": 4, "cos": 2}
+ORIGIN = Origin(64, "a processor", "c0ffee")
 
 
 def components(ids, offset=0.0):
@@ -33,7 +34,7 @@ def batch(begin, end):
 
 
 def append(store, ids, seed, numbers):
-    store.append(ids, seed, numbers, seconds=2.0, batch_size=64)
+    store.append(ids, seed, numbers, seconds=2.0, origin=ORIGIN)
 
 
 def fill(store):
@@ -106,7 +107,9 @@ def test_seconds_of_a_batch_are_shared_by_its_rows(store):
     store.merge()
     frame = store.read()
     assert frame["seconds"].sum() == pytest.approx(3 * 2.0)
-    assert (frame["batch_size"] == 64).all()
+    assert frame[["batch_size", "device", "git_commit"]].drop_duplicates().values.tolist() == [
+        [64, "a processor", "c0ffee"]
+    ]
 
 
 def test_reader_waits_for_a_merge_of_another_process(store, monkeypatch):
@@ -123,6 +126,17 @@ def test_reader_waits_for_a_merge_of_another_process(store, monkeypatch):
 
 
 @pytest.mark.filterwarnings("error")
+def test_merge_clears_away_what_a_killed_process_left(store):
+    fill(store)
+    fresh, abandoned = (store.folder / f".partial-{name}.parquet" for name in "ab")
+    for partial in (fresh, abandoned):
+        partial.write_bytes(b"half")
+    os.utime(abandoned, (0, 0))
+    store.merge()
+    assert fresh.exists() and not abandoned.exists()
+    check(store)
+
+
 def test_file_that_another_process_is_writing_is_left_alone(store):
     fill(store)
     partial = store.folder / ".partial-1.parquet"

@@ -1,0 +1,38 @@
+"""Tables say what the evaluation found."""
+
+import pytest
+
+from anisomem.benchmark import Case
+from anisomem.report import tables
+
+
+@pytest.fixture(scope="module")
+def case(gallery_run):
+    (file,) = gallery_run[1].glob("*/config.yaml")
+    return Case.stored(file)
+
+
+def test_pairs_have_a_verdict_for_each_statistic(case):
+    table = tables.pairs_table(case)
+    pairs = case.evaluated.comparisons()
+    assert len(table.rows) == len(pairs) == 5 * 4 / 2  # wen, anisotropy at n = 1 and 4, random
+    heading = list(table.headings)
+    for row, pair in zip(table.rows, pairs, strict=True):
+        assert row[heading.index("a")] == case.detectors[pair.a].key
+        assert row[heading.index("a is, by AUC")] == pair.auc.verdict
+        assert row[heading.index("a is, by TPR@1%FPR")] == pair.tpr[0.01].verdict
+        assert row[heading.index("p, TPR@3%FPR")] == f"{pair.tpr_holm_p[0.03]:.2g}"
+    # 2 / (200 + 1), and ten times that
+    assert (
+        "no p value is below 0.01, which the number of pairs, 10, can raise to 0.1;"
+        in (table.notes[1])
+    )
+
+
+def test_costs_are_those_of_components(case):
+    table = tables.costs_table([case])
+    found = {(row[1], row[2]): row for row in table.rows}
+    assert found["anisotropy", "4"][3:6] == ["8", "8", "0"]
+    assert found["wen", "1"][3:6] == ["1", "1", "0"]
+    assert ("random", "0") not in found
+    assert all(float(row[8]) > 100 for row in table.rows)  # torch alone is more
