@@ -253,9 +253,9 @@ class Evaluation:
         notes = [NARROW.format(fewest)] if narrow else []
         area = _estimate(areas, self.auc_draws[d], fewest, notes)
         if set(areas) == {1.0}:  # then no draw has an inversion either
-            found = f"no inversion among {self.n_positive} x {self.n_negative} pairs"
-            seeds = f" at any of {len(areas)} noise seeds" if len(areas) > 1 else ""
-            area = replace(area, interval=replace(area.interval, note=found + seeds))
+            perfect = f"no inversion among {self.n_positive} x {self.n_negative} pairs"
+            every = f" at any of {len(areas)} noise seeds" if len(areas) > 1 else ""
+            area = replace(area, interval=replace(area.interval, note=perfect + every))
         interval = None
         if len(rows) == 1 and self._has_variance:
             _, covariance = delong(rows, self.labels)
