@@ -25,6 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     table = commands.add_parser("table", help="print the table of finished runs from their stores")
     table.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="e.g. runs/quickstart")
+    table.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="also write tables, figures and report there"
+    )
     listing = commands.add_parser("list", help="name what can be run")
     listing.add_argument("what", choices=("detectors", "models", "datasets", "experiments"))
     bench = commands.add_parser("bench", help="measure on this machine what things cost")
@@ -52,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case "run":
                 return _run(options.overrides)
             case "table":
-                _table(options.runs)
+                _table(options.runs, options.out)
             case "bench":
                 _bench(options)
             case "list":
@@ -108,9 +111,9 @@ def _run(overrides: Sequence[str]) -> int:
     return 0
 
 
-def _table(runs: Sequence[Path]) -> None:
+def _table(runs: Sequence[Path], out: Path | None) -> None:
     from anisomem.benchmark import Case
-    from anisomem.report import tables
+    from anisomem.report import report, tables
 
     cases = [Case.stored(file) for run in runs for file in _configurations(run)]
     names = Counter(case.name for case in cases)
@@ -119,7 +122,10 @@ def _table(runs: Sequence[Path]) -> None:
             raise UserError(f"{case.folder}: prompts failed; run it again with on_failure=keep")
         if names[case.name] > 1:  # the same prompts with other settings
             case.name = case.folder.name
-    print(tables.main_table([row for case in cases for row in case.rows()]).markdown())
+    if out:
+        print(report.write(cases, out)[0])
+    else:
+        print(tables.main_table([row for case in cases for row in case.rows()]).markdown())
 
 
 def _bench(options: argparse.Namespace) -> None:
