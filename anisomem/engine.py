@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 
 from anisomem.detection.base import (
+    GUIDED,
+    NOISE,
+    UNGUIDED,
     Array,
     Component,
     Conditional,
@@ -26,6 +29,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 NOISE_POLICIES = ("shared", "per_prompt")
+GUIDANCE = 7.5  # of guided trajectories
 CPU_BATCH, GPU_BATCH = 64, 256  # latents a forward pass starts with; halved where memory ends
 
 
@@ -130,15 +134,15 @@ class Engine:
     ) -> Evaluations:
         """All needs of one noise sample."""
         needs = self.needs(sample)
-        steps = sorted({need.t for need in needs if isinstance(need, Conditional)}, reverse=True)
-        together = Conditioning.cat([encoded] * len(steps))
-        predictions: dict[Conditional | Unconditional, Prediction] = {}
-        conditional = self._predict(x.repeat(len(steps), 1, 1, 1), _each(steps, len(x)), together)
-        for i, t in enumerate(steps):
-            predictions[Conditional(t)] = conditional[i * len(x) : (i + 1) * len(x)]
-        for need in needs:
+        on_noise = {need for need in needs if getattr(need, "latents", None) == NOISE}
+        with_prompt = {need.t for need in on_noise if isinstance(need, Conditional)}
+        predictions = self._with_prompt(with_prompt, x, encoded)
+        for need in on_noise:
             if isinstance(need, Unconditional):
                 predictions[need] = self._without_prompt(need.t, sample, x, seed)
+        for latents in (GUIDED, UNGUIDED):
+            if wanted := {n.t for n in needs if getattr(n, "latents", None) == latents}:
+                predictions |= self._along(latents, wanted, x, encoded)
         derivatives = {
             need: self._guidance_derivative(predictions, need.t, x, encoded)
             for need in needs
@@ -146,13 +150,47 @@ class Engine:
         }
         return Evaluations(predictions, derivatives)
 
+    def _with_prompt(
+        self, wanted: set[int], x: Tensor, encoded: Conditioning
+    ) -> dict[Conditional | Unconditional, Prediction]:
+        """Predictions with the prompts on pure noise, all timesteps together."""
+        if not wanted:
+            return {}
+        steps, n = sorted(wanted, reverse=True), len(x)
+        together = Conditioning.cat([encoded] * len(steps))
+        found = self._predict(x.repeat(len(steps), 1, 1, 1), _each(steps, n), together)
+        return {Conditional(t): found[i * n : (i + 1) * n] for i, t in enumerate(steps)}
+
+    def _along(
+        self, latents: str, wanted: set[int], x: Tensor, encoded: Conditioning
+    ) -> dict[Conditional | Unconditional, Prediction]:
+        """Predictions at the latents of a trajectory, which ends at the last of ``wanted``."""
+        guidance = {GUIDED: GUIDANCE, UNGUIDED: 1.0}[latents]
+
+        def part(rows: slice) -> dict[Conditional | Unconditional, Prediction]:
+            found: dict[Conditional | Unconditional, Prediction] = {}
+            for step in self.model.trajectory(x[rows], encoded[rows], guidance=guidance):
+                if step.t in wanted:
+                    without = step.unconditional or self._without(step.conditional.x, step.t)
+                    found[Conditional(step.t, latents)] = step.conditional
+                    found[Unconditional(step.t, latents)] = without
+                if step.t == min(wanted):
+                    break
+            return found
+
+        parts = self._in_batches(len(x), part, width=2)
+        return {need: Prediction.cat([found[need] for found in parts]) for need in parts[0]}
+
+    def _without(self, x: Tensor, t: int) -> Prediction:
+        return self.model.predict(x, t, self.empty[[0] * len(x)])
+
     def _without_prompt(self, t: int, sample: int, x: Tensor, seed: int) -> Prediction:
         if self.noise_policy == "per_prompt":
-            return self._finite(self._predict(x, _each([t], len(x)), self.empty[[0] * len(x)]))
+            parts = self._in_batches(len(x), lambda rows: self._without(x[rows], t))
+            return self._finite(Prediction.cat(parts))
         key = (seed, sample, t)
         if key not in self._unconditional:
-            prediction = self._predict(x[:1], _each([t], 1), self.empty)
-            self._unconditional[key] = self._finite(prediction)
+            self._unconditional[key] = self._finite(self._without(x[:1], t))
         return self._unconditional[key].expand(len(x))
 
     def _finite(self, prediction: Prediction) -> Prediction:
@@ -190,15 +228,22 @@ class Engine:
             without, with_prompt = derivative.chunk(2)
             return with_prompt - without
 
-        return torch.cat(self._in_batches(len(x), part))
+        return torch.cat(self._in_batches(len(x), part, width=2))
 
-    def _in_batches(self, n: int, part: Callable[[slice], T]) -> list[T]:
-        """``part`` of consecutive rows; where memory ends, the batch is halved for good."""
+    def _in_batches(self, n: int, part: Callable[[slice], T], width: int = 1) -> list[T]:
+        """``part`` of consecutive rows; where memory ends, the batch is halved for good.
+
+        Arguments:
+            n: Rows.
+            part: What is to be done with some of them.
+            width: Latents that it evaluates for each row.
+        """
         parts, begin = [], 0
         while begin < n:
             try:
-                parts.append(part(slice(begin, min(n, begin + self.batch_size))))
-                begin += self.batch_size
+                end = begin + max(1, self.batch_size // width)
+                parts.append(part(slice(begin, min(n, end))))
+                begin = end
                 continue
             except torch.OutOfMemoryError:
                 if self.batch_size == 1:

@@ -292,6 +292,8 @@ def test_prompts_that_the_model_fails_on(setting, tmp_path, capsys, monkeypatch)
         ("detector.wen.samples=3", "samples"),
         ("detector.anisotropy.convention=relesed", "did you mean 'released'?"),
         ("detector.anisotropy.mode=x", "no mode named 'x'"),
+        ("detector.anisotropy.cos_latents=gided", "did you mean 'guided'?"),
+        ("detector.anisotropy={cos_latents:guided,cos_at:'t:40'}", "no step of a trajectory"),
         ("detector.anisotropy.weights=[1,2,3]", "two numbers"),
         ("detector.anisotropy.cos_at=step:60", "outside the schedule"),
         ("detector.anisotropy.cos_at=t:1000", "outside the schedule"),

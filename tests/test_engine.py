@@ -59,6 +59,34 @@ def test_anisotropy_costs_two_evaluations_per_prompt_and_two_per_seed(make_pipel
         assert counted.model.nfe == counted.rows
 
 
+@pytest.mark.parametrize(("latents", "rows"), [("guided", 2 * 48), ("unguided", 48 + 1)])
+def test_cosine_on_a_trajectory_is_that_at_the_latents_of_a_pipeline(make_pipeline, latents, rows):
+    pipeline = make_pipeline()
+    x = DiffusersUNet(pipeline).initial_noise(42, 1)
+    at_step = {}
+
+    def keep(_, step, t, tensors):
+        at_step[step + 1] = tensors["latents"]
+        return tensors
+
+    pipeline(
+        PROMPTS[0],
+        guidance_scale={"guided": 7.5, "unguided": 1.0}[latents],
+        latents=x,
+        output_type="latent",
+        callback_on_step_end=keep,
+    )
+    with Counted(pipeline) as counted:
+        model, detector = counted.model, Anisotropy("a", cos_latents=latents, weights=(0, 1))
+        recorded = Engine(model, [detector]).evaluate(PROMPTS, range(SIZE), 42)
+        assert counted.rows == model.nfe == rows * SIZE
+    c, u = (
+        model.predict(at_step[47], 41, model.encode([text])).output for text in (PROMPTS[0], "")
+    )
+    expected = torch.nn.functional.cosine_similarity(u, c - u, dim=1).mean()
+    assert recorded[detector.cos_name][0, 0] == pytest.approx(expected.item(), abs=1e-4)
+
+
 def test_detectors_share_timesteps(make_pipeline):
     # (detectors, evaluations per prompt, shared evaluations, derivatives per prompt)
     cases = [
@@ -112,6 +140,7 @@ def test_batches_order_and_company_change_nothing(make_pipeline, prediction_type
         Anisotropy("p", 1, "paper", cos_at="t:1", normalisation="L2"),
         JeonSharpness("j"),
         WenFirstStep("w", 2),
+        Anisotropy("g", 1, cos_at="step:3", cos_latents="guided", weights=(0, 1)),
     ]
     single = Engine(model, detectors, noise_policy, batch_size=1)
     alone = [single.evaluate([text], [row], 42) for row, text in enumerate(PROMPTS)]
@@ -123,6 +152,7 @@ def test_batches_order_and_company_change_nothing(make_pipeline, prediction_type
         detectors[1].cos_name: (SIZE, 1),
         detectors[2].component_names[0]: (SIZE, 1),
         detectors[3].component_names[0]: (SIZE, 2),
+        detectors[4].cos_name: (SIZE, 1),
     }
     for values in expected.values():  # prompts and noise samples differ by more than the batch
         assert np.ptp(values[:3], axis=0).min() > 0.01 * np.abs(values).max()
@@ -188,12 +218,12 @@ def test_out_of_memory_halves_the_batch_for_good(caplog):
     engine = Engine(small, detectors, batch_size=9)
     with caplog.at_level(logging.WARNING):
         actual = engine.evaluate(small.prompts, range(SIZE), 0)
-        # 9 latents and then 4 are too many; 2 derivatives are 4 latents
+        # 9 latents and then 4 are too many; a derivative is two latents, one row a pass
         assert [record.message for record in caplog.records] == [
-            f"out of memory: batch size is now {size}" for size in (4, 2, 1)
+            f"out of memory: batch size is now {size}" for size in (4, 2)
         ]
         again = engine.evaluate(small.prompts, range(SIZE), 0)
-        assert len(caplog.records) == 3
+        assert len(caplog.records) == 2
     for name, values in expected.items():
         np.testing.assert_allclose(actual[name], values, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(again[name], values, rtol=1e-5, atol=1e-6)

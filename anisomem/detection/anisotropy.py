@@ -38,6 +38,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anisomem.detection.base import (
+    LATENTS,
+    NOISE,
     Array,
     At,
     Component,
@@ -78,6 +80,8 @@ class Anisotropy(Detector):
             ``L1`` by the 1-norm of the whole latent.
         norm_at, cos_at: Where each term is read, ``step:i`` (index into the 50-step DDIM schedule)
             or ``t:value``.
+        cos_latents: Where the cosine is taken: ``noise``, or on the latents of a 50-step DDIM
+            trajectory at that timestep, ``guided`` (7.5) or ``unguided``.
         weights: ``published`` for the model, ``equal`` (each component in standard deviations of
             the negatives), ``fitted`` (logistic regression in cross-validation folds that keep
             clusters together) or the pair (gamma_norm, gamma_cos). A component of weight zero is
@@ -103,12 +107,14 @@ class Anisotropy(Detector):
     normalisation: str = "none"
     norm_at: str = "step:0"
     cos_at: str = "step:-3"
+    cos_latents: str = NOISE
     weights: str | Sequence[float] = "published"
 
     def __post_init__(self) -> None:
         one_of("convention", self.convention, CONVENTIONS)
         one_of("mode", self.mode, MODES)
         one_of("normalisation", self.normalisation, NORMALISATIONS)
+        one_of("cos_latents", self.cos_latents, LATENTS)
         At.parse(self.norm_at)
         At.parse(self.cos_at)
         if isinstance(self.weights, str):
@@ -127,8 +133,10 @@ class Anisotropy(Detector):
     @property
     def cos_name(self) -> str:
         """The cosine term's component."""
-        choices = f"{self.convention},{self.mode},{self.normalisation}"
-        return f"anisotropy/cos[{choices},{self.cos_at}]"
+        choices = [self.convention, self.mode, self.normalisation, self.cos_at]
+        if self.cos_latents != NOISE:
+            choices.append(self.cos_latents)
+        return f"anisotropy/cos[{','.join(choices)}]"
 
     def require(self, stands_for: str | None) -> None:
         if self.weights == "published":
@@ -143,7 +151,9 @@ class Anisotropy(Detector):
 
     def components(self, model: DiffusionModel) -> Sequence[Component]:
         t_norm = At.parse(self.norm_at).timestep(model)
-        t_cos = At.parse(self.cos_at).timestep(model)
+        t_cos, latents = At.parse(self.cos_at).timestep(model), self.cos_latents
+        if latents != NOISE and t_cos not in model.timesteps():
+            raise UserError(f"cos_at={self.cos_at} is no step of a trajectory; give step:INDEX")
         norm = Component(
             self.norm_name,
             frozenset({Conditional(t_norm), Unconditional(t_norm)}),
@@ -151,7 +161,7 @@ class Anisotropy(Detector):
         )
         cosine = Component(
             self.cos_name,
-            frozenset({Conditional(t_cos), Unconditional(t_cos)}),
+            frozenset({Conditional(t_cos, latents), Unconditional(t_cos, latents)}),
             lambda evaluations: self._cosine(evaluations, t_cos),
         )
         return [part for part in (norm, cosine) if part.name in self.component_names]
@@ -195,8 +205,8 @@ class Anisotropy(Detector):
 
     def _compared(self, evaluations: Evaluations, t: int) -> tuple[Tensor, Tensor]:
         """The two vectors that the cosine is taken between, ``[B, C, H, W]`` each."""
-        c = self._vectors(evaluations.conditional(t))
-        u = self._vectors(evaluations.unconditional(t))
+        c = self._vectors(evaluations.conditional(t, self.cos_latents))
+        u = self._vectors(evaluations.unconditional(t, self.cos_latents))
         return {"x,c|x": (u, c - u), "x,x|c": (u, c), "x|c,c|x": (c, c - u)}[self.mode]
 
     def _vectors(self, prediction: Prediction) -> Tensor:

@@ -30,18 +30,25 @@ if TYPE_CHECKING:  # scoring what is stored needs no torch
 Array = npt.NDArray[np.float64]
 
 
+#: What a prediction is evaluated at: pure noise, or the latents that a 50-step DDIM trajectory
+#: from that noise has at the timestep, with guidance 7.5 or without (w = 1).
+NOISE, GUIDED, UNGUIDED = LATENTS = ("noise", "guided", "unguided")
+
+
 @dataclass(frozen=True, order=True)
 class Conditional:
-    """The prediction with the prompt at pure noise and timestep ``t``: 1 NFE per prompt."""
+    """The prediction with the prompt at timestep ``t``: 1 NFE per prompt on pure noise."""
 
     t: int
+    latents: str = NOISE
 
 
 @dataclass(frozen=True, order=True)
 class Unconditional:
-    """The prediction without prompt; with shared noise one NFE serves every prompt."""
+    """The prediction without prompt; on shared noise one NFE serves every prompt."""
 
     t: int
+    latents: str = NOISE
 
 
 @dataclass(frozen=True, order=True)
@@ -56,18 +63,18 @@ Need = Conditional | Unconditional | GuidanceDerivative
 
 @dataclass(frozen=True)
 class Evaluations:
-    """The evaluated needs of one batch of prompts, all at the same noise sample."""
+    """The evaluated needs of one batch of prompts, all from the same noise sample."""
 
     predictions: Mapping[Conditional | Unconditional, Prediction]
     derivatives: Mapping[GuidanceDerivative, Tensor] = field(default_factory=dict)
 
-    def conditional(self, t: int) -> Prediction:
+    def conditional(self, t: int, latents: str = NOISE) -> Prediction:
         """With the prompt, ``B`` rows."""
-        return self.predictions[Conditional(t)]
+        return self.predictions[Conditional(t, latents)]
 
-    def unconditional(self, t: int) -> Prediction:
+    def unconditional(self, t: int, latents: str = NOISE) -> Prediction:
         """Without the prompt, ``B`` rows."""
-        return self.predictions[Unconditional(t)]
+        return self.predictions[Unconditional(t, latents)]
 
     def guidance_derivative(self, t: int) -> Tensor:
         r""":math:`(J_c - J_u)(c - u)` of the raw outputs, ``[B, C, H, W]``."""
