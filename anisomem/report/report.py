@@ -10,7 +10,7 @@ import yaml
 from jinja2 import Environment
 
 from anisomem.benchmark import Case
-from anisomem.report import figures, gallery, tables
+from anisomem.report import figures, gallery, published, tables
 from anisomem.storage import atomic
 
 CAPTIONS = {
@@ -42,11 +42,13 @@ def write(cases: Sequence[Case], folder: Path) -> tuple[str, Mapping[str, Mappin
     """Writes tables, cards, figures and ``report.html``.
 
     Returns:
-        The main table as Markdown, and the figures by case and name.
+        The main table as Markdown with what is published beside it, and the figures by case
+        and name.
     """
     rows = [row for case in cases for row in case.rows()]
     table = tables.main_table(rows)
-    more = [tables.rules_table(rows), tables.costs_table(cases)]
+    beside = published.comparison(cases, rows)
+    more = [*([beside] if beside else []), tables.rules_table(rows), tables.costs_table(cases)]
     for case in cases:
         more += [tables.blocks_table(case), tables.pairs_table(case)]
     card = {"cases": [case.card() for case in cases], "rows": tables.records(rows)}
@@ -60,7 +62,7 @@ def write(cases: Sequence[Case], folder: Path) -> tuple[str, Mapping[str, Mappin
     sections = [f"## {other.title}\n\n{other.markdown()}" for other in more]
     atomic.write_text(folder / "more.md", "\n".join(sections))
     atomic.write_text(folder / "report.html", html(cases, [table, *more], drawn))
-    return text, drawn
+    return text + (f"\n{beside.title}\n\n{beside.markdown()}" if beside else ""), drawn
 
 
 def html(

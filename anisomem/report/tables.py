@@ -121,7 +121,7 @@ def blocks_table(case: Case) -> Table:
             notes.append(f"{name}: {error}")
             continue
         counts = f"{evaluation.n_positive}/{evaluation.n_negative}"
-        columns.append([counts, *(_estimate(s.auc) for s in evaluation.summaries())])
+        columns.append([counts, *(interval_text(s.auc) for s in evaluation.summaries())])
     names = ["memorized/other", *(detector.key for detector in case.detectors)]
     cells = [[name, *line] for name, line in zip(names, zip(*columns, strict=True), strict=True)]
     return Table(f"Blocks of {case.name}", ["detector", *selections], cells, notes)
@@ -209,7 +209,7 @@ def comma_separated(rows: Sequence[Row]) -> str:
 
 
 def records(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The rows for JSON, numbers as numbers."""
+    """The rows unrounded, numbers as numbers."""
     return [_flat(row) for row in rows]
 
 
@@ -222,8 +222,8 @@ def _main_cells(row: Row) -> list[str]:
         row.case,
         row.detector,
         _n(row),
-        _estimate(row.summary.auc),
-        *(_estimate(value) for value in row.summary.tpr.values()),
+        interval_text(row.summary.auc),
+        *(interval_text(value) for value in row.summary.tpr.values()),
         nfe,
         f"{cost['isolated'][0]:.3f}" if cost else "–",
         f"{cost['amortised']:.3f}" if cost else "–",
@@ -234,7 +234,8 @@ def _n(row: Row) -> str:
     return str(row.n or "–")
 
 
-def _estimate(estimate: Estimate | None) -> str:
+def interval_text(estimate: Estimate | None) -> str:
+    """A number with its spread over seeds, where there is one, and its interval."""
     if estimate is None:
         return "not resolvable"
     spread = "" if estimate.seed_std is None else f" ± {estimate.seed_std:.3f}"

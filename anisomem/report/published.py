@@ -1,0 +1,111 @@
+"""Measured numbers beside published ones."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from anisomem.benchmark import Case, Row
+from anisomem.evaluation import Estimate
+from anisomem.report.tables import Table, interval_text, percent
+
+SECONDS = "seconds_per_10_prompts"
+NOTE = (
+    "Published TPRs are by their source's rule, and compared with ours by the same rule; brackets"
+    " are our 95% interval, and ± the published spread over noise seeds. Seconds are per ten"
+    " prompts on each one's own hardware."
+)
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a source reports of one detector on one set of prompts.
+
+    Attributes:
+        model, prompts, detector, n: Of what; a model by the key of ``model.stands_for``.
+        values: Statistic to value, by the names of a table's JSON.
+        rule: How its TPRs were read off the ROC curve, ``nearest`` or ``strict``.
+        source: Where it was read.
+    """
+
+    model: str
+    prompts: str | None
+    detector: str
+    n: int | None
+    values: Mapping[str, float]
+    rule: str
+    source: str
+
+
+@cache
+def published() -> list[Published]:
+    """All cards of the package, ``results/published`` in the repository."""
+    found = []
+    for file in sorted(files("anisomem.published").iterdir(), key=lambda path: path.name):
+        if file.name.endswith(".yaml"):
+            card = yaml.safe_load(file.read_text(encoding="utf-8"))
+            found += [_row(card, row) for row in card["rows"]]
+    return found
+
+
+def _row(card: Mapping[str, Any], row: Mapping[str, Any]) -> Published:
+    keys = ("model", "prompts", "detector", "n")
+    values = {name: float(v) for name, v in row.items() if name not in {*keys, "where"}}
+    source = f"{card['title']}, {row['where']}"
+    return Published(*(row[key] for key in keys), values, card["rule"], source)
+
+
+def of(case: Case, row: Row) -> list[Published]:
+    """What is published of a row of a case's table."""
+    key = (case.config.model.get("stands_for"), case.planned.name, row.detector, row.n)
+    return [one for one in published() if (one.model, one.prompts, one.detector, one.n) == key]
+
+
+def comparison(cases: Sequence[Case], rows: Sequence[Row]) -> Table | None:
+    """Every statistic of every detector beside what is published; None where nothing is."""
+    by_name = {case.name: case for case in cases}
+    cells = []
+    for row in rows:
+        found = of(by_name[row.case], row)
+        lines = [line for one in found for line in _lines(row, one)]
+        missing = ["AUC", interval_text(row.summary.auc), "–", "not published", "–", "–", "–"]
+        reported = any("auc" in one.values for one in found)
+        for line in [*([] if reported else [missing]), *lines]:
+            cells.append([row.case, row.detector, str(row.n or "–"), *line])
+    headings = ["prompts", "detector", "n", "number", "measured", "by the source's rule"]
+    headings += ["published", "difference", "in our interval", "source"]
+    known = any(of(by_name[row.case], row) for row in rows)
+    return Table("Measured and published", headings, cells, [NOTE]) if known else None
+
+
+def _lines(row: Row, one: Published) -> list[list[str]]:
+    """The statistics of one source."""
+    summary, lines = row.summary, []
+    if "auc" in one.values:
+        lines.append(_line("AUC", one, "auc", summary.auc, summary.auc.value))
+    rules = {"nearest": summary.released_tpr, "strict": summary.strict_tpr}[one.rule]
+    for target, estimate in summary.tpr.items():
+        if (key := f"tpr_at_fpr_{target:g}") in one.values:
+            name = f"TPR@{percent(target)}FPR"
+            lines.append(_line(name, one, key, estimate, rules.get(target)))
+    if SECONDS in one.values:
+        seconds = f"{row.cost['isolated'][0]:.2f}" if row.cost else "not measured"
+        lines.append(["s", seconds, "–", f"{one.values[SECONDS]:.2f}", "–", "–", one.source])
+    return lines
+
+
+def _line(
+    name: str, one: Published, key: str, estimate: Estimate | None, same_rule: float | None
+) -> list[str]:
+    """One statistic; ``same_rule`` is ours by the source's rule, None where not resolvable."""
+    value, spread = one.values[key], one.values.get(f"{key}_spread")
+    shown = f"{value:.3f}" if spread is None else f"{value:.3f} ± {spread:.3f}"
+    if estimate is None or same_rule is None:
+        return [name, "not resolvable", "–", shown, "–", "–", one.source]
+    inside = estimate.interval.low <= value <= estimate.interval.high
+    difference, verdict = f"{same_rule - value:+.3f}", "yes" if inside else "no"
+    measured = interval_text(estimate)
+    return [name, measured, f"{same_rule:.3f}", shown, difference, verdict, one.source]
