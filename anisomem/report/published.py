@@ -52,10 +52,12 @@ def published() -> list[Published]:
 
 
 def _row(card: Mapping[str, Any], row: Mapping[str, Any]) -> Published:
-    keys = ("model", "prompts", "detector", "n")
-    values = {name: float(v) for name, v in row.items() if name not in {*keys, "where"}}
+    keys = {"model", "prompts", "detector", "n"}
+    values = {name: float(v) for name, v in row.items() if name not in keys | {"where"}}
     source = f"{card['title']}, {row['where']}"
-    return Published(*(row[key] for key in keys), values, card["rule"], source)
+    return Published(
+        **{key: row[key] for key in keys}, values=values, rule=card["rule"], source=source
+    )
 
 
 def of(case: Case, row: Row) -> list[Published]:
