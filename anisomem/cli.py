@@ -4,10 +4,15 @@ import argparse
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from anisomem.errors import UserError
+
+if TYPE_CHECKING:
+    from anisomem.benchmark import Case
+    from anisomem.report.wandb_logger import WandbLogger
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,6 +33,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     table.add_argument(
         "--out", type=Path, metavar="FOLDER", help="also write tables, figures and report there"
     )
+    importing = commands.add_parser(
+        "import-released", help="score tensors of the anisotropy paper's code: store and table"
+    )
+    importing.add_argument("folder", type=Path, metavar="FOLDER", help="e.g. det_outputs")
+    importing.add_argument(
+        "overrides", nargs="*", metavar="name=value", help="e.g. runs=FOLDER, or dataset=NAME"
+    )
+    exporting = commands.add_parser(
+        "export-released", help="write recorded scores as the anisotropy paper's code does"
+    )
+    exporting.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    exporting.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     listing = commands.add_parser("list", help="name what can be run")
     listing.add_argument("what", choices=("detectors", "models", "datasets", "experiments"))
     bench = commands.add_parser("bench", help="measure on this machine what things cost")
@@ -56,6 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _run(options.overrides)
             case "table":
                 _table(options.runs, options.out)
+            case "import-released":
+                return _import_released(options.folder, options.overrides)
+            case "export-released":
+                _export_released(options.runs, options.out)
             case "bench":
                 _bench(options)
             case "list":
@@ -82,13 +103,19 @@ def _list(what: str) -> None:
 def _run(overrides: Sequence[str]) -> int:
     from anisomem import config
     from anisomem.benchmark import Case
-    from anisomem.report import report
 
     chosen = [o.partition("=")[2] for o in overrides if o.startswith("experiment=")]
     experiment = chosen[-1] if chosen else "quickstart"
     cases = [Case(composed, experiment) for composed in config.cases(overrides)]
     settings = cases[0].config.logger
     logger = config.build(settings, "logger") if settings else None
+    return _finish(cases, logger)
+
+
+def _finish(cases: Sequence["Case"], logger: "WandbLogger | None" = None) -> int:
+    """Records what is missing, prints the table and returns the exit code."""
+    from anisomem.report import report
+
     for case in cases:
         case.run()
     failed = [case for case in cases if case.ends_in_failure]
@@ -112,20 +139,45 @@ def _run(overrides: Sequence[str]) -> int:
 
 
 def _table(runs: Sequence[Path], out: Path | None) -> None:
-    from anisomem.benchmark import Case
     from anisomem.report import report, tables
 
-    cases = [Case.stored(file) for run in runs for file in _configurations(run)]
-    names = Counter(case.name for case in cases)
+    cases = _stored(runs)
     for case in cases:
         if case.ends_in_failure:
             raise UserError(f"{case.folder}: prompts failed; run it again with on_failure=keep")
-        if names[case.name] > 1:  # the same prompts with other settings
-            case.name = case.folder.name
     if out:
         print(report.write(cases, out)[0])
     else:
         print(tables.main_table([row for case in cases for row in case.rows()]).markdown())
+
+
+def _stored(runs: Sequence[Path]) -> list["Case"]:
+    from anisomem.benchmark import Case
+
+    return _told_apart(Case.stored(file) for run in runs for file in _configurations(run))
+
+
+def _told_apart(found: Iterable["Case"]) -> list["Case"]:
+    """Cases of the same prompts with other settings are named by their folders."""
+    cases = list(found)
+    names = Counter(case.name for case in cases)
+    for case in cases:
+        if names[case.name] > 1:
+            case.name = case.folder.name
+    return cases
+
+
+def _import_released(folder: Path, overrides: Sequence[str]) -> int:
+    from anisomem import released
+
+    return _finish(_told_apart(released.load(folder, overrides, "released")))
+
+
+def _export_released(runs: Sequence[Path], out: Path) -> None:
+    from anisomem import released
+
+    for path in released.save(_stored(runs), out):
+        print(path)
 
 
 def _bench(options: argparse.Namespace) -> None:
