@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from anisomem import config as configuration
 from anisomem import gallery
@@ -31,6 +34,20 @@ Batch = tuple[int, list[int]]  # a noise seed, and the rows of some prompts
 SHARD = 32  # prompts recorded between two writes to the store
 CARD_SCHEMA = 1  # raised when a field of the card changes its meaning
 ON_FAILURE = ("stop", "keep", "retry")
+NOISE_POLICIES = ("shared", "per_prompt")
+
+
+def told_apart(cases: Iterable[Case]) -> list[Case]:
+    """The cases, each once; those of the same prompts with other settings by their folders."""
+    different = {case.folder.resolve(): case for case in cases}.values()
+    names = Counter(case.name for case in different)
+    folders = Counter(case.folder.name for case in different)
+    for case in different:
+        if names[case.name] > 1:
+            case.name = case.folder.name
+            if folders[case.name] > 1:  # in two experiments
+                case.name = f"{case.folder.parent.name}-{case.name}"
+    return list(different)
 
 
 @dataclass(frozen=True)
@@ -56,6 +73,7 @@ class Case:
     def __init__(self, config: DictConfig, experiment: str) -> None:
         self.config = config
         one_of("on_failure", config.on_failure, ON_FAILURE)
+        one_of("noise policy", config.noise_policy, NOISE_POLICIES)
         self.planned: PromptSet = configuration.build(config.dataset, "dataset")
         self.detectors = configuration.detectors(config)
         for detector in self.detectors:
@@ -73,10 +91,29 @@ class Case:
 
     @classmethod
     def stored(cls, file: Path) -> Case:
-        """The case whose configuration lies at ``file``; needs neither its model nor its place."""
-        case = cls(cast(DictConfig, OmegaConf.load(file)), file.parent.parent.name)
+        """The case whose configuration lies at ``file``; needs neither its model nor its place.
+
+        Raises:
+            UserError: The configuration is damaged, or the store is of another schema version or
+                of other prompts.
+        """
+        try:
+            config = OmegaConf.load(file)
+            if not isinstance(config, DictConfig) or not config:
+                raise ValueError
+        except (OmegaConfBaseException, YAMLError, ValueError):  # the last where it is no UTF-8
+            raise UserError(
+                f"{file} is damaged; run the same command again to write it anew"
+            ) from None
+        case = cls(config, file.parent.parent.name)
         case.folder = file.parent
         case.store = ScoreStore.stored(case.folder / "components")
+        case.identity = identity.digest(case.store.content)
+        if (version := case.store.content["version"]) != identity.VERSION:
+            raise UserError(
+                f"{case.folder} is of schema version {version}, and this is {identity.VERSION}; "
+                "run its command again"
+            )
         if case.store.content["prompts"] != identity.of_prompts(case.planned):
             raise UserError(
                 f"{case.folder} was recorded on other prompts than dataset {case.name!r} holds now"
@@ -92,7 +129,10 @@ class Case:
         missing = self.missing(retry=self.config.on_failure == "retry")
         timed = self._measured().get("timing") == self._timing
         needs_timing = self.config.timing_repeats > 0 and bool(self.samples) and not timed
+        for folder in (self.folder, self.folder.parent):
+            atomic.remove_abandoned(folder)
         atomic.write_text(self.folder / "config.yaml", OmegaConf.to_yaml(self.config))
+        self.store.start()
         if not missing and not needs_timing and self._measured_file.exists() and self._shown():
             return
         from anisomem.provenance import provenance
@@ -314,4 +354,4 @@ class Case:
     def _measured(self) -> dict[str, Any]:
         """What was measured besides the components: cost, machine, truncated prompts."""
         file = self._measured_file
-        return json.loads(file.read_text()) if file.exists() else {}
+        return atomic.read_json(file) if file.exists() else {}

@@ -3,8 +3,7 @@
 import argparse
 import os
 import sys
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,11 +101,11 @@ def _list(what: str) -> None:
 
 def _run(overrides: Sequence[str]) -> int:
     from anisomem import config
-    from anisomem.benchmark import Case
+    from anisomem.benchmark import Case, told_apart
 
     chosen = [o.partition("=")[2] for o in overrides if o.startswith("experiment=")]
     experiment = chosen[-1] if chosen else "quickstart"
-    cases = [Case(composed, experiment) for composed in config.cases(overrides)]
+    cases = told_apart(Case(composed, experiment) for composed in config.cases(overrides))
     settings = cases[0].config.logger
     logger = config.build(settings, "logger") if settings else None
     return _finish(cases, logger)
@@ -152,25 +151,16 @@ def _table(runs: Sequence[Path], out: Path | None) -> None:
 
 
 def _stored(runs: Sequence[Path]) -> list["Case"]:
-    from anisomem.benchmark import Case
+    from anisomem.benchmark import Case, told_apart
 
-    return _told_apart(Case.stored(file) for run in runs for file in _configurations(run))
-
-
-def _told_apart(found: Iterable["Case"]) -> list["Case"]:
-    """Cases of the same prompts with other settings are named by their folders."""
-    cases = list(found)
-    names = Counter(case.name for case in cases)
-    for case in cases:
-        if names[case.name] > 1:
-            case.name = case.folder.name
-    return cases
+    return told_apart(Case.stored(file) for run in runs for file in _configurations(run))
 
 
 def _import_released(folder: Path, overrides: Sequence[str]) -> int:
     from anisomem import released
+    from anisomem.benchmark import told_apart
 
-    return _finish(_told_apart(released.load(folder, overrides, "released")))
+    return _finish(told_apart(released.load(folder, overrides, "released")))
 
 
 def _export_released(runs: Sequence[Path], out: Path) -> None:

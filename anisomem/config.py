@@ -119,8 +119,8 @@ def detectors(config: DictConfig) -> list[Detector]:
         if "n" not in node:
             built.append(build(node, f"detector.{name}", name=name))
             continue
-        chosen = [node.n] if isinstance(node.n, int | str) else list(node.n)
-        if not _distinct(chosen) or not all(isinstance(n, int) and n >= 1 for n in chosen):
+        chosen = list(node.n) if OmegaConf.is_list(node.n) else [node.n]
+        if not _distinct(chosen) or not all(type(n) is int and n >= 1 for n in chosen):
             raise UserError(f"detector.{name}.n must be distinct positive integers, got {node.n}")
         for n in chosen:
             built.append(build(node, f"detector.{name}", name=name, n=n))
@@ -150,12 +150,15 @@ def _check_values(config: DictConfig) -> None:
     """
     seeds, targets = list(config.seeds), list(config.fpr_targets)
     expected = {
-        "seeds": (_distinct(seeds) and min(seeds) >= 0, "distinct integers from 0"),
+        "seeds": (
+            _distinct(seeds) and all(0 <= seed < 2**32 for seed in seeds),
+            "distinct integers from 0 to 2**32 - 1",
+        ),
         "fpr_targets": (
-            _distinct(targets) and min(targets) > 0 and max(targets) < 1,
+            _distinct(targets) and all(0 < target < 1 for target in targets),
             "distinct fractions between 0 and 1, such as 0.01 for 1%",
         ),
-        "draws": (config.draws >= 100, "at least 100"),
+        "draws": (100 <= config.draws <= 1_000_000, "from 100 to 1,000,000"),
         "bootstrap_seed": (config.bootstrap_seed >= 0, "an integer from 0"),
         "timing_repeats": (config.timing_repeats >= 0, "an integer from 0"),
         "gallery": (config.gallery >= 0, "an integer from 0"),

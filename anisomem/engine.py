@@ -22,13 +22,12 @@ from anisomem.detection.base import (
     Need,
     Unconditional,
 )
-from anisomem.errors import UserError, one_of
+from anisomem.errors import UserError
 from anisomem.models.base import Conditioning, DiffusionModel, Prediction
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-NOISE_POLICIES = ("shared", "per_prompt")
 GUIDANCE = 7.5  # of guided trajectories
 CPU_BATCH, GPU_BATCH = 64, 256  # latents a forward pass starts with; halved where memory ends
 
@@ -47,8 +46,8 @@ class Engine:
         batch_size: Latents in a forward pass, or None to choose.
 
     Raises:
-        UserError: An unknown noise policy, a batch size below 1, or detectors of different n on a
-            latent size for which fewer noise samples are not the first of more.
+        UserError: Detectors of different n on a latent size for which fewer noise samples are not
+            the first of more.
     """
 
     def __init__(
@@ -58,9 +57,6 @@ class Engine:
         noise_policy: str = "shared",
         batch_size: int | None = None,
     ) -> None:
-        one_of("noise policy", noise_policy, NOISE_POLICIES)
-        if batch_size is not None and batch_size < 1:
-            raise UserError(f"batch_size must be a positive integer or null, got {batch_size}")
         self.model = model
         self.noise_policy = noise_policy
         self.batch_size = batch_size or (CPU_BATCH if model.device.type == "cpu" else GPU_BATCH)

@@ -97,9 +97,10 @@ def one_thread() -> Iterator[None]:
 def _recorders(
     case: Case, model: DiffusionModel, workers: int, batches: Sequence[Batch]
 ) -> Iterator[Iterator[int]]:
+    recorder = Recorder(case, model)  # here also where others do the work: it checks the settings
     if workers == 1:
         with one_thread():
-            yield map(Recorder(case, model), batches)
+            yield map(recorder, batches)
         return
     # A forked child would inherit torch's threads in an undefined state.
     context = multiprocessing.get_context("spawn")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anisomem.detection.base import Array, Component, Detector, Recorded
+from anisomem.errors import UserError
 from anisomem.evaluation import text_only_scores
 
 if TYPE_CHECKING:
@@ -52,9 +53,16 @@ class Random(_PromptDetector):
 
     Arguments:
         seed: Of the generator.
+
+    Raises:
+        UserError: A seed that is not an integer from 0.
     """
 
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if type(self.seed) is not int or self.seed < 0:
+            raise UserError(f"seed of a random score must be an integer from 0, got {self.seed!r}")
 
     def combine(self, recorded: Recorded) -> Array:
         return np.random.default_rng(self.seed).uniform(size=len(recorded.prompts))

@@ -54,12 +54,12 @@ def stored(runs: Path) -> pd.DataFrame:
 
 def wait_until(
     moment: str, runs: Path, shards: int, limit: float, rng: np.random.Generator
-) -> None:
-    """Returns when it is time to kill, or after ``limit`` seconds."""
+) -> str:
+    """Returns the moment that has come, "at random" where ``limit`` seconds did not bring it."""
     end = time.monotonic() + limit
     if moment == "at random":
         time.sleep(rng.uniform(0, limit))
-        return
+        return moment
     skip = rng.integers(1, 40) if moment == "while writing" else 0
     seen: set[Path] = set()
     while time.monotonic() < end:
@@ -68,12 +68,13 @@ def wait_until(
             and len([*runs.glob("*/*/components/[!.]*.parquet")]) >= shards
         ):
             time.sleep(rng.uniform(0, 0.03))
-            return
+            return moment
         if moment == "while writing":
             seen |= {*runs.rglob(".partial-*")}
             if len(seen) >= skip:
-                return
+                return moment
         time.sleep(0.0005)
+    return "at random"
 
 
 def soak(overrides: Sequence[str], kills: int, seed: int, folder: Path) -> dict[str, int]:
@@ -93,7 +94,7 @@ def soak(overrides: Sequence[str], kills: int, seed: int, folder: Path) -> dict[
         while bar.n < kills:
             moment = MOMENTS[rng.integers(len(MOMENTS))]
             run = launch(overrides, runs, int(rng.integers(1, 3)))
-            wait_until(moment, runs, shards, limit, rng)
+            moment = wait_until(moment, runs, shards, limit, rng)
             if run.poll() is None:
                 run.kill()
                 counts[f"killed {moment}"] += 1

@@ -220,9 +220,66 @@ def test_table_of_prompts_that_have_changed_since(setting, tmp_path, capsys):
     assert "recorded on other prompts" in capsys.readouterr().err
 
 
-def test_controls_alone_need_no_component(setting, capsys):
+def test_controls_alone_need_no_component(setting, tmp_path, capsys):
     assert main(["run", *setting, "detector=[text_only,random]"]) == 0
     assert capsys.readouterr().out.count("\n| prompts | ") == 2
+    assert main(["table", str(tmp_path / "runs" / "quickstart")]) == 0
+    assert capsys.readouterr().out.count("\n| prompts | ") == 2
+
+
+def test_models_on_the_same_prompts_are_told_apart(setting, tmp_path, capsys, save_pipeline):
+    other = save_pipeline(seed=3)
+    both = [o for o in setting if not o.startswith("model.path=")]
+    paths = [o for o in setting if o.startswith("model.path=")] + [f"model.path={other}"]
+    chosen = "model=diffusers_folder,dataset=prompts_file"
+    cases = f"cases=[{','.join(f'[{chosen},{path}]' for path in paths)}]"
+    assert main(["run", *both, "detector=[wen]", "timing_repeats=0", cases]) == 0
+    out = capsys.readouterr().out
+    assert len({line.split("|")[1] for line in out.splitlines() if "| wen" in line}) == 2
+    assert len(list((tmp_path / "runs" / "quickstart").glob("roc-*.png"))) == 2
+
+
+def test_a_run_given_twice_is_shown_once(setting, tmp_path, capsys):
+    assert main(["run", *setting, "detector=[random]"]) == 0
+    once = capsys.readouterr().out.split("Report:")[0]
+    run = str(tmp_path / "runs" / "quickstart")
+    assert main(["table", run, run]) == 0
+    assert capsys.readouterr().out == once
+
+
+@pytest.mark.parametrize("content", ["", "{", "\x80"])
+@pytest.mark.parametrize("name", ["components/identity.json", "measured.json", "config.yaml"])
+def test_damaged_files_of_a_run_are_one_line(setting, tmp_path, capsys, name, content):
+    assert main(["run", *setting, "detector=[wen]", "timing_repeats=0"]) == 0
+    capsys.readouterr()
+    (file,) = (tmp_path / "runs").glob(f"quickstart/*/{name}")
+    file.write_bytes(content.encode("latin1"))
+    assert main(["table", str(tmp_path / "runs" / "quickstart")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and str(file) in error and "damaged" in error
+    if name != "config.yaml":  # the run itself writes that anew
+        file.unlink()
+    assert main(["run", *setting, "detector=[wen]", "timing_repeats=0"]) == 0
+
+
+def test_store_of_another_schema_version(setting, tmp_path, capsys):
+    assert main(["run", *setting, "detector=[wen]", "timing_repeats=0"]) == 0
+    (file,) = (tmp_path / "runs").glob("quickstart/*/components/identity.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"version": 1}))
+    capsys.readouterr()
+    moved = (tmp_path / "runs").rename(tmp_path / "moved")
+    assert main(["table", str(moved / "quickstart")]) == 2
+    assert "is of schema version 1, and this is 2" in capsys.readouterr().err
+    moved.rename(tmp_path / "runs")
+    assert "holds a run that differs in version" in refused(
+        capsys, *setting, "detector=[wen]", "timing_repeats=0"
+    )
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_wrong_settings_are_found_before_processes_start(setting, capsys, workers):
+    choices = [*setting, "detector=[anisotropy]", "detector.anisotropy.cos_at=step:60"]
+    assert "outside the schedule" in refused(capsys, *choices, f"workers={workers}")
 
 
 def test_prompts_that_the_model_fails_on(setting, tmp_path, capsys, monkeypatch):
@@ -270,12 +327,20 @@ def test_prompts_that_the_model_fails_on(setting, tmp_path, capsys, monkeypatch)
         ("sedes=[1]", "did you mean 'seeds'?"),
         ("draws=many", "could not be converted to Integer"),
         ("seeds=[one]", "could not be converted to Integer"),
-        ("seeds=[]", "seeds must be distinct integers from 0; got []"),
+        ("seeds=[]", "seeds must be distinct integers from 0 to 2**32 - 1; got []"),
         ("seeds=[42,42]", "distinct"),
-        ("seeds=[-1]", "from 0; got [-1]"),
+        ("seeds=[-1]", "2**32 - 1; got [-1]"),
         ("fpr_targets=[]", "distinct fractions"),
         ("fpr_targets=[1%]", "could not be converted to Float"),
-        ("draws=0", "at least 100; got 0"),
+        ("draws=0", "from 100 to 1,000,000; got 0"),
+        ("draws=1000000000", "from 100 to 1,000,000"),
+        ("seeds=[18446744073709551616]", "distinct integers from 0 to 2**32 - 1"),
+        ("fpr_targets=[0.01,nan]", "distinct fractions"),
+        ("detector.wen.n=1.5", "distinct positive integers, got 1.5"),
+        ("detector.wen.n=null", "distinct positive integers, got None"),
+        ("detector.wen.n=true", "distinct positive integers, got True"),
+        ("detector.random.seed=abc", "must be an integer from 0, got 'abc'"),
+        ("detector.anisotropy.weights=[nan,1]", "finite and not both 0"),
         ("workers=0", "a positive integer or null; got 0"),
         ("batch_size=0", "a positive integer or null; got 0"),
         ("timing_repeats=-1", "an integer from 0; got -1"),

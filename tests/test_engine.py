@@ -267,17 +267,3 @@ def test_noise_of_different_n_needs_latents_of_a_multiple_of_16(make_pipeline, d
 
     Engine(model, [*detectors[:1], PromptLength("length")])  # one n, and a control without
     Engine(DiffusersUNet(make_pipeline()), detectors)
-
-
-@pytest.mark.parametrize(
-    ("choices", "message"),
-    [
-        ({"noise_policy": "per_promt"}, "did you mean 'per_prompt'"),
-        ({"batch_size": 0}, "batch_size"),
-        ({"batch_size": -1}, "batch_size"),
-    ],
-)
-def test_wrong_settings_are_one_line(choices, message):
-    with pytest.raises(UserError, match=message) as caught:
-        Engine(Small(), [WenFirstStep("w")], **choices)
-    assert "\n" not in str(caught.value)

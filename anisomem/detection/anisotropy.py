@@ -33,6 +33,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -122,7 +123,7 @@ class Anisotropy(Detector):
         elif not _is_pair(self.weights):
             raise UserError(
                 "weights must be published, equal, fitted or two numbers (gamma_norm, gamma_cos) "
-                f"that are not both 0, got {self.weights}"
+                f"that are finite and not both 0, got {self.weights}"
             )
 
     @property
@@ -233,10 +234,10 @@ class Anisotropy(Detector):
 
 
 def _is_pair(weights: object) -> bool:
-    """Whether weights are two numbers that are not both zero."""
+    """Whether weights are two finite numbers that are not both zero."""
     return (
         isinstance(weights, Sequence)
         and len(weights) == 2
-        and all(isinstance(weight, int | float) for weight in weights)
+        and all(isinstance(weight, int | float) and isfinite(weight) for weight in weights)
         and any(weights)
     )

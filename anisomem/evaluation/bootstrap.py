@@ -243,7 +243,9 @@ def percentile_interval(draws: FloatArray, n_units: int, confidence: float = 0.9
     """
     low, high = _quantiles(draws, confidence)
     if low == high and low in (0, 1):
-        return rule_of_three(low, n_units, f"always {low:g} on {n_units} units", confidence)
+        return rule_of_three(
+            low, n_units, f"{low:g} in 95% of the draws or more, {n_units} units", confidence
+        )
     note = "every draw is equal" if low == high else None
     return Interval(low, high, "percentile bootstrap", note)
 

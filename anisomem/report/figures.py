@@ -21,6 +21,7 @@ from anisomem.datasets.prompts import PromptSet
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.detection.base import Detector
 from anisomem.evaluation import auc, roc_band, roc_curve
+from anisomem.evaluation.curves import allowed_false_positives
 from anisomem.gallery import headline
 from anisomem.report.tables import percent
 from anisomem.storage import atomic
@@ -103,7 +104,7 @@ def roc(case: Case) -> Figure:
 
 def _rates(n_negative: int) -> list[float]:
     """False-positive rates at which a curve may step, thinned to even spacing on a log axis."""
-    counts = np.unique(np.geomspace(1, n_negative - 1, 80).round())
+    counts = np.unique(np.geomspace(1, max(1, n_negative - 1), 80).round())
     return [float(rate) for rate in (0.5 / n_negative, *(counts / n_negative))]
 
 
@@ -157,7 +158,7 @@ def distributions(case: Case) -> Figure | None:
 
 
 def norm_cosine(case: Case) -> Figure | None:
-    """The metric's two components per prompt, with the line of equal published score at 1% FPR."""
+    """The metric's two components per prompt; the published score's line at the first target."""
     both = [d for d in case.detectors if isinstance(d, Anisotropy) and isinstance(d.weights, str)]
     if not both:
         return None
@@ -172,13 +173,16 @@ def norm_cosine(case: Case) -> Figure | None:
         colour, name = COLOURS[1 + i % (len(COLOURS) - 1)], f"other: {block}"
         axis.scatter(norm[chosen], cosine[chosen], 14, colour, "x", linewidths=0.8, label=name)
     axis.scatter(norm[memorized], cosine[memorized], 14, COLOURS[0], alpha=0.6, label="memorized")
-    if detector.weights == "published":
+    target = next((t for t in case.evaluated.targets if case.evaluated.resolvable(t)), None)
+    if detector.weights == "published" and target:
         score = detector.combine(recorded)
-        threshold = np.sort(score[~memorized])[::-1][int(0.01 * (~memorized).sum())]
+        allowed = int(allowed_false_positives(target, (~memorized).sum()))
+        threshold = np.sort(score[~memorized])[::-1][allowed]
         gamma_norm, gamma_cos = detector.numeric_weights(recorded.stands_for)
         x = np.array(axis.get_xlim())
         limits = axis.get_ylim()
-        axis.plot(x, (threshold - gamma_norm * x) / gamma_cos, "k--", linewidth=1, label="1% FPR")
+        axis.plot(x, (threshold - gamma_norm * x) / gamma_cos, "k--", linewidth=1)
+        axis.lines[-1].set_label(f"{percent(target)} FPR")
         axis.set(xlim=x, ylim=limits)
     axis.set(
         xlabel=f"norm of the guidance vector, {detector.norm_at}",

@@ -20,11 +20,12 @@ CAPTIONS = {
     "distributions": "Scores of memorized and other prompts, every detector at its largest n. A"
     " detector orders the prompts well where the colours do not overlap, memorized on the right.",
     "dose_response": "How many memorized prompts are detected, by how often their picture was"
-    " repeated in training. Bars: 95% intervals. Dashed: how often the model reproduces these same"
-    " prompts' pictures. Prompts that reproduce a picture only sometimes are in neither class.",
+    " repeated in training. Bars: 95% intervals, perhaps too short for groups of few prompts."
+    " Dashed: how often the model reproduces these same prompts' pictures. Prompts that reproduce"
+    " a picture only sometimes are in neither class.",
     "norm_cosine": "The two components of the anisotropy metric for every prompt. The dashed line"
-    " is where the published score calls 1% of the other prompts memorized; the metric calls what"
-    " lies above and to the right of it.",
+    " is where the published score calls the named share of the other prompts memorized; the"
+    " metric calls what lies above and to the right of it.",
     "verdicts": "Difference in AUC of every pair of detectors, and whether it is separable.",
     "cost": "AUC against seconds, detector alone, for each number of noise samples n.",
 }
@@ -61,6 +62,10 @@ def write(cases: Sequence[Case], folder: Path) -> tuple[str, Mapping[str, Mappin
     atomic.write_text(folder / "table.json", json.dumps(card, indent=1, ensure_ascii=False) + "\n")
     sections = [f"## {other.title}\n\n{other.markdown()}" for other in more]
     atomic.write_text(folder / "more.md", "\n".join(sections))
+    for other in more:
+        path = folder / "more" / other.title.lower().replace(" ", "-")
+        atomic.write_text(path.with_name(f"{path.name}.csv"), other.comma_separated())
+        atomic.write_text(path.with_name(f"{path.name}.tex"), other.latex())
     atomic.write_text(folder / "report.html", html(cases, [table, *more], drawn))
     return text + (f"\n{beside.title}\n\n{beside.markdown()}" if beside else ""), drawn
 

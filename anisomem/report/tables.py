@@ -15,6 +15,7 @@ from anisomem.evaluation import (
     PairedDifference,
     resolution_note,
 )
+from anisomem.report.limits import Limits, limits_of
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,15 @@ class Table:
             *map(_latex_line, self.rows),
             r"\bottomrule",
             r"\end{tabular}",
-            *(f"% {note}" for note in self.notes),
+            *(rf"\par{{\footnotesize {_latex(note)}\par}}" for note in self.notes),
         ]
         return "\n".join(lines) + "\n"
+
+    def comma_separated(self) -> str:
+        """The cells as they are shown, without the notes."""
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="\n").writerows([self.headings, *self.rows])
+        return buffer.getvalue()
 
 
 def main_table(rows: Sequence[Row]) -> Table:
@@ -112,7 +119,7 @@ def blocks_table(case: Case) -> Table:
     """AUC against each block of negatives, for each kind of memorization, one prompt a cluster."""
     selections = case.selections()
     notes = ["AUC with 95% intervals as in the main table; fitted detectors are fitted anew."]
-    columns = []
+    columns, limits = [], Limits()
     for name, rows in selections.items():
         try:
             evaluation = case.evaluation(rows)
@@ -120,11 +127,18 @@ def blocks_table(case: Case) -> Table:
             columns.append(["–"] * (1 + len(case.detectors)))
             notes.append(f"{name}: {error}")
             continue
-        counts = f"{evaluation.n_positive}/{evaluation.n_negative}"
-        columns.append([counts, *(interval_text(s.auc) for s in evaluation.summaries())])
+        counts, summaries = (
+            f"{evaluation.n_positive}/{evaluation.n_negative}",
+            evaluation.summaries(),
+        )
+        columns.append([counts, *(interval_text(summary.auc) for summary in summaries)])
+        for detector, summary in zip(case.detectors, summaries, strict=True):
+            limits.add(name, detector.key, summary.auc)
     names = ["memorized/other", *(detector.key for detector in case.detectors)]
     cells = [[name, *line] for name, line in zip(names, zip(*columns, strict=True), strict=True)]
-    return Table(f"Blocks of {case.name}", ["detector", *selections], cells, notes)
+    return Table(
+        f"Blocks of {case.name}", ["detector", *selections], cells, notes + limits.notes()
+    )
 
 
 def pairs_table(case: Case) -> Table:
@@ -243,7 +257,8 @@ def interval_text(estimate: Estimate | None) -> str:
 
 
 def _difference(found: PairedDifference) -> str:
-    return f"{found.difference:+.3f} {_interval(found.interval, '+')}"
+    note = f" ({found.interval.note})" if found.interval.note else ""
+    return f"{found.difference:+.3f} {_interval(found.interval, '+')}{note}"
 
 
 def _interval(interval: Interval, sign: str = "") -> str:
@@ -251,9 +266,13 @@ def _interval(interval: Interval, sign: str = "") -> str:
 
 
 def _latex_line(cells: Sequence[str]) -> str:
-    special = {"&": r"\&", "%": r"\%", "_": r"\_", "±": r"$\pm$", "≤": r"$\le$", "−": "$-$"}
-    special |= {"–": "--"}
-    return " & ".join("".join(special.get(c, c) for c in cell) for cell in cells) + r" \\"
+    return " & ".join(map(_latex, cells)) + r" \\"
+
+
+def _latex(text: str) -> str:
+    special = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "<": "$<$", ">": "$>$"}
+    special |= {"±": r"$\pm$", "≤": r"$\le$", "−": "$-$", "–": "--", "|": r"\textbar{}"}
+    return "".join(special.get(character, character) for character in text)
 
 
 def _flat(row: Row) -> dict[str, Any]:
@@ -267,6 +286,7 @@ def _flat(row: Row) -> dict[str, Any]:
         values[f"{name}_low"] = estimate and estimate.interval.low
         values[f"{name}_high"] = estimate and estimate.interval.high
         values[f"{name}_seed_std"] = estimate and estimate.seed_std
+        values[f"{name}_note"] = estimate and "; ".join(limits_of(estimate))
     for target in summary.tpr:
         values[f"tpr_nearest_fpr_{target:g}"] = summary.released_tpr.get(target)
         values[f"tpr_strictly_below_fpr_{target:g}"] = summary.strict_tpr.get(target)
@@ -301,16 +321,18 @@ def _notes(rows: Sequence[Row]) -> list[str]:
             " of one run of all detectors."
         )
     notes += dict.fromkeys(f"{row.case}: {note}." for row in rows for note in row.notes)
-    limits = set()
+    limits, unresolved = Limits(), {}
     for row in rows:
-        named = {f"TPR@{percent(target)}FPR": e for target, e in row.summary.tpr.items()}
+        limits.add(f"{row.case}, AUC", _key(row), row.summary.auc)
         for target, estimate in row.summary.tpr.items():
-            if estimate is None:
+            name = f"{row.case}, TPR@{percent(target)}FPR"
+            if estimate:
+                limits.add(name, _key(row), estimate)
+            else:
                 note = resolution_note(target, row.summary.n_negative)
-                limits.add(f"{row.case}, TPR@{percent(target)}FPR: {note}.")
-        for name, estimate in ({"AUC": row.summary.auc} | named).items():
-            if estimate and estimate.note:
-                limits.add(f"{row.case}, {name}: {estimate.note}.")
-            if estimate and estimate.interval.note:
-                limits.add(f"{row.case}, {row.detector}, {name}: {estimate.interval.note}.")
-    return notes + sorted(limits)
+                unresolved[f"{name}: {note}."] = None
+    return [*notes, *unresolved, *limits.notes()]
+
+
+def _key(row: Row) -> str:
+    return f"{row.detector}, n={row.n}" if row.n else row.detector

@@ -1,9 +1,12 @@
 """Files that are either whole or not there."""
 
+import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from anisomem.errors import UserError
@@ -37,15 +40,31 @@ def write(path: Path, fill: Callable[[Path], object]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """:func:`write` for a text; the file is left alone where it says the same already."""
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    content = text.encode()
+    if not path.exists() or path.read_bytes() != content:
+        write(path, lambda temporary: temporary.write_bytes(content))
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file says.
+
+    Raises:
+        UserError: It is damaged.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError:  # also where it is no UTF-8
+        raise UserError(
+            f"{path} is damaged; remove it and run the same command again, what is recorded stays"
+        ) from None
 
 
 def remove_abandoned(folder: Path) -> None:
     """Removes the partial files of processes that were killed."""
     for partial in folder.glob(".partial-*"):
-        if time.time() - partial.stat().st_mtime > ABANDONED:
-            partial.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another process has just given it its name
+            if time.time() - partial.stat().st_mtime > ABANDONED:
+                partial.unlink()
 
 
 def sync(folder: Path) -> None:

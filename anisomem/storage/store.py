@@ -10,6 +10,7 @@ import json
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -66,7 +67,7 @@ class ScoreStore:
         self.content = json.loads(json.dumps(content))  # as it reads back
         self._file = folder / IDENTITY
         if self._file.exists():
-            found = json.loads(self._file.read_text())
+            found = atomic.read_json(self._file)
             if differ := identity.differences(found, self.content):
                 raise UserError(
                     f"{folder} holds a run that differs in {', '.join(differ)}; choose another "
@@ -82,12 +83,16 @@ class ScoreStore:
         """
         if not (folder / IDENTITY).exists():
             raise UserError(f"no components at {str(folder)!r}")
-        return cls(folder, json.loads((folder / IDENTITY).read_text()))
+        return cls(folder, atomic.read_json(folder / IDENTITY))
 
     @property
     def files(self) -> list[Path]:
         """What the store consists of."""
         return [self._file, *self._paths()]
+
+    def start(self) -> None:
+        """Writes what the run is, so that a store without a row can be told from none."""
+        atomic.write_text(self._file, json.dumps(self.content, indent=1, sort_keys=True))
 
     def append(
         self,
@@ -119,7 +124,7 @@ class ScoreStore:
                 for name, value in asdict(origin).items()
             },
         }
-        for name, values in components.items():
+        for name, values in sorted(components.items()):  # whatever the detectors' order
             padded = np.full((len(ids), n), np.nan)
             padded[:, : values.shape[1]] = values
             columns[name] = padded.ravel()
@@ -155,7 +160,7 @@ class ScoreStore:
 
     def _write(self, table: pa.Table) -> Path:
         """Writes a shard under the name of its content."""
-        atomic.write_text(self._file, json.dumps(self.content, indent=1, sort_keys=True))
+        self.start()
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd")
         content = sink.getvalue().to_pybytes()
@@ -184,7 +189,8 @@ def _table(path: Path) -> pa.Table | None:
     if sha256(content).hexdigest() == path.stem:
         return pq.read_table(pa.BufferReader(content))
     warnings.warn(f"{path} is damaged; what it held is recorded again", stacklevel=2)
-    os.replace(path, path.with_suffix(".damaged"))
+    with suppress(PermissionError):  # in a folder that may only be read it stays
+        os.replace(path, path.with_suffix(".damaged"))
     return None
 
 

@@ -96,15 +96,14 @@ def test_finished_run_imports_no_torch(model, tmp_path):
 def test_counts_come_from_the_model_itself(model, tmp_path, monkeypatch):
     # a prompt evaluated twice shows in the count
     from anisomem.bench import evaluations
-    from anisomem.engine import Engine
 
-    predict = Engine._predict
+    predict = DiffusersUNet.predict
 
     def twice(self, *arguments):
         predict(self, *arguments)
         return predict(self, *arguments)
 
-    monkeypatch.setattr(Engine, "_predict", twice)
+    monkeypatch.setattr(DiffusersUNet, "predict", twice)
     network = DiffusersUNet.load(model[1].partition("=")[2])
     case = cases.case(tmp_path, model, 34, *cases.METRIC, "seeds=[42,43]")
     calls, counted = evaluations.record(case, network)

@@ -119,7 +119,7 @@ def test_percentile_interval():
     perfect, zero = (ev.percentile_interval(np.full(99, v), n_units=40) for v in (1.0, 0.0))
     assert (perfect.low, perfect.high) == (pytest.approx(0.05 ** (1 / 40)), 1.0)
     assert (zero.low, zero.high) == (0.0, pytest.approx(1 - 0.05 ** (1 / 40)))
-    assert perfect.note == "always 1 on 40 units"
+    assert perfect.note == "1 in 95% of the draws or more, 40 units"
     assert ev.percentile_interval(np.full(99, 0.5), 40).note == "every draw is equal"
 
 

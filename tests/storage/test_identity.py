@@ -5,8 +5,9 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
+from hydra.utils import get_class
 
-from anisomem.config import Schema
+from anisomem.config import Schema, cases, names
 from anisomem.datasets.prompts import PromptSet
 from anisomem.models.diffusers_unet import DiffusersUNet
 from anisomem.storage import identity
@@ -53,6 +54,28 @@ def test_every_setting_is_classified():
     assert not identity.INSIDE & identity.OUTSIDE
     loader = set(inspect.signature(DiffusersUNet.load).parameters)
     assert loader - identity.OUTSIDE_MODEL == {"path", "revision", "dtype"}
+
+
+#: Settings of detectors that change how a score is made of components, and no component.
+SCORING = {"name", "n", "weights", "seed"}
+OTHER = {
+    "convention": "paper",
+    "mode": "x,x|c",
+    "normalisation": "L2",
+    "norm_at": "step:1",
+    "cos_at": "step:1",
+    "cos_latents": "guided",
+}
+
+
+@pytest.mark.parametrize("group", names("detector"))
+def test_setting_of_a_detector_that_changes_a_component_is_in_its_name(group):
+    (node,) = cases([f"detector=[{group}]"])[0].detector.values()
+    kind = get_class(node["_target_"])
+    for field in fields(kind):
+        if field.name not in SCORING:
+            usual, other = kind("a"), kind("a", **{field.name: OTHER[field.name]})
+            assert set(usual.component_names) != set(other.component_names), field.name
 
 
 @pytest.mark.parametrize(

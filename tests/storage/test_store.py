@@ -88,6 +88,14 @@ def test_two_processes_recorded_the_same(store):
     np.testing.assert_allclose(found["norm"], components(batch(0, 3))["norm"], atol=1e-7)
 
 
+def test_detectors_in_another_order_share_a_store(store):
+    numbers = components(batch(0, 3))
+    append(store, batch(0, 3), 42, numbers)
+    append(store, batch(3, 5), 42, dict(reversed(components(batch(3, 5)).items())))
+    append(store, batch(0, 5), 51, components(batch(0, 5), 0.5))
+    check(store)
+
+
 def test_failed_prompt_keeps_its_reason_until_it_succeeds(store):
     numbers = components(batch(0, 3))
     numbers["cos"][1, 1] = np.nan
@@ -175,6 +183,22 @@ def test_component_that_was_not_recorded(store):
     fill(store)
     with pytest.raises(UserError, match="no component hvp"):
         arrays(store.read(), ["p0"], 42, {"hvp": 1})
+
+
+def test_partial_file_that_gets_its_name_meanwhile(store, monkeypatch):
+    fill(store)
+    partial = store.folder / ".partial-1.parquet"
+    partial.write_bytes(b"half")
+    stat = Path.stat
+
+    def named_meanwhile(path, **choices):
+        if path == partial:
+            partial.unlink(missing_ok=True)
+        return stat(path, **choices)
+
+    monkeypatch.setattr(Path, "stat", named_meanwhile)
+    store.merge()
+    check(store)
 
 
 def test_failed_write_leaves_the_old_file_and_is_one_line(tmp_path):
