@@ -231,9 +231,9 @@ def test_models_on_the_same_prompts_are_told_apart(setting, tmp_path, capsys, sa
     other = save_pipeline(seed=3)
     both = [o for o in setting if not o.startswith("model.path=")]
     paths = [o for o in setting if o.startswith("model.path=")] + [f"model.path={other}"]
-    chosen = "model=diffusers_folder,dataset=prompts_file"
-    cases = f"cases=[{','.join(f'[{chosen},{path}]' for path in paths)}]"
-    assert main(["run", *both, "detector=[wen]", "timing_repeats=0", cases]) == 0
+    chosen = '"model=diffusers_folder","dataset=prompts_file"'
+    cases = ",".join(f'[{chosen},"{path}"]' for path in paths)
+    assert main(["run", *both, "detector=[wen]", "timing_repeats=0", f"cases=[{cases}]"]) == 0
     out = capsys.readouterr().out
     assert len({line.split("|")[1] for line in out.splitlines() if "| wen" in line}) == 2
     assert len(list((tmp_path / "runs" / "quickstart").glob("roc-*.png"))) == 2

@@ -72,10 +72,10 @@ def logit_interval(
         note = f"{found} among {n_positive} x {n_negative} pairs"
         return rule_of_three(auc, min(n_positive, n_negative), note, confidence)
 
-    note = None if variance else "no variance: every placement is equal"
+    explained = None if variance else "no variance: every placement is equal"
     centre = math.log(auc / (1 - auc))
     reach = NormalDist().inv_cdf((1 + confidence) / 2) * math.sqrt(variance) / (auc * (1 - auc))
-    return Interval(_expit(centre - reach), _expit(centre + reach), "logit DeLong", note)
+    return Interval(_expit(centre - reach), _expit(centre + reach), "logit DeLong", explained)
 
 
 def paired_delong(

@@ -321,7 +321,8 @@ def _notes(rows: Sequence[Row]) -> list[str]:
             " of one run of all detectors."
         )
     notes += dict.fromkeys(f"{row.case}: {note}." for row in rows for note in row.notes)
-    limits, unresolved = Limits(), {}
+    limits = Limits()
+    unresolved: dict[str, None] = {}
     for row in rows:
         limits.add(f"{row.case}, AUC", _key(row), row.summary.auc)
         for target, estimate in row.summary.tpr.items():
