@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from anisomem.errors import UserError, one_of
+from anisomem.errors import UserError
 
-COLUMNS = ("id", "prompt", "label", "cluster", "block", "kind")
-LABELS = ("not_memorized", "partial", "memorized")
+if TYPE_CHECKING:
+    from datasets import Dataset
 
-Reader = Callable[[Sequence[Any]], Any]
-
-#: Field of a prompt set: the column it comes from where a file has it, what that holds, and how
-#: it is read.
-OPTIONAL: Mapping[str, tuple[str, str, Reader]] = {
-    "repetitions": ("repetitions", "integers", partial(np.array, dtype=np.int64)),
-    "reproduction_rates": ("reproduction_rate", "fractions", partial(np.array, dtype=np.float64)),
-    "pictures": (
-        "picture",
-        "pictures as {bytes, path}",
-        lambda cells: [cell and cell["bytes"] for cell in cells],
-    ),
-}
+LABELS = ("not_memorized", "memorized")
 
 
 @dataclass(frozen=True)
@@ -51,6 +37,10 @@ class PromptSet:
             ``[N]``, or None.
         pictures: The memorized training pictures, encoded (PNG, JPEG), None where a prompt has
             none; or None.
+        families: The template a prompt is made from, "" where it is of none; or None.
+        urls: Addresses of the memorized training pictures; or None.
+        mean_sscd, max_sscd: Mean and largest SSCD similarity of generated pictures to the
+            prompt's own training picture, float64 ``[N]``, NaN where not measured; or None.
 
     Raises:
         UserError: No prompts, one class only, or an empty prompt or a repeated id.
@@ -66,6 +56,10 @@ class PromptSet:
     repetitions: npt.NDArray[np.int64] | None = None
     reproduction_rates: npt.NDArray[np.float64] | None = None
     pictures: Sequence[bytes | None] | None = None
+    families: Sequence[str] | None = None
+    urls: Sequence[Sequence[str]] | None = None
+    mean_sscd: npt.NDArray[np.float64] | None = None
+    max_sscd: npt.NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         missing = [
@@ -85,75 +79,46 @@ class PromptSet:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def subset(self, rows: Sequence[int] | npt.NDArray[np.bool_]) -> PromptSet:
-        """The prompts at ``rows`` (indices, or a mask of length N)."""
+    def subset(self, rows: Sequence[int] | npt.NDArray[np.bool_], name: str = "") -> PromptSet:
+        """The prompts at ``rows`` (indices, or a mask of length N), under a name of their own."""
         at = np.arange(len(self))[np.asarray(rows)]
-        counts, rates, pictures = self.repetitions, self.reproduction_rates, self.pictures
-        return replace(
-            self,
-            ids=[self.ids[i] for i in at],
-            texts=[self.texts[i] for i in at],
-            labels=self.labels[at],
-            clusters=self.clusters[at],
-            blocks=[self.blocks[i] for i in at],
-            kinds=[self.kinds[i] for i in at],
-            repetitions=None if counts is None else counts[at],
-            reproduction_rates=None if rates is None else rates[at],
-            pictures=None if pictures is None else [pictures[i] for i in at],
-        )
 
+        def chosen(column: Sequence[object] | np.ndarray) -> object:
+            return column[at] if isinstance(column, np.ndarray) else [column[i] for i in at]
 
-def load_parquet(path: str | Path, name: str | None = None) -> PromptSet:
-    """Prompts from a file laid out as the bundled models' ``prompts.parquet``.
+        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "name"}
+        given = {key: chosen(column) for key, column in columns.items() if column is not None}
+        return replace(self, name=name or self.name, **given)
 
-    Columns: ``id``, ``prompt``, ``label`` (``memorized``, ``not_memorized``, or ``partial`` for
-    prompts that reproduce a training picture sometimes, which are left out), ``cluster``,
-    ``block``, ``kind``. A file may have more: ``repetitions`` (integers, 0 where pictures vary or
-    it is unknown), ``reproduction_rate`` (fractions), and ``picture`` (the training picture as
-    Hugging Face's ``Image`` stores it, bytes and path).
+    def to_dataset(self) -> Dataset:
+        """The prompts as a Hugging Face dataset with explicit features.
 
-    Arguments:
-        path: The file.
-        name: Of the set; the file's own if not given.
+        Adds ``tokens``, CLIP's count without the marks of beginning and end, and ``truncated``,
+        whether they are more than the 75 that fit.
+        """
+        from datasets import ClassLabel, Dataset, Features, Image, List, Value
 
-    Raises:
-        UserError: No such file, a missing column, an unknown label, or a column of the wrong type.
-    """
-    import pyarrow.parquet as pq
+        from anisomem.datasets import tokens
 
-    file = Path(path)
-    if not file.is_file():
-        raise UserError(f"no prompt file at {str(file)!r} (expected a .parquet file)")
-    table = pq.read_table(file).to_pydict()
-    if lacking := [column for column in COLUMNS if column not in table]:
-        raise UserError(f"{file} lacks columns {', '.join(lacking)}; it has {', '.join(table)}")
-    for label in dict.fromkeys(table["label"]):
-        one_of("label", str(label), LABELS)
-    settled = [i for i, label in enumerate(table["label"]) if label != "partial"]
-    columns = {column: [cells[i] for i in settled] for column, cells in table.items()}
-    return PromptSet(
-        name or file.stem,
-        columns["id"],
-        columns["prompt"],
-        np.array([label == "memorized" for label in columns["label"]], np.int8),
-        np.array(columns["cluster"], np.int64),
-        columns["block"],
-        columns["kind"],
-        **{name: _optional(file, columns, *column) for name, column in OPTIONAL.items()},
-    )
-
-
-def _optional(
-    file: Path, columns: Mapping[str, Sequence[Any]], column: str, expected: str, read: Reader
-) -> Any:
-    """What ``read`` makes of a column that a file need not have, or None.
-
-    Raises:
-        UserError: It holds something else than expected.
-    """
-    if column not in columns:
-        return None
-    try:
-        return read(columns[column])
-    except (TypeError, ValueError, KeyError):
-        raise UserError(f"{file}: column {column} must hold {expected}") from None
+        counts = tokens.count(self.texts)
+        text, number = Value("string"), Value("float64")
+        columns = {
+            "id": (text, self.ids),
+            "prompt": (text, self.texts),
+            "label": (ClassLabel(names=list(LABELS)), self.labels),
+            "cluster": (Value("int64"), self.clusters),
+            "block": (text, self.blocks),
+            "kind": (text, self.kinds),
+            "tokens": (Value("int32"), counts),
+            "truncated": (Value("bool"), counts > tokens.ROOM),
+            "repetitions": (Value("int64"), self.repetitions),
+            "reproduction_rate": (number, self.reproduction_rates),
+            "picture": (Image(), self.pictures and [p and {"bytes": p} for p in self.pictures]),
+            "family": (text, self.families),
+            "urls": (List(text), self.urls),
+            "mean_sscd": (number, self.mean_sscd),
+            "max_sscd": (number, self.max_sscd),
+        }
+        given = {name: column for name, column in columns.items() if column[1] is not None}
+        features = Features({name: feature for name, (feature, _) in given.items()})
+        return Dataset.from_dict({n: list(cells) for n, (_, cells) in given.items()}, features)

@@ -1,0 +1,130 @@
+"""The published prompt sets: what each is made of, means and lacks, one card a set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import yaml
+
+from anisomem.errors import UserError, one_of
+
+FOLDER = Path(__file__).with_name("cards")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file of a GitHub repository at a commit."""
+
+    role: str
+    repository: str
+    commit: str
+    path: str
+    bytes: int
+    sha256: str
+    rows: int
+    licence: str
+    schema: str
+
+    @property
+    def url(self) -> str:
+        """Where it can be downloaded."""
+        return f"https://raw.githubusercontent.com/{self.repository}/{self.commit}/{self.path}"
+
+    def place(self, folder: Path) -> Path:
+        """Where ``anisomem fetch`` puts it: laid out as in its repository."""
+        return folder / self.repository / self.path
+
+    def has(self, content: bytes) -> bool:
+        """Whether this is its content."""
+        return len(content) == self.bytes and sha256(content).hexdigest() == self.sha256
+
+    def find(self, folder: Path) -> bytes | None:
+        """Its content, from any file of its name below ``folder`` that is byte for byte it.
+
+        Raises:
+            UserError: There are files of its name, and none is it.
+        """
+        files = [file for file in sorted(folder.rglob(Path(self.path).name)) if file.is_file()]
+        for file in files:
+            if self.has(content := file.read_bytes()):
+                return content
+        if files:
+            raise UserError(
+                f"{files[0]} is not the file that the card of its prompt set names (expected "
+                f"{self.bytes} bytes, sha256 {self.sha256[:12]}…); remove it and run anisomem fetch"
+            )
+        return None
+
+
+@dataclass(frozen=True)
+class Hub:
+    """Rows of a dataset in the Hugging Face hub, at a revision."""
+
+    repository: str
+    revision: str
+    split: str
+    column: str
+    rows: int
+    licence: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """A published prompt set.
+
+    Attributes:
+        name, title: Of the set.
+        memorized, others: How many prompts it has.
+        labels: What its labels and kinds mean.
+        defects: What is known to be wrong with it.
+        variants: Parts of it that can be chosen.
+        sources: Its files, each under a role of its own.
+        hub: Where its other prompts come from, if that is no file.
+    """
+
+    name: str
+    title: str
+    memorized: int
+    others: int
+    labels: str
+    defects: Sequence[str]
+    variants: Sequence[str]
+    sources: Sequence[Source]
+    hub: Hub | None = None
+
+
+def names() -> list[str]:
+    """Every set that has a card."""
+    return sorted(file.stem for file in FOLDER.glob("*.yaml"))
+
+
+def read(name: str) -> Card:
+    """The card of a set.
+
+    Raises:
+        UserError: No such set.
+    """
+    one_of("published prompt set", name, names())
+    content: dict[str, Any] = yaml.safe_load((FOLDER / f"{name}.yaml").read_text("utf-8"))
+    content["sources"] = [Source(**source) for source in content["sources"]]
+    if hub := content.get("hub"):
+        content["hub"] = Hub(**hub)
+    return Card(name, **content)
+
+
+def folder(data: str | None) -> Path:
+    """Where the files of published sets lie: ``data``, or the user's cache.
+
+    Raises:
+        UserError: ``data`` is no folder.
+    """
+    if data is None:
+        return platformdirs.user_cache_path("anisomem")
+    if Path(data).exists() and not Path(data).is_dir():
+        raise UserError(f"paths.data must be a folder, got {data!r}")
+    return Path(data)

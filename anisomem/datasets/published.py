@@ -1,0 +1,387 @@
+"""The published prompt sets, read from verified files as their authors mean them."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import html
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from anisomem.datasets import cards, clusters, files
+from anisomem.datasets.prompts import PromptSet
+from anisomem.errors import UserError, one_of
+
+HEAD = 345  # rows of sd1_mem.txt that are MemAttn's list; the others come from elsewhere
+LISTS = {"sd14": "head", "sd20": ""}
+
+#: Blocks of Jeon's other prompts, by rows; the file does not mark them.
+JEON = ["COCO"] * 200 + ["Lexica"] * 100 + ["Tuxemon"] * 100 + ["GPT-4"] * 100
+
+#: Templates that captions of the memorized lists are made from.
+FAMILIES: Mapping[str, str] = {
+    "Shaw Floors": r"^shaw floors",
+    "phone case": r"\bcases?\b",
+    "throw pillow": r"throw pillow",
+    "headline in tags": r"</?(i|em)>",
+    "backpack view": r"- view \d",
+    "Aero wheel": r"\baero\b",
+    "area rug": r"area rug",
+    "Designart": r"design ?art",
+    "pencil-pleat curtain": r"pencil pleat",
+    "T-shirt": r"\bt-?shirts?\b|unisex",
+    "car-seat cover": r"car seat cover",
+    "Tuxemon": r"tuxemon",
+}
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt with what its sources say about it."""
+
+    id: str
+    text: str
+    label: int
+    block: str
+    kind: str = files.UNKNOWN
+    family: str = ""
+    urls: Sequence[str] = ()
+    mean_sscd: float = float("nan")
+    max_sscd: float = float("nan")
+
+
+def load(
+    name: str,
+    data: str | None = None,
+    variant: str = "all",
+    clean: bool = False,
+    seed: int = 0,
+    memorized_by: str = "sd14",
+    hub: str | None = None,
+    revision: str | None = None,
+) -> PromptSet:
+    """A published set, or a part of it.
+
+    Variants restrict the memorized prompts (``head``, ``tail``, ``VM``, ``TM``, ``MV``, ``TV``,
+    ``without_largest_family``), restrict the others (``against_BLOCK``), replace them by NeMo's
+    500 LAION captions (``against_laion``), or keep one prompt of every cluster and class
+    (``one_per_cluster``). Clusters are those of the whole set.
+
+    Arguments:
+        name: Of the set's card.
+        data: Folder with the files, in any layout; null: the user's cache.
+        variant: One of those on the card.
+        clean: Removes the quotes, HTML tags and entities that are in the captions.
+        seed: Of the draw of COCO captions (membench_sd14).
+        memorized_by: The model whose list counts as memorized, sd14 or sd20 (model_swap).
+        hub, revision: Another hub dataset or folder than the card's, and its commit (gustavosta).
+
+    Raises:
+        UserError: An unknown name or variant, a missing file, or one with other content.
+    """
+    card = cards.read(name)
+    one_of(f"variant of {name}", variant, card.variants)
+    content = _Files(card, cards.folder(data))
+    parts = [name]
+    if name == "model_swap":
+        one_of("list of memorized prompts", memorized_by, LISTS)
+        prompts = _model_swap(content, memorized_by)
+        parts.append(memorized_by)
+    else:
+        prompts = MEMORIZED[name](content)
+        if variant == "against_laion" and name != "nemo_laion":
+            prompts += _laion(content, "laion")
+        elif name == "gustavosta":
+            prompts += _hub(card, hub, revision)
+        else:
+            prompts += _others(content, name, seed)
+        if variant != "against_laion":
+            _assert_counts(card, prompts)
+    if clean:
+        prompts = [replace(p, text=cleaned(p.text)) for p in prompts]
+    parts += [variant] * (variant != "all") + ["clean"] * clean
+    whole = _assembled("-".join(parts), prompts)
+    return whole if variant == "all" else whole.subset(_chosen(whole, variant))
+
+
+def cleaned(text: str) -> str:
+    """A caption without the quoting of a CSV file, HTML tags and entities, and double spaces."""
+    while len(text) > 1 and text[0] == text[-1] == '"' and '"' not in text[1:-1].replace('""', ""):
+        text = text[1:-1].replace('""', '"')
+    text = re.sub(r"<\s*/?\s*[A-Za-z][^<>]*>", " ", html.unescape(text))
+    return " ".join(text.split())
+
+
+class _Files:
+    """The verified files of a card, by role."""
+
+    def __init__(self, card: cards.Card, folder: Path) -> None:
+        self.card, self.folder = card, folder
+        self.sources = {source.role: source for source in card.sources}
+
+    def stem(self, role: str) -> str:
+        return Path(self.sources[role].path).stem
+
+    def text(self, role: str) -> str:
+        source = self.sources[role]
+        content = source.find(self.folder)
+        if content is None:
+            raise UserError(
+                f"no {source.path} of {source.repository} below {self.folder}; run anisomem fetch "
+                f"{self.card.name}, or point paths.data or ANISOMEM_DATA to it"
+            )
+        return files.decoded(content, source.path)
+
+    def lines(self, role: str) -> list[str]:
+        return self._counted(role, self.text(role).removesuffix("\n").split("\n"))
+
+    def objects(self, role: str) -> list[dict[str, str]]:
+        """Of a JSONL file."""
+        return [json.loads(line) for line in self.lines(role)]
+
+    def table(self, role: str, delimiter: str = ";") -> list[dict[str, str]]:
+        """Of a CSV file with a header."""
+        text = self.text(role).splitlines(keepends=True)
+        return self._counted(role, list(csv.DictReader(text, delimiter=delimiter, strict=True)))
+
+    def _counted[T](self, role: str, rows: list[T]) -> list[T]:
+        source = self.sources[role]
+        if len(rows) != source.rows:
+            raise UserError(f"{source.path} has {len(rows)} rows, its card says {source.rows}")
+        return rows
+
+
+def _webster(content: _Files, role: str, pictures: str = "pictures") -> list[Prompt]:
+    """Memorized captions, with the addresses of their pictures and Webster's kinds."""
+    texts = content.lines(role)
+    urls = joined(texts, content.objects(pictures))
+    return [
+        Prompt(
+            f"{content.stem(role)}-{at}",
+            text,
+            1,
+            "LAION",
+            row.get("overfit_type", files.UNKNOWN),
+            urls=[row["url"]],
+        )
+        for at, (text, row) in enumerate(zip(texts, urls, strict=True), 1)
+    ]
+
+
+def _sd14(content: _Files, role: str = "memorized") -> list[Prompt]:
+    """Webster's 500 of Stable Diffusion 1.4, head and tail apart, with NeMo's kinds."""
+    return _head_and_tail(_with_similarities(content, _webster(content, role)))
+
+
+def _head_and_tail(prompts: Sequence[Prompt]) -> list[Prompt]:
+    return [
+        replace(prompt, block=f"LAION {'head' if at < HEAD else 'tail'}")
+        for at, prompt in enumerate(prompts)
+    ]
+
+
+def _with_similarities(content: _Files, prompts: Sequence[Prompt]) -> list[Prompt]:
+    """Prompts with NeMo's kinds and SSCD where NeMo has their captions."""
+    known = {row["Caption"]: row for row in content.table("similarities")}
+    return [_similar(p, known[p.text]) if p.text in known else p for p in prompts]
+
+
+def _similar(prompt: Prompt, row: Mapping[str, str]) -> Prompt:
+    return replace(
+        prompt,
+        kind=row["type"],
+        urls=[row["URL"]],
+        mean_sscd=float(row["mean_sscd"] or "nan"),
+        max_sscd=float(row["max_sscd"] or "nan"),
+    )
+
+
+def _plain(content: _Files, role: str, label: int, blocks: Sequence[str]) -> list[Prompt]:
+    """A file of one prompt a line."""
+    stem = content.stem(role)
+    return [
+        Prompt(f"{stem}-{at}", text, label, block)
+        for at, (text, block) in enumerate(zip(content.lines(role), blocks, strict=True), 1)
+    ]
+
+
+def _nemo(content: _Files) -> list[Prompt]:
+    """NeMo's memorized captions; the same 500 as Webster's, in the same order."""
+    stem = content.stem("memorized")
+    rows = content.table("memorized")
+    prompts = [
+        _similar(Prompt(f"{stem}-{at}", row["Caption"], 1, "LAION"), row)
+        for at, row in enumerate(rows, 1)
+    ]
+    return _head_and_tail(prompts)
+
+
+def _laion(content: _Files, role: str) -> list[Prompt]:
+    """NeMo's LAION captions that are not known to be memorized."""
+    stem = content.stem(role)
+    return [
+        Prompt(f"{stem}-{at}", row["Caption"], 0, "LAION", urls=[row["URL"]])
+        for at, row in enumerate(content.table(role), 1)
+    ]
+
+
+def _membench(content: _Files) -> list[Prompt]:
+    """Trigger prompts; those linked by shared pictures are one family."""
+    rows = content.table("memorized", ",")
+    urls = [ast.literal_eval(row["urls"]) for row in rows]
+    groups = clusters.near_duplicates([""] * len(rows), urls)
+    stem = content.stem("memorized")
+    return [
+        Prompt(f"{stem}-{at}", row["prompt"], 1, "MemBench", family=f"pictures {g}", urls=some)
+        for at, (row, some, g) in enumerate(zip(rows, urls, groups, strict=True), 1)
+    ]
+
+
+def _coco(content: _Files, count: int, seed: int) -> list[Prompt]:
+    """Distinct COCO captions, drawn with a seed."""
+    stem = content.stem("others")
+    first: dict[str, int] = {}
+    for at, row in enumerate(content.table("others"), 1):
+        first.setdefault(row["Caption"], at)
+    captions = list(first)
+    drawn = np.random.default_rng(seed).choice(len(captions), count, replace=False)
+    return [
+        Prompt(f"{stem}-{first[captions[i]]}", captions[i], 0, "COCO") for i in sorted(drawn)
+    ]
+
+
+def _others(content: _Files, name: str, seed: int) -> list[Prompt]:
+    """The prompts of a set that are not known to be memorized."""
+    if name == "nemo_laion":
+        return _laion(content, "others")
+    if name == "membench_sd14":
+        return _coco(content, content.card.others, seed)
+    blocks = {"memattn_sd14": ["GPT-4"] * 500, "memattn_sd20": ["GPT-4"] * 500}
+    return _plain(content, "others", 0, blocks.get(name, JEON[: content.card.others]))
+
+
+def _hub(card: cards.Card, repository: str | None, revision: str | None) -> list[Prompt]:
+    """Other prompts from a hub dataset."""
+    assert card.hub
+    if repository is None:
+        repository, revision = card.hub.repository, revision or card.hub.revision
+    rows = list(files.hub(repository, card.hub.split, revision))
+    if rows and card.hub.column not in rows[0][1]:
+        raise UserError(
+            f"{repository} lacks a column {card.hub.column}; it has {', '.join(rows[0][1])}"
+        )
+    return [
+        Prompt(f"gustavosta-{at}", cells[card.hub.column], 0, "Lexica")
+        for at, (_, cells) in enumerate(rows, 1)
+    ]
+
+
+def _model_swap(content: _Files, memorized_by: str) -> list[Prompt]:
+    """The prompts that one list has and the other lacks, in one order for both models."""
+    sd14 = _with_similarities(content, _webster(content, "sd14", "pictures sd14"))
+    sd20 = _webster(content, "sd20", "pictures sd20")
+    lists = {"sd14": sd14, "sd20": sd20}
+    texts = {key: {p.text for p in prompts} for key, prompts in lists.items()}
+    return [
+        replace(prompt, label=int(key == memorized_by), block=f"{key} alone")
+        for key, other in (("sd14", "sd20"), ("sd20", "sd14"))
+        for prompt in lists[key]
+        if prompt.text not in texts[other]
+    ]
+
+
+MEMORIZED: Mapping[str, Callable[[_Files], list[Prompt]]] = {
+    "sd14_webster500": _sd14,
+    "sd20_webster219": lambda content: _webster(content, "memorized"),
+    "realvis_90": lambda content: _with_similarities(
+        content, _plain(content, "memorized", 1, ["LAION"] * 90)
+    ),
+    "memattn_sd14": lambda content: _with_similarities(
+        content, _plain(content, "memorized", 1, ["LAION head"] * HEAD)
+    ),
+    "memattn_sd20": lambda content: _webster(content, "memorized"),
+    "nemo_laion": _nemo,
+    "membench_sd14": _membench,
+    "gustavosta": _sd14,
+}
+
+
+def joined(texts: Sequence[str], rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
+    """The row of each caption: the one that is equal, else the one with the same words.
+
+    Raises:
+        UserError: A caption has no row of its own.
+    """
+    equal = {row["caption"]: row for row in rows}
+    similar = {
+        tuple(clusters.words(caption)): row
+        for caption, row in equal.items()
+        if caption not in set(texts)
+    }
+    found = []
+    for text in texts:
+        row = equal.get(text) or similar.get(tuple(clusters.words(text)))
+        if row is None:
+            raise UserError(f"no row for the caption {text!r}")
+        found.append(row)
+    return found
+
+
+def _assert_counts(card: cards.Card, prompts: Sequence[Prompt]) -> None:
+    """Raises unless the card's numbers of prompts are there."""
+    memorized = sum(p.label for p in prompts)
+    others = len(prompts) - memorized
+    if (memorized, others) != (card.memorized, card.others):
+        raise UserError(
+            f"{card.name} has {memorized} memorized and {others} other prompts, its card says "
+            f"{card.memorized} and {card.others}"
+        )
+
+
+def _assembled(name: str, prompts: Sequence[Prompt]) -> PromptSet:
+    """Columns of all prompts, with clusters and families."""
+    texts, urls = [p.text for p in prompts], [list(p.urls) for p in prompts]
+    return PromptSet(
+        name,
+        [p.id for p in prompts],
+        texts,
+        np.array([p.label for p in prompts], np.int8),
+        clusters.near_duplicates(texts, urls if name.startswith("membench") else None),
+        [p.block for p in prompts],
+        [p.kind for p in prompts],
+        families=[p.family or family(p.text) for p in prompts],
+        urls=urls,
+        mean_sscd=np.array([p.mean_sscd for p in prompts]),
+        max_sscd=np.array([p.max_sscd for p in prompts]),
+    )
+
+
+def family(text: str) -> str:
+    """The template a caption is made from, or ""."""
+    return next((k for k, rule in FAMILIES.items() if re.search(rule, text, re.IGNORECASE)), "")
+
+
+def _chosen(prompts: PromptSet, variant: str) -> list[int]:
+    """The rows of a variant."""
+    memorized = [i for i, label in enumerate(prompts.labels) if label]
+    others = [i for i, label in enumerate(prompts.labels) if not label]
+    if variant == "one_per_cluster":
+        return prompts.one_per_cluster()
+    if variant.startswith("against_"):
+        block = variant.removeprefix("against_")
+        return memorized + [
+            i for i in others if prompts.blocks[i].lower().replace("-", "") == block
+        ]
+    if variant == "without_largest_family":
+        families = prompts.families or []
+        named = [families[i] for i in memorized if families[i]]
+        largest = max(dict.fromkeys(named), key=named.count)
+        return [i for i in memorized + others if families[i] != largest]
+    return [
+        i for i in memorized if variant in (prompts.kinds[i], prompts.blocks[i].split()[-1])
+    ] + others
