@@ -271,10 +271,7 @@ class Case:
             found[f"against {block}"] = memorized + rows
         for kind in dict.fromkeys(prompts.kinds[i] for i in memorized):
             found[kind] = [i for i in memorized if prompts.kinds[i] == kind] + others
-        first = {
-            (prompts.clusters[i], prompts.labels[i]): i for i in reversed(range(len(prompts)))
-        }
-        found["one per cluster"] = sorted(first.values())
+        found["one per cluster"] = prompts.one_per_cluster()
         return found
 
     def card(self) -> dict[str, Any]:

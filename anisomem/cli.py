@@ -46,6 +46,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     exporting.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     listing = commands.add_parser("list", help="name what can be run")
     listing.add_argument("what", choices=("detectors", "models", "datasets", "experiments"))
+    fetch = commands.add_parser("fetch", help="download a published prompt set and verify it")
+    fetch.add_argument("name", metavar="NAME", help="a published set, or all")
+    fetch.add_argument("overrides", nargs="*", metavar="name=value", help="e.g. paths.data=FOLDER")
+    audit = commands.add_parser("audit", help="what is wrong with a prompt set, in tables")
+    audit.add_argument("name", metavar="NAME", help="as anisomem list datasets names it")
+    audit.add_argument(
+        "overrides", nargs="*", metavar="name=value", help="e.g. dataset.variant=head"
+    )
+    audit.add_argument("--out", type=Path, metavar="FILE", help="keep the tables as Markdown")
     bench = commands.add_parser("bench", help="measure on this machine what things cost")
     bench.add_argument(
         "overrides", nargs="*", metavar="name=value", help="e.g. model=testbed_velocity"
@@ -76,6 +85,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _import_released(options.folder, options.overrides)
             case "export-released":
                 _export_released(options.runs, options.out)
+            case "fetch":
+                _fetch(options.name, options.overrides)
+            case "audit":
+                _audit(options)
             case "bench":
                 _bench(options)
             case "list":
@@ -168,6 +181,20 @@ def _export_released(runs: Sequence[Path], out: Path) -> None:
 
     for path in released.save(_stored(runs), out):
         print(path)
+
+
+def _fetch(name: str, overrides: Sequence[str]) -> None:
+    from anisomem import config
+    from anisomem.datasets.fetch import fetch
+
+    for line in fetch(name, config.cases(overrides)[0].paths.data):
+        print(line)
+
+
+def _audit(options: argparse.Namespace) -> None:
+    from anisomem.datasets.audit import audit
+
+    print(audit(options.name, options.overrides, options.out))
 
 
 def _bench(options: argparse.Namespace) -> None:

@@ -24,6 +24,13 @@ GROUPS = ("model", "dataset", "detector", "logger", "experiment")
 
 
 @dataclass
+class Paths:
+    """Folders of this machine."""
+
+    data: str | None = None
+
+
+@dataclass
 class Schema:
     """Every setting with its type; a name that is not here is refused."""
 
@@ -43,6 +50,7 @@ class Schema:
     workers: int | None = None
     on_failure: str = "stop"
     runs: str = ""
+    paths: Paths = field(default_factory=Paths)
 
 
 ConfigStore.instance().store("schema", Schema)

@@ -14,6 +14,7 @@ import yaml
 from anisomem.errors import UserError, one_of
 
 FOLDER = Path(__file__).with_name("cards")
+Content = bytes  # the sources have a field of that name
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,11 @@ class Source:
         """Where ``anisomem fetch`` puts it: laid out as in its repository."""
         return folder / self.repository / self.path
 
-    def has(self, content: bytes) -> bool:
+    def has(self, content: Content) -> bool:
         """Whether this is its content."""
         return len(content) == self.bytes and sha256(content).hexdigest() == self.sha256
 
-    def find(self, folder: Path) -> bytes | None:
+    def find(self, folder: Path) -> Content | None:
         """Its content, from any file of its name below ``folder`` that is byte for byte it.
 
         Raises:
@@ -55,8 +56,8 @@ class Source:
                 return content
         if files:
             raise UserError(
-                f"{files[0]} is not the file that the card of its prompt set names (expected "
-                f"{self.bytes} bytes, sha256 {self.sha256[:12]}…); remove it and run anisomem fetch"
+                f"{files[0]} has another content than its card says ({self.bytes} bytes, sha256 "
+                f"{self.sha256[:12]}…); run anisomem fetch for the right one"
             )
         return None
 

@@ -249,7 +249,7 @@ def _renamed(source: str, rows: Sequence[Row], names: Mapping[str, str]) -> list
             "(dataset.columns={prompt: NAME, label: NAME} names others)"
         )
     present = {column: name for column, name in theirs.items() if name in has}
-    renamed = []
+    renamed: list[Row] = []
     for where, cells in rows:
         if lacking := [name for name in present.values() if name not in cells]:
             raise UserError(f"{where} lacks {', '.join(lacking)}")

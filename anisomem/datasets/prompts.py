@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -83,12 +83,17 @@ class PromptSet:
         """The prompts at ``rows`` (indices, or a mask of length N), under a name of their own."""
         at = np.arange(len(self))[np.asarray(rows)]
 
-        def chosen(column: Sequence[object] | np.ndarray) -> object:
+        def chosen(column: Any) -> Any:
             return column[at] if isinstance(column, np.ndarray) else [column[i] for i in at]
 
         columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "name"}
         given = {key: chosen(column) for key, column in columns.items() if column is not None}
         return replace(self, name=name or self.name, **given)
+
+    def one_per_cluster(self) -> list[int]:
+        """The rows of the first prompt of every cluster and class."""
+        keys = list(zip(self.clusters.tolist(), self.labels.tolist(), strict=True))
+        return sorted({key: i for i, key in reversed(list(enumerate(keys)))}.values())
 
     def to_dataset(self) -> Dataset:
         """The prompts as a Hugging Face dataset with explicit features.
@@ -102,7 +107,8 @@ class PromptSet:
 
         counts = tokens.count(self.texts)
         text, number = Value("string"), Value("float64")
-        columns = {
+        pictures = [p and {"bytes": p} for p in self.pictures or []] or None
+        columns: dict[str, tuple[Any, Any]] = {
             "id": (text, self.ids),
             "prompt": (text, self.texts),
             "label": (ClassLabel(names=list(LABELS)), self.labels),
@@ -113,7 +119,7 @@ class PromptSet:
             "truncated": (Value("bool"), counts > tokens.ROOM),
             "repetitions": (Value("int64"), self.repetitions),
             "reproduction_rate": (number, self.reproduction_rates),
-            "picture": (Image(), self.pictures and [p and {"bytes": p} for p in self.pictures]),
+            "picture": (Image(), pictures),
             "family": (text, self.families),
             "urls": (List(text), self.urls),
             "mean_sscd": (number, self.mean_sscd),

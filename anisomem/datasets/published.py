@@ -5,11 +5,14 @@ from __future__ import annotations
 import ast
 import csv
 import html
+import io
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +21,7 @@ from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError, one_of
 
 HEAD = 345  # rows of sd1_mem.txt that are MemAttn's list; the others come from elsewhere
-LISTS = {"sd14": "head", "sd20": ""}
+LISTS = ("sd14", "sd20")
 
 #: Blocks of Jeon's other prompts, by rows; the file does not mark them.
 JEON = ["COCO"] * 200 + ["Lexica"] * 100 + ["Tuxemon"] * 100 + ["GPT-4"] * 100
@@ -93,15 +96,14 @@ def load(
         prompts = _model_swap(content, memorized_by)
         parts.append(memorized_by)
     else:
-        prompts = MEMORIZED[name](content)
-        if variant == "against_laion" and name != "nemo_laion":
-            prompts += _laion(content, "laion")
-        elif name == "gustavosta":
-            prompts += _hub(card, hub, revision)
-        else:
-            prompts += _others(content, name, seed)
-        if variant != "against_laion":
-            _assert_counts(card, prompts)
+        memorized, others = SETS[name]
+        if variant == "against_laion":
+            others = partial(_laion, role="laion")
+        elif others is _coco:
+            others = partial(_coco, seed=seed)
+        elif others is _hub:
+            others = partial(_hub, repository=hub, revision=revision)
+        prompts = [*memorized(content), *others(content)]
     if clean:
         prompts = [replace(p, text=cleaned(p.text)) for p in prompts]
     parts += [variant] * (variant != "all") + ["clean"] * clean
@@ -146,17 +148,20 @@ class _Files:
 
     def table(self, role: str, delimiter: str = ";") -> list[dict[str, str]]:
         """Of a CSV file with a header."""
-        text = self.text(role).splitlines(keepends=True)
-        return self._counted(role, list(csv.DictReader(text, delimiter=delimiter, strict=True)))
+        stream = io.StringIO(self.text(role), newline="")
+        return self._counted(role, list(csv.DictReader(stream, delimiter=delimiter, strict=True)))
 
-    def _counted[T](self, role: str, rows: list[T]) -> list[T]:
+    def _counted(self, role: str, rows: list[Any]) -> list[Any]:
         source = self.sources[role]
         if len(rows) != source.rows:
             raise UserError(f"{source.path} has {len(rows)} rows, its card says {source.rows}")
         return rows
 
 
-def _webster(content: _Files, role: str, pictures: str = "pictures") -> list[Prompt]:
+Reader = Callable[[_Files], list[Prompt]]
+
+
+def _webster(content: _Files, role: str = "memorized", pictures: str = "pictures") -> list[Prompt]:
     """Memorized captions, with the addresses of their pictures and Webster's kinds."""
     texts = content.lines(role)
     urls = joined(texts, content.objects(pictures))
@@ -173,9 +178,9 @@ def _webster(content: _Files, role: str, pictures: str = "pictures") -> list[Pro
     ]
 
 
-def _sd14(content: _Files, role: str = "memorized") -> list[Prompt]:
+def _sd14(content: _Files) -> list[Prompt]:
     """Webster's 500 of Stable Diffusion 1.4, head and tail apart, with NeMo's kinds."""
-    return _head_and_tail(_with_similarities(content, _webster(content, role)))
+    return _head_and_tail(_with_similarities(content, _webster(content)))
 
 
 def _head_and_tail(prompts: Sequence[Prompt]) -> list[Prompt]:
@@ -201,6 +206,24 @@ def _similar(prompt: Prompt, row: Mapping[str, str]) -> Prompt:
     )
 
 
+def _realvis(content: _Files) -> list[Prompt]:
+    return _with_similarities(content, _plain(content, "memorized", 1, ["LAION"] * 90))
+
+
+def _memattn(content: _Files) -> list[Prompt]:
+    return _with_similarities(content, _plain(content, "memorized", 1, ["LAION head"] * HEAD))
+
+
+def _jeon(content: _Files) -> list[Prompt]:
+    """Jeon's other prompts, or the first of them."""
+    return _plain(content, "others", 0, JEON[: content.card.others])
+
+
+def _gpt(content: _Files) -> list[Prompt]:
+    """MemAttn's other prompts."""
+    return _plain(content, "others", 0, ["GPT-4"] * content.card.others)
+
+
 def _plain(content: _Files, role: str, label: int, blocks: Sequence[str]) -> list[Prompt]:
     """A file of one prompt a line."""
     stem = content.stem(role)
@@ -221,7 +244,7 @@ def _nemo(content: _Files) -> list[Prompt]:
     return _head_and_tail(prompts)
 
 
-def _laion(content: _Files, role: str) -> list[Prompt]:
+def _laion(content: _Files, role: str = "others") -> list[Prompt]:
     """NeMo's LAION captions that are not known to be memorized."""
     stem = content.stem(role)
     return [
@@ -242,41 +265,34 @@ def _membench(content: _Files) -> list[Prompt]:
     ]
 
 
-def _coco(content: _Files, count: int, seed: int) -> list[Prompt]:
+def _coco(content: _Files, seed: int = 0) -> list[Prompt]:
     """Distinct COCO captions, drawn with a seed."""
     stem = content.stem("others")
     first: dict[str, int] = {}
     for at, row in enumerate(content.table("others"), 1):
         first.setdefault(row["Caption"], at)
     captions = list(first)
-    drawn = np.random.default_rng(seed).choice(len(captions), count, replace=False)
-    return [
-        Prompt(f"{stem}-{first[captions[i]]}", captions[i], 0, "COCO") for i in sorted(drawn)
-    ]
+    rng = np.random.default_rng(seed)
+    drawn = rng.choice(len(captions), content.card.others, replace=False)
+    return [Prompt(f"{stem}-{first[captions[i]]}", captions[i], 0, "COCO") for i in sorted(drawn)]
 
 
-def _others(content: _Files, name: str, seed: int) -> list[Prompt]:
-    """The prompts of a set that are not known to be memorized."""
-    if name == "nemo_laion":
-        return _laion(content, "others")
-    if name == "membench_sd14":
-        return _coco(content, content.card.others, seed)
-    blocks = {"memattn_sd14": ["GPT-4"] * 500, "memattn_sd20": ["GPT-4"] * 500}
-    return _plain(content, "others", 0, blocks.get(name, JEON[: content.card.others]))
-
-
-def _hub(card: cards.Card, repository: str | None, revision: str | None) -> list[Prompt]:
-    """Other prompts from a hub dataset."""
-    assert card.hub
+def _hub(
+    content: _Files, repository: str | None = None, revision: str | None = None
+) -> list[Prompt]:
+    """Prompts of a hub dataset, by default the card's at its revision."""
+    pinned = content.card.hub
+    assert pinned
     if repository is None:
-        repository, revision = card.hub.repository, revision or card.hub.revision
-    rows = list(files.hub(repository, card.hub.split, revision))
-    if rows and card.hub.column not in rows[0][1]:
+        repository, revision = pinned.repository, revision or pinned.revision
+    rows = list(files.hub(repository, pinned.split, revision))
+    if len(rows) != pinned.rows or pinned.column not in rows[0][1]:
         raise UserError(
-            f"{repository} lacks a column {card.hub.column}; it has {', '.join(rows[0][1])}"
+            f"{repository} has {len(rows)} rows in {pinned.split} and columns "
+            f"{', '.join(rows[0][1] if rows else [])}; expected {pinned.rows} and {pinned.column}"
         )
     return [
-        Prompt(f"gustavosta-{at}", cells[card.hub.column], 0, "Lexica")
+        Prompt(f"gustavosta-{at}", cells[pinned.column], 0, "Lexica")
         for at, (_, cells) in enumerate(rows, 1)
     ]
 
@@ -295,19 +311,16 @@ def _model_swap(content: _Files, memorized_by: str) -> list[Prompt]:
     ]
 
 
-MEMORIZED: Mapping[str, Callable[[_Files], list[Prompt]]] = {
-    "sd14_webster500": _sd14,
-    "sd20_webster219": lambda content: _webster(content, "memorized"),
-    "realvis_90": lambda content: _with_similarities(
-        content, _plain(content, "memorized", 1, ["LAION"] * 90)
-    ),
-    "memattn_sd14": lambda content: _with_similarities(
-        content, _plain(content, "memorized", 1, ["LAION head"] * HEAD)
-    ),
-    "memattn_sd20": lambda content: _webster(content, "memorized"),
-    "nemo_laion": _nemo,
-    "membench_sd14": _membench,
-    "gustavosta": _sd14,
+#: The readers of a set's memorized and other prompts.
+SETS: Mapping[str, tuple[Reader, Reader]] = {
+    "sd14_webster500": (_sd14, _jeon),
+    "sd20_webster219": (_webster, _jeon),
+    "realvis_90": (_realvis, _jeon),
+    "memattn_sd14": (_memattn, _gpt),
+    "memattn_sd20": (_webster, _gpt),
+    "nemo_laion": (_nemo, _laion),
+    "membench_sd14": (_membench, _coco),
+    "gustavosta": (_sd14, _hub),
 }
 
 
@@ -330,17 +343,6 @@ def joined(texts: Sequence[str], rows: Sequence[Mapping[str, str]]) -> list[Mapp
             raise UserError(f"no row for the caption {text!r}")
         found.append(row)
     return found
-
-
-def _assert_counts(card: cards.Card, prompts: Sequence[Prompt]) -> None:
-    """Raises unless the card's numbers of prompts are there."""
-    memorized = sum(p.label for p in prompts)
-    others = len(prompts) - memorized
-    if (memorized, others) != (card.memorized, card.others):
-        raise UserError(
-            f"{card.name} has {memorized} memorized and {others} other prompts, its card says "
-            f"{card.memorized} and {card.others}"
-        )
 
 
 def _assembled(name: str, prompts: Sequence[Prompt]) -> PromptSet:
@@ -372,6 +374,8 @@ def _chosen(prompts: PromptSet, variant: str) -> list[int]:
     others = [i for i, label in enumerate(prompts.labels) if not label]
     if variant == "one_per_cluster":
         return prompts.one_per_cluster()
+    if variant == "against_laion":
+        return memorized + others
     if variant.startswith("against_"):
         block = variant.removeprefix("against_")
         return memorized + [

@@ -26,7 +26,7 @@ def count(texts: Sequence[str]) -> npt.NDArray[np.int32]:
 
 @cache
 def _tokenizer() -> Any:
-    """transformers' CLIP tokenizer on OpenAI's merges; its special tokens are the last two."""
+    """The tokenizer of transformers on OpenAI's merges; its special tokens are the last two."""
     from tokenizers.pre_tokenizers import ByteLevel
     from transformers import CLIPTokenizer
 

@@ -1,15 +1,28 @@
 """The text-only control: what the prompt strings alone separate is no evidence about a model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.feature_extraction.text import TfidfVectorizer  # type: ignore[import-untyped]
 from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
-from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
+from sklearn.pipeline import Pipeline, make_pipeline  # type: ignore[import-untyped]
 
 from anisomem.evaluation.fitting import folds
 from anisomem.evaluation.inputs import FloatArray, check_labels
+
+
+def words() -> Pipeline:
+    """TF-IDF of lower-cased words and logistic regression, scikit-learn's defaults."""
+    return make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=2000))
+
+
+def characters() -> Pipeline:
+    """Lower-cased n-grams of one to four characters within words, and logistic regression."""
+    return make_pipeline(
+        TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True),
+        LogisticRegression(C=10, class_weight="balanced", max_iter=2000),
+    )
 
 
 def text_only_scores(
@@ -18,8 +31,9 @@ def text_only_scores(
     clusters: npt.ArrayLike,
     n_splits: int = 5,
     seed: int = 0,
+    classifier: Callable[[], Pipeline] = words,
 ) -> FloatArray:
-    """Out-of-fold decision values ``[N]`` of TF-IDF and logistic regression on the prompts.
+    """Out-of-fold decision values ``[N]`` of a classifier of the prompts.
 
     Vocabulary, document frequencies and weights come from the other folds only. The folds are
     those of :func:`fit_in_folds` for the same labels, clusters and seed.
@@ -29,6 +43,7 @@ def text_only_scores(
         labels: ``[N]``, 1 = memorized.
         clusters: ``[N]``, kept together in the folds.
         n_splits, seed: As :func:`folds`.
+        classifier: Makes the pipeline that is fitted in every fold.
 
     Raises:
         ValueError: as :func:`folds`, or not one prompt per label.
@@ -41,7 +56,6 @@ def text_only_scores(
 
     scores = np.empty(len(texts))
     for k in np.unique(fold):
-        classifier = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=2000))
-        classifier.fit(texts[fold != k], memorized[fold != k])
-        scores[fold == k] = classifier.decision_function(texts[fold == k])
+        fitted = classifier().fit(texts[fold != k], memorized[fold != k])
+        scores[fold == k] = fitted.decision_function(texts[fold == k])
     return scores

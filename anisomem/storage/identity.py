@@ -26,6 +26,7 @@ OUTSIDE = frozenset(
         "gallery",
         "logger",
         "on_failure",
+        "paths",
         "runs",
         "timing_repeats",
         "workers",

@@ -1,0 +1,255 @@
+"""What is wrong with a prompt set, and what its text alone gives away."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tqdm.auto import tqdm
+
+from anisomem import config
+from anisomem.datasets import cards, published, tokens
+from anisomem.datasets.prompts import PromptSet
+from anisomem.errors import UserError
+from anisomem.evaluation import auc, characters, folds, text_only_scores, words
+from anisomem.report.tables import Table
+from anisomem.storage import atomic
+
+SEEDS = range(5)  # of the folds
+SPLITS = 5
+
+Floats = npt.NDArray[np.float64]
+
+
+def audit(name: str, overrides: Sequence[str] = (), out: Path | None = None) -> str:
+    """The tables of a prompt set as Markdown, written to ``out`` too.
+
+    Arguments:
+        name: Of a configured dataset.
+        overrides: Of its settings, such as ``dataset.variant=head``.
+        out: A file, or None.
+
+    Raises:
+        UserError: An unknown name or setting, or what the set's own loader raises.
+    """
+    case = config.cases([f"dataset={name}", *overrides])[0]
+    prompts: PromptSet = config.build(case.dataset, "dataset")
+    counts = tokens.count(prompts.texts)
+    tables = [
+        composition(prompts),
+        overlaps(prompts, name, case.paths.data),
+        lengths(prompts, counts),
+        separation(prompts, counts),
+    ]
+    titled = [f"## {table.title}\n\n{table.markdown()}" for table in tables]
+    text = f"# Audit of {prompts.name}\n\n" + "\n".join(titled)
+    if out:
+        atomic.write_text(out, text)
+    return text
+
+
+def composition(prompts: PromptSet) -> Table:
+    """Classes, duplicates, clusters, families, blocks and kinds."""
+    rows = []
+    for title, at in _classes(prompts).items():
+        part = _Part(prompts, at)
+        rows.append(
+            [
+                title,
+                str(len(at)),
+                f"{len(at) / len(prompts):.0%}",
+                str(_repeated(part.texts)),
+                str(_repeated([normalised(text) for text in part.texts])),
+                *_sizes(part.clusters),
+                _largest(part.families),
+                _counted(part.blocks),
+                _counted(part.kinds),
+            ]
+        )
+    headings = ["prompts", "n", "share", "repeated", "after cleaning", "clusters", "largest"]
+    headings += ["largest family", "blocks", "kinds"]
+    mixed = len(
+        {c for c, y in zip(prompts.clusters, prompts.labels, strict=True) if y}
+        & {c for c, y in zip(prompts.clusters, prompts.labels, strict=True) if not y}
+    )
+    notes = [
+        "Repeated: prompts equal to an earlier one, verbatim, or after quotes, tags, entities, "
+        "case and punctuation are removed.",
+        f"Clusters: near-duplicates; {mixed} hold both memorized and other prompts.",
+    ]
+    return Table("Composition", headings, rows, notes)
+
+
+def overlaps(prompts: PromptSet, name: str, data: str | None) -> Table:
+    """Prompts that other published sets have too, by class."""
+    ours = [{prompts.texts[i] for i in at} for at in _classes(prompts).values()]
+    rows, missing = [], []
+    for other in cards.names():
+        if other in (name, "model_swap", "gustavosta"):  # parts of others, or in the hub
+            continue
+        try:
+            theirs = published.load(other, data)
+        except UserError:
+            missing.append(other)
+            continue
+        sets = [{theirs.texts[i] for i in at} for at in _classes(theirs).values()]
+        pairs = [(a, b) for a in ours for b in sets]
+        rows.append([other, *(str(len(a & b)) for a, b in pairs), str(_pictures(prompts, theirs))])
+    kinds = ("memorized", "other")
+    headings = ["set", *(f"{a}, there {b}" for a in kinds for b in kinds), "shared pictures"]
+    notes = ["Shared pictures: memorized prompts with a picture's address that the set has too."]
+    if missing:
+        notes.append(f"Without their files: {', '.join(missing)}.")
+    return Table("Overlaps", headings, rows, notes)
+
+
+def lengths(prompts: PromptSet, counts: npt.NDArray[np.int32]) -> Table:
+    """Characters, words and CLIP tokens of each class and block of others."""
+    rows = []
+    for title, at in {**_classes(prompts), **_blocks(prompts)}.items():
+        texts = [prompts.texts[i] for i in at]
+        long, many = _lengths(texts), np.array([len(text.split()) for text in texts])
+        own = counts[at]
+        rows.append(
+            [
+                title,
+                f"{np.median(long):g} / {long.mean():.1f} / {long.std(ddof=1):.1f}",
+                f"{np.median(many):g} / {many.mean():.1f}",
+                f"{np.median(own):g} / {own.mean():.1f} / {own.max()}",
+                str((own > tokens.ROOM).sum()),
+            ]
+        )
+    headings = ["prompts", "characters: median / mean / SD", "words: median / mean"]
+    headings += ["CLIP tokens: median / mean / max", f"cut at {tokens.ROOM} tokens"]
+    return Table("Lengths", headings, rows)
+
+
+def separation(prompts: PromptSet, counts: npt.NDArray[np.int32]) -> Table:
+    """AUC of what never sees a model, for the whole set and against each block of others."""
+    memorized = _classes(prompts)["memorized"]
+    parts = {"all": list(range(len(prompts)))}
+    blocks = _blocks(prompts)
+    if len(blocks) > 1:
+        parts |= {title: memorized + at for title, at in blocks.items()}
+    rules: Mapping[str, Floats] = {
+        "capitalised words": np.array([capitalised(text) for text in prompts.texts]),
+        "characters": _lengths(prompts.texts),
+        "words": np.array([len(text.split()) for text in prompts.texts], np.float64),
+        "CLIP tokens": counts.astype(np.float64),
+    }
+    rows, notes = [], []
+    with tqdm(total=2 * len(parts) * len(SEEDS), desc="text-only folds", disable=None) as bar:
+        for title, at in parts.items():
+            part = prompts.subset(at)
+            line = [title, f"{part.labels.sum()}/{(part.labels == 0).sum()}"]
+            for classifier in (words, characters):
+                try:
+                    values = grouped_auc(part, classifier, bar.update)
+                    line.append(f"{values.mean():.4f} ± {values.std(ddof=1):.4f}")
+                    if len(values) < len(SEEDS) * SPLITS:
+                        note = f"{title}: {len(values)} of {len(SEEDS) * SPLITS} folds have both "
+                        notes += [note + "classes"] * (note + "classes" not in notes)
+                except ValueError as error:
+                    line.append("–")
+                    notes += [f"{title}: {error}"] * (f"{title}: {error}" not in notes)
+            rows.append([*line, *(f"{auc(v[at], part.labels):.3f}" for v in rules.values())])
+    headings = ["against", "memorized/other", "words (TF-IDF)", "character n-grams", *rules]
+    meaning = (
+        "Classifiers: mean ± SD of the AUC in 5 folds that keep clusters whole, over 5 seeds. "
+        "Others: AUC without a fit; below 0.5 memorized prompts have less. CLIP lower-cases, so a "
+        "model never sees capitals."
+    )
+    return Table("What text alone separates", headings, rows, [meaning, *notes])
+
+
+def grouped_auc(
+    prompts: PromptSet, classifier: Callable[[], object], done: Callable[[], object] = lambda: None
+) -> Floats:
+    """AUC of a text classifier in each held-out fold with both classes, of five seeds.
+
+    Raises:
+        ValueError: Too few clusters for folds.
+    """
+    values = []
+    for seed in SEEDS:
+        labels, clusters = prompts.labels, prompts.clusters
+        scores = text_only_scores(prompts.texts, labels, clusters, SPLITS, seed, classifier)
+        fold = folds(labels, clusters, SPLITS, seed)
+        for k in range(SPLITS):
+            held_out = fold == k
+            if len(set(labels[held_out].tolist())) == 2:
+                values.append(auc(scores[held_out], labels[held_out]))
+        done()
+    return np.array(values)
+
+
+def capitalised(text: str) -> float:
+    """Share of the words that begin with a capital letter."""
+    parts = re.findall(r"[^\W\d_]+", text)
+    return sum(part[0].isupper() for part in parts) / max(len(parts), 1)
+
+
+def normalised(text: str) -> str:
+    """A prompt without quotes, tags, entities, case and punctuation."""
+    return " ".join(re.findall(r"\w+", published.cleaned(text).lower()))
+
+
+class _Part:
+    """Columns of some rows, which may be of one class."""
+
+    def __init__(self, prompts: PromptSet, at: Sequence[int]) -> None:
+        self.texts = [prompts.texts[i] for i in at]
+        self.clusters = [int(prompts.clusters[i]) for i in at]
+        self.families = [prompts.families[i] for i in at] if prompts.families else []
+        self.blocks = [prompts.blocks[i] for i in at]
+        self.kinds = [prompts.kinds[i] for i in at]
+
+
+def _classes(prompts: PromptSet) -> dict[str, list[int]]:
+    """Rows of each class."""
+    return {
+        "memorized": np.flatnonzero(prompts.labels).tolist(),
+        "other": np.flatnonzero(prompts.labels == 0).tolist(),
+    }
+
+
+def _blocks(prompts: PromptSet) -> dict[str, list[int]]:
+    """Rows of each block of prompts that are not memorized."""
+    others = _classes(prompts)["other"]
+    return {
+        block: [i for i in others if prompts.blocks[i] == block]
+        for block in dict.fromkeys(prompts.blocks[i] for i in others)
+    }
+
+
+def _lengths(texts: Sequence[str]) -> Floats:
+    return np.array([len(text) for text in texts], np.float64)
+
+
+def _repeated(texts: Sequence[str]) -> int:
+    return len(texts) - len(set(texts))
+
+
+def _sizes(clusters: Sequence[int]) -> list[str]:
+    sizes = Counter(clusters).values()
+    return [str(len(sizes)), str(max(sizes))]
+
+
+def _largest(families: Sequence[str]) -> str:
+    counts = Counter(filter(None, families)).most_common(1)
+    return "–" if not counts else f"{counts[0][0]} ({counts[0][1]})"
+
+
+def _counted(names: Sequence[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in Counter(names).items())
+
+
+def _pictures(prompts: PromptSet, other: PromptSet) -> int:
+    """Memorized prompts with a picture that the other set has too."""
+    theirs = {url for urls in other.urls or () for url in urls}
+    ours = zip(prompts.labels, prompts.urls or [()] * len(prompts), strict=True)
+    return sum(bool(label) and not theirs.isdisjoint(urls) for label, urls in ours)
