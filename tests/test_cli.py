@@ -382,19 +382,13 @@ def test_mistakes_are_one_line(setting, capsys, change, expected):
     [
         ({"label": ["memorized"] * 24}, "no other prompts"),
         ({"label": ["yes"] * 24}, "no label named 'yes'"),
-        ({"prompt": ["cat"] * 23 + [" "]}, "empty prompt: id 'p23'"),
-        ({"id": ["p"] * 24}, "repeats an id"),
+        ({"prompt": ["cat"] * 23 + [" "]}, "row 24: empty prompt"),
+        ({"id": ["p"] * 24}, "row 2 repeats an id of"),
     ],
 )
 def test_bad_prompt_files_are_one_line(setting, tmp_path, capsys, changes, expected):
     write_prompts(tmp_path / "prompts.parquet", **changes)
     assert expected in refused(capsys, *setting)
-
-
-def test_prompt_file_without_a_column(setting, tmp_path, capsys):
-    table = pq.read_table(tmp_path / "prompts.parquet").drop_columns(["cluster"])
-    pq.write_table(table, tmp_path / "prompts.parquet")
-    assert "lacks columns cluster" in refused(capsys, *setting)
 
 
 def test_table_of_an_unfinished_run(setting, tmp_path, capsys):

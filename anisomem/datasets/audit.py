@@ -46,10 +46,21 @@ def audit(name: str, overrides: Sequence[str] = (), out: Path | None = None) -> 
         separation(prompts, counts),
     ]
     titled = [f"## {table.title}\n\n{table.markdown()}" for table in tables]
-    text = f"# Audit of {prompts.name}\n\n" + "\n".join(titled)
+    known = [_described(cards.read(name))] if name in cards.names() else []
+    text = "\n".join([f"# Audit of {prompts.name}\n", *known, *titled])
     if out:
         atomic.write_text(out, text)
     return text
+
+
+def _described(card: cards.Card) -> str:
+    """What a set's card says of labels, defects and licences."""
+    licences = {source.repository: source.licence for source in card.sources}
+    if card.hub:
+        licences[card.hub.repository] = card.hub.licence
+    said = [f"{card.title}\n", f"{card.labels}\n", *(f"- {defect}" for defect in card.defects)]
+    named = "; ".join(f"{repository}: {licence}" for repository, licence in licences.items())
+    return "\n".join([*said, f"\nLicences: {named}.\n"])
 
 
 def composition(prompts: PromptSet) -> Table:
@@ -70,8 +81,8 @@ def composition(prompts: PromptSet) -> Table:
                 _counted(part.kinds),
             ]
         )
-    headings = ["prompts", "n", "share", "repeated", "after cleaning", "clusters", "largest"]
-    headings += ["largest family", "blocks", "kinds"]
+    headings = ["prompts", "n", "share", "repeated", "after cleaning", "clusters"]
+    headings += ["largest cluster", "largest family", "blocks", "kinds"]
     mixed = len(
         {c for c, y in zip(prompts.clusters, prompts.labels, strict=True) if y}
         & {c for c, y in zip(prompts.clusters, prompts.labels, strict=True) if not y}
@@ -99,8 +110,8 @@ def overlaps(prompts: PromptSet, name: str, data: str | None) -> Table:
         sets = [{theirs.texts[i] for i in at} for at in _classes(theirs).values()]
         pairs = [(a, b) for a in ours for b in sets]
         rows.append([other, *(str(len(a & b)) for a, b in pairs), str(_pictures(prompts, theirs))])
-    kinds = ("memorized", "other")
-    headings = ["set", *(f"{a}, there {b}" for a in kinds for b in kinds), "shared pictures"]
+    headings = ["set", "memorized in both", "memorized here, other there"]
+    headings += ["other here, memorized there", "other in both", "shared pictures"]
     notes = ["Shared pictures: memorized prompts with a picture's address that the set has too."]
     if missing:
         notes.append(f"Without their files: {', '.join(missing)}.")
@@ -189,8 +200,8 @@ def grouped_auc(
 
 def capitalised(text: str) -> float:
     """Share of the words that begin with a capital letter."""
-    parts = re.findall(r"[^\W\d_]+", text)
-    return sum(part[0].isupper() for part in parts) / max(len(parts), 1)
+    parts = text.split()
+    return sum(part[0].isupper() for part in parts) / len(parts)
 
 
 def normalised(text: str) -> str:

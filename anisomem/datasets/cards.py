@@ -13,6 +13,7 @@ import yaml
 
 from anisomem.errors import UserError, one_of
 
+HOST = "https://raw.githubusercontent.com"
 FOLDER = Path(__file__).with_name("cards")
 Content = bytes  # the sources have a field of that name
 
@@ -34,7 +35,7 @@ class Source:
     @property
     def url(self) -> str:
         """Where it can be downloaded."""
-        return f"https://raw.githubusercontent.com/{self.repository}/{self.commit}/{self.path}"
+        return f"{HOST}/{self.repository}/{self.commit}/{self.path}"
 
     def place(self, folder: Path) -> Path:
         """Where ``anisomem fetch`` puts it: laid out as in its repository."""

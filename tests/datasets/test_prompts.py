@@ -1,11 +1,11 @@
 """What a prompt set refuses, and its subsets."""
 
+from dataclasses import replace
+
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from anisomem.datasets.prompts import load_parquet
+from anisomem.datasets.files import load
 from anisomem.errors import UserError
 
 TEXTS, LABELS, CLUSTERS = ["a", "b", "c", "d"], [1, 0, 0, 1], [7, 7, 8, 9]
@@ -61,57 +61,29 @@ def test_a_subset_is_checked_as_a_set_is(make_prompts, rows, message):
     assert "\n" not in str(caught.value)
 
 
-TABLE = {
-    "id": ["x", "y", "z"],
-    "prompt": ["a cat", "a dog", "a cow"],
-    "label": ["memorized", "partial", "not_memorized"],
-    "cluster": [4, 5, 6],
-    "block": ["B1", "B2", "B3"],
-    "kind": ["k1", "k2", "k3"],
-}
+def test_a_dataset_has_explicit_features_and_is_read_again(make_prompts, tmp_path):
+    from datasets import ClassLabel, List, Value
+
+    whole = replace(
+        make_prompts(["a cat", "cat " * 76, "a dog"], [1, 0, 0], [7, 8, 8]),
+        families=["", "cats", ""],
+        urls=[["u", "v"], [], ["w"]],
+        max_sscd=np.array([0.5, np.nan, 0.25]),
+    )
+    table = whole.to_dataset()
+    assert table["tokens"][:] == [2, 76, 2] and table["truncated"][:] == [False, True, False]
+    assert table.features["label"] == ClassLabel(names=["not_memorized", "memorized"])
+    assert table.features["urls"] == List(Value("string"))
+    assert "pictures" not in table.features and "repetitions" not in table.features
+
+    table.to_parquet(tmp_path / "made.parquet")
+    again = load(str(tmp_path / "made.parquet"))
+    for column in ("name", "ids", "texts", "blocks", "kinds", "families", "urls", "pictures"):
+        assert getattr(again, column) == getattr(whole, column)
+    for column in ("labels", "clusters", "max_sscd"):
+        np.testing.assert_array_equal(getattr(again, column), getattr(whole, column))
 
 
-def test_a_file_of_prompts(tmp_path):
-    pq.write_table(pa.table(TABLE), tmp_path / "mine.parquet")
-    for given, name in ((None, "mine"), ("other", "other")):
-        prompts = load_parquet(tmp_path / "mine.parquet", given)
-        assert prompts.name == name
-        assert (prompts.ids, prompts.texts) == (["x", "z"], ["a cat", "a cow"])
-        assert (prompts.labels.tolist(), prompts.clusters.tolist()) == ([1, 0], [4, 6])
-        assert (prompts.blocks, prompts.kinds) == (["B1", "B3"], ["k1", "k3"])
-
-
-def test_what_a_file_may_say_besides(tmp_path):
-    more = {
-        "repetitions": [9, 8, 0],
-        "reproduction_rate": [0.75, 0.25, 0.0],
-        "picture": [{"bytes": b"x", "path": None}, {"bytes": b"y", "path": None}, None],
-    }
-    pq.write_table(pa.table(TABLE | more), tmp_path / "more.parquet")
-    pq.write_table(pa.table(TABLE), tmp_path / "less.parquet")
-    prompts = load_parquet(tmp_path / "more.parquet")
-    for chosen, at in ((prompts, [0, 1]), (prompts.subset([1, 0]), [1, 0])):
-        assert chosen.repetitions.tolist() == [[9, 0][i] for i in at]
-        assert chosen.reproduction_rates.tolist() == [[0.75, 0][i] for i in at]
-        assert chosen.pictures == [[b"x", None][i] for i in at]
-    bare = load_parquet(tmp_path / "less.parquet").subset([1, 0])
-    assert (bare.repetitions, bare.reproduction_rates, bare.pictures) == (None, None, None)
-
-
-@pytest.mark.parametrize(
-    ("table", "message"),
-    [
-        (TABLE | {"repetitions": [1, 2, None]}, "column repetitions must hold integers"),
-        (TABLE | {"picture": ["x.png", "y.png", "z.png"]}, "column picture must hold pictures"),
-        (None, "no prompt file"),
-        ({k: v for k, v in TABLE.items() if k not in ("kind", "label")}, "label, kind"),
-        (TABLE | {"label": ["memorized", "memorised", "partial"]}, "did you mean 'memorized'"),
-    ],
-)
-def test_a_wrong_file_of_prompts_is_one_line(tmp_path, table, message):
-    file = tmp_path / "mine.parquet"
-    if table:
-        pq.write_table(pa.table(table), file)
-    with pytest.raises(UserError, match=message) as caught:
-        load_parquet(file)
-    assert "\n" not in str(caught.value)
+def test_one_prompt_of_every_cluster_and_class(make_prompts):
+    prompts = make_prompts(list("abcdef"), [0, 1, 1, 0, 1, 0], [5, 5, 5, 5, 2, 9])
+    assert prompts.one_per_cluster() == [0, 1, 4, 5]

@@ -9,7 +9,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from anisomem import config
-from anisomem.datasets.prompts import load_parquet
+from anisomem.datasets.files import load
 from anisomem.evaluation import auc, text_only_scores
 from anisomem.models.diffusers_unet import DiffusersUNet
 from anisomem.testbed.ground_truth import SEEDS
@@ -54,7 +54,7 @@ def test_prompts_file(variant, table):
 
 
 def test_it_is_a_benchmark(variant):
-    prompts = load_parquet(Path(config.testbed(variant)) / "prompts.parquet")
+    prompts = load(str(Path(config.testbed(variant)) / "prompts.parquet"))
     assert (prompts.labels == 0).sum() >= 480
     assert (prompts.labels == 1).sum() >= 60
     text = text_only_scores(prompts.texts, prompts.labels, prompts.clusters)
