@@ -16,7 +16,7 @@ from anisomem.datasets.cards import Source
 from anisomem.errors import UserError, one_of
 from anisomem.storage import atomic
 
-CHUNK = 1 << 16
+CHUNK = 1 << 12  # bytes at a time; a connection that breaks loses less than that
 TIMEOUT = (10, 60)  # seconds to connect, and between two chunks
 RETRIES = Retry(3, backoff_factor=1, status_forcelist=(429, 500, 502, 503, 504))
 
