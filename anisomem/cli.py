@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     fetch.add_argument("name", metavar="NAME", help="a published set, or all")
     fetch.add_argument("overrides", nargs="*", metavar="name=value", help="e.g. paths.data=FOLDER")
     audit = commands.add_parser("audit", help="what is wrong with a prompt set, in tables")
-    audit.add_argument("name", metavar="NAME", help="as anisomem list datasets names it")
+    audit.add_argument("name", metavar="NAME", help="as anisomem list datasets names it, or all")
     audit.add_argument(
         "overrides", nargs="*", metavar="name=value", help="e.g. dataset.variant=head"
     )

@@ -37,7 +37,7 @@ FAMILIES: Mapping[str, str] = {
     "area rug": r"area rug",
     "Designart": r"design ?art",
     "pencil-pleat curtain": r"pencil pleat",
-    "T-shirt": r"\bt-?shirts?\b|unisex",
+    "T-shirt": r"t-?shirts?\b|unisex",
     "car-seat cover": r"car seat cover",
     "Tuxemon": r"tuxemon",
 }

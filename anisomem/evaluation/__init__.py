@@ -23,7 +23,7 @@ from anisomem.evaluation.delong import delong, holm, logit_interval, paired_delo
 from anisomem.evaluation.fitting import FoldFit, equal_weights, fit_in_folds, folds
 from anisomem.evaluation.interval import Interval, rule_of_three
 from anisomem.evaluation.summary import CLUSTERED, Comparison, Estimate, Evaluation, Summary
-from anisomem.evaluation.text import characters, text_only_scores, words
+from anisomem.evaluation.text import character_model, text_only_scores, word_model
 
 __all__ = [
     "CLUSTERED",
@@ -38,7 +38,7 @@ __all__ = [
     "RocCurve",
     "Summary",
     "auc",
-    "characters",
+    "character_model",
     "delong",
     "equal_weights",
     "fit_in_folds",
@@ -59,5 +59,5 @@ __all__ = [
     "text_only_scores",
     "tpr_at_fpr",
     "tpr_by_group",
-    "words",
+    "word_model",
 ]

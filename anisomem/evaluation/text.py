@@ -13,12 +13,12 @@ from anisomem.evaluation.fitting import folds
 from anisomem.evaluation.inputs import FloatArray, check_labels
 
 
-def words() -> Pipeline:
+def word_model() -> Pipeline:
     """TF-IDF of lower-cased words and logistic regression, scikit-learn's defaults."""
     return make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=2000))
 
 
-def characters() -> Pipeline:
+def character_model() -> Pipeline:
     """Lower-cased n-grams of one to four characters within words, and logistic regression."""
     return make_pipeline(
         TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True),
@@ -32,7 +32,7 @@ def text_only_scores(
     clusters: npt.ArrayLike,
     n_splits: int = 5,
     seed: int = 0,
-    classifier: Callable[[], Pipeline] = words,
+    classifier: Callable[[], Pipeline] = word_model,
 ) -> FloatArray:
     """Out-of-fold decision values ``[N]`` of a classifier of the prompts.
 

@@ -11,7 +11,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 
 from anisomem.cli import main
-from anisomem.datasets import published
+from anisomem.datasets import cards, published
 from anisomem.datasets.audit import (
     capitalised,
     composition,
@@ -21,7 +21,7 @@ from anisomem.datasets.audit import (
     overlaps,
     separation,
 )
-from anisomem.evaluation import auc, characters, words
+from anisomem.evaluation import auc, character_model, word_model
 
 #: Mean AUC in grouped folds of word TF-IDF and of character n-grams, and the AUC of the share of
 #: capitalised words, on the published files.
@@ -45,8 +45,8 @@ def column(table, heading):
 def test_text_separates_the_real_lists_as_known(real, name):
     prompts = published.load(name, real)
     plain, lchar, capitals = KNOWN[name]
-    assert grouped_auc(prompts, words).mean() == pytest.approx(plain, abs=0.01)
-    assert grouped_auc(prompts, characters).mean() == pytest.approx(lchar, abs=0.01)
+    assert grouped_auc(prompts, word_model).mean() == pytest.approx(plain, abs=0.01)
+    assert grouped_auc(prompts, character_model).mean() == pytest.approx(lchar, abs=0.01)
     shares = [capitalised(text) for text in prompts.texts]
     assert auc(shares, prompts.labels) == pytest.approx(capitals, abs=5e-5)
 
@@ -69,7 +69,7 @@ def test_grouped_auc_is_the_mean_over_folds_of_five_seeds(mixed):
             model = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=2000))
             scores = model.fit(texts[train], mixed.labels[train]).decision_function(texts[test])
             expected.append(roc_auc_score(mixed.labels[test], scores))
-    np.testing.assert_allclose(grouped_auc(mixed, words), expected, atol=1e-12)
+    np.testing.assert_allclose(grouped_auc(mixed, word_model), expected, atol=1e-12)
 
 
 def test_tables_of_a_set_counted_by_hand(make_prompts):
@@ -127,3 +127,21 @@ def test_command_prints_and_keeps(made, tmp_path, capsys, monkeypatch):
     assert "did you mean 'realvis_90'?" in capsys.readouterr().err
     assert main(["audit", "realvis_90", f"paths.data={os.devnull}"]) == 2
     assert "paths.data must be a folder" in capsys.readouterr().err
+
+
+def test_every_published_set_in_one_table(made, capsys, monkeypatch):
+    monkeypatch.setattr("anisomem.datasets.audit.SEEDS", range(1))
+    kept = [cards.read(name) for name in ("model_swap", "realvis_90", "gustavosta")]
+    monkeypatch.setattr(cards, "names", lambda: [card.name for card in kept])
+    (made / "unmemorized_laion_prompts.csv").unlink()
+    assert main(["audit", "all", f"paths.data={made}"]) == 0
+    out = capsys.readouterr().out
+    rows = [line.split()[1] for line in out.splitlines() if line.startswith(("| real", "| mod"))]
+    assert rows == [
+        "model_swap-sd14", "model_swap-sd14-one_per_cluster", "realvis_90",
+        "realvis_90-one_per_cluster", "realvis_90-without_largest_family", "realvis_90-VM",
+        "realvis_90-TM",
+    ]  # fmt: skip
+    assert "not at hand: realvis_90-against_laion.\n" in out
+    assert main(["audit", "all", f"paths.data={made / 'nowhere'}"]) == 2
+    assert "run anisomem fetch" in capsys.readouterr().err
