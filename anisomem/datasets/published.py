@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from anisomem.datasets import cards, clusters, files
 from anisomem.datasets.prompts import PromptSet
@@ -353,14 +354,20 @@ def _assembled(name: str, prompts: Sequence[Prompt]) -> PromptSet:
         [p.id for p in prompts],
         texts,
         np.array([p.label for p in prompts], np.int8),
-        clusters.near_duplicates(texts, urls if name.startswith("membench") else None),
+        clusters.near_duplicates(texts, urls),
         [p.block for p in prompts],
         [p.kind for p in prompts],
         families=[p.family or family(p.text) for p in prompts],
         urls=urls,
-        mean_sscd=np.array([p.mean_sscd for p in prompts]),
-        max_sscd=np.array([p.max_sscd for p in prompts]),
+        mean_sscd=_measured([p.mean_sscd for p in prompts]),
+        max_sscd=_measured([p.max_sscd for p in prompts]),
     )
+
+
+def _measured(similarities: Sequence[float]) -> npt.NDArray[np.float64] | None:
+    """NaN where not measured; None where nothing was."""
+    values = np.array(similarities)
+    return None if np.isnan(values).all() else values
 
 
 def family(text: str) -> str:

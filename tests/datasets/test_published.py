@@ -54,6 +54,8 @@ def counts(prompts):
 @pytest.mark.parametrize("name", VARIANTS)
 def test_variants_have_what_they_say(made, name):
     whole = published.load(name, str(made))
+    card = cards.read(name)
+    assert counts(whole) == (card.memorized, card.others)
     for variant, expected in VARIANTS[name].items():
         prompts = published.load(name, str(made), variant)
         assert counts(prompts) == expected
