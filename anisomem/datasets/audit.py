@@ -186,7 +186,7 @@ def lengths(prompts: PromptSet, counts: npt.NDArray[np.int32]) -> Table:
         rows.append(
             [
                 title,
-                f"{np.median(long):g} / {long.mean():.1f} / {long.std(ddof=1):.1f}",
+                f"{np.median(long):g} / {long.mean():.1f} / {long.std():.1f}",
                 f"{np.median(many):g} / {many.mean():.1f}",
                 f"{np.median(own):g} / {own.mean():.1f} / {own.max()}",
                 str((own > tokens.ROOM).sum()),

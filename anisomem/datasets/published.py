@@ -105,6 +105,8 @@ def load(
         elif others is _hub:
             others = partial(_hub, repository=hub, revision=revision)
         prompts = [*memorized(content), *others(content)]
+    # Families first: one of them is known by its tags.
+    prompts = [replace(p, family=p.family or family(p.text)) for p in prompts]
     if clean:
         prompts = [replace(p, text=cleaned(p.text)) for p in prompts]
     parts += [variant] * (variant != "all") + ["clean"] * clean
@@ -339,7 +341,7 @@ def joined(texts: Sequence[str], rows: Sequence[Mapping[str, str]]) -> list[Mapp
     }
     found = []
     for text in texts:
-        row = equal.get(text) or similar.get(tuple(clusters.words(text)))
+        row = equal.pop(text, None) or similar.pop(tuple(clusters.words(text)), None)
         if row is None:
             raise UserError(f"no row for the caption {text!r}")
         found.append(row)
@@ -357,7 +359,7 @@ def _assembled(name: str, prompts: Sequence[Prompt]) -> PromptSet:
         clusters.near_duplicates(texts, urls),
         [p.block for p in prompts],
         [p.kind for p in prompts],
-        families=[p.family or family(p.text) for p in prompts],
+        families=[p.family for p in prompts],
         urls=urls,
         mean_sscd=_measured([p.mean_sscd for p in prompts]),
         max_sscd=_measured([p.max_sscd for p in prompts]),
