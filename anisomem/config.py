@@ -42,6 +42,7 @@ class Schema:
     gallery: int = 0
     workers: int | None = None
     on_failure: str = "stop"
+    weights: str = "pretrained"
     runs: str = ""
 
 
