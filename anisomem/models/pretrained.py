@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline, SchedulerMixin
 from diffusers.utils import logging as diffusers_logging
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
@@ -118,7 +119,7 @@ class PipelineModel(DiffusionModel):
             family = cls._family(path, index)
             build = architecture.build if random else _pretrained
             pipeline = build(family.pipeline_class, folder, index, getattr(torch, dtype))
-        except (OSError, ValueError) as error:  # neither a pipeline here nor a hub in reach
+        except (OSError, ValueError, SafetensorError) as error:  # nothing here, or it is broken
             instead = f"; try model.path={alternative}" if alternative else ""
             raise UserError(
                 f"no diffusers pipeline at {path!r} (expected a folder with model_index.json or a "
