@@ -60,7 +60,7 @@ def bench(model: Sequence[str], plan: Plan, out: Path | None = None) -> str:
     """
     with tempfile.TemporaryDirectory(prefix="anisomem-bench-") as name:
         folder = Path(name)
-        settings = cases.case(folder, model, 2).config
+        settings = config.cases(cases.overrides(folder, model, 2))[0]
         network = config.build(settings.model, "model")
         if settings.model.weights == "random":
             lines, third, note = _full_size(folder, model, network, plan)

@@ -37,7 +37,7 @@ def lines(
         turns: Of every measurement.
     """
     # Published weights cost what others do, and not every model has them.
-    case = cases.case(folder, [*model, "model.stands_for=sd14"], max(sizes))
+    case = cases.case(folder, [*model, "model.stands_for=sd14"], max(2, *sizes))
     texts, config = case.planned.texts, case.config
     batch_size = config.batch_size
     if network.device.type == "cpu":

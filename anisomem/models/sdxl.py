@@ -1,6 +1,7 @@
 """Stable Diffusion XL: two text encoders, and a U-Net that is also told size and pooled prompt."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline, StableDiffusionXLPipeline
@@ -48,7 +49,7 @@ class StableDiffusionXL(DiffusersUNet):
             }
         )
 
-    def _limits(self) -> list[tuple[object, int]]:
+    def _limits(self) -> list[tuple[Any, int]]:
         tokenizers = (self.pipeline.tokenizer, self.pipeline.tokenizer_2)
         return [(tokenizer, tokenizer.model_max_length) for tokenizer in tokenizers]
 
