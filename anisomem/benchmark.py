@@ -124,8 +124,11 @@ class Case:
         """Records what is missing and measures the cost once; nothing to do loads no model.
 
         Raises:
-            UserError: The model returned NaN or infinity without any prompt.
+            UserError: The model has random weights, or returned NaN or infinity without any
+                prompt.
         """
+        if self.config.model.get("weights") == "random":
+            raise UserError("weights=random is for anisomem bench; scores need weights=pretrained")
         missing = self.missing(retry=self.config.on_failure == "retry")
         timed = self._measured().get("timing") == self._timing
         needs_timing = self.config.timing_repeats > 0 and bool(self.samples) and not timed

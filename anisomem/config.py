@@ -49,6 +49,7 @@ class Schema:
     gallery: int = 0
     workers: int | None = None
     on_failure: str = "stop"
+    weights: str = "pretrained"
     runs: str = ""
     paths: Paths = field(default_factory=Paths)
 

@@ -74,7 +74,7 @@ class Engine:
                 f"detectors of different n cannot share noise on latents of "
                 f"{np.prod(model.latent_shape)} numbers (no multiple of 16); give all the same n"
             )
-        self._unconditional: dict[tuple[int, int, int], Prediction] = {}
+        self._unconditional: dict[tuple[int, int, float], Prediction] = {}
 
     @cached_property
     def empty(self) -> Conditioning:
@@ -147,7 +147,7 @@ class Engine:
         return Evaluations(predictions, derivatives)
 
     def _with_prompt(
-        self, wanted: set[int], x: Tensor, encoded: Conditioning
+        self, wanted: set[float], x: Tensor, encoded: Conditioning
     ) -> dict[Conditional | Unconditional, Prediction]:
         """Predictions with the prompts on pure noise, all timesteps together."""
         if not wanted:
@@ -158,7 +158,7 @@ class Engine:
         return {Conditional(t): found[i * n : (i + 1) * n] for i, t in enumerate(steps)}
 
     def _along(
-        self, latents: str, wanted: set[int], x: Tensor, encoded: Conditioning
+        self, latents: str, wanted: set[float], x: Tensor, encoded: Conditioning
     ) -> dict[Conditional | Unconditional, Prediction]:
         """Predictions at the latents of a trajectory, which ends at the last of ``wanted``."""
         guidance = {GUIDED: GUIDANCE, UNGUIDED: 1.0}[latents]
@@ -177,10 +177,10 @@ class Engine:
         parts = self._in_batches(len(x), part, width=2)
         return {need: Prediction.cat([found[need] for found in parts]) for need in parts[0]}
 
-    def _without(self, x: Tensor, t: int) -> Prediction:
+    def _without(self, x: Tensor, t: float) -> Prediction:
         return self.model.predict(x, t, self.empty[[0] * len(x)])
 
-    def _without_prompt(self, t: int, sample: int, x: Tensor, seed: int) -> Prediction:
+    def _without_prompt(self, t: float, sample: int, x: Tensor, seed: int) -> Prediction:
         if self.noise_policy == "per_prompt":
             parts = self._in_batches(len(x), lambda rows: self._without(x[rows], t))
             return self._finite(Prediction.cat(parts))
@@ -209,7 +209,7 @@ class Engine:
     def _guidance_derivative(
         self,
         predictions: dict[Conditional | Unconditional, Prediction],
-        t: int,
+        t: float,
         x: Tensor,
         encoded: Conditioning,
     ) -> Tensor:
@@ -254,6 +254,6 @@ class Engine:
         return parts
 
 
-def _each(steps: Sequence[int], rows: int) -> Tensor:
+def _each(steps: Sequence[float], rows: int) -> Tensor:
     """Every timestep for ``rows`` rows, one timestep after the other."""
     return torch.tensor(steps).repeat_interleave(rows)

@@ -27,11 +27,13 @@ def processor() -> str:
 
 
 def provenance(model: DiffusionModel) -> dict[str, Any]:
-    """Device, precision, machine and versions, as a card lists them."""
+    """Device, precision, weights' commit, machine and versions, as a card lists them."""
     return {
         "device": str(model.device),
         "device_name": device_name(model.device),
         "dtype": str(model.dtype).removeprefix("torch."),
+        "repository": model.repository,
+        "revision": model.revision,
         "machine": f"{platform.machine()}, {platform.system()}",
         "python": platform.python_version(),
         "packages": {name: version(name) for name in ("anisomem", *PACKAGES)},

@@ -43,15 +43,19 @@ class Cost:
 
 
 def take_turns(
-    contenders: Mapping[str, Callable[[], object]], turns: int, what: str = "timing"
+    contenders: Mapping[str, Callable[[], object]],
+    turns: int,
+    what: str = "timing",
+    warm_up: bool = True,
 ) -> dict[str, list[float]]:
     """Seconds of every contender in every turn.
 
     All are timed once in a turn, one after the other, so that a slow moment of the machine hits
-    all alike. A turn before the first warms up.
+    all alike. A turn before the first warms up, unless what runs has run before.
     """
     seconds: dict[str, list[float]] = {key: [] for key in contenders}
-    for turn in tqdm(range(turns + 1), desc=what, unit="turn", leave=False, disable=None):
+    numbers = range(0 if warm_up else 1, turns + 1)
+    for turn in tqdm(numbers, desc=what, unit="turn", leave=False, disable=None):
         for key, contender in contenders.items():
             begin = perf_counter()
             contender()

@@ -75,7 +75,7 @@ class JeonSharpness(Detector):
     def combine(self, recorded: Recorded) -> Array:
         return recorded.mean(self.component_names[0], self.n)
 
-    def _hvp(self, evaluations: Evaluations, t: int) -> Tensor:
+    def _hvp(self, evaluations: Evaluations, t: float) -> Tensor:
         """``[B]``."""
         prediction = evaluations.conditional(t)
         norm = flat_norm(evaluations.guidance_derivative(t).to(prediction.output.dtype))

@@ -55,8 +55,13 @@ def pipeline(
     set_alpha_to_one=False,
     dtype=torch.float32,
     seed=0,
+    v2=False,
 ):
-    """A two-level pipeline with random weights, large enough that prompts matter."""
+    """A two-level pipeline with random weights, large enough that prompts matter.
+
+    ``v2`` has what Stable Diffusion v2 has and v1 has not: another activation in the text encoder,
+    heads by level and linear projections in the U-Net.
+    """
     height, width = size
     words = tokenizer()
     with torch.random.fork_rng():
@@ -69,7 +74,8 @@ def pipeline(
             layers_per_block=1,
             down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
             up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-            attention_head_dim=2,
+            attention_head_dim=(2, 4) if v2 else 2,
+            use_linear_projection=v2,
             cross_attention_dim=WIDTH,
             norm_num_groups=4,
         )
@@ -85,6 +91,7 @@ def pipeline(
                 eos_token_id=words.eos_token_id,
                 pad_token_id=words.pad_token_id,
                 initializer_factor=3.0,
+                hidden_act="gelu" if v2 else "quick_gelu",
             )
         )
         vae = AutoencoderKL(
@@ -120,8 +127,14 @@ def pipeline(
 
 
 @pytest.fixture(scope="session")
+def clip_tokenizer():
+    """Builds a tokenizer of ten tokens that knows three words."""
+    return tokenizer
+
+
+@pytest.fixture(scope="session")
 def make_pipeline():
-    """``make_pipeline(prediction_type, channels, size, set_alpha_to_one, dtype, seed)``.
+    """``make_pipeline(prediction_type, channels, size, set_alpha_to_one, dtype, seed, v2)``.
 
     Equal arguments share one pipeline: do not change it.
     """

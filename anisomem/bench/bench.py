@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 
 from anisomem import config
-from anisomem.bench import cases, commands, evaluations, growth, scoring
+from anisomem.bench import cases, commands, evaluations, full_size, growth, scoring
 from anisomem.bench.line import Line
+from anisomem.models.pretrained import PipelineModel
 from anisomem.provenance import provenance
 from anisomem.report.tables import Table
 from anisomem.storage import atomic
@@ -19,6 +20,7 @@ NOTE = (
     "Medians (turns: {turns}) with least and greatest in brackets, one thread a process; what a"
     " line compares takes turns. docs/costs.md says how each is measured."
 )
+TURNS = 5
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,9 @@ class Plan:
     """How much is measured.
 
     Attributes:
-        turns: Of every measurement.
-        growth: Numbers of prompts to compare, ascending.
+        turns: Of every measurement; None is five, or one for a full-size model on a CPU.
+        growth: Numbers of prompts to compare, ascending; None is 100, 1,000 and 10,000, or 1 and
+            10 for a full-size model.
         evaluated: Prompts that evaluations are counted and the engine is timed on.
         finished: Prompts of the run that is run again when finished.
         scored: Prompts that are scored.
@@ -35,8 +38,8 @@ class Plan:
         draws: Of the bootstrap.
     """
 
-    turns: int = 5
-    growth: tuple[int, ...] = (100, 1_000, 10_000)
+    turns: int | None = None
+    growth: tuple[int, ...] | None = None
     evaluated: int = 64
     finished: int = 200
     scored: int = 1_000
@@ -55,22 +58,19 @@ def bench(model: Sequence[str], plan: Plan, out: Path | None = None) -> str:
     Raises:
         UserError: A model or setting that does not exist.
     """
-    torch.set_num_threads(1)  # as in the processes of a run
     with tempfile.TemporaryDirectory(prefix="anisomem-bench-") as name:
         folder = Path(name)
-        network = config.build(cases.case(folder, model, 2).config.model, "model")
-        turns = plan.turns
-        lines: list[Line] = [
-            *evaluations.lines(folder, model, network, plan.evaluated, turns),
-            *growth.lines(folder, model, network.device, plan.growth, turns),
-            *commands.lines(folder, model, plan.finished, plan.draws, turns),
-            *scoring.lines(folder, model, plan.scored, plan.pairs, plan.draws, turns),
-        ]
+        settings = config.cases(cases.overrides(folder, model, 2))[0]
+        network = config.build(settings.model, "model")
+        if settings.model.weights == "random":
+            lines, third, note = _full_size(folder, model, network, plan)
+        else:
+            lines, third, note = _claims(folder, model, network, plan)
     table = Table(
         "Costs",
-        ["cost", "measured", "target", "machine"],
+        ["cost", "measured", third, "machine"],
         [[line.cost, line.measured, line.target, line.machine] for line in lines],
-        [NOTE.format(turns=turns)],
+        [note],
     )
     text = table.markdown()
     if out:
@@ -84,3 +84,29 @@ def bench(model: Sequence[str], plan: Plan, out: Path | None = None) -> str:
         content = json.dumps(card, indent=1, ensure_ascii=False) + "\n"
         atomic.write_text(out.with_suffix(".json"), content)
     return text
+
+
+def _claims(
+    folder: Path, model: Sequence[str], network: PipelineModel, plan: Plan
+) -> tuple[list[Line], str, str]:
+    torch.set_num_threads(1)  # as in the processes of a run
+    turns, sizes = plan.turns or TURNS, plan.growth or growth.SIZES
+    lines = [
+        *evaluations.lines(folder, model, network, plan.evaluated, turns),
+        *growth.lines(folder, model, network.device, sizes, turns),
+        *commands.lines(folder, model, plan.finished, plan.draws, turns),
+        *scoring.lines(folder, model, plan.scored, plan.pairs, plan.draws, turns),
+    ]
+    return lines, "target", NOTE.format(turns=turns)
+
+
+def _full_size(
+    folder: Path, model: Sequence[str], network: PipelineModel, plan: Plan
+) -> tuple[list[Line], str, str]:
+    turns = plan.turns or (1 if network.device.type == "cpu" else TURNS)
+    lines = full_size.lines(folder, model, network, plan.growth or full_size.SIZES, turns)
+    return (
+        lines,
+        "evaluations",
+        full_size.NOTE.format(turns=turns, threads=torch.get_num_threads()),
+    )

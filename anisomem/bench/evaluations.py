@@ -12,7 +12,7 @@ from anisomem.bench.line import Line, spread
 from anisomem.benchmark import Case
 from anisomem.detection.base import Detector
 from anisomem.engine import Engine
-from anisomem.models.diffusers_unet import DiffusersUNet
+from anisomem.models.pretrained import PipelineModel
 from anisomem.provenance import device_name
 from anisomem.recording import Recorder
 from anisomem.timing import EVERYTHING, PROMPTS, groups, synchronise, take_turns
@@ -22,7 +22,7 @@ Call = tuple[torch.nn.Module, tuple[Any, ...], dict[str, Any]]  # a forward pass
 
 
 def lines(
-    folder: Path, model: Sequence[str], network: DiffusersUNet, prompts: int, turns: int
+    folder: Path, model: Sequence[str], network: PipelineModel, prompts: int, turns: int
 ) -> list[Line]:
     """Evaluations of the metric, the engine's share of its time, and what sharing saves.
 
@@ -35,7 +35,7 @@ def lines(
     """
     metric = cases.case(folder, model, prompts, *cases.METRIC, "seeds=[42,43]")
     calls, counted = record(metric, network)
-    unet_calls = [call for call in calls if call[0] is network.unet]
+    unet_calls = [call for call in calls if call[0] is network.denoiser]
     everything = cases.case(folder, model, PROMPTS)
     return [
         _evaluations(unet_calls, counted, prompts, device_name(network.device)),
@@ -44,7 +44,7 @@ def lines(
     ]
 
 
-def record(case: Case, network: DiffusersUNet) -> tuple[list[Call], int]:
+def record(case: Case, network: PipelineModel) -> tuple[list[Call], int]:
     """Records a case: every call of text encoder and U-Net, and the model's count of its own."""
     calls: list[Call] = []
 
@@ -53,7 +53,7 @@ def record(case: Case, network: DiffusersUNet) -> tuple[list[Call], int]:
 
     hooks = [
         module.register_forward_pre_hook(keep, with_kwargs=True)
-        for module in (network.unet, network.pipeline.text_encoder)
+        for module in (network.denoiser, *network.text_encoders)
     ]
     before = network.nfe
     try:
@@ -80,7 +80,7 @@ def _evaluations(unet_calls: Sequence[Call], counted: int, prompts: int, machine
 
 def _engine(
     case: Case,
-    network: DiffusersUNet,
+    network: PipelineModel,
     calls: Sequence[Call],
     unet_calls: Sequence[Call],
     turns: int,
@@ -117,7 +117,7 @@ def _engine(
     )
 
 
-def _shared(case: Case, network: DiffusersUNet, turns: int) -> Line:
+def _shared(case: Case, network: PipelineModel, turns: int) -> Line:
     texts = list(case.planned.texts)
 
     def evaluate(members: Sequence[Detector]) -> None:

@@ -18,6 +18,7 @@ from anisomem.provenance import device_name, processor
 from anisomem.recording import record
 from anisomem.timing import process_peak_mb
 
+SIZES = (100, 1_000, 10_000)  # prompts
 Growth = Mapping[str, float]
 
 

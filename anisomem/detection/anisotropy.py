@@ -181,7 +181,7 @@ class Anisotropy(Detector):
                 score += weight * recorded.mean(name, self.n)
         return score
 
-    def _norm(self, evaluations: Evaluations, t: int) -> Tensor:
+    def _norm(self, evaluations: Evaluations, t: float) -> Tensor:
         """``[B]``."""
         conditional, unconditional = evaluations.conditional(t), evaluations.unconditional(t)
         norm = flat_norm(self._vectors(conditional) - self._vectors(unconditional))
@@ -189,7 +189,7 @@ class Anisotropy(Detector):
             return norm * (conditional.alpha / conditional.sigma**2).to(norm)
         return norm
 
-    def _cosine(self, evaluations: Evaluations, t: int) -> Tensor:
+    def _cosine(self, evaluations: Evaluations, t: float) -> Tensor:
         """``[B]``."""
         from torch.nn.functional import cosine_similarity
 
@@ -198,13 +198,13 @@ class Anisotropy(Detector):
         first, second = self._compared(evaluations, t)
         return cosine_similarity(first.flatten(1), second.flatten(1), dim=1)
 
-    def cosine_map(self, evaluations: Evaluations, t: int) -> Tensor:
+    def cosine_map(self, evaluations: Evaluations, t: float) -> Tensor:
         """The cosine over channels at every position, ``[B, H, W]``."""
         from torch.nn.functional import cosine_similarity
 
         return cosine_similarity(*self._compared(evaluations, t), dim=1)
 
-    def _compared(self, evaluations: Evaluations, t: int) -> tuple[Tensor, Tensor]:
+    def _compared(self, evaluations: Evaluations, t: float) -> tuple[Tensor, Tensor]:
         """The two vectors that the cosine is taken between, ``[B, C, H, W]`` each."""
         c = self._vectors(evaluations.conditional(t, self.cos_latents))
         u = self._vectors(evaluations.unconditional(t, self.cos_latents))

@@ -39,7 +39,7 @@ NOISE, GUIDED, UNGUIDED = LATENTS = ("noise", "guided", "unguided")
 class Conditional:
     """The prediction with the prompt at timestep ``t``: 1 NFE per prompt on pure noise."""
 
-    t: int
+    t: float
     latents: str = NOISE
 
 
@@ -47,7 +47,7 @@ class Conditional:
 class Unconditional:
     """The prediction without prompt; on shared noise one NFE serves every prompt."""
 
-    t: int
+    t: float
     latents: str = NOISE
 
 
@@ -55,7 +55,7 @@ class Unconditional:
 class GuidanceDerivative:
     """Derivative of ``c - u`` along ``c - u`` itself: one directional derivative of each."""
 
-    t: int
+    t: float
 
 
 Need = Conditional | Unconditional | GuidanceDerivative
@@ -68,15 +68,15 @@ class Evaluations:
     predictions: Mapping[Conditional | Unconditional, Prediction]
     derivatives: Mapping[GuidanceDerivative, Tensor] = field(default_factory=dict)
 
-    def conditional(self, t: int, latents: str = NOISE) -> Prediction:
+    def conditional(self, t: float, latents: str = NOISE) -> Prediction:
         """With the prompt, ``B`` rows."""
         return self.predictions[Conditional(t, latents)]
 
-    def unconditional(self, t: int, latents: str = NOISE) -> Prediction:
+    def unconditional(self, t: float, latents: str = NOISE) -> Prediction:
         """Without the prompt, ``B`` rows."""
         return self.predictions[Unconditional(t, latents)]
 
-    def guidance_derivative(self, t: int) -> Tensor:
+    def guidance_derivative(self, t: float) -> Tensor:
         r""":math:`(J_c - J_u)(c - u)` of the raw outputs, ``[B, C, H, W]``."""
         return self.derivatives[GuidanceDerivative(t)]
 
@@ -180,15 +180,15 @@ class Detector(ABC):
 
 @dataclass(frozen=True)
 class At:
-    """A place in the 50-step DDIM schedule, written ``step:i`` or ``t:value``.
+    """A place in the model's 50-step schedule, written ``step:i`` or ``t:value``.
 
     Arguments:
         step: Index into the schedule, 0 is the noisiest; negative ones count from the end.
-        t: The timestep itself.
+        t: The timestep itself; an integer but for flow-matching models.
     """
 
     step: int | None = None
-    t: int | None = None
+    t: float | None = None
 
     @classmethod
     def parse(cls, text: str) -> At:
@@ -197,23 +197,21 @@ class At:
         Raises:
             UserError: Anything else.
         """
-        match = re.fullmatch(r"(step|t):(-?\d+)", str(text))
+        match = re.fullmatch(r"step:(-?\d+)|t:(-?\d+(?:\.\d+)?)", str(text))
         if not match:
             raise UserError(f"a timestep reads step:INDEX or t:VALUE, got {text!r}")
-        return cls(**{match[1]: int(match[2])})
+        if match[1]:
+            return cls(step=int(match[1]))
+        return cls(t=float(match[2]) if "." in match[2] else int(match[2]))
 
-    def timestep(self, model: DiffusionModel) -> int:
+    def timestep(self, model: DiffusionModel) -> float:
         """The timestep in ``model``'s schedule.
 
         Raises:
             UserError: Outside the schedule.
         """
         if self.t is not None:
-            if not 0 <= self.t < model.num_train_timesteps:
-                raise UserError(
-                    f"timestep {self.t} is outside the schedule, which has 0 to "
-                    f"{model.num_train_timesteps - 1}"
-                )
+            model.schedule.require(self.t)
             return self.t
         steps = model.timesteps()
         assert self.step is not None

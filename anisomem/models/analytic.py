@@ -3,9 +3,10 @@ r"""Closed-form diffusion models: Gaussian mixtures whose optimal network is kno
 A prompt selects a component :math:`k`: :math:`x_0 \sim \mathcal{N}(\mu_k, s_k^2 I)`. Noised, it
 is :math:`\mathcal{N}(\alpha_t \mu_k, v_k I)` with :math:`v_k = \alpha_t^2 s_k^2 + \sigma_t^2`, so
 
-.. math:: \nabla_x \log p_t(x \mid k) = (\alpha_t \mu_k - x) / v_k,
+.. math:: \nabla_x \log p_t(x \mid k) = (\alpha_t \mu_k - x) / v_k, \qquad
+    E[x_0 \mid x, k] = \mu_k - \alpha_t s_k^2 \, \nabla_x \log p_t(x \mid k),
 
-and the unconditional score is the mean of these under the posterior weights of the components.
+and both without a prompt are the means of these under the posterior weights of the components.
 A memorized prompt is a component with a small :math:`s_k`. One component alone is a Gaussian.
 """
 
@@ -17,11 +18,11 @@ from torch import Tensor
 
 from anisomem.errors import unknown
 from anisomem.models.base import Conditioning, DiffusionModel, Parameterisation
-from anisomem.models.schedule import stable_diffusion_ddim
+from anisomem.models.schedule import DDIMSchedule, Schedule, stable_diffusion_ddim
 
 
 class AnalyticMixture(DiffusionModel):
-    """A Gaussian mixture under Stable Diffusion's noise schedule.
+    """A Gaussian mixture, under Stable Diffusion's noise schedule if none is given.
 
     Arguments:
         means: Component means, ``[K, C, H, W]``.
@@ -29,6 +30,7 @@ class AnalyticMixture(DiffusionModel):
         prompts: The prompt of each component; "" is the whole mixture.
         weights: Mixture weights, ``[K]``; uniform if not given.
         parameterisation: What the network outputs; all carry the same information.
+        schedule: The noise schedule.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class AnalyticMixture(DiffusionModel):
         prompts: Sequence[str],
         weights: Sequence[float] | None = None,
         parameterisation: Parameterisation = Parameterisation.EPSILON,
+        schedule: Schedule | None = None,
     ) -> None:
         self.means = means
         self.dtype = means.dtype
@@ -48,7 +51,7 @@ class AnalyticMixture(DiffusionModel):
         self.parameterisation = parameterisation
         channels, height, width = means.shape[1:]
         self.latent_shape = (channels, height, width)
-        self.scheduler = stable_diffusion_ddim()
+        self.schedule = schedule or DDIMSchedule(stable_diffusion_ddim())
 
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         for prompt in prompts:
@@ -56,14 +59,6 @@ class AnalyticMixture(DiffusionModel):
                 raise unknown("component", prompt, self.prompts)
         rows = [self.prompts.index(p) if p else -1 for p in prompts]
         return Conditioning({"component": torch.tensor(rows)})
-
-    def scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        alpha_bar = self.scheduler.alphas_cumprod.double()[t]
-        return alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
-
-    def timesteps(self, num_steps: int = 50) -> list[int]:
-        self.scheduler.set_timesteps(num_steps)
-        return [int(t) for t in self.scheduler.timesteps]
 
     def _network(self, x: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
         alpha, sigma = (scale.to(x)[:, None] for scale in self.scales(t))
@@ -77,11 +72,15 @@ class AnalyticMixture(DiffusionModel):
         posterior = (self.log_weights + log_density).softmax(-1)
         chosen = torch.arange(len(self.prompts)) == component[:, None]
         weight = torch.where(component[:, None] < 0, posterior, chosen.to(x))
-        score = (weight[..., None] * offset / variance[..., None]).sum(1).view_as(x)
+        pull = offset / variance[..., None]  # the score of every component
+        gain = (alpha * self.variances)[..., None]
+
+        def mean(values: Tensor) -> Tensor:
+            return (weight[..., None] * values).sum(1).view_as(x)
 
         alpha, sigma = alpha[..., None, None], sigma[..., None, None]
-        epsilon = -sigma * score
-        x0 = (x - sigma * epsilon) / alpha
+        epsilon = -sigma * mean(pull)
+        x0 = mean(self.means.flatten(1) - gain * pull)  # as from epsilon, and where alpha is 0
         return {
             Parameterisation.EPSILON: epsilon,
             Parameterisation.VELOCITY: alpha * epsilon - sigma * x0,

@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anisomem.models.schedule import Schedule
+
 
 class Parameterisation(StrEnum):
     """What a network's output stands for, in terms of data, noise and their scales."""
@@ -173,7 +175,7 @@ class Step:
         after: The latents after the step, ``[n, C, H, W]``.
     """
 
-    t: int
+    t: float
     conditional: Prediction
     unconditional: Prediction | None
     after: Tensor
@@ -185,37 +187,27 @@ class DiffusionModel(ABC):
     Attributes:
         latent_shape: ``(C, H, W)``.
         parameterisation: What the network predicts.
+        schedule: Its timesteps and their scales.
         device, dtype: Of the network; latents are handed to it in both.
-        num_train_timesteps: Timesteps are 0 (data) to one less than this (noise).
         stands_for: Key of the published model whose detector weights apply, or None.
+        repository, revision: Where it was loaded from on the hub and the commit, or None.
         nfe: Latents evaluated so far; a directional derivative counts in ``jvps`` instead.
     """
 
     latent_shape: tuple[int, int, int]
     parameterisation: Parameterisation
+    schedule: Schedule
     device: torch.device = torch.device("cpu")
     dtype: torch.dtype = torch.float32
-    num_train_timesteps: int = 1000
     stands_for: str | None = None
+    repository: str | None = None
+    revision: str | None = None
     nfe: int = 0
     jvps: int = 0
 
     @abstractmethod
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         """The conditioning of each prompt; "" is the unconditional one."""
-
-    @abstractmethod
-    def scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        r""":math:`\alpha_t` and :math:`\sigma_t` in float64, for timesteps ``[n]``."""
-
-    @property
-    def final_scales(self) -> tuple[Tensor, Tensor]:
-        """Scales of the latents that a trajectory's last step arrives at, float64 ``[1]``."""
-        return self.scales(torch.tensor([0]))
-
-    @abstractmethod
-    def timesteps(self, num_steps: int = 50) -> list[int]:
-        """The timesteps of a DDIM schedule, from noise to data."""
 
     @abstractmethod
     def _network(self, x: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
@@ -225,8 +217,16 @@ class DiffusionModel(ABC):
     def decode(self, latents: Tensor) -> np.ndarray:
         """Pictures, uint8 ``[n, H, W, 3]``."""
 
+    def scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        r""":math:`\alpha_t` and :math:`\sigma_t` in float64, for timesteps ``[n]``."""
+        return self.schedule.scales(t)
+
+    def timesteps(self, num_steps: int = 50) -> list[float]:
+        """The timesteps of a trajectory, from noise to data."""
+        return self.schedule.timesteps(num_steps)
+
     def truncated(self, prompts: Sequence[str]) -> int:
-        """How many prompts exceed the text encoder's limit and are cut."""
+        """How many prompts exceed a text encoder's limit and are cut."""
         return 0
 
     def initial_noise(self, seed: int, n: int) -> Tensor:
@@ -238,7 +238,7 @@ class DiffusionModel(ABC):
         generator = torch.Generator().manual_seed(seed)
         return torch.randn(n, *self.latent_shape, generator=generator)
 
-    def predict(self, x: Tensor, t: Tensor | int, conditioning: Conditioning) -> Prediction:
+    def predict(self, x: Tensor, t: Tensor | float, conditioning: Conditioning) -> Prediction:
         """One evaluation of the network per row; ``t`` is one timestep or one per row."""
         steps = torch.as_tensor(t).expand(len(x))
         raw = self._network(x, steps, conditioning)
@@ -246,7 +246,7 @@ class DiffusionModel(ABC):
         return self._prediction(raw, x, steps)
 
     def jvp(
-        self, x: Tensor, t: Tensor | int, conditioning: Conditioning, tangent: Tensor
+        self, x: Tensor, t: Tensor | float, conditioning: Conditioning, tangent: Tensor
     ) -> tuple[Prediction, Tensor]:
         """The prediction and the derivative of its *raw output* along ``tangent``.
 
@@ -280,16 +280,18 @@ class DiffusionModel(ABC):
         num_steps: int = 50,
         guidance: float = 7.5,
     ) -> Iterator[Step]:
-        r"""Deterministic DDIM with classifier-free guidance from the noise ``x``, step by step.
+        r"""Deterministic sampling with classifier-free guidance from the noise ``x``.
 
         :math:`x_s = \alpha_s \hat x_0 + \sigma_s \hat\varepsilon` with the guided prediction
-        :math:`u + w (c - u)`; 2 NFE per prompt and step, 1 with w = 1, which needs no u. Song et
-        al., ICLR 2021, eq. 12 with eta = 0.
+        :math:`u + w (c - u)`: DDIM (Song et al., ICLR 2021, eq. 12 with eta = 0) and, for flow
+        matching, Euler's method, :math:`x_t + (\sigma_s - \sigma_t)(\hat\varepsilon - \hat x_0)`.
+        2 NFE per prompt and step, 1 with w = 1, which needs no u.
         """
         n = len(x)
         empty = self.encode([""])[[0] * n]
         steps = self.timesteps(num_steps)
-        targets = [*(self.scales(torch.tensor([t])) for t in steps[1:]), self.final_scales]
+        targets = [self.scales(torch.tensor([t])) for t in steps[1:]]
+        targets.append(self.schedule.final_scales)
         for t, target in zip(steps, targets, strict=True):
             if guidance == 1:
                 unconditional, conditional = None, self.predict(x, t, conditioning)
@@ -297,8 +299,8 @@ class DiffusionModel(ABC):
             else:
                 both = self.predict(torch.cat([x, x]), t, Conditioning.cat([empty, conditioning]))
                 unconditional, conditional = both[:n], both[n:]
-                direction = conditional.raw - unconditional.raw
-                guided = replace(unconditional, raw=unconditional.raw + guidance * direction)
+                direction = conditional.output - unconditional.output
+                guided = replace(unconditional, raw=unconditional.output + guidance * direction)
             alpha, sigma = guided.coefficient(target[0]), guided.coefficient(target[1])
             x = alpha * guided.x0 + sigma * guided.epsilon
             yield Step(t, conditional, unconditional, x)

@@ -29,11 +29,22 @@ OUTSIDE = frozenset(
         "paths",
         "runs",
         "timing_repeats",
+        "weights",
         "workers",
     }
 )
 #: The same for a model's own settings; others than these are inside.
-OUTSIDE_MODEL = frozenset({"device", "stands_for"})
+OUTSIDE_MODEL = frozenset(
+    {
+        "alternative",
+        "attention_slicing",
+        "device",
+        "offload",
+        "parameterisation",
+        "stands_for",
+        "weights",
+    }
+)
 
 
 def describe(

@@ -52,6 +52,30 @@ def test_command_prints_and_keeps_every_line(model, tmp_path, capsys, monkeypatc
     assert len(re.findall(r"\d \[\d", lines[3]["measured"])) == 2
 
 
+def test_random_weights_are_timed_alone(model, tmp_path, capsys):
+    out = tmp_path / "costs"
+    options = ["weights=random", "--turns", "2", "--growth", "1,3", "--out", str(out)]
+    assert main(["bench", *model[:2], *options]) == 0  # without stands_for
+    assert "evaluations" in capsys.readouterr().out
+    parameters, forward, *detectors, peak = json.loads(out.with_suffix(".json").read_text())[
+        "lines"
+    ]
+    network = DiffusersUNet.load(model[1].partition("=")[2])
+    modules = (network.denoiser, network.pipeline.text_encoder, network.pipeline.vae)
+    expected = [sum(p.numel() for p in module.parameters()) for module in modules]
+    assert list(parameters["values"].values()) == expected
+    assert list(forward["values"]["seconds"]) == ["1", "2"]
+    assert peak["values"]["megabytes"] > 50
+
+    counted = {line["cost"].partition(":")[0]: line for line in detectors}
+    for name, each, shared, jvps in (("anisotropy", 2, 2, 0), ("wen", 1, 1, 0), ("jeon", 1, 1, 2)):
+        values = counted[name]["values"]
+        for n in (1, 3):
+            assert values["nfe_shared_nfe_jvps"][str(n)] == [n * each + shared, shared, n * jvps]
+            assert len(values["seconds"][str(n)]) == 2
+    assert "anisotropy_norm" not in counted  # a term of the metric
+
+
 @pytest.mark.parametrize("mistake", [["--turns", "0"], ["--growth", "100;200"]])
 def test_mistakes_in_options(mistake, capsys):
     with pytest.raises(SystemExit) as end:
@@ -107,5 +131,5 @@ def test_counts_come_from_the_model_itself(model, tmp_path, monkeypatch):
     network = DiffusersUNet.load(model[1].partition("=")[2])
     case = cases.case(tmp_path, model, 34, *cases.METRIC, "seeds=[42,43]")
     calls, counted = evaluations.record(case, network)
-    rows = sum(len(args[0]) for module, args, _ in calls if module is network.unet)
-    assert counted == rows == 2 * 140
+    rows = sum(len(args[0]) for module, args, _ in calls if module is network.denoiser)
+    assert counted == rows == 2 * 136 + 4  # all but what is shared

@@ -1,13 +1,17 @@
 """Closed-form models against densities written out with torch.distributions."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import distributions as td
 
 from anisomem.errors import UserError
 from anisomem.models.analytic import AnalyticMixture
 from anisomem.models.base import Parameterisation
+from anisomem.models.schedule import FlowSchedule
 
 ALPHA_BAR = np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2)
 WEIGHTS, STDS = [0.2, 0.3, 0.5], [0.1, 0.6, 1.5]
@@ -19,9 +23,9 @@ def mixture(parameterisation=Parameterisation.EPSILON):
     return AnalyticMixture(means, STDS, ["a", "b", "c"], WEIGHTS, parameterisation)
 
 
-def single(parameterisation, s=0.7):
+def single(parameterisation, s=0.7, schedule=None):
     mean = torch.randn(1, *SHAPE, generator=torch.Generator().manual_seed(3)).double()
-    return AnalyticMixture(mean, [s], ["it"], parameterisation=parameterisation)
+    return AnalyticMixture(mean, [s], ["it"], None, parameterisation, schedule)
 
 
 def density(model, t, component=None):
@@ -51,7 +55,7 @@ def test_scales_are_those_of_the_scaled_linear_schedule():
 
 
 @pytest.mark.parametrize("parameterisation", Parameterisation)
-@pytest.mark.parametrize("t", [981, 501, 141, 1])
+@pytest.mark.parametrize("t", [999, 981, 501, 141, 1, 0])
 def test_score_is_the_gradient_of_the_log_density(parameterisation, t):
     model = mixture(parameterisation)
     x = points(model, t).requires_grad_()
@@ -145,6 +149,41 @@ def test_sampling_a_gaussian_follows_the_closed_form_map(parameterisation, num_s
     sampled = model.sample(x, model.encode(["it"] * 3), num_steps)
     torch.testing.assert_close(sampled, expected, rtol=1e-9, atol=1e-9)
     assert model.nfe == 2 * 3 * num_steps
+
+
+FLOW = FlowSchedule(FlowMatchEulerDiscreteScheduler(shift=3.0))
+
+
+@pytest.mark.parametrize("parameterisation", [Parameterisation.SAMPLE, Parameterisation.FLOW])
+def test_flow_matching_is_exact_from_noise_to_data(parameterisation):
+    # x_t ~ N((1 - sigma) mu, (1 - sigma)^2 s^2 + sigma^2), also at pure noise, where sigma is 1.
+    s, model = 0.7, single(parameterisation, schedule=FLOW)
+    t = torch.arange(1, 1001)
+    x = torch.randn(1000, *SHAPE, generator=torch.Generator().manual_seed(6)).double()
+    sigma = (t / 1000).double()[:, None, None, None]
+    variance = (1 - sigma) ** 2 * s**2 + sigma**2
+    r = (x - (1 - sigma) * model.means) / variance
+    prediction = model.predict(x, t, model.encode(["it"] * 1000))
+    close = {"rtol": 1e-6, "atol": 1e-6}  # t / 1000 is rounded in float32
+    torch.testing.assert_close(prediction.score, -r, **close)
+    torch.testing.assert_close(prediction.epsilon, sigma * r, **close)
+    torch.testing.assert_close(prediction.x0, model.means + (1 - sigma) * s**2 * r, **close)
+
+
+def test_flow_sampling_follows_eulers_method():
+    # dx/dsigma = eps - x_0 = a x + b at every sigma, one step after the other, on the shifted
+    # grid of Esser et al., eq. 23: sigma -> 3 sigma / (1 + 2 sigma).
+    s, model, num_steps = 0.7, single(Parameterisation.FLOW, schedule=FLOW), 9
+    start = x = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(2)).double()
+    least = 3 * 0.001 / (1 + 2 * 0.001)  # the scheduler's grid ends where training's does
+    grid = np.linspace(1, least, num_steps)
+    sigmas = [*(3 * grid / (1 + 2 * grid)), 0.0]
+    np.testing.assert_allclose(model.timesteps(num_steps), 1000 * np.array(sigmas[:-1]), rtol=1e-6)
+    for now, then in pairwise(sigmas):
+        r = (x - (1 - now) * model.means) / ((1 - now) ** 2 * s**2 + now**2)
+        x = x + (then - now) * (now * r - model.means - (1 - now) * s**2 * r)
+    sampled = model.sample(start, model.encode(["it"] * 3), num_steps)
+    torch.testing.assert_close(sampled, x, rtol=1e-5, atol=1e-6)
 
 
 def test_guidance_extrapolates_between_two_gaussians():

@@ -9,7 +9,7 @@ from hydra.utils import get_class
 
 from anisomem.config import Schema, cases, names
 from anisomem.datasets.prompts import PromptSet
-from anisomem.models.diffusers_unet import DiffusersUNet
+from anisomem.models.pretrained import PipelineModel
 from anisomem.storage import identity
 
 SETTINGS = {
@@ -52,7 +52,7 @@ def test_every_setting_is_classified():
     names = {field.name for field in fields(Schema)}
     assert names == identity.INSIDE | identity.OUTSIDE
     assert not identity.INSIDE & identity.OUTSIDE
-    loader = set(inspect.signature(DiffusersUNet.load).parameters)
+    loader = set(inspect.signature(PipelineModel.load).parameters)
     assert loader - identity.OUTSIDE_MODEL == {"path", "revision", "dtype"}
 
 

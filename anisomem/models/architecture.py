@@ -1,0 +1,80 @@
+"""Full-size architectures without their weights: for what a model costs, never for what it scores.
+
+``architectures/`` holds the published configuration values of some repositories, in the layout of
+diffusers and without vocabularies.
+"""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from inspect import Parameter, signature
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import ConfigMixin, DiffusionPipeline, SchedulerMixin
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import CLIPTokenizer
+
+from anisomem.errors import unknown
+
+SHIPPED = Path(__file__).parent / "architectures"
+EXTRAS = ("safety_checker", "feature_extractor", "image_encoder")  # judge or take pictures
+
+
+def folder(path: str) -> Path:
+    """Where the configuration of a local pipeline, or of a repository that we have it of, lies.
+
+    Raises:
+        UserError: A repository that we do not have it of.
+    """
+    if Path(path).is_dir():
+        return Path(path)
+    shipped = {found.name.replace("--", "/"): found for found in SHIPPED.iterdir()}
+    if path not in shipped:
+        raise unknown("architecture for weights=random", path, shipped)
+    return shipped[path]
+
+
+def build(
+    pipeline_class: type[DiffusionPipeline],
+    folder: Path,
+    index: Mapping[str, Any],
+    dtype: torch.dtype,
+) -> DiffusionPipeline:
+    """The pipeline that a folder's configuration describes, with the weights of a fresh one."""
+    parts = absent(pipeline_class, index)
+    for name, value in index.items():
+        if name not in parts and not name.startswith("_"):
+            parts[name] = _part(value, folder / name) if isinstance(value, list) else value
+    return pipeline_class(**parts).to(dtype, silence_dtype_warnings=True)
+
+
+def absent(pipeline_class: type[DiffusionPipeline], index: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments that leave out what a pipeline does not have, and what no detector needs."""
+    left_out: dict[str, Any] = {}
+    for name, parameter in signature(pipeline_class).parameters.items():
+        lacks = parameter.default is Parameter.empty and index.get(name) in (None, [None, None])
+        if lacks or name in EXTRAS:
+            left_out[name] = None
+        elif name == "requires_safety_checker":
+            left_out[name] = False
+    return left_out
+
+
+def byte_tokenizer() -> CLIPTokenizer:
+    """CLIP's tokenizer without merges: a token per byte, 77 in all, as a vocabulary's stand-in."""
+    alphabet = sorted(ByteLevel.alphabet())
+    tokens = [*alphabet, *(byte + "</w>" for byte in alphabet), "<|startoftext|>", "<|endoftext|>"]
+    return CLIPTokenizer({token: i for i, token in enumerate(tokens)}, [], model_max_length=77)
+
+
+def _part(source: Sequence[str], folder: Path) -> Any:
+    library, kind = source
+    if "Tokenizer" in kind and not folder.is_dir():
+        return byte_tokenizer()
+    made = getattr(importlib.import_module(library), kind)
+    if "Tokenizer" in kind or issubclass(made, SchedulerMixin):
+        return made.from_pretrained(folder)
+    if issubclass(made, ConfigMixin):
+        return made.from_config(made.load_config(folder))
+    return made(made.config_class.from_pretrained(folder))

@@ -1,0 +1,252 @@
+"""Pipelines of diffusers behind the common contract: loading, and what all families share."""
+
+import logging
+import os
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from diffusers import DiffusionPipeline, SchedulerMixin
+from diffusers.utils import logging as diffusers_logging
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers.utils import logging as transformers_logging
+
+from anisomem.errors import UserError, one_of
+from anisomem.models import architecture
+from anisomem.models.base import Conditioning, DiffusionModel, Parameterisation, Prediction
+
+DTYPES = ("float32", "float16", "bfloat16")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+WEIGHTS = ("pretrained", "random")
+OFFLOADS = ("model", "sequential")
+
+
+class PipelineModel(DiffusionModel):
+    """A text-to-image pipeline; one subclass per family.
+
+    Arguments:
+        pipeline: The pipeline; its network, text encoders, tokenizers and autoencoder are used.
+        stands_for: Key of the published model whose detector weights apply.
+
+    Raises:
+        UserError: The pipeline lacks a text encoder, or its scheduler is of another kind.
+    """
+
+    pipeline_class: ClassVar[type[DiffusionPipeline]]
+    denoiser_name: ClassVar[str] = "unet"
+    encoder_names: ClassVar[Sequence[str]] = ("text_encoder",)  # those it can't do without
+    offloaded: bool = False
+
+    def __init__(self, pipeline: DiffusionPipeline, stands_for: str | None = None) -> None:
+        for name in self.encoder_names:
+            if getattr(pipeline, name) is None:
+                raise UserError(
+                    f"the pipeline has no {name}; detectors compare the model with a prompt and"
+                    f" without, and a {self.pipeline_class.__name__} needs it for that"
+                )
+        self.pipeline = pipeline
+        self.denoiser = getattr(pipeline, self.denoiser_name).eval().requires_grad_(False)
+        self.device, self.dtype = self.denoiser.device, self.denoiser.dtype
+        side = self.denoiser.config.sample_size
+        height, width = (side, side) if isinstance(side, int) else side
+        self.latent_shape = (self.denoiser.config.in_channels, height, width)
+        self.stands_for = stands_for
+        self._read_scheduler(pipeline.scheduler)
+
+    @abstractmethod
+    def _read_scheduler(self, scheduler: SchedulerMixin) -> None:
+        """Sets schedule and parameterisation as the scheduler's configuration says."""
+
+    @classmethod
+    def load(
+        cls,
+        path: str,
+        revision: str | None = None,
+        dtype: str = "float32",
+        device: str = "auto",
+        stands_for: str | None = None,
+        parameterisation: str | None = None,
+        attention_slicing: str | int | None = None,
+        offload: str | None = None,
+        weights: str = "pretrained",
+        alternative: str | None = None,
+    ) -> "PipelineModel":
+        """Loads a local folder or a hub repository, safetensors only.
+
+        The family is the one that the pipeline names in its model_index.json; a subclass loads
+        its own alone.
+
+        Arguments:
+            path: The folder or the repository.
+            revision: A commit, branch or tag of the repository; None is its main branch.
+            dtype: ``float32``, ``float16`` or ``bfloat16``.
+            device: ``auto`` (CUDA if there is one), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+            stands_for: Key of the published model whose detector weights apply.
+            parameterisation: What the network is said to predict; must be what its scheduler
+                says.
+            attention_slicing: As ``enable_attention_slicing`` of diffusers: ``auto``, ``max`` or
+                heads at a time.
+            offload: ``model`` or ``sequential``: what waits in the CPU's memory and visits the
+                accelerator when it is its turn.
+            weights: ``random`` builds the architecture alone, for timing.
+            alternative: A repository to name where ``path`` is not to be had.
+
+        Raises:
+            UserError: A choice that does not exist, a device that is not there, no pipeline at
+                ``path``, one of another family, or one that contradicts ``parameterisation``.
+        """
+        one_of("dtype", dtype, DTYPES)
+        one_of("device", device.partition(":")[0], DEVICES)
+        one_of("weights", weights, WEIGHTS)
+        if offload is not None:
+            one_of("offload", offload, OFFLOADS)
+        if parameterisation is not None:
+            one_of("parameterisation", parameterisation, map(str, Parameterisation))
+        diffusers_logging.disable_progress_bar()
+        transformers_logging.disable_progress_bar()
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if offload and device == "cpu":
+            raise UserError(f"offload={offload} needs an accelerator; leave it null on the CPU")
+        random = weights == "random"
+        try:
+            folder = architecture.folder(path) if random else fetch(path, revision)
+            index = DiffusionPipeline.load_config(folder)
+            family = cls._family(path, index)
+            build = architecture.build if random else _pretrained
+            pipeline = build(family.pipeline_class, folder, index, getattr(torch, dtype))
+        except (OSError, ValueError, SafetensorError) as error:  # nothing here, or it is broken
+            instead = f"; try model.path={alternative}" if alternative else ""
+            raise UserError(
+                f"no diffusers pipeline at {path!r} (expected a folder with model_index.json or a "
+                f"hub repository, weights in safetensors){instead}: {str(error).splitlines()[0]}"
+            ) from None
+        model = family(pipeline, stands_for)
+        if parameterisation not in (None, model.parameterisation):
+            raise UserError(
+                f"model.parameterisation={parameterisation} contradicts the scheduler of {path!r},"
+                f" which says {model.parameterisation}; leave it null or correct one of them"
+            )
+        if not random and not Path(path).is_dir():
+            model.repository, model.revision = path, folder.name
+        model.place(device, attention_slicing, offload)
+        return model
+
+    @classmethod
+    def _family(cls, path: str, index: Mapping[str, Any]) -> "type[PipelineModel]":
+        """The subclass for a pipeline, by its model_index.json."""
+        known = {family.pipeline_class.__name__: family for family in families()}
+        named = str(index["_class_name"])
+        if cls is not PipelineModel:
+            known = {cls.pipeline_class.__name__: cls}
+        if named not in known:
+            raise UserError(f"{path!r} is a {named}; expected a {' or a '.join(sorted(known))}")
+        return known[named]
+
+    def place(
+        self, device: str, attention_slicing: str | int | None = None, offload: str | None = None
+    ) -> None:
+        """Moves the pipeline to its device, or arranges that its parts move when they are needed.
+
+        Raises:
+            UserError: No such device, or an option that it or the network has no use for.
+        """
+        try:
+            torch.empty(0, device=device)  # offloading would notice only later
+            if attention_slicing is not None:
+                if not hasattr(self.denoiser, "set_attention_slice"):
+                    raise UserError(
+                        f"attention_slicing has no effect on a {type(self.denoiser).__name__}; "
+                        "use offload, or leave it null"
+                    )
+                self.pipeline.enable_attention_slicing(attention_slicing)
+            if offload == "model":
+                self.pipeline.enable_model_cpu_offload(device=device)
+            elif offload == "sequential":
+                self.pipeline.enable_sequential_cpu_offload(device=device)
+            else:
+                self.pipeline.to(device)
+        except (AssertionError, RuntimeError, ValueError) as error:
+            raise UserError(f"device {device!r}: {str(error).splitlines()[0]}") from None
+        self.device, self.offloaded = torch.device(device), offload is not None
+
+    def jvp(
+        self, x: Tensor, t: Tensor | float, conditioning: Conditioning, tangent: Tensor
+    ) -> tuple[Prediction, Tensor]:
+        if self.offloaded:  # moving weights inside the transform corrupts them
+            raise UserError(
+                "directional derivatives need the network in one place; set model.offload=null, "
+                "or leave out the detectors that take them"
+            )
+        return super().jvp(x, t, conditioning, tangent)
+
+    @property
+    def text_encoders(self) -> list[torch.nn.Module]:
+        """Those that the pipeline has."""
+        names = ("text_encoder", "text_encoder_2", "text_encoder_3")
+        found = (getattr(self.pipeline, name, None) for name in names)
+        return [encoder for encoder in found if encoder is not None]
+
+    def tokens(self, tokenizer: Any, prompts: Sequence[str], length: int | None = None) -> Any:
+        """Ids and mask on the device, padded and cut to the tokenizer's length or another."""
+        return tokenizer(
+            list(prompts),
+            padding="max_length",
+            max_length=length or tokenizer.model_max_length,
+            truncation=True,
+            return_tensors="pt",
+        ).to(self.device)
+
+    def truncated(self, prompts: Sequence[str]) -> int:
+        # A tokenizer warns about every long sequence it is asked to measure.
+        logging.getLogger("transformers.tokenization_utils_base").setLevel(logging.ERROR)
+        cut = [False] * len(prompts)
+        for tokenizer, limit in self._limits():
+            for i, ids in enumerate(tokenizer(list(prompts)).input_ids):
+                cut[i] |= len(ids) > limit
+        return sum(cut)
+
+    def _limits(self) -> list[tuple[Any, int]]:
+        """Every tokenizer with the number of tokens that its encoder reads."""
+        return [(self.pipeline.tokenizer, self.pipeline.tokenizer.model_max_length)]
+
+    @torch.inference_mode()
+    def decode(self, latents: Tensor) -> np.ndarray:
+        vae = self.pipeline.vae
+        scaled = latents / vae.config.scaling_factor + (vae.config.shift_factor or 0)
+        images = vae.decode(scaled.to(self.device, vae.dtype)).sample.float()
+        unit = (images / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
+        return (unit.cpu().numpy() * 255).round().astype(np.uint8)
+
+
+def families() -> list[type[PipelineModel]]:
+    """Those whose pipelines are recognised."""
+    from anisomem.models.diffusers_unet import DiffusersUNet
+    from anisomem.models.sd3 import StableDiffusion3
+    from anisomem.models.sdxl import StableDiffusionXL
+
+    return [DiffusersUNet, StableDiffusionXL, StableDiffusion3]
+
+
+def fetch(path: str, revision: str | None) -> Path:
+    """The local folder itself, or the repository's snapshot, whose name is its commit."""
+    if Path(path).is_dir():
+        return Path(path)
+    snapshot = DiffusionPipeline.download(
+        path, revision=revision, use_safetensors=True, safety_checker=None
+    )
+    return Path(os.fspath(snapshot))
+
+
+def _pretrained(
+    pipeline_class: type[DiffusionPipeline],
+    folder: Path,
+    index: Mapping[str, Any],
+    dtype: torch.dtype,
+) -> DiffusionPipeline:
+    absent = architecture.absent(pipeline_class, index)
+    return pipeline_class.from_pretrained(folder, dtype=dtype, use_safetensors=True, **absent)

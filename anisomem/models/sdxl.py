@@ -1,0 +1,65 @@
+"""Stable Diffusion XL: two text encoders, and a U-Net that is also told size and pooled prompt."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from diffusers import DiffusionPipeline, StableDiffusionXLPipeline
+from torch import Tensor
+
+from anisomem.models.base import Conditioning
+from anisomem.models.diffusers_unet import DiffusersUNet
+
+
+class StableDiffusionXL(DiffusersUNet):
+    """Stable Diffusion XL's base model, at its own resolution without cropping.
+
+    The conditioning of "" is what guidance starts from: zeros where the pipeline's configuration
+    says ``force_zeros_for_empty_prompt``, the encoded empty prompt elsewhere.
+    Podell et al., ICLR 2024.
+    """
+
+    pipeline_class = StableDiffusionXLPipeline
+    encoder_names = ("text_encoder", "text_encoder_2")
+
+    def __init__(self, pipeline: DiffusionPipeline, stands_for: str | None = None) -> None:
+        super().__init__(pipeline, stands_for)
+        if self.dtype == torch.float16 and pipeline.vae.config.force_upcast:
+            pipeline.vae.to(torch.float32)  # its activations exceed float16
+        size = [pipeline.vae_scale_factor * side for side in self.latent_shape[1:]]
+        self._time_ids = torch.tensor([[*size, 0, 0, *size]])  # original, crop, target
+
+    @torch.no_grad()
+    def encode(self, prompts: Sequence[str]) -> Conditioning:
+        states = []
+        for encoder, (tokenizer, _) in zip(self.text_encoders, self._limits(), strict=True):
+            ids = self.tokens(tokenizer, prompts).input_ids
+            encoded = encoder(ids, output_hidden_states=True)
+            states.append(encoded.hidden_states[-2])
+        embeddings, pooled = torch.cat(states, dim=-1), encoded.text_embeds
+        if self.pipeline.config.force_zeros_for_empty_prompt:
+            empty = torch.tensor([not prompt for prompt in prompts], device=self.device)
+            embeddings = embeddings.masked_fill(empty[:, None, None], 0)
+            pooled = pooled.masked_fill(empty[:, None], 0)
+        return Conditioning(
+            {
+                "embeddings": embeddings.to(self.dtype),
+                "pooled": pooled.to(self.dtype),
+                "time_ids": self._time_ids.to(self.device, self.dtype).expand(len(prompts), -1),
+            }
+        )
+
+    def _limits(self) -> list[tuple[Any, int]]:
+        tokenizers = (self.pipeline.tokenizer, self.pipeline.tokenizer_2)
+        return [(tokenizer, tokenizer.model_max_length) for tokenizer in tokenizers]
+
+    def _network(self, x: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
+        given = conditioning.tensors
+        output: Tensor = self.denoiser(
+            x.to(self.device, self.dtype),
+            t.to(self.device),
+            encoder_hidden_states=given["embeddings"],
+            added_cond_kwargs={"text_embeds": given["pooled"], "time_ids": given["time_ids"]},
+            return_dict=False,
+        )[0]
+        return output
