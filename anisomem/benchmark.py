@@ -227,7 +227,9 @@ class Case:
             notes.append(f"{len(self.failures)} of {total} prompts left out, the model failed")
         if truncated := self._measured().get("truncated_prompts"):
             notes.append(f"{truncated} of {total} prompts cut at the text encoder's limit")
-        return notes
+        if self.samples and (revisions := self.frame["revision"].nunique()) > 1:
+            notes.append(f"recorded with {revisions} revisions of the model; pin model.revision")
+        return [*notes, *self.planned.cautions]
 
     @cached_property
     def evaluated(self) -> Evaluation:

@@ -120,7 +120,13 @@ def _run(overrides: Sequence[str]) -> int:
 
     chosen = [o.partition("=")[2] for o in overrides if o.startswith("experiment=")]
     experiment = chosen[-1] if chosen else "quickstart"
-    cases = told_apart(Case(composed, experiment) for composed in config.cases(overrides))
+    composed = config.cases(overrides)
+    if composed[0].dry_run:
+        from anisomem.plan import plan
+
+        print(plan(composed, experiment).markdown())
+        return 0
+    cases = told_apart(Case(one, experiment) for one in composed)
     settings = cases[0].config.logger
     logger = config.build(settings, "logger") if settings else None
     return _finish(cases, logger)

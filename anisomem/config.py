@@ -50,6 +50,7 @@ class Schema:
     workers: int | None = None
     on_failure: str = "stop"
     weights: str = "pretrained"
+    dry_run: bool = False
     runs: str = ""
     paths: Paths = field(default_factory=Paths)
 

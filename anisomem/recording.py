@@ -53,7 +53,9 @@ class Recorder:
         components = self.engine.evaluate([prompts.texts[i] for i in rows], rows, seed)
         seconds = perf_counter() - begin
         ids = [prompts.ids[i] for i in rows]
-        origin = Origin(self.engine.batch_size, self.device, self.commit)
+        origin = Origin(
+            self.engine.batch_size, self.device, self.commit, self.engine.model.revision
+        )
         self.case.store.append(ids, seed, components, seconds, origin)
         return len(rows)
 

@@ -129,7 +129,7 @@ def _import(
         components = {
             name: _column(case, folder, setting, seed, cosine) for name, cosine in columns.items()
         }
-        origin = Origin(1, "the released code", None)
+        origin = Origin(1, "the released code", None, None)
         case.store.append(case.planned.ids, seed, components, 0.0, origin)
     case.store.merge()
     measured = json.dumps({"imported": contents}, indent=1)

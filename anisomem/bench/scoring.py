@@ -87,7 +87,7 @@ def _fill(case: Case) -> None:
     values = _components(case, len(case.samples))
     for seed, rows in case.batches():
         components = {name: values[rows, k, None] for k, name in enumerate(case.samples)}
-        ids, origin = [case.planned.ids[i] for i in rows], Origin(len(rows), "none", None)
+        ids, origin = [case.planned.ids[i] for i in rows], Origin(len(rows), "none", None, None)
         case.store.append(ids, seed, components, 0.0, origin)
     case.store.merge()
 

@@ -87,6 +87,7 @@ class Card:
         variants: Parts of it that can be chosen.
         sources: Its files, each under a role of its own.
         hub: Where its other prompts come from, if that is no file.
+        cautions: What every table on it must say.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Card:
     variants: Sequence[str]
     sources: Sequence[Source]
     hub: Hub | None = None
+    cautions: Sequence[str] = ()
 
 
 def names() -> list[str]:

@@ -41,6 +41,7 @@ class PromptSet:
         urls: Addresses of the memorized training pictures; or None.
         mean_sscd, max_sscd: Mean and largest SSCD similarity of generated pictures to the
             prompt's own training picture, float64 ``[N]``, NaN where not measured; or None.
+        cautions: What every table on these prompts must say.
 
     Raises:
         UserError: No prompts, one class only, or an empty prompt or a repeated id.
@@ -60,6 +61,7 @@ class PromptSet:
     urls: Sequence[Sequence[str]] | None = None
     mean_sscd: npt.NDArray[np.float64] | None = None
     max_sscd: npt.NDArray[np.float64] | None = None
+    cautions: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         missing = [

@@ -110,7 +110,7 @@ def load(
     if clean:
         prompts = [replace(p, text=cleaned(p.text)) for p in prompts]
     parts += [variant] * (variant != "all") + ["clean"] * clean
-    whole = _assembled("-".join(parts), prompts)
+    whole = replace(_assembled("-".join(parts), prompts), cautions=card.cautions)
     return whole if variant == "all" else whole.subset(_chosen(whole, variant))
 
 

@@ -15,7 +15,7 @@ from diffusers import ConfigMixin, DiffusionPipeline, SchedulerMixin
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTokenizer
 
-from anisomem.errors import unknown
+from anisomem.errors import UserError, unknown
 
 SHIPPED = Path(__file__).parent / "architectures"
 EXTRAS = ("safety_checker", "feature_extractor", "image_encoder")  # judge or take pictures
@@ -33,6 +33,26 @@ def folder(path: str) -> Path:
     if path not in shipped:
         raise unknown("architecture for weights=random", path, shipped)
     return shipped[path]
+
+
+def parameters(path: str) -> int | None:
+    """Parameters of a local pipeline or a shipped architecture, None of another repository."""
+    try:
+        where = folder(path)
+    except UserError:
+        return None
+    index = DiffusionPipeline.load_config(where)
+    with torch.device("meta"):
+        parts = [_part(v, where / name) for name, v in index.items() if _is_network(v)]
+    return sum(p.numel() for part in parts for p in part.parameters())
+
+
+def _is_network(source: Any) -> bool:
+    """Whether an entry of a pipeline's index is a network that is needed."""
+    if not isinstance(source, list) or None in source:
+        return False
+    kind = source[1]
+    return not any(word in kind for word in ("Tokenizer", "Scheduler", "Extractor", "Safety"))
 
 
 def build(

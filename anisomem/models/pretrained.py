@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import httpx2
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline, SchedulerMixin
 from diffusers.utils import logging as diffusers_logging
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
@@ -23,6 +26,7 @@ DTYPES = ("float32", "float16", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 WEIGHTS = ("pretrained", "random")
 OFFLOADS = ("model", "sequential")
+WANTED = {"use_safetensors": True, "safety_checker": None}  # of a repository
 
 
 class PipelineModel(DiffusionModel):
@@ -232,13 +236,34 @@ def families() -> list[type[PipelineModel]]:
     return [DiffusersUNet, StableDiffusionXL, StableDiffusion3]
 
 
+def present(path: str, revision: str | None) -> bool:
+    """Whether a pipeline can be loaded without the network."""
+    if Path(path).is_dir():
+        return True
+    try:
+        DiffusionPipeline.download(path, revision=revision, local_files_only=True, **WANTED)
+    except OSError:
+        return False
+    return True
+
+
+def size(path: str, revision: str | None) -> int | None:
+    """Bytes that :func:`fetch` downloads of a repository, None where the hub does not answer."""
+    try:
+        files = HfApi().model_info(path, revision=revision, files_metadata=True).siblings or []
+    except (HfHubHTTPError, OSError, httpx2.HTTPError):
+        return None
+    # Checkpoints in one file and half-precision variants are left where they are.
+    parts = [f for f in files if "/" in f.rfilename and f.rfilename.count(".") == 1]
+    kept = [f for f in parts if f.rfilename.endswith((".safetensors", ".json", ".txt"))]
+    return sum(f.size or 0 for f in kept)
+
+
 def fetch(path: str, revision: str | None) -> Path:
     """The local folder itself, or the repository's snapshot, whose name is its commit."""
     if Path(path).is_dir():
         return Path(path)
-    snapshot = DiffusionPipeline.download(
-        path, revision=revision, use_safetensors=True, safety_checker=None
-    )
+    snapshot = DiffusionPipeline.download(path, revision=revision, **WANTED)
     return Path(os.fspath(snapshot))
 
 

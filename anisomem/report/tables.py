@@ -29,14 +29,15 @@ class Table:
 
     def markdown(self) -> str:
         """A pipe table, columns aligned."""
-        widths = [max(map(len, column)) for column in zip(self.headings, *self.rows, strict=True)]
+        escaped = [[cell.replace("|", r"\|") for cell in row] for row in self.rows]
+        widths = [max(map(len, column)) for column in zip(self.headings, *escaped, strict=True)]
 
         def line(cells: Sequence[str]) -> str:
             padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
             return f"| {' | '.join(padded)} |"
 
         rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
-        body = "\n".join([line(self.headings), rule, *map(line, self.rows)])
+        body = "\n".join([line(self.headings), rule, *map(line, escaped)])
         return body + "\n\n" + "".join(f"- {note}\n" for note in self.notes)
 
     def latex(self) -> str:

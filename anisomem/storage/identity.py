@@ -22,6 +22,7 @@ OUTSIDE = frozenset(
         "dataset",
         "detector",
         "draws",
+        "dry_run",
         "fpr_targets",
         "gallery",
         "logger",

@@ -41,14 +41,18 @@ class Origin:
         batch_size: Latents in a forward pass, after any halving.
         device: The accelerator or processor, by name.
         git_commit: Of this package, None outside a checkout.
+        revision: Commit of a model from the hub, else None.
     """
 
     batch_size: int
     device: str
     git_commit: str | None
+    revision: str | None
 
 
-ORIGIN = {"batch_size": pa.int32(), "device": pa.string(), "git_commit": pa.string()}
+ORIGIN = {"batch_size": pa.int32()} | dict.fromkeys(
+    ("device", "git_commit", "revision"), pa.string()
+)
 
 
 class ScoreStore:

@@ -1,0 +1,158 @@
+"""What an experiment would do: prompts, evaluations, bytes, memory and time. Starts nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import torch
+from omegaconf import DictConfig
+
+from anisomem import config as configuration
+from anisomem.benchmark import Case
+from anisomem.datasets import cards
+from anisomem.detection.base import Detector
+from anisomem.engine import Engine
+from anisomem.errors import UserError
+from anisomem.models import architecture, pretrained
+from anisomem.models.analytic import AnalyticMixture
+from anisomem.models.base import DiffusionModel
+from anisomem.recording import one_thread
+from anisomem.report.tables import Table
+from anisomem.timing import peak_mb, synchronise
+
+PROBE = 32  # prompts of the batch that time and memory are measured on
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Evaluations of one noise seed.
+
+    Attributes:
+        nfe, jvps: For each prompt.
+        shared: For all prompts together.
+    """
+
+    nfe: int
+    jvps: int
+    shared: int
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """How many there are, and the bytes to be fetched before they are here."""
+
+    memorized: int
+    others: int
+    bytes: int
+
+
+def plan(configs: Sequence[DictConfig], experiment: str) -> Table:
+    """One line for each case of an experiment.
+
+    Arguments:
+        configs: The composed configurations.
+        experiment: Its name.
+    """
+    lines = [_line(config, experiment) for config in configs]
+    headings = ["model", "prompts", "memorized / other", "seeds", "rows"]
+    headings += ["NFE per prompt and seed", "NFE in all", "JVP in all"]
+    headings += ["to download", "memory", "time"]
+    notes = [
+        "NFE and JVP are counted by the engine on a stand-in with closed form, for one prompt.",
+        "Memory and time: measured on one batch where the model is here; else the weights alone.",
+    ]
+    return Table(f"Plan of {experiment}", headings, lines, notes)
+
+
+def _line(config: DictConfig, experiment: str) -> list[str]:
+    detectors = configuration.detectors(config)
+    for detector in detectors:
+        detector.require(config.model.get("stands_for"))
+    prompts, seeds = _prompts(config), len(config.seeds)
+    found = counts(detectors, config.noise_policy)
+    total = (prompts.memorized + prompts.others) * seeds
+    jvps = f" + {found.jvps} JVP" if found.jvps else ""
+    model = _present(config, experiment, total) or _absent(config)
+    sizes = [size for size in (model.bytes, prompts.bytes) if size]
+    download = f"{sum(sizes) / 1e9:.3g} GB" if sizes else "nothing"
+    return [
+        str(config.model.path),
+        str(config.dataset.name),
+        f"{prompts.memorized} / {prompts.others}",
+        str(seeds),
+        str(len(detectors)),
+        f"{found.nfe}{jvps}, and {found.shared} for all",
+        f"{total * found.nfe + seeds * found.shared:,}",
+        f"{total * found.jvps:,}",
+        download if model.bytes is not None else "unknown offline",
+        model.memory,
+        model.time,
+    ]
+
+
+def counts(detectors: Sequence[Detector], noise_policy: str) -> Counts:
+    """What detectors together evaluate, counted at a model of closed form."""
+    means = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    model = AnalyticMixture(means, [1.0, 1.0], ["a", "b"])
+    engine = Engine(model, detectors, noise_policy)
+    engine.evaluate(["a"], [0], 0)
+    return Counts(model.nfe - engine.shared_nfe, model.jvps, engine.shared_nfe)
+
+
+def _prompts(config: DictConfig) -> Prompts:
+    """From the files; from the card of the set where they are not here."""
+    try:
+        found = configuration.build(config.dataset, "dataset")
+    except UserError:
+        if config.dataset.get("name") not in cards.names():
+            raise
+        card = cards.read(config.dataset.name)
+        folder = cards.folder(config.dataset.data)
+        missing = sum(source.bytes for source in card.sources if source.find(folder) is None)
+        sizes = card.memorized, card.others
+        if config.dataset.get("memorized_by") == "sd20":  # the card counts as for the other model
+            sizes = card.others, card.memorized
+        return Prompts(*sizes, missing)
+    return Prompts(int((found.labels == 1).sum()), int((found.labels == 0).sum()), 0)
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a model asks for.
+
+    Attributes:
+        bytes: To be downloaded, None where the hub does not answer.
+        memory, time: In words.
+    """
+
+    bytes: int | None
+    memory: str
+    time: str
+
+
+def _present(config: DictConfig, experiment: str, total: int) -> Model | None:
+    """Measured on one batch; None where the model is not here."""
+    if not pretrained.present(config.model.path, config.model.revision):
+        return None
+    case = Case(config, experiment)
+    model: DiffusionModel = configuration.build(config.model, "model")
+    engine = Engine(model, case.detectors, config.noise_policy, config.batch_size)
+    rows = range(min(PROBE, len(case.planned)))
+    texts = [case.planned.texts[i] for i in rows]
+    with one_thread():  # as a run on a CPU computes
+        engine.evaluate(texts[:1], rows[:1], config.seeds[0])  # the first pass is slow
+        begin = perf_counter()
+        peak = peak_mb(model, lambda: engine.evaluate(texts, rows, config.seeds[0]))
+        synchronise(model)
+    seconds = (perf_counter() - begin) / len(rows) * total
+    return Model(0, f"{peak / 1e3:.2g} GB", f"{seconds:.0f} s in one process")
+
+
+def _absent(config: DictConfig) -> Model:
+    """From the hub's list of files and the architecture, where we have it."""
+    dtype = getattr(torch, config.model.dtype)
+    parameters = architecture.parameters(config.model.path)
+    memory = "unknown"
+    if parameters:
+        memory = f"{parameters * dtype.itemsize / 1e9:.2g} GB of weights"
+    return Model(pretrained.size(config.model.path, config.model.revision), memory, "unknown")

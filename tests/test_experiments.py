@@ -1,0 +1,69 @@
+"""Every experiment composes to what it did, and can be planned without its model."""
+
+import os
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from anisomem import config
+from anisomem.cli import main
+from anisomem.detection.anisotropy import Anisotropy
+from anisomem.plan import Counts, counts
+from baselines.jeon import JeonSharpness
+from baselines.wen import WenFirstStep
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.mark.parametrize("experiment", config.names("experiment"))
+def test_composes_to_what_it_did(experiment):
+    """``ANISOMEM_UPDATE_GOLDEN=1 pytest tests/test_experiments.py`` accepts a change."""
+    cases = config.cases([f"experiment={experiment}"])
+    text = "---\n".join(OmegaConf.to_yaml(case) for case in cases)
+    file = GOLDEN / f"{experiment}.yaml"
+    if "ANISOMEM_UPDATE_GOLDEN" in os.environ:
+        file.write_text(text)
+    assert file.read_text() == text
+    for case in cases:
+        for detector in config.detectors(case):
+            detector.require(case.model.stands_for)
+
+
+def test_no_golden_file_outlives_its_experiment():
+    assert {file.stem for file in GOLDEN.iterdir()} == set(config.names("experiment"))
+
+
+@pytest.mark.parametrize(
+    ("detectors", "policy", "expected"),
+    [
+        ([Anisotropy("a", 4)], "shared", Counts(8, 0, 8)),
+        ([Anisotropy("a", 4), WenFirstStep("w", 4)], "shared", Counts(8, 0, 8)),
+        ([Anisotropy("a", 1), JeonSharpness("j", 2)], "shared", Counts(3, 4, 3)),
+        ([WenFirstStep("w", 2)], "per_prompt", Counts(4, 0, 0)),
+        # 48 guided steps to t = 41, and the norm on pure noise
+        ([Anisotropy("a", 1, cos_latents="guided")], "shared", Counts(1 + 2 * 48, 0, 1)),
+    ],
+)
+def test_counts_are_what_the_engine_evaluates(detectors, policy, expected):
+    assert counts(detectors, policy) == expected
+
+
+def test_dry_run_of_a_published_table_starts_nothing(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.chdir(tmp_path)
+    settings = ["experiment=table1_sd14", "dry_run=true", f"paths.data={tmp_path}"]
+    assert main(["run", *settings]) == 0
+    out = capsys.readouterr().out
+    # three seeds of 1,000 prompts at 12 NFE (n = 8 norms, 4 cosines), and 12 for all of them
+    assert "| CompVis/stable-diffusion-v1-4 | sd14_webster500 | 500 / 500 " in out
+    assert "| 36,036 " in out and "| 24,000 " in out and "2.1 GB of weights" in out
+    assert not list(tmp_path.iterdir())
+
+
+def test_dry_run_of_a_model_that_is_here_is_measured(capsys, large_run, tmp_path):
+    runs = tmp_path / "runs"
+    assert main(["run", *large_run, "detector=[wen]", "dry_run=true", f"runs={runs}"]) == 0
+    out = capsys.readouterr().out
+    assert "s in one process" in out and "| nothing " in out
+    assert not runs.exists()
