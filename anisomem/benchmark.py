@@ -294,7 +294,7 @@ class Case:
         if self.samples:
             work = {
                 "process_seconds": float(self.frame[SECONDS].sum()),
-                **{name: self.frame[name].drop_duplicates().tolist() for name in ORIGIN},
+                **{name: self.frame[name].dropna().unique().tolist() for name in ORIGIN},
             }
         return {
             "schema": CARD_SCHEMA,
