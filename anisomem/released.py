@@ -23,7 +23,7 @@ import torch
 
 from anisomem import config as configuration
 from anisomem.benchmark import Case
-from anisomem.detection.anisotropy import Anisotropy
+from anisomem.detection.anisotropy import REALVIS_NORM, Anisotropy
 from anisomem.detection.base import Array
 from anisomem.errors import UserError
 from anisomem.storage import atomic
@@ -35,6 +35,7 @@ SETS = {
     "sd2": ("sd20", "sd20_webster219"),
     "RV": ("realvis51", "realvis_90"),
 }
+NORM = {"RV": REALVIS_NORM}  # what that code multiplies the norm by where we do not
 DETECTORS = tuple(f"anisotropy{suffix}" for suffix in ("", "_equal", "_fitted", "_norm", "_cos"))
 CLASSES = {"mem": 1, "nmem": 0}
 NAME = re.compile(r"(.+)_(mem|nmem)(_cosine)?_gen(\d+)_mode(.+)_seed(\d+)\.pt")
@@ -139,7 +140,7 @@ def _import(
 
 def _column(case: Case, folder: Path, setting: Setting, seed: int, cosine: bool) -> Array:
     """Both classes' numbers in the order of the case's prompts, ``[N, n]``."""
-    labels = case.planned.labels
+    labels, factor = case.planned.labels, 1.0 if cosine else NORM.get(setting.set, 1.0)
     column = np.empty((len(labels), setting.n))
     for kind, label in CLASSES.items():
         path = folder / file_name(setting, kind, cosine, seed)
@@ -151,7 +152,7 @@ def _column(case: Case, folder: Path, setting: Setting, seed: int, cosine: bool)
                 f"{path} must be a tensor ({rows.sum()}, 1) for the prompts of "
                 f"{case.planned.name}, got {shape}"
             )
-        column[rows] = values.double().numpy()
+        column[rows] = values.double().numpy() / factor
     return column
 
 
@@ -188,7 +189,8 @@ def _export(case: Case, folder: Path) -> list[Path]:
         for seed in case.config.seeds:
             recorded = case.recorded(seed)
             for component, cosine in ((detector.norm_name, False), (detector.cos_name, True)):
-                values = recorded.mean(component, detector.n)
+                factor = 1.0 if cosine else NORM.get(named, 1.0)
+                values = recorded.mean(component, detector.n) * factor
                 for kind, label in CLASSES.items():
                     name = file_name(setting, kind, cosine, seed)
                     tensors[name] = values[case.planned.labels == label]

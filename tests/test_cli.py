@@ -101,7 +101,10 @@ def test_run_leaves_table_card_figures_and_store(setting, tmp_path, capsys):
     assert (case["prompts"]["planned"], case["prompts"]["done"]) == (24, 24)
     assert len(case["prompts"]["sha256"]) == len(case["prompts"]["labels_sha256"]) == 64
     assert case["recording"]["device"] == [case["device_name"]]
-    assert case["recording"]["git_commit"] == [case["git_commit"]] and not case["recording"]["revision"]
+    assert (
+        case["recording"]["git_commit"] == [case["git_commit"]]
+        and not case["recording"]["revision"]
+    )
     assert case["recording"]["batch_size"] == [64] and case["dtype"] == "float32"
     assert case["recording"]["process_seconds"] > 0 and case["wall_seconds"] > 0
     assert {"schema", "packages", "machine", "python", "timed_on", "costs"} <= set(case)

@@ -60,8 +60,15 @@ if TYPE_CHECKING:
 
     from anisomem.models.base import DiffusionModel, Prediction
 
+#: Realistic Vision predicts noise, but the released code takes it for a velocity model, whose norm
+#: it multiplies by sqrt(abar) / (1 - abar): this at t = 981. The weight below carries the factor.
+REALVIS_NORM = 0.07643818
 #: (gamma_norm, gamma_cos) of the released evaluation script, by published model.
-PUBLISHED_WEIGHTS = {"sd14": (1.0, 2.0), "sd20": (1.0, 0.1), "realvis51": (2.0, 1.0)}
+PUBLISHED_WEIGHTS = {
+    "sd14": (1.0, 2.0),
+    "sd20": (1.0, 0.1),
+    "realvis51": (2.0 * REALVIS_NORM, 1.0),
+}
 
 CONVENTIONS = ("released", "paper")
 MODES = ("x,c|x", "x,x|c", "x|c,c|x")

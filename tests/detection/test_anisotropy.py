@@ -183,7 +183,7 @@ def test_weighted_sums_average_the_first_n_samples(make_prompts, n):
     for model, norm_weight, cos_weight in (
         ("sd14", 1.0, 2.0),
         ("sd20", 1.0, 0.1),
-        ("realvis51", 2.0, 1.0),
+        ("realvis51", 2.0 * 0.07643818009268735, 1.0),  # sqrt(abar) / (1 - abar), t = 981
     ):
         recorded, norm, cosine = recorded_components(make_prompts, published, model)
         norm, cosine = norm[:, :n].mean(axis=1), cosine[:, :n].mean(axis=1)
