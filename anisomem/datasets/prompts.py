@@ -88,7 +88,8 @@ class PromptSet:
         def chosen(column: Any) -> Any:
             return column[at] if isinstance(column, np.ndarray) else [column[i] for i in at]
 
-        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "name"}
+        whole = ("name", "cautions")  # of the set, not of a prompt
+        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in whole}
         given = {key: chosen(column) for key, column in columns.items() if column is not None}
         return replace(self, name=name or self.name, **given)
 

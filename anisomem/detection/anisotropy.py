@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 
 #: Realistic Vision predicts noise, but the released code takes it for a velocity model, whose norm
 #: it multiplies by sqrt(abar) / (1 - abar): this at t = 981. The weight below carries the factor.
-REALVIS_NORM = 0.07643818
+REALVIS_NORM = 0.07643818009268735
 #: (gamma_norm, gamma_cos) of the released evaluation script, by published model.
 PUBLISHED_WEIGHTS = {
     "sd14": (1.0, 2.0),

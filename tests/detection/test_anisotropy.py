@@ -240,8 +240,8 @@ def test_components_of_equal_choices_are_recorded_once(make_pipeline):
 
 
 NO_WEIGHTS = (
-    "weights must be published, equal, fitted or two numbers (gamma_norm, gamma_cos) that are not "
-    "both 0"
+    "weights must be published, equal, fitted or two numbers (gamma_norm, gamma_cos) that are "
+    "finite and not both 0"
 )
 
 
