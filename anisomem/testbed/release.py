@@ -16,7 +16,6 @@ from datasets import Dataset, Features, Image, Value
 from matplotlib.figure import Figure
 from PIL import Image as PILImage
 
-from anisomem.datasets.prompts import LABELS
 from anisomem.testbed.corpus import Corpus
 from anisomem.testbed.ground_truth import (
     Pictures,
@@ -33,7 +32,7 @@ FEATURES = Features(
     {
         "id": Value("string"),
         "prompt": Value("string"),
-        "label": Value("string"),  # one of LABELS
+        "label": Value("string"),  # memorized, partial or not_memorized
         "reproduction_rate": Value("float64"),
         "block": Value("string"),  # one of BLOCKS
         "kind": Value("string"),  # verbatim, template or ordinary
@@ -121,7 +120,7 @@ def confirmed(table: Dataset) -> str:
     counts = Counter(zip(table["block"], table["label"], strict=True))
     lines = ["| block | memorized | partial | not memorized |", "|---|---|---|---|"]
     for block in BLOCKS:
-        cells = [counts[block, value] for value in reversed(LABELS)]
+        cells = [counts[block, value] for value in ("memorized", "partial", "not_memorized")]
         lines.append(f"| {block} | {cells[0]} | {cells[1]} | {cells[2]} |")
     return "\n".join(lines)
 

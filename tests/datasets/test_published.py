@@ -158,6 +158,8 @@ def test_membench_draws_distinct_captions_with_a_seed(made):
     # Ten triggers share each picture and nothing else.
     assert first.clusters[:3000].tolist() == np.repeat(np.arange(300), 10).tolist()
     assert first.urls[25] == ["https://shared/2"]
+    part = published.load("membench_sd14", str(made), "against_laion")
+    assert part.cautions == first.cautions == cards.read("membench_sd14").cautions
 
 
 def test_model_swap_pairs_the_same_prompts(made):

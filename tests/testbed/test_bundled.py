@@ -13,7 +13,7 @@ from anisomem.datasets.files import load
 from anisomem.evaluation import auc, text_only_scores
 from anisomem.models.diffusers_unet import DiffusersUNet
 from anisomem.testbed.ground_truth import SEEDS
-from anisomem.testbed.release import FEATURES
+from anisomem.testbed.release import FEATURES, confirmed
 
 VARIANTS = {"epsilon": "epsilon", "velocity": "v_prediction"}
 
@@ -51,6 +51,11 @@ def test_prompts_file(variant, table):
     assert ((table["label"] == "not_memorized") == (rates == 0)).all()
     assert (table.loc[table["block"] == "repeated", "repetitions"].between(8, 1024)).all()
     assert (table["block"] == "repeated").sum() >= 240
+
+
+def test_card_counts_every_label(variant, table):
+    card = (Path(config.testbed(variant)) / "README.md").read_text()
+    assert confirmed({name: list(table[name]) for name in ("block", "label")}) in card
 
 
 def test_it_is_a_benchmark(variant):
