@@ -132,4 +132,4 @@ def test_counts_come_from_the_model_itself(model, tmp_path, monkeypatch):
     case = cases.case(tmp_path, model, 34, *cases.METRIC, "seeds=[42,43]")
     calls, counted = evaluations.record(case, network)
     rows = sum(len(args[0]) for module, args, _ in calls if module is network.denoiser)
-    assert counted == rows == 2 * 136 + 4  # all but what is shared
+    assert counted == rows == 2 * 140
