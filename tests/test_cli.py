@@ -95,9 +95,8 @@ def test_run_leaves_table_card_figures_and_store(setting, tmp_path, capsys):
     assert "\\toprule" in (folder / "table.tex").read_text()
 
     (case,) = card["cases"]
-    assert case["settings"]["seeds"] == [42] and case["identity"][:10] in next(
-        f.name for f in folder.iterdir() if f.is_dir()
-    )
+    assert case["settings"]["seeds"] == [42]
+    assert list(folder.glob(f"*-{case['identity'][:10]}"))
     assert (case["prompts"]["planned"], case["prompts"]["done"]) == (24, 24)
     assert len(case["prompts"]["sha256"]) == len(case["prompts"]["labels_sha256"]) == 64
     assert case["recording"]["device"] == [case["device_name"]]
