@@ -214,13 +214,13 @@ class Case:
                 f"{self.folder} lacks {missing} prompts; run the same command again to continue"
             )
         summaries = self.evaluated.summaries()
-        costs, notes = self._measured().get("costs", {}), self._notes()
+        costs, notes = self._measured().get("costs", {}), self.notes()
         return [
             Row(self.name, detector.name, detector.n, summary, costs.get(detector.cost_key), notes)
             for detector, summary in zip(self.detectors, summaries, strict=True)
         ]
 
-    def _notes(self) -> list[str]:
+    def notes(self) -> list[str]:
         """What a reader of the table must know about the prompts."""
         notes, total = [], len(self.planned)
         if self.failures:
@@ -250,16 +250,21 @@ class Case:
         prompts = self.prompts.subset(rows)
         try:
             recorded = [self.recorded(seed, prompts) for seed in self.config.seeds]
-            return Evaluation(
-                np.array([[d.combine(r) for r in recorded] for d in self.detectors]),
-                prompts.labels,
-                prompts.clusters,
-                self.config.fpr_targets,
-                self.config.draws,
-                self.config.bootstrap_seed,
-            )
+            scores = [[d.combine(r) for r in recorded] for d in self.detectors]
+            return self.judge(np.array(scores), prompts)
         except ValueError as error:
             raise UserError(str(error)) from None
+
+    def judge(self, scores: Array, prompts: PromptSet | None = None) -> Evaluation:
+        """Statistics of any scores by the table's settings.
+
+        Arguments:
+            scores: ``[D, S, N]`` for D detectors and S noise seeds.
+            prompts: The N prompts; all if not given.
+        """
+        chosen, config = prompts or self.prompts, self.config
+        table = (config.fpr_targets, config.draws, config.bootstrap_seed)
+        return Evaluation(scores, chosen.labels, chosen.clusters, *table)
 
     def selections(self) -> dict[str, list[int]]:
         """Parts of the prompts to report beside the whole, name to rows.

@@ -1,5 +1,7 @@
 """The ``anisomem`` command."""
 
+from __future__ import annotations
+
 import argparse
 import os
 import sys
@@ -23,8 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "anisomem", description="A benchmark for memorization detectors of diffusion models."
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="run an experiment, or continue it, and print its table")
-    run.add_argument(
+    running = commands.add_parser(
+        "run", help="run an experiment, or continue it, and print its table"
+    )
+    running.add_argument(
         "overrides", nargs="*", metavar="name=value", help="e.g. experiment=quickstart"
     )
     table = commands.add_parser("table", help="print the table of finished runs from their stores")
@@ -72,6 +76,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="numbers of prompts to compare (default 100,1000,10000; 1,10 with weights=random)",
     )
     bench.add_argument("--out", type=Path, metavar="FILE", help="keep it as FILE.md and FILE.json")
+    sweep = commands.add_parser(
+        "sweep", help="record what the values of a setting need once, and score them all"
+    )
+    sweep.add_argument("name", metavar="SWEEP", help="e.g. gamma; see docs/sweeps.md")
+    sweep.add_argument("overrides", nargs="*", metavar="name=value", help="as of run")
+    multirun = commands.add_parser(
+        "multirun", help="run every combination of several values, by Hydra's multirun"
+    )
+    multirun.add_argument(
+        "arguments",
+        nargs=argparse.REMAINDER,
+        metavar="name=value,value",
+        help="e.g. model=testbed_epsilon,testbed_velocity hydra/launcher=joblib",
+    )
     options = parser.parse_args(arguments)
     # The libraries underneath announce optional packages and progress that are not ours.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -80,7 +98,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         match options.command:
             case "run":
-                return _run(options.overrides)
+                return run(options.overrides)
+            case "sweep":
+                return _sweep(options.name, options.overrides)
+            case "multirun":
+                return _multirun(options.arguments)
             case "table":
                 _table(options.runs, options.out)
             case "import-released":
@@ -114,7 +136,13 @@ def _list(what: str) -> None:
         print(f"{name:20} {comment.removeprefix('# ')}")
 
 
-def _run(overrides: Sequence[str]) -> int:
+def run(overrides: Sequence[str], apart: bool = False) -> int:
+    """Runs the cases that the overrides choose, or continues them; the exit code.
+
+    Arguments:
+        overrides: As on the command line.
+        apart: Every case has a report of its own in its folder, where no other process writes.
+    """
     from anisomem import config
     from anisomem.benchmark import Case, told_apart
 
@@ -129,15 +157,29 @@ def _run(overrides: Sequence[str]) -> int:
     cases = told_apart(Case(one, experiment) for one in composed)
     settings = cases[0].config.logger
     logger = config.build(settings, "logger") if settings else None
-    return _finish(cases, logger)
+    if apart:
+        return max(_finish([case], case.folder, logger) for case in cases)
+    return _finish(cases, cases[0].folder.parent, logger)
 
 
-def _finish(cases: Sequence["Case"], logger: "WandbLogger | None" = None) -> int:
-    """Records what is missing, prints the table and returns the exit code."""
+def _finish(cases: Sequence[Case], folder: Path, logger: WandbLogger | None = None) -> int:
+    """Records what is missing, writes and prints the table, and returns the exit code."""
     from anisomem.report import report
 
     for case in cases:
         case.run()
+    if _failed(cases):
+        return 1
+    table, drawn = report.write(cases, folder)
+    print(table)
+    if logger:
+        logger.log(cases, folder, drawn)
+    print(f"Report: {folder}/ (tables, figures; components in a folder per model)")
+    return 0
+
+
+def _failed(cases: Sequence[Case]) -> bool:
+    """Whether prompts of a case failed and the user did not allow it, which is said."""
     failed = [case for case in cases if case.ends_in_failure]
     for case in failed:
         first, reason = next(iter(case.failures.items()))
@@ -147,14 +189,25 @@ def _finish(cases: Sequence["Case"], logger: "WandbLogger | None" = None) -> int
             "on_failure=retry evaluates them again",
             file=sys.stderr,
         )
-    if failed:
+    return bool(failed)
+
+
+def _sweep(name: str, overrides: Sequence[str]) -> int:
+    from anisomem.sweep import command
+
+    cases = command.recorded(name, overrides)
+    if _failed(cases):
         return 1
-    folder = cases[0].folder.parent
-    table, drawn = report.write(cases, folder)
+    table, folder = command.report(name, cases)
     print(table)
-    if logger:
-        logger.log(cases, folder, drawn)
-    print(f"Report: {folder}/ (tables, figures; components in a folder per model)")
+    print(f"Sweep: {folder}/ (tables, figures, data)")
+    return 0
+
+
+def _multirun(arguments: Sequence[str]) -> int:
+    from anisomem.multirun import multirun
+
+    multirun(arguments)
     return 0
 
 
@@ -171,7 +224,7 @@ def _table(runs: Sequence[Path], out: Path | None) -> None:
         print(tables.main_table([row for case in cases for row in case.rows()]).markdown())
 
 
-def _stored(runs: Sequence[Path]) -> list["Case"]:
+def _stored(runs: Sequence[Path]) -> list[Case]:
     from anisomem.benchmark import Case, told_apart
 
     return told_apart(Case.stored(file) for run in runs for file in _configurations(run))
@@ -181,7 +234,8 @@ def _import_released(folder: Path, overrides: Sequence[str]) -> int:
     from anisomem import released
     from anisomem.benchmark import told_apart
 
-    return _finish(told_apart(released.load(folder, overrides, "released")))
+    cases = told_apart(released.load(folder, overrides, "released"))
+    return _finish(cases, cases[0].folder.parent)
 
 
 def _export_released(runs: Sequence[Path], out: Path) -> None:

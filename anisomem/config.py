@@ -86,7 +86,7 @@ def cases(overrides: Sequence[str]) -> list[DictConfig]:
         UserError: An unknown group member or setting, or a value of the wrong type.
     """
     for override in overrides:
-        _check_name(override)
+        check_name(override)
     with _one_line_errors(), initialize_config_dir(str(folder()), version_base="1.3"):
         whole = compose("config", list(overrides))
         chosen = {o for o in overrides if o.partition("=")[0] in ("model", "dataset")}
@@ -97,6 +97,25 @@ def cases(overrides: Sequence[str]) -> list[DictConfig]:
     for config in composed:
         _check_values(config)
     return composed
+
+
+def check_name(override: str) -> None:
+    """Refuses a setting or a group member that does not exist.
+
+    Raises:
+        UserError: With the nearest name that does.
+    """
+    key, separator, value = override.partition("=")
+    if not separator:
+        raise UserError(f"an override reads name=value, got {override!r}")
+    root = key.lstrip("+~").split(".")[0].split("@")[0]
+    known = {f.name for f in fields(Schema)} | set(GROUPS)
+    if root not in known:
+        raise unknown("setting", root, known)
+    if key in GROUPS:
+        for member in re.findall(r"[\w-]+", value):
+            if member not in names(key):
+                raise unknown(key, member, names(key))
 
 
 def build(node: DictConfig, what: str, **more: object) -> Any:
@@ -135,21 +154,6 @@ def detectors(config: DictConfig) -> list[Detector]:
         for n in chosen:
             built.append(build(node, f"detector.{name}", name=name, n=n))
     return built
-
-
-def _check_name(override: str) -> None:
-    """Raises for a setting or a group member that does not exist."""
-    key, separator, value = override.partition("=")
-    if not separator:
-        raise UserError(f"an override reads name=value, got {override!r}")
-    root = key.lstrip("+~").split(".")[0].split("@")[0]
-    known = {f.name for f in fields(Schema)} | set(GROUPS)
-    if root not in known:
-        raise unknown("setting", root, known)
-    if key in GROUPS:
-        for member in re.findall(r"[\w-]+", value):
-            if member not in names(key):
-                raise unknown(key, member, names(key))
 
 
 def _check_values(config: DictConfig) -> None:

@@ -13,6 +13,7 @@ from anisomem.evaluation.bootstrap import (
 from anisomem.evaluation.curves import (
     RocCurve,
     auc,
+    auc_and_tpr,
     released_tpr_at_fpr,
     resolution_note,
     roc_curve,
@@ -20,7 +21,7 @@ from anisomem.evaluation.curves import (
     tpr_at_fpr,
 )
 from anisomem.evaluation.delong import delong, holm, logit_interval, paired_delong
-from anisomem.evaluation.fitting import FoldFit, equal_weights, fit_in_folds, folds
+from anisomem.evaluation.fitting import FoldFit, equal_weights, fit_in_folds, fit_weights, folds
 from anisomem.evaluation.interval import Interval, rule_of_three
 from anisomem.evaluation.summary import CLUSTERED, Comparison, Estimate, Evaluation, Summary
 from anisomem.evaluation.text import character_model, text_only_scores, word_model
@@ -38,10 +39,12 @@ __all__ = [
     "RocCurve",
     "Summary",
     "auc",
+    "auc_and_tpr",
     "character_model",
     "delong",
     "equal_weights",
     "fit_in_folds",
+    "fit_weights",
     "folds",
     "holm",
     "logit_interval",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import rankdata  # type: ignore[import-untyped]
 
 from anisomem.evaluation.inputs import FloatArray, IntArray, check_fraction, check_scores
 
@@ -87,6 +88,30 @@ def tpr_at_fpr(scores: npt.ArrayLike, labels: npt.ArrayLike, target: float) -> f
     allowed = allowed_false_positives(target, false_positives[-1])
     last = np.searchsorted(false_positives, allowed, "right") - 1
     return float(true_positives[last] / true_positives[-1])
+
+
+def auc_and_tpr(
+    scores: npt.ArrayLike, labels: npt.ArrayLike, target: float
+) -> tuple[FloatArray, FloatArray]:
+    """:func:`auc` and :func:`tpr_at_fpr` of many detectors at once, ``[D]`` each.
+
+    Arguments:
+        scores: ``[D, N]``, larger = more memorized.
+        labels: ``[N]``, 1 = memorized.
+        target: A fraction in (0, 1).
+
+    Raises:
+        ValueError: as :func:`tpr_at_fpr`.
+    """
+    check_fraction("target", target)
+    values, memorized = check_scores(scores, labels, ndim=2)
+    positives, negatives = values[:, memorized], values[:, ~memorized]
+    n, m = positives.shape[1], negatives.shape[1]
+    areas = (rankdata(values, axis=1)[:, memorized].sum(axis=1) - n * (n + 1) / 2) / (n * m)
+    # Detected is who scores above the first negative that may not be called memorized.
+    first = m - 1 - int(allowed_false_positives(target, m))
+    thresholds = np.partition(negatives, first, axis=1)[:, first, None]
+    return areas, np.count_nonzero(positives > thresholds, axis=1) / n
 
 
 def released_tpr_at_fpr(scores: npt.ArrayLike, labels: npt.ArrayLike, target: float) -> float:

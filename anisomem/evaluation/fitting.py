@@ -70,9 +70,8 @@ def fit_in_folds(
 ) -> FoldFit:
     """Weights of a detector's components by logistic regression, and out-of-fold scores.
 
-    In each fold the components are standardised by the training negatives, scikit-learn's
-    ``LogisticRegression()`` is fitted (L2, C = 1, on the standardised components), and its linear
-    predictor scores the held-out prompts. Nothing aligns the predictors of different folds, so
+    In each fold :func:`fit_weights` sees the other prompts, and its linear predictor scores the
+    held-out ones. Nothing aligns the predictors of different folds, so
     one AUC over all of them is approximate: a fold that holds out more than its share of
     memorized prompts has a lower intercept, which pulls the pooled AUC down (below 0.5 for
     components that know nothing).
@@ -93,14 +92,31 @@ def fit_in_folds(
     weights = np.empty((n_splits, len(columns)))
     intercepts = np.empty(n_splits)
     for k in range(n_splits):
-        training, known = columns[:, fold != k], memorized[fold != k]
-        mean, std = _moments(training[:, ~known])
-        fit = LogisticRegression(max_iter=1000).fit(((training - mean) / std).T, known)
-        weights[k] = fit.coef_[0] / std[:, 0]
-        intercepts[k] = fit.intercept_[0] - weights[k] @ mean[:, 0]
+        weights[k], intercepts[k] = fit_weights(columns[:, fold != k].T, memorized[fold != k])
 
     scores = np.einsum("kn,nk->n", columns, weights[fold]) + intercepts[fold]
     return FoldFit(scores, weights, intercepts, fold)
+
+
+def fit_weights(components: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[FloatArray, float]:
+    """Weights ``[K]`` in the components' own units, and the intercept, by logistic regression.
+
+    The components are standardised by the negatives, and scikit-learn's ``LogisticRegression()``
+    is fitted (L2, C = 1, on the standardised components).
+
+    Arguments:
+        components: ``[N, K]``, one column per component, in any unit.
+        labels: ``[N]``, 1 = memorized.
+
+    Raises:
+        ValueError: NaN or infinite components, one that is constant over the negatives, labels
+            not 0 or 1, one class only, other lengths.
+    """
+    columns, memorized = check_scores(np.asarray(components).T, labels, ndim=2)
+    mean, std = _moments(columns[:, ~memorized])
+    fit = LogisticRegression(max_iter=1000).fit(((columns - mean) / std).T, memorized)
+    weights = fit.coef_[0] / std[:, 0]
+    return weights, float(fit.intercept_[0] - weights @ mean[:, 0])
 
 
 def equal_weights(components: npt.ArrayLike, labels: npt.ArrayLike) -> FloatArray:

@@ -176,8 +176,8 @@ class Evaluation:
         """
         chosen = range(len(self.scores)) if of is None else of
         pairs = [(a, b) for i, a in enumerate(chosen) for b in list(chosen)[i + 1 :]]
-        areas = [self._auc_difference(a, b) for a, b in pairs]
-        rates = [self._tpr_differences(a, b) for a, b in pairs]
+        areas = [self.auc_difference(a, b) for a, b in pairs]
+        rates = [self.tpr_differences(a, b) for a, b in pairs]
         adjusted = holm([area.p_value for area in areas])
         adjusted_rates = {
             t: holm([rate[t].p_value for rate in rates]).tolist()
@@ -233,6 +233,26 @@ class Evaluation:
             for i in range(len(rows))
         ]
 
+    def auc_difference(self, a: int, b: int) -> PairedDifference:
+        """Detector a minus detector b in AUC, on the same draws."""
+        area_a, area_b = (
+            float(np.mean([auc(row, self.labels) for row in self.scores[d]])) for d in (a, b)
+        )
+        return paired_difference(area_a, area_b, self.auc_draws[a], self.auc_draws[b])
+
+    def tpr_differences(self, a: int, b: int) -> dict[float, PairedDifference]:
+        """The same in TPR at each resolvable target."""
+        return {
+            target: paired_difference(
+                self._mean(tpr_at_fpr, self.scores[a], target),
+                self._mean(tpr_at_fpr, self.scores[b], target),
+                self.tpr_draws[k, a],
+                self.tpr_draws[k, b],
+            )
+            for k, target in enumerate(self.targets)
+            if self.resolvable(target)
+        }
+
     def _summary(self, d: int) -> Summary:
         rows = self.scores[d]
         resolvable = [target for target in self.targets if self.resolvable(target)]
@@ -276,24 +296,6 @@ class Evaluation:
 
     def _mean(self, rule: Rule, rows: FloatArray, target: float) -> float:
         return float(np.mean([rule(row, self.labels, target) for row in rows]))
-
-    def _auc_difference(self, a: int, b: int) -> PairedDifference:
-        area_a, area_b = (
-            float(np.mean([auc(row, self.labels) for row in self.scores[d]])) for d in (a, b)
-        )
-        return paired_difference(area_a, area_b, self.auc_draws[a], self.auc_draws[b])
-
-    def _tpr_differences(self, a: int, b: int) -> dict[float, PairedDifference]:
-        return {
-            target: paired_difference(
-                self._mean(tpr_at_fpr, self.scores[a], target),
-                self._mean(tpr_at_fpr, self.scores[b], target),
-                self.tpr_draws[k, a],
-                self.tpr_draws[k, b],
-            )
-            for k, target in enumerate(self.targets)
-            if self.resolvable(target)
-        }
 
 
 def _group_tpr(

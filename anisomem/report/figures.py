@@ -41,12 +41,17 @@ def write(case: Case, folder: Path) -> dict[str, Path]:
         if figure is None:
             continue
         name = draw.__name__
-        for suffix in ("svg", "png"):
-            path = folder / f"{name}-{case.name}.{suffix}"
-            atomic.write(path, partial(figure.savefig, dpi=150))
-        saved[name] = path
-        plt.close(figure)
+        saved[name] = save(figure, folder / f"{name}-{case.name}")
     return saved
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Saves and closes a figure as ``path`` with .svg and with .png; returns the latter."""
+    for suffix in (".svg", ".png"):
+        file = path.with_name(path.name + suffix)
+        atomic.write(file, partial(figure.savefig, dpi=150))
+    plt.close(figure)
+    return file
 
 
 def roc(case: Case) -> Figure:

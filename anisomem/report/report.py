@@ -58,7 +58,7 @@ def write(cases: Sequence[Case], folder: Path) -> tuple[str, Mapping[str, Mappin
     text = table.markdown()
     atomic.write_text(folder / "table.md", text)
     atomic.write_text(folder / "table.tex", table.latex())
-    atomic.write_text(folder / "table.csv", tables.comma_separated(rows))
+    atomic.write_text(folder / "table.csv", tables.comma_separated(tables.records(rows)))
     atomic.write_text(folder / "table.json", json.dumps(card, indent=1, ensure_ascii=False) + "\n")
     sections = [f"## {other.title}\n\n{other.markdown()}" for other in more]
     atomic.write_text(folder / "more.md", "\n".join(sections))

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from anisomem.evaluation import (
     Estimate,
     Interval,
     PairedDifference,
+    Summary,
     resolution_note,
 )
 from anisomem.report.limits import Limits, limits_of
@@ -83,7 +84,7 @@ def main_table(rows: Sequence[Row]) -> Table:
         "s alone",
         "s shared",
     ]
-    return Table("Detectors", headings, [_main_cells(row) for row in rows], _notes(rows))
+    return Table("Detectors", headings, [_main_cells(row) for row in rows], notes_of(rows))
 
 
 def rules_table(rows: Sequence[Row]) -> Table:
@@ -150,12 +151,12 @@ def pairs_table(case: Case) -> Table:
     cells = []
     for pair in pairs:
         line = [case.detectors[pair.a].key, case.detectors[pair.b].key]
-        line += [_difference(pair.auc), f"{pair.holm_p:.2g}"]
+        line += [difference_text(pair.auc), f"{pair.holm_p:.2g}"]
         line.append("–" if pair.delong_holm_p is None else f"{pair.delong_holm_p:.2g}")
         line.append(pair.auc.verdict)
         for target in targets:
             rate = pair.tpr[target]
-            line += [_difference(rate), f"{pair.tpr_holm_p[target]:.2g}", rate.verdict]
+            line += [difference_text(rate), f"{pair.tpr_holm_p[target]:.2g}", rate.verdict]
         cells.append(line)
     headings = ["a", "b", "AUC a − b", "p", "p (DeLong)", "a is, by AUC"]
     for name in (f"TPR@{percent(target)}FPR" for target in targets):
@@ -213,13 +214,12 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:g}%"
 
 
-def comma_separated(rows: Sequence[Row]) -> str:
-    """One line per row, every number in a column of its own, unrounded."""
-    flat = records(rows)
+def comma_separated(records: Sequence[Mapping[str, Any]]) -> str:
+    """One line per record, a column per number, unrounded; all records have the same names."""
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, flat[0], lineterminator="\n")
+    writer = csv.DictWriter(buffer, records[0], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(flat)
+    writer.writerows(records)
     return buffer.getvalue()
 
 
@@ -257,7 +257,8 @@ def interval_text(estimate: Estimate | None) -> str:
     return f"{estimate.value:.3f}{spread} {_interval(estimate.interval)}"
 
 
-def _difference(found: PairedDifference) -> str:
+def difference_text(found: PairedDifference) -> str:
+    """Difference and interval, both with their sign, and what limits them."""
     note = f" ({found.interval.note})" if found.interval.note else ""
     return f"{found.difference:+.3f} {_interval(found.interval, '+')}{note}"
 
@@ -276,9 +277,9 @@ def _latex(text: str) -> str:
     return "".join(special.get(character, character) for character in text)
 
 
-def _flat(row: Row) -> dict[str, Any]:
-    summary = row.summary
-    values: dict[str, Any] = {"prompts": row.case, "detector": row.detector, "n": row.n}
+def numbers(summary: Summary) -> dict[str, Any]:
+    """AUC and TPR with intervals and spread over noise seeds, unrounded."""
+    values: dict[str, Any] = {}
     statistics = {"auc": summary.auc} | {
         f"tpr_at_fpr_{target:g}": estimate for target, estimate in summary.tpr.items()
     }
@@ -288,6 +289,13 @@ def _flat(row: Row) -> dict[str, Any]:
         values[f"{name}_high"] = estimate and estimate.interval.high
         values[f"{name}_seed_std"] = estimate and estimate.seed_std
         values[f"{name}_note"] = estimate and "; ".join(limits_of(estimate))
+    return values
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    summary = row.summary
+    values: dict[str, Any] = {"prompts": row.case, "detector": row.detector, "n": row.n}
+    values |= numbers(summary)
     for target in summary.tpr:
         values[f"tpr_nearest_fpr_{target:g}"] = summary.released_tpr.get(target)
         values[f"tpr_strictly_below_fpr_{target:g}"] = summary.strict_tpr.get(target)
@@ -308,7 +316,8 @@ def _flat(row: Row) -> dict[str, Any]:
     }
 
 
-def _notes(rows: Sequence[Row]) -> list[str]:
+def notes_of(rows: Sequence[Row]) -> list[str]:
+    """What the brackets mean, and what limits single numbers."""
     notes = [
         "Brackets: 95% intervals, stratified bootstrap over clusters of related prompts."
         " Larger scores mean more memorized; no sign is fitted.",

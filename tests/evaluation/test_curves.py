@@ -136,3 +136,14 @@ def test_resolution_note():
     )
     assert ev.resolution_note(0.01, 500) is None
     assert ev.resolution_note(0.05, 100) is None
+
+
+def test_many_detectors_at_once_equal_one_after_the_other():
+    rng = np.random.default_rng(3)
+    for n, levels in ((40, 6), (300, 10_000), (7, 3)):
+        labels = rng.permutation(np.arange(n) % 3 == 0)
+        scores = rng.integers(levels, size=(20, n)) / levels
+        for target in (0.01, 0.3, 0.5):
+            areas, rates = ev.auc_and_tpr(scores, labels, target)
+            assert areas.tolist() == [ev.auc(row, labels) for row in scores]
+            assert rates.tolist() == [ev.tpr_at_fpr(row, labels, target) for row in scores]

@@ -1,0 +1,57 @@
+"""``anisomem multirun``: what must be recorded anew for every value, by Hydra's multirun.
+
+A job is what ``anisomem run`` would do with its overrides, except that its report lies in the
+folder of its case, where no other job writes. Run again, it continues, and a finished one only
+prints its table; so the same command again finishes a sweep of which jobs have failed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException
+from omegaconf import DictConfig
+
+from anisomem import cli
+from anisomem import config as configuration
+from anisomem.errors import UserError
+
+PACKAGE = "pkg://anisomem.conf"
+
+
+def multirun(arguments: Sequence[str]) -> None:
+    """Runs every combination of the values in ``arguments``, on the launcher they choose.
+
+    A failing job lets the others run; then the process ends with exit code 1.
+
+    Raises:
+        UserError: An unknown setting or group member.
+    """
+    for argument in arguments:
+        if not argument.startswith(("-", "hydra")):
+            configuration.check_name(argument)
+    sys.argv = ["anisomem multirun", "--multirun", *arguments]
+    job()
+
+
+@hydra.main(PACKAGE, "config", version_base="1.3")  # type: ignore[untyped-decorator]
+def job(_: DictConfig) -> None:
+    """One combination; Hydra has composed it, and the overrides that made it choose the cases.
+
+    Raises:
+        CompactHydraException: It makes no sense, or prompts failed; which is printed at once.
+    """
+    overrides = list(HydraConfig.get().overrides.task)
+    GlobalHydra.instance().clear()  # composing the cases initialises it anew
+    named = f"anisomem: {' '.join(overrides)}"
+    try:
+        failed = cli.run(overrides, apart=True)
+    except UserError as error:
+        failed = 1
+        print(f"{named}: {error}", file=sys.stderr)
+    if failed:  # the exception that Hydra shows without a traceback
+        raise CompactHydraException(f"{named} failed; the same command again continues")

@@ -1,0 +1,86 @@
+"""Which sweeps there are, and how one is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from anisomem import config as configuration
+from anisomem.benchmark import Case, told_apart
+from anisomem.errors import UserError, one_of
+from anisomem.sweep import gamma, grids, negatives, seeds, timesteps, transfer, variants
+from anisomem.sweep.result import Result, write
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is recorded, and what is made of it.
+
+    Attributes:
+        title: Of its table.
+        nodes: The detectors that record what it needs, for a case's configuration.
+        result: From recorded cases to tables and figures.
+        overrides: Settings that it has unless they are given.
+    """
+
+    title: str
+    nodes: Callable[[DictConfig], Mapping[str, grids.Node]]
+    result: Callable[[Sequence[Case]], Result]
+    overrides: Sequence[str] = ()
+
+
+SWEEPS = {
+    "gamma": Sweep("Weights", gamma.nodes, gamma.result),
+    "timesteps": Sweep("Noise levels", timesteps.nodes, timesteps.result),
+    "n": Sweep("Noise samples", variants.N.nodes, variants.N.result),
+    "seeds": Sweep("Noise seeds", seeds.nodes, seeds.result, [f"seeds={[*seeds.SEEDS]}"]),
+    "normalisation": Sweep(
+        "Normalisation", variants.NORMALISATION.nodes, variants.NORMALISATION.result
+    ),
+    "mode": Sweep("Modes of the cosine", variants.MODE.nodes, variants.MODE.result),
+    "latents": Sweep(
+        "Latents of the cosine",
+        variants.LATENTS_OF_COSINE.nodes,
+        variants.LATENTS_OF_COSINE.result,
+    ),
+    "negatives": Sweep("Sources of negatives", negatives.nodes, negatives.result),
+    "transfer": Sweep("Transfer of weights", transfer.nodes, transfer.result),
+}
+
+
+def recorded(name: str, overrides: Sequence[str]) -> list[Case]:
+    """The cases of a sweep, everything recorded; nothing is where it was before.
+
+    Sweeps that need the same components share a store.
+
+    Raises:
+        UserError: An unknown sweep, or overrides that are wrong or choose detectors.
+    """
+    one_of("sweep", name, SWEEPS)
+    for override in overrides:
+        if override.lstrip("+~").startswith("detector"):
+            raise UserError(f"a sweep chooses its detectors; leave out {override!r}")
+    composed = configuration.cases(
+        [*SWEEPS[name].overrides, *overrides, "timing_repeats=0", "gallery=0"]
+    )
+    for config in composed:
+        config.detector = SWEEPS[name].nodes(config)
+    cases = told_apart(Case(config, parent(overrides)) for config in composed)
+    for case in cases:
+        case.run()
+    return cases
+
+
+def parent(overrides: Sequence[str]) -> str:
+    """The folder below ``runs``: sweeps, with the experiment's name where one is given."""
+    chosen = [o.partition("=")[2] for o in overrides if o.startswith("experiment=")]
+    return f"{chosen[-1]}-sweeps" if chosen else "sweeps"
+
+
+def report(name: str, cases: Sequence[Case]) -> tuple[str, Path]:
+    """Scores everything and writes it; the main table as Markdown, and the folder."""
+    sweep, folder = SWEEPS[name], cases[0].folder.parent / name
+    return write(sweep.title, sweep.result(cases), cases, folder), folder

@@ -1,0 +1,127 @@
+r"""The metric's weights: what every ratio of gamma_cos to gamma_norm would have achieved.
+
+A score's order depends on the ratio :math:`g = \gamma_\text{cos} / \gamma_\text{norm}` alone, so
+:math:`\|s_\Delta\|_2 + g \cos(s_\Delta, s_u)` over a log grid of both signs, with the norm alone
+(g = 0) and the cosine alone (g infinite), is every choice with a positive weight of the norm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from omegaconf import DictConfig
+
+from anisomem.benchmark import Case
+from anisomem.detection.anisotropy import PUBLISHED_WEIGHTS, Anisotropy
+from anisomem.detection.base import Array
+from anisomem.evaluation import equal_weights, fit_in_folds
+from anisomem.report.tables import numbers
+from anisomem.sweep import figures, grids
+from anisomem.sweep.result import Difference, Line, Result
+
+LARGEST, PER_DECADE = 3, 20  # decades on either side of 1
+NOTE = (
+    "The largest value of a curve is chosen on the prompts that it is measured on, so it is"
+    " optimistic; fitted weights see other prompts than they score, and are what a choice by"
+    " labels is worth."
+)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A choice of weights that has a name: scores ``[S, N]``, ratio g averaged over fits."""
+
+    name: str
+    ratio: float
+    scores: Array
+
+
+def nodes(config: DictConfig) -> dict[str, grids.Node]:
+    """Both components once."""
+    return {"anisotropy": grids.metric(weights="equal")}
+
+
+def result(cases: Sequence[Case]) -> Result:
+    """The curve, and the table of the weights that have a name."""
+    lines: list[Line] = []
+    drawn, curves = {}, []
+    for case in cases:
+        names = marks(case)
+        grid = ratios()
+        scores = [*(mark.scores for mark in names), *(score(case, g) for g in grid)]
+        evaluation = case.judge(np.array(scores))
+        summaries = evaluation.summaries()
+        for i, mark in enumerate(names):
+            place = {"weights": mark.name, "cos/norm": f"{mark.ratio:.3g}"}
+            difference = Difference.between(evaluation, i, 0) if i else None
+            lines.append(Line(case.name, place, summaries[i], difference))
+        curve = summaries[len(names) :]
+        curves += [
+            {"prompts": case.name, "cos/norm": g, **numbers(summary)}
+            for g, summary in zip(grid, curve, strict=True)
+        ]
+        drawn[f"gamma-{case.name}"] = figures.gamma(
+            case.name, grid, curve, [(m.name, m.ratio) for m in names], summaries[: len(names)]
+        )
+    return Result(
+        lines, "the model's own published weights, or (1, 1)", [NOTE], drawn, {"curve": curves}
+    )
+
+
+def ratios() -> list[float]:
+    """The grid of g: minus infinity, negative, 0, positive, infinity."""
+    positive = np.logspace(-LARGEST, LARGEST, 2 * LARGEST * PER_DECADE + 1).tolist()
+    return [-np.inf, *(-g for g in reversed(positive)), 0.0, *positive, np.inf]
+
+
+def score(case: Case, ratio: float) -> Array:
+    """Norm + g cosine, or the signed cosine alone, ``[S, N]``."""
+    norm, cosine = np.moveaxis(grids.components(case, metric(case)), -1, 0)
+    if np.isinf(ratio):
+        return np.sign(ratio) * cosine
+    return np.asarray(norm + ratio * cosine)
+
+
+def marks(case: Case) -> list[Mark]:
+    """The weights that have a name; the model's own published ones first, if there are any."""
+    own = case.config.model.get("stands_for")
+    order = sorted(PUBLISHED_WEIGHTS, key=lambda name: name != own)
+    pairs = {_published(name, own): PUBLISHED_WEIGHTS[name] for name in order}
+    pairs = pairs | {"(1, 1)": (1.0, 1.0)} if own in order else {"(1, 1)": (1.0, 1.0)} | pairs
+    named = {name: cos / norm for name, (norm, cos) in pairs.items()} | {"norm alone": 0.0}
+    named |= {"cosine alone": np.inf, "minus cosine alone": -np.inf}
+    return [*(Mark(name, g, score(case, g)) for name, g in named.items()), *_learnt(case)]
+
+
+def _published(name: str, own: str | None) -> str:
+    return f"published, {name}" + " (its own)" * (name == own)
+
+
+def _learnt(case: Case) -> list[Mark]:
+    """Weights that come from the prompts: by the negatives' spread, and fitted in folds."""
+    labels, clusters = case.prompts.labels, case.prompts.clusters
+    columns = grids.components(case, metric(case))
+    spread = columns[:, labels == 0].std(axis=1)
+    fits = [fit_in_folds(c, labels, clusters) for c in columns]
+    weights = np.concatenate([fit.weights for fit in fits])
+    return [
+        Mark(
+            "equal",
+            float(np.mean(spread[:, 0] / spread[:, 1])),
+            np.array([equal_weights(c, labels) for c in columns]),
+        ),
+        Mark(
+            "fitted",
+            float(np.mean(weights[:, 1]) / np.mean(weights[:, 0])),
+            np.array([fit.scores for fit in fits]),
+        ),
+    ]
+
+
+def metric(case: Case) -> Anisotropy:
+    """The one detector."""
+    (detector,) = case.detectors
+    assert isinstance(detector, Anisotropy)
+    return detector

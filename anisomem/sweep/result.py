@@ -1,0 +1,140 @@
+"""What a sweep finds, and the files it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anisomem.benchmark import Case, Row
+from anisomem.evaluation import Evaluation, PairedDifference, Summary
+from anisomem.report import tables
+from anisomem.report.tables import Table, percent
+from anisomem.storage import atomic
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A line minus the one it is compared with, on the same prompts, noise and draws."""
+
+    auc: PairedDifference
+    tpr: Mapping[float, PairedDifference]
+
+    @classmethod
+    def between(cls, evaluation: Evaluation, a: int, b: int) -> Difference:
+        """Detector a of an evaluation minus detector b."""
+        return cls(evaluation.auc_difference(a, b), evaluation.tpr_differences(a, b))
+
+
+@dataclass(frozen=True)
+class Line:
+    """One value of what is swept.
+
+    Attributes:
+        case: The case's name.
+        place: What was chosen, heading to cell.
+        summary: What it achieves.
+        difference: To the line it is compared with, None for that line itself.
+        more: Further columns.
+    """
+
+    case: str
+    place: Mapping[str, str]
+    summary: Summary
+    difference: Difference | None = None
+    more: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Tables, figures and data of a sweep.
+
+    Attributes:
+        lines: Of the main table; all have the same headings.
+        reference: In words, what the differences are to; empty where there are none.
+        notes: What a reader must know besides the table's general notes.
+        figures: By file name.
+        data: Further numbers by file name, one mapping a row.
+        tables: Further tables by file name.
+    """
+
+    lines: Sequence[Line]
+    reference: str
+    notes: Sequence[str]
+    figures: Mapping[str, Figure]
+    data: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    tables: Mapping[str, Table] = field(default_factory=dict)
+
+
+def write(title: str, result: Result, cases: Sequence[Case], folder: Path) -> str:
+    """Writes everything into ``folder`` and returns the main table as Markdown."""
+    from anisomem.report import figures
+
+    main = table(title, result, cases)
+    atomic.write_text(folder / "table.md", main.markdown())
+    atomic.write_text(folder / "table.tex", main.latex())
+    atomic.write_text(folder / "table.csv", tables.comma_separated(records(result.lines)))
+    for name, rows in result.data.items():
+        atomic.write_text(folder / f"{name}.csv", tables.comma_separated(rows))
+    for name, other in result.tables.items():
+        atomic.write_text(folder / f"{name}.md", other.markdown())
+        atomic.write_text(folder / f"{name}.tex", other.latex())
+    for name, figure in result.figures.items():
+        figures.save(figure, folder / name)
+    return main.markdown()
+
+
+def table(title: str, result: Result, cases: Sequence[Case]) -> Table:
+    """The main table."""
+    first = result.lines[0]
+    rates = [f"TPR@{percent(target)}FPR" for target in first.summary.tpr]
+    headings = ["prompts", *first.place, "AUC", *rates]
+    if result.reference:
+        headings += ["AUC − ref.", f"{rates[0]} − ref.", "by AUC"]
+    headings += first.more
+    notes = {case.name: case.notes() for case in cases}
+    rows = [
+        Row(line.case, ", ".join(line.place.values()), 0, line.summary, None, notes[line.case])
+        for line in result.lines
+    ]
+    about = [f"Ref.: {result.reference}; paired 95% intervals."] if result.reference else []
+    cells = [_cells(line, bool(result.reference)) for line in result.lines]
+    return Table(title, headings, cells, [*about, *result.notes, *tables.notes_of(rows)])
+
+
+def _cells(line: Line, compared: bool) -> list[str]:
+    summary = line.summary
+    cells = [line.case, *line.place.values(), tables.interval_text(summary.auc)]
+    cells += [tables.interval_text(rate) for rate in summary.tpr.values()]
+    if compared:
+        found = line.difference
+        rate = found and found.tpr.get(next(iter(summary.tpr)))
+        cells.append(tables.difference_text(found.auc) if found else "–")
+        cells.append(tables.difference_text(rate) if rate else "–")
+        cells.append(found.auc.verdict if found else "–")
+    return [*cells, *line.more.values()]
+
+
+def records(lines: Sequence[Line]) -> list[dict[str, Any]]:
+    """The lines, numbers unrounded."""
+    return [
+        {"prompts": line.case, **line.place, **tables.numbers(line.summary), **_unrounded(line)}
+        for line in lines
+    ]
+
+
+def _unrounded(line: Line) -> dict[str, Any]:
+    """The difference's columns, empty where there is none."""
+    found = line.difference
+    values: dict[str, Any] = {}
+    named = {"auc": found and found.auc}
+    named |= {f"tpr_at_fpr_{t:g}": found and found.tpr.get(t) for t in line.summary.tpr}
+    for name, difference in named.items():
+        values[f"{name}_minus_reference"] = difference and difference.difference
+        values[f"{name}_minus_reference_low"] = difference and difference.interval.low
+        values[f"{name}_minus_reference_high"] = difference and difference.interval.high
+    return values

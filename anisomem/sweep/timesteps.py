@@ -1,0 +1,138 @@
+"""Where each term is read: every pair of the 50 DDIM steps from 50 evaluations per prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+
+from anisomem.benchmark import Case
+from anisomem.detection.anisotropy import Anisotropy
+from anisomem.detection.base import Array
+from anisomem.evaluation import auc_and_tpr
+from anisomem.report.tables import numbers, percent
+from anisomem.sweep import figures, grids
+from anisomem.sweep.result import Difference, Line, Result
+
+STEPS = grids.STEPS
+#: Steps of the norm and of the cosine that have a name; the paper's text says t ~ T and t ~ 0.
+PLACES = {"released": (0, STEPS - 3), "paper": (0, STEPS - 1)}
+NOTES = [
+    f"Steps of the {STEPS}-step DDIM schedule: 0 is the noisiest (t = 981 in Stable Diffusion's),"
+    f" {STEPS - 3} is t = 41, {STEPS - 1} is t = 1.",
+    "The best cell of a map is chosen on the prompts that it is measured on, so it is optimistic.",
+]
+
+
+@dataclass(frozen=True)
+class Map:
+    """AUC and TPR ``[norm step, cosine step]`` under one weighting; TPR None if unresolvable."""
+
+    weights: str
+    auc: Array
+    tpr: Array | None
+
+
+def nodes(config: DictConfig) -> dict[str, grids.Node]:
+    """Norm and cosine at every step."""
+    return {
+        f"step {i}": grids.metric(norm_at=f"step:{i}", cos_at=f"step:{i}", weights="equal")
+        for i in range(STEPS)
+    }
+
+
+def result(cases: Sequence[Case]) -> Result:
+    """Heat maps, each term alone by step, and a table of the steps that have a name."""
+    lines: list[Line] = []
+    drawn, cells, alone = {}, [], []
+    for case in cases:
+        columns = np.stack([grids.components(case, d) for d in _detectors(case)])
+        norm, cosine = np.moveaxis(columns, -1, 0)  # [step, S, N]
+        weighted = terms(case, norm, cosine)
+        lines += _marked(case, weighted)
+        found = [_map(case, name, *pair) for name, pair in weighted.items()]
+        cells += _records(case, found)
+        evaluation = case.judge(np.concatenate([norm, cosine]))
+        summaries = evaluation.summaries()
+        by_term = {"norm": summaries[:STEPS], "cosine": summaries[STEPS:]}
+        alone += [
+            {"prompts": case.name, "term": term, "step": step, **numbers(summary)}
+            for term, some in by_term.items()
+            for step, summary in enumerate(some)
+        ]
+        drawn[f"map-{case.name}"] = figures.heat_maps(
+            case.name, found, PLACES, f"TPR@{percent(case.config.fpr_targets[0])}FPR"
+        )
+        drawn[f"terms-{case.name}"] = figures.terms(case.name, by_term)
+    reference = "the released steps under the same weights"
+    return Result(lines, reference, NOTES, drawn, {"map": cells, "terms": alone})
+
+
+def _detectors(case: Case) -> Iterator[Anisotropy]:
+    for detector in case.detectors:
+        assert isinstance(detector, Anisotropy)
+        yield detector
+
+
+def terms(case: Case, norm: Array, cosine: Array) -> dict[str, tuple[Array, Array]]:
+    """Under every weighting the two terms ``[step, S, N]`` whose sum is the score."""
+    stands_for = case.config.model.get("stands_for")
+    own, weights = next(iter(grids.weightings(stands_for).items()))
+    gamma_norm, gamma_cos = Anisotropy(own, weights=weights).numeric_weights(stands_for)
+    negative = case.prompts.labels == 0
+
+    def standard(term: Array) -> Array:
+        others = term[..., negative]
+        return np.asarray(
+            (term - others.mean(axis=-1, keepdims=True)) / others.std(axis=-1, keepdims=True)
+        )
+
+    return {
+        own: (gamma_norm * norm, gamma_cos * cosine),
+        "equal": (standard(norm), standard(cosine)),
+    }
+
+
+def _marked(case: Case, weighted: dict[str, tuple[Array, Array]]) -> list[Line]:
+    """The steps that have a name, with intervals."""
+    lines = []
+    for weights, (norm, cosine) in weighted.items():
+        evaluation = case.judge(np.stack([norm[i] + cosine[j] for i, j in PLACES.values()]))
+        for k, (name, steps) in enumerate(PLACES.items()):
+            place = {"steps": name, "norm step": str(steps[0]), "cosine step": str(steps[1])}
+            difference = Difference.between(evaluation, k, 0) if k else None
+            summary = evaluation.summaries()[k]
+            lines.append(Line(case.name, place | {"weights": weights}, summary, difference))
+    return lines
+
+
+def _map(case: Case, weights: str, norm: Array, cosine: Array) -> Map:
+    """The mean over noise seeds of AUC and TPR at the first target, in every cell."""
+    target, seeds = case.config.fpr_targets[0], len(case.config.seeds)
+    areas, rates = np.empty((2, STEPS, STEPS))
+    for i in range(STEPS):
+        rows = (norm[i] + cosine).reshape(STEPS * seeds, -1)
+        found = auc_and_tpr(rows, case.prompts.labels, target)
+        areas[i], rates[i] = (values.reshape(STEPS, seeds).mean(axis=1) for values in found)
+    resolvable = target * (case.prompts.labels == 0).sum() >= 1
+    return Map(weights, areas, rates if resolvable else None)
+
+
+def _records(case: Case, found: Sequence[Map]) -> list[dict[str, Any]]:
+    """One record per weighting and cell."""
+    return [
+        {
+            "prompts": case.name,
+            "weights": one.weights,
+            "norm step": i,
+            "cosine step": j,
+            "auc": one.auc[i, j],
+            "tpr": "" if one.tpr is None else one.tpr[i, j],
+        }
+        for one in found
+        for i in range(STEPS)
+        for j in range(STEPS)
+    ]

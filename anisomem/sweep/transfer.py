@@ -1,0 +1,122 @@
+"""Weights fitted on one model and prompt set, tested on each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from anisomem.benchmark import Case
+from anisomem.datasets.prompts import PromptSet
+from anisomem.detection.anisotropy import PUBLISHED_WEIGHTS
+from anisomem.detection.base import Array
+from anisomem.errors import UserError
+from anisomem.evaluation import Estimate, Summary, equal_weights, fit_weights, folds
+from anisomem.report.tables import Table, interval_text, percent
+from anisomem.sweep import figures, grids
+from anisomem.sweep.gamma import metric
+from anisomem.sweep.gamma import nodes as nodes
+from anisomem.sweep.result import Difference, Line, Result
+
+NOTES = [
+    "fitted on X: logistic regression of norm and cosine in raw units on the prompts of X. For"
+    " every fold of the tested prompts it is fitted anew, without X's prompts whose text or"
+    " cluster is in the fold.",
+    "equal: in standard deviations of the tested prompts' own negatives.",
+]
+
+
+@dataclass(frozen=True)
+class Components:
+    """Norm and cosine ``[S, N, 2]`` of a case's prompts."""
+
+    name: str
+    values: Array
+    prompts: PromptSet
+
+
+def result(cases: Sequence[Case]) -> Result:
+    """A line for every source of weights and every case it is tested on, and the matrix."""
+    recorded = [Components(c.name, grids.components(c, metric(c)), c.prompts) for c in cases]
+    lines: list[Line] = []
+    for case, target in zip(cases, recorded, strict=True):
+        scores = _scores(recorded, target)
+        evaluation = case.judge(np.array(list(scores.values())))
+        own = list(scores).index(f"fitted on {target.name}")
+        for i, (name, summary) in enumerate(zip(scores, evaluation.summaries(), strict=True)):
+            difference = None if i == own else Difference.between(evaluation, i, own)
+            lines.append(Line(case.name, {"weights": name}, summary, difference))
+    matrices = {"matrix-auc": _matrix(lines, "AUC", lambda summary: summary.auc)}
+    for t in lines[0].summary.tpr:
+        matrices[f"matrix-tpr_at_fpr_{t:g}"] = _matrix(
+            lines, f"TPR@{percent(t)}FPR", partial(_rate, target=t)
+        )
+    drawn = {"matrix": figures.matrix(lines)}
+    return Result(lines, "the prompts' own fit", NOTES, drawn, tables=matrices)
+
+
+def _scores(sources: Sequence[Components], target: Components) -> dict[str, Array]:
+    """Scores of the tested prompts under all weights, ``[S, N]`` each."""
+    norm, cosine = np.moveaxis(target.values, -1, 0)
+    labels = target.prompts.labels
+    scores = {f"fitted on {source.name}": transferred(source, target) for source in sources}
+    for name, (gamma_norm, gamma_cos) in PUBLISHED_WEIGHTS.items():
+        scores[f"published, {name}"] = gamma_norm * norm + gamma_cos * cosine
+    scores["equal"] = np.array([equal_weights(values, labels) for values in target.values])
+    scores["norm alone"] = norm
+    return scores
+
+
+def transferred(source: Components, target: Components) -> Array:
+    r"""Scores ``[S, N]`` of the target's prompts by weights that come from the source's.
+
+    .. math:: s_i = w^{(k)} \cdot x_i + b^{(k)}, \quad i \in \text{fold } k,
+
+    with the fit :math:`(w, b)^{(k)}` on :func:`unrelated` prompts of the source at the same noise
+    seed. Of a case to itself this is :func:`anisomem.evaluation.fit_in_folds`.
+
+    Raises:
+        UserError: What is left of the source has one class only.
+    """
+    labels = source.prompts.labels
+    fold = folds(target.prompts.labels, target.prompts.clusters)
+    scores = np.empty(target.values.shape[:2])
+    for k in range(fold.max() + 1):
+        held = fold == k
+        kept = unrelated(source.prompts, target.prompts.subset(held))
+        for s, (known, new) in enumerate(zip(source.values, target.values, strict=True)):
+            try:
+                weights, intercept = fit_weights(known[kept], labels[kept])
+            except ValueError as error:
+                fit = f"fitting on {source.name} without a fold of {target.name}"
+                raise UserError(f"{fit}: {error}") from None
+            scores[s, held] = new[held] @ weights + intercept
+    return scores
+
+
+def unrelated(source: PromptSet, held_out: PromptSet) -> npt.NDArray[np.bool_]:
+    """Which of the source's prompts share no cluster with those held out, ``[N]``.
+
+    A cluster is shared by its number, which means something where both sets come from one list
+    and costs a few prompts otherwise, or through a text that both sets have.
+    """
+    by_text = source.clusters[np.isin(source.texts, held_out.texts)]
+    return ~np.isin(source.clusters, np.concatenate([by_text, held_out.clusters]))
+
+
+def _matrix(
+    lines: Sequence[Line], name: str, statistic: Callable[[Summary], Estimate | None]
+) -> Table:
+    """Weights down, tested prompts across."""
+    tested = list(dict.fromkeys(line.case for line in lines))
+    weights = dict.fromkeys(line.place["weights"] for line in lines)
+    cells = {(li.case, li.place["weights"]): interval_text(statistic(li.summary)) for li in lines}
+    rows = [[source, *(cells[case, source] for case in tested)] for source in weights]
+    return Table(name, [f"{name} on", *tested], rows, NOTES)
+
+
+def _rate(summary: Summary, target: float) -> Estimate | None:
+    return summary.tpr[target]

@@ -1,0 +1,85 @@
+"""Sweeps over a setting of the metric that changes what is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import DictConfig
+
+from anisomem.benchmark import Case
+from anisomem.detection.anisotropy import CONVENTIONS, MODES, NORMALISATIONS
+from anisomem.detection.base import LATENTS
+from anisomem.sweep import figures, grids
+from anisomem.sweep.result import Difference, Line, Result
+
+HEADINGS = {"cos_at": "cosine at", "cos_latents": "cosine on"}
+
+
+@dataclass(frozen=True)
+class Variants:
+    """Every combination of some settings under several weightings.
+
+    A line is compared with the one that has the first value of the last setting, and the same of
+    all else.
+
+    Attributes:
+        axes: Setting of the metric to its values.
+        reference: In words.
+        notes: What a reader must know.
+        without: Weightings that the settings do not touch.
+    """
+
+    axes: Mapping[str, Sequence[Any]]
+    reference: str
+    notes: Sequence[str] = ()
+    without: Sequence[str] = ()
+
+    def nodes(self, config: DictConfig) -> dict[str, grids.Node]:
+        """A detector for every line."""
+        return grids.crossed(self.axes, config.model.get("stands_for"), self.without)
+
+    def result(self, cases: Sequence[Case]) -> Result:
+        """A line and a mark for every detector."""
+        lines = [line for case in cases for line in self._lines(case)]
+        drawn = {
+            case.name: figures.forest(case.name, [li for li in lines if li.case == case.name])
+            for case in cases
+        }
+        return Result(lines, self.reference, self.notes, drawn)
+
+    def _lines(self, case: Case) -> list[Line]:
+        names = [detector.name for detector in case.detectors]
+        headings = [*(HEADINGS.get(axis, axis) for axis in self.axes), "weights"]
+        first = str(list(self.axes.values())[-1][0])
+        evaluation = case.evaluated
+        lines = []
+        for i, summary in enumerate(evaluation.summaries()):
+            *values, weights = names[i].split("; ")
+            reference = names.index("; ".join([*values[:-1], first, weights]))
+            difference = None if i == reference else Difference.between(evaluation, i, reference)
+            place = dict(zip(headings, [*values, weights], strict=True))
+            lines.append(Line(case.name, place, summary, difference))
+        return lines
+
+
+N = Variants({"n": [1, 2, 4, 8, 16]}, "n = 1 under the same weights")
+NORMALISATION = Variants(
+    {"convention": CONVENTIONS, "normalisation": NORMALISATIONS},
+    "no normalisation under the same convention and weights",
+    [
+        "Normalised components have other units, so weights that were published for raw ones mean"
+        " something else there; equal and fitted weights do not depend on units."
+    ],
+)
+MODE = Variants({"mode": MODES}, "x,c|x under the same weights", without=["norm alone"])
+LATENTS_OF_COSINE = Variants(
+    {"cos_at": ["step:-3", "step:-1"], "cos_latents": LATENTS},
+    "pure noise at the same step under the same weights",
+    [
+        "guided, unguided: the cosine is read on the latents that a 50-step DDIM trajectory, with"
+        " guidance 7.5 or without, has at the step."
+    ],
+    without=["norm alone"],
+)

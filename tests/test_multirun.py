@@ -1,0 +1,51 @@
+"""``anisomem multirun`` in a process of its own, since Hydra keeps its state in the process."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def setting(large_run, tmp_path):
+    more = ["detector=[wen,random]", "draws=100", "workers=1", "timing_repeats=0"]
+    return [*large_run, *more, f"runs={tmp_path / 'runs'}"]
+
+
+def multirun(*arguments):
+    command = [sys.executable, "-m", "anisomem", "multirun", *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["basic", "joblib", "submitit_local"])
+def test_a_failing_job_lets_the_others_run_and_the_same_command_continues(
+    setting, tmp_path, launcher
+):
+    if launcher != "basic":
+        pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")
+    swept = [*setting, "model.dtype=float32,flot16,bfloat16", f"hydra/launcher={launcher}"]
+    first = multirun(*swept)
+    assert first.returncode == 1
+    assert "Traceback" not in first.stderr
+    assert "failed; the same command again continues" in first.stderr
+    folder = tmp_path / "runs" / "quickstart"
+    tables = sorted(folder.glob("*/table.csv"))
+    assert len(tables) == 2  # each in the folder of its case
+    shards = {path: path.stat().st_mtime_ns for path in folder.glob("*/components/*.parquet")}
+
+    again = multirun(*[o.replace("flot16", "float16") for o in swept])
+    assert again.returncode == 0, again.stderr
+    assert len(sorted(folder.glob("*/table.csv"))) == 3
+    assert {path: path.stat().st_mtime_ns for path in shards} == shards  # nothing recorded anew
+    assert (tmp_path / "runs" / "multirun" / "multirun.yaml").exists()
+
+
+def test_a_wrong_name_is_one_line(setting):
+    done = multirun(*setting, "dataset=prompts_fil,prompts_file")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "anisomem: no dataset named 'prompts_fil'; did you mean 'prompts_file'?\n"
+    )
