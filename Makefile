@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install benchmark results test lint
+.PHONY: install benchmark results sweeps test lint
 
 install: $(VENV)/.installed
 
@@ -19,6 +19,11 @@ benchmark: install
 # The tables that the repository shows; what is recorded in results/ is not recorded again.
 results: install
 	$(BIN)/anisomem run experiment=quickstart runs=results
+
+SWEEPS := gamma transfer timesteps n seeds normalisation mode latents negatives
+
+sweeps: install
+	for sweep in $(SWEEPS); do $(BIN)/anisomem sweep $$sweep runs=results || exit 1; done
 
 test: install
 	$(BIN)/python -m pytest

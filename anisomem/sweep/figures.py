@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MARKERS = "osD^vP*X<>"
 #: Ticks where AUC has a scale that tells values near 0 and 1 apart, which ends at FURTHEST.
 AREAS = (0.001, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
+AREAS_ACROSS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 FURTHEST = 0.9995
 Read = Callable[[Summary], Estimate | None]
 
@@ -42,8 +43,8 @@ def forest(
 
     Arguments:
         case: Its name.
-        lines: Of this case; the last heading of their place has the colour.
-        seeds: By weighting, the numbers of single noise seeds, drawn as ticks.
+        lines: Of this case; the last of several headings of their place has the colour.
+        seeds: By row, the numbers of single noise seeds, drawn as ticks.
     """
     rows = list(dict.fromkeys(_row(line) for line in lines))
     series = list(dict.fromkeys(_series(line) for line in lines))
@@ -55,14 +56,17 @@ def forest(
             y = rows.index(_row(line)) + (s - (len(series) - 1) / 2) / (len(series) + 1.5)
             _interval(axis, read(line.summary), y, COLOURS[s % len(COLOURS)], MARKERS[s])
             key = "auc" if name == "AUC" else "tpr"
-            for seed in seeds.get(_series(line), ()):
+            for seed in seeds.get(_row(line), ()):
                 value = next(v for k, v in seed.items() if k.startswith(key))
-                axis.plot(value, y + 0.06, "|", color="0.3", markersize=5, markeredgewidth=0.7)
+                axis.plot(
+                    _drawn(value), y + 0.25, "|", color="0.3", markersize=5, markeredgewidth=0.7
+                )
         axis.set(xlabel=name)
         axis.grid(axis="x", color="0.9")
         axis.tick_params(axis="x", labelsize=8)
     _logit(axes[0], "x")
-    axes[0].set_ylabel(", ".join(list(lines[0].place)[:-1]), fontsize=9)
+    headings = list(lines[0].place)
+    axes[0].set_ylabel(", ".join(headings[:-1] or headings), fontsize=9)
     axes[0].set_yticks(range(len(rows)), rows, fontsize=8)
     axes[0].set_ylim(len(rows) - 0.5, -0.5)
     figure.suptitle(f"{case}, 95% intervals", fontsize=10)
@@ -70,7 +74,8 @@ def forest(
         plt.Line2D([], [], color=COLOURS[i % len(COLOURS)], marker=MARKERS[i], markersize=4)
         for i in range(len(series))
     ]
-    figure.legend(handles, series, fontsize=8, ncols=4, loc="outside lower center")
+    if len(series) > 1:
+        figure.legend(handles, series, fontsize=8, ncols=5, loc="outside lower center")
     return figure
 
 
@@ -80,7 +85,8 @@ def _logit(axis: Axes, which: str) -> None:
     low, high = expit(data + np.array([-0.06, 0.06]) * np.ptp(data) + [-0.05, 0.05])
     axis.set(**{f"{which}scale": "logit", f"{which}lim": (low, high)})
     of_axis = getattr(axis, f"{which}axis")
-    ticks = [t for t in AREAS if low <= t <= high]
+    candidates = AREAS if which == "y" else AREAS_ACROSS
+    ticks = [t for t in candidates if low <= t <= high]
     of_axis.set_ticks(ticks, [f"{t:g}" for t in ticks])
     of_axis.set_minor_locator(NullLocator())
     of_axis.set_label_text("AUC, logit scale")
@@ -92,11 +98,13 @@ def _drawn(value: float) -> float:
 
 
 def _row(line: Line) -> str:
-    return ", ".join(list(line.place.values())[:-1])
+    values = list(line.place.values())
+    return ", ".join(values[:-1] or values)
 
 
 def _series(line: Line) -> str:
-    return list(line.place.values())[-1]
+    """Empty where there is one heading, whose values are the rows."""
+    return list(line.place.values())[-1] if len(line.place) > 1 else ""
 
 
 def _interval(axis: Axes, estimate: Estimate | None, y: float, colour: str, marker: str) -> None:
