@@ -52,9 +52,7 @@ SWEEPS = {
 
 
 def recorded(name: str, overrides: Sequence[str]) -> list[Case]:
-    """The cases of a sweep, everything recorded; nothing is where it was before.
-
-    Sweeps that need the same components share a store.
+    """The cases of a sweep, what was missing recorded; equal components share a store.
 
     Raises:
         UserError: An unknown sweep, or overrides that are wrong or choose detectors.
@@ -81,6 +79,14 @@ def parent(overrides: Sequence[str]) -> str:
 
 
 def report(name: str, cases: Sequence[Case]) -> tuple[str, Path]:
-    """Scores everything and writes it; the main table as Markdown, and the folder."""
+    """Scores everything and writes it; the main table as Markdown, and the folder.
+
+    Raises:
+        UserError: The prompts allow no fit, such as those of a single cluster.
+    """
     sweep, folder = SWEEPS[name], cases[0].folder.parent / name
-    return write(sweep.title, sweep.result(cases), cases, folder), folder
+    try:
+        found = sweep.result(cases)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    return write(sweep.title, found, cases, folder), folder

@@ -260,7 +260,7 @@ def _map(
     if norm:
         ticks = [t for t in AREAS if values.min() <= t <= values.max()]
         if len(ticks) < 3:
-            ticks = np.linspace(values.min(), values.max(), 4).round(3).tolist()
+            ticks = np.linspace(values.min(), values.max(), 6)[1:-1].round(4).tolist()
         bar.set_ticks(ticks, labels=[f"{t:g}" for t in ticks])
     for colour, (label, (_, j)) in zip(("black", "white"), places.items(), strict=True):
         axis.plot(

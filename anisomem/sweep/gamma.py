@@ -14,6 +14,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from anisomem.benchmark import Case
+from anisomem.datasets.prompts import PromptSet
 from anisomem.detection.anisotropy import PUBLISHED_WEIGHTS, Anisotropy
 from anisomem.detection.base import Array
 from anisomem.evaluation import equal_weights, fit_in_folds
@@ -48,9 +49,9 @@ def result(cases: Sequence[Case]) -> Result:
     lines: list[Line] = []
     drawn, curves = {}, []
     for case in cases:
-        names = marks(case)
-        grid = ratios()
-        scores = [*(mark.scores for mark in names), *(score(case, g) for g in grid)]
+        columns = grids.components(case, metric(case))
+        names, grid = marks(case, columns), ratios()
+        scores = [*(mark.scores for mark in names), *(score(columns, g) for g in grid)]
         evaluation = case.judge(np.array(scores))
         summaries = evaluation.summaries()
         for i, mark in enumerate(names):
@@ -76,15 +77,15 @@ def ratios() -> list[float]:
     return [-np.inf, *(-g for g in reversed(positive)), 0.0, *positive, np.inf]
 
 
-def score(case: Case, ratio: float) -> Array:
-    """Norm + g cosine, or the signed cosine alone, ``[S, N]``."""
-    norm, cosine = np.moveaxis(grids.components(case, metric(case)), -1, 0)
+def score(columns: Array, ratio: float) -> Array:
+    """Norm + g cosine of ``[S, N, 2]``, or the signed cosine alone, ``[S, N]``."""
+    norm, cosine = np.moveaxis(columns, -1, 0)
     if np.isinf(ratio):
         return np.sign(ratio) * cosine
     return np.asarray(norm + ratio * cosine)
 
 
-def marks(case: Case) -> list[Mark]:
+def marks(case: Case, columns: Array) -> list[Mark]:
     """The weights that have a name; the model's own published ones first, if there are any."""
     own = case.config.model.get("stands_for")
     order = sorted(PUBLISHED_WEIGHTS, key=lambda name: name != own)
@@ -92,17 +93,17 @@ def marks(case: Case) -> list[Mark]:
     pairs = pairs | {"(1, 1)": (1.0, 1.0)} if own in order else {"(1, 1)": (1.0, 1.0)} | pairs
     named = {name: cos / norm for name, (norm, cos) in pairs.items()} | {"norm alone": 0.0}
     named |= {"cosine alone": np.inf, "minus cosine alone": -np.inf}
-    return [*(Mark(name, g, score(case, g)) for name, g in named.items()), *_learnt(case)]
+    found = [Mark(name, g, score(columns, g)) for name, g in named.items()]
+    return [*found, *_learnt(columns, case.prompts)]
 
 
 def _published(name: str, own: str | None) -> str:
     return f"published, {name}" + " (its own)" * (name == own)
 
 
-def _learnt(case: Case) -> list[Mark]:
+def _learnt(columns: Array, prompts: PromptSet) -> list[Mark]:
     """Weights that come from the prompts: by the negatives' spread, and fitted in folds."""
-    labels, clusters = case.prompts.labels, case.prompts.clusters
-    columns = grids.components(case, metric(case))
+    labels, clusters = prompts.labels, prompts.clusters
     spread = columns[:, labels == 0].std(axis=1)
     fits = [fit_in_folds(c, labels, clusters) for c in columns]
     weights = np.concatenate([fit.weights for fit in fits])

@@ -203,6 +203,15 @@ def test_wrong_names_and_detectors_are_refused(setting, capsys):
     assert "chooses its detectors" in capsys.readouterr().err
 
 
+def test_prompts_that_allow_no_fit_are_one_line(setting, tmp_path, capsys):
+    path = next(o for o in setting if o.startswith("dataset.path=")).partition("=")[2]
+    table = pq.read_table(path).to_pydict()
+    table["cluster"] = [0] * N
+    pq.write_table(pa.table(table), tmp_path / "prompts.parquet")
+    assert main(["sweep", "gamma", *setting, f"dataset.path={tmp_path / 'prompts.parquet'}"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_model_without_published_weights_has_equal_shares(setting):
     without = [o for o in setting if "stands_for" not in o]
     _, table = sweep("mode", [*without, "seeds=[7]"])
