@@ -12,6 +12,7 @@ import pytest
 from anisomem import config
 from anisomem.benchmark import Case
 from anisomem.cli import main
+from anisomem.detection.anisotropy import PUBLISHED_WEIGHTS
 from anisomem.evaluation import auc, fit_in_folds, folds, tpr_at_fpr
 from anisomem.sweep import command, gamma, grids, transfer
 from anisomem.sweep.transfer import Components
@@ -69,8 +70,8 @@ def test_gamma_marks_and_curve_equal_the_detectors_of_those_weights(setting):
     named = table.set_index("weights")
     expected = {
         "published, sd14 (its own)": "published",
-        "published, sd20": [1.0, 0.1],
-        "published, realvis51": [2.0, 1.0],
+        "published, sd20": list(PUBLISHED_WEIGHTS["sd20"]),
+        "published, realvis51": list(PUBLISHED_WEIGHTS["realvis51"]),
         "(1, 1)": [1.0, 1.0],
         "norm alone": [1.0, 0.0],
         "cosine alone": [0.0, 1.0],
