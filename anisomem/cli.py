@@ -130,10 +130,11 @@ def _list(what: str) -> None:
     from anisomem import config
 
     group = what.removesuffix("s")
-    for name in config.names(group):
+    names = config.names(group)
+    for name in names:
         lines = (config.folder() / group / f"{name}.yaml").read_text().splitlines()
         comment = next(li for li in lines if li.startswith("# ") and "@package" not in li)
-        print(f"{name:20} {comment.removeprefix('# ')}")
+        print(f"{name:{max(map(len, names))}}  {comment.removeprefix('# ')}")
 
 
 def run(overrides: Sequence[str], apart: bool = False) -> int:
