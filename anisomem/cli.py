@@ -120,6 +120,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"anisomem: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader has seen enough, `anisomem list models | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print("anisomem: interrupted; the same command again continues", file=sys.stderr)
         return 130
