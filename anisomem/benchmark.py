@@ -74,6 +74,8 @@ class Case:
         self.config = config
         one_of("on_failure", config.on_failure, ON_FAILURE)
         one_of("noise policy", config.noise_policy, NOISE_POLICIES)
+        if missing := OmegaConf.missing_keys(config.model):
+            raise UserError(f"model needs a value for {', '.join(sorted(missing))}")
         self.planned: PromptSet = configuration.build(config.dataset, "dataset")
         self.detectors = configuration.detectors(config)
         for detector in self.detectors:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from anisomem.errors import UserError
 
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
     from anisomem.benchmark import Case
     from anisomem.report.wandb_logger import WandbLogger
 
@@ -154,16 +156,20 @@ def run(overrides: Sequence[str], apart: bool = False) -> int:
     experiment = chosen[-1] if chosen else "quickstart"
     composed = config.cases(overrides)
     if composed[0].dry_run:
-        from anisomem.plan import plan
-
-        print(plan(composed, experiment).markdown())
-        return 0
+        return _plan(composed, experiment)
     cases = told_apart(Case(one, experiment) for one in composed)
     settings = cases[0].config.logger
     logger = config.build(settings, "logger") if settings else None
     if apart:
         return max(_finish([case], case.folder, logger) for case in cases)
     return _finish(cases, cases[0].folder.parent, logger)
+
+
+def _plan(configs: Sequence[DictConfig], what: str) -> int:
+    from anisomem.plan import plan
+
+    print(plan(configs, what).markdown())
+    return 0
 
 
 def _finish(cases: Sequence[Case], folder: Path, logger: WandbLogger | None = None) -> int:
@@ -199,7 +205,10 @@ def _failed(cases: Sequence[Case]) -> bool:
 def _sweep(name: str, overrides: Sequence[str]) -> int:
     from anisomem.sweep import command
 
-    cases = command.recorded(name, overrides)
+    configs = command.composed(name, overrides)
+    if configs[0].dry_run:
+        return _plan(configs, f"the {name} sweep")
+    cases = command.recorded(configs, overrides)
     if _failed(cases):
         return 1
     table, folder = command.report(name, cases)

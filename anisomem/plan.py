@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 
 import torch
 from omegaconf import DictConfig
 
 from anisomem import config as configuration
-from anisomem.benchmark import Case
 from anisomem.datasets import cards
 from anisomem.detection.base import Detector
 from anisomem.engine import Engine
@@ -21,6 +21,7 @@ from anisomem.report.tables import Table
 from anisomem.timing import peak_mb, synchronise
 
 PROBE = 32  # prompts of the batch that time and memory are measured on
+PATIENCE = 5.0  # seconds for one prompt above which it is measured on that one
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,12 @@ class Counts:
 
 @dataclass(frozen=True)
 class Prompts:
-    """How many there are, and the bytes to be fetched before they are here."""
+    """How many there are, the bytes to be fetched first, and texts to measure on."""
 
     memorized: int
     others: int
     bytes: int
+    texts: Sequence[str]
 
 
 def plan(configs: Sequence[DictConfig], experiment: str) -> Table:
@@ -53,7 +55,7 @@ def plan(configs: Sequence[DictConfig], experiment: str) -> Table:
         configs: The composed configurations.
         experiment: Its name.
     """
-    lines = [_line(config, experiment) for config in configs]
+    lines = [_line(config) for config in configs]
     headings = ["model", "prompts", "memorized / other", "seeds", "rows"]
     headings += ["NFE per prompt and seed", "NFE in all", "JVP in all"]
     headings += ["to download", "memory", "time"]
@@ -64,7 +66,7 @@ def plan(configs: Sequence[DictConfig], experiment: str) -> Table:
     return Table(f"Plan of {experiment}", headings, lines, notes)
 
 
-def _line(config: DictConfig, experiment: str) -> list[str]:
+def _line(config: DictConfig) -> list[str]:
     detectors = configuration.detectors(config)
     for detector in detectors:
         detector.require(config.model.get("stands_for"))
@@ -72,7 +74,7 @@ def _line(config: DictConfig, experiment: str) -> list[str]:
     found = counts(detectors, config.noise_policy)
     total = (prompts.memorized + prompts.others) * seeds
     jvps = f" + {found.jvps} JVP" if found.jvps else ""
-    model = _present(config, experiment, total) or _absent(config)
+    model = _present(config, detectors, prompts.texts, total) or _absent(config)
     sizes = [size for size in (model.bytes, prompts.bytes) if size]
     download = f"{sum(sizes) / 1e9:.3g} GB" if sizes else "nothing"
     return [
@@ -100,20 +102,30 @@ def counts(detectors: Sequence[Detector], noise_policy: str) -> Counts:
 
 
 def _prompts(config: DictConfig) -> Prompts:
-    """From the files; from the card of the set where they are not here."""
-    try:
-        found = configuration.build(config.dataset, "dataset")
-    except UserError:
-        if config.dataset.get("name") not in cards.names():
-            raise
-        card = cards.read(config.dataset.name)
-        folder = cards.folder(config.dataset.data)
-        missing = sum(source.bytes for source in card.sources if source.find(folder) is None)
-        sizes = card.memorized, card.others
-        if config.dataset.get("memorized_by") == "sd20":  # the card counts as for the other model
-            sizes = card.others, card.memorized
-        return Prompts(*sizes, missing)
-    return Prompts(int((found.labels == 1).sum()), int((found.labels == 0).sum()), 0)
+    """From the files; from the card of the set where they are not here, or in the hub.
+
+    Raises:
+        UserError: A dataset of the hub without a card, which only a download could count.
+    """
+    dataset = config.dataset
+    card = cards.read(dataset.name) if dataset.get("name") in cards.names() else None
+    if card is None and (path := dataset.get("path")) and not Path(path).exists():
+        raise UserError(f"a dry run downloads nothing, and {path!r} is neither file nor folder")
+    if card is None or not card.hub:
+        try:
+            found = configuration.build(dataset, "dataset")
+        except UserError:
+            if card is None:
+                raise
+        else:
+            memorized = int((found.labels == 1).sum())
+            return Prompts(memorized, len(found) - memorized, 0, found.texts)
+    folder = cards.folder(dataset.data)
+    missing = sum(source.bytes for source in card.sources if source.find(folder) is None)
+    sizes = card.memorized, card.others
+    if dataset.get("memorized_by") == "sd20":  # the card counts as for the other model
+        sizes = card.others, card.memorized
+    return Prompts(*sizes, missing, ["a photograph"])
 
 
 @dataclass(frozen=True)
@@ -130,22 +142,27 @@ class Model:
     time: str
 
 
-def _present(config: DictConfig, experiment: str, total: int) -> Model | None:
+def _present(
+    config: DictConfig, detectors: Sequence[Detector], texts: Sequence[str], total: int
+) -> Model | None:
     """Measured on one batch; None where the model is not here."""
     if not pretrained.present(config.model.path, config.model.revision):
         return None
-    case = Case(config, experiment)
     model: DiffusionModel = configuration.build(config.model, "model")
-    engine = Engine(model, case.detectors, config.noise_policy, config.batch_size)
-    rows = range(min(PROBE, len(case.planned)))
-    texts = [case.planned.texts[i] for i in rows]
-    with one_thread():  # as a run on a CPU computes
-        engine.evaluate(texts[:1], rows[:1], config.seeds[0])  # the first pass is slow
+    engine = Engine(model, detectors, config.noise_policy, config.batch_size)
+
+    def seconds(some: Sequence[str]) -> float:
         begin = perf_counter()
-        peak = peak_mb(model, lambda: engine.evaluate(texts, rows, config.seeds[0]))
+        engine.evaluate(some, range(len(some)), config.seeds[0])
         synchronise(model)
-    seconds = (perf_counter() - begin) / len(rows) * total
-    return Model(0, f"{peak / 1e3:.2g} GB", f"{seconds:.0f} s in one process")
+        return perf_counter() - begin
+
+    with one_thread():  # as a run on a CPU computes
+        alone = seconds(texts[:1])
+        batch = texts[: PROBE if alone < PATIENCE else 1]
+        peak = peak_mb(model, lambda: seconds(batch))
+        each = seconds(batch) / len(batch) if alone < PATIENCE else alone
+    return Model(0, f"{peak / 1e3:.2g} GB", f"{each * total:.0f} s in one process")
 
 
 def _absent(config: DictConfig) -> Model:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import NoReturn
 
 import numpy as np
@@ -145,7 +146,7 @@ def _column(case: Case, folder: Path, setting: Setting, seed: int, cosine: bool)
     for kind, label in CLASSES.items():
         path = folder / file_name(setting, kind, cosine, seed)
         rows = labels == label
-        values = torch.load(path, weights_only=True)
+        values = _tensor(path)
         if not isinstance(values, torch.Tensor) or values.shape != (rows.sum(), 1):
             shape = tuple(values.shape) if isinstance(values, torch.Tensor) else type(values)
             raise UserError(
@@ -156,15 +157,39 @@ def _column(case: Case, folder: Path, setting: Setting, seed: int, cosine: bool)
     return column
 
 
+def _tensor(path: Path) -> object:
+    """What a file holds, on the CPU wherever it was saved.
+
+    Raises:
+        UserError: It is no file of torch, or holds more than tensors.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, UnpicklingError, EOFError, OSError) as error:
+        raise UserError(f"{path} holds no tensor: {str(error).splitlines()[0]}") from None
+
+
 def save(cases: Sequence[Case], folder: Path) -> list[Path]:
     """Writes what cases have recorded as the released code would have, and returns the files.
 
     Of every anisotropy detector with the released convention, timesteps and no normalisation.
 
     Raises:
-        UserError: No such detector, or prompts that failed.
+        UserError: No such detector, prompts that failed, or two cases whose files would have the
+            same name.
     """
-    written = [path for case in cases for path in _export(case, folder)]
+    written: list[Path] = []
+    for case in cases:
+        exported = _export(case)
+        if again := {folder / name for name in exported} & set(written):
+            raise UserError(
+                f"{case.folder} would write {sorted(again)[0].name} once more, since the names "
+                "hold neither model nor precision; export the runs one by one"
+            )
+        for name, values in exported.items():
+            tensor = torch.tensor(values, dtype=torch.float32)[:, None]
+            atomic.write(folder / name, partial(torch.save, tensor))
+            written.append(folder / name)
     if not written:
         raise UserError(
             "nothing to export: no anisotropy detector with convention=released, "
@@ -173,18 +198,20 @@ def save(cases: Sequence[Case], folder: Path) -> list[Path]:
     return written
 
 
-def _export(case: Case, folder: Path) -> list[Path]:
+def _export(case: Case) -> dict[str, Array]:
+    """The numbers of one case by file name."""
     if case.failures:
         raise UserError(
             f"{case.folder}: {len(case.failures)} prompts failed, and the layout has no place for "
             "that; run it again with on_failure=retry"
         )
-    names = {prompts: name for name, (_, prompts) in SETS.items()}
+    names = {both: name for name, both in SETS.items()}
+    what = (case.config.model.get("stands_for"), case.planned.name)
     tensors: dict[str, Array] = {}
     for detector in case.detectors:
         if not isinstance(detector, Anisotropy) or not _as_released(detector, case.samples):
             continue
-        named = names.get(case.planned.name, case.planned.name)
+        named = names.get(what, case.planned.name)
         setting = Setting(named, detector.n, detector.mode)
         for seed in case.config.seeds:
             recorded = case.recorded(seed)
@@ -194,10 +221,7 @@ def _export(case: Case, folder: Path) -> list[Path]:
                 for kind, label in CLASSES.items():
                     name = file_name(setting, kind, cosine, seed)
                     tensors[name] = values[case.planned.labels == label]
-    for name, values in tensors.items():
-        tensor = torch.tensor(values, dtype=torch.float32)[:, None]
-        atomic.write(folder / name, partial(torch.save, tensor))
-    return [folder / name for name in tensors]
+    return tensors
 
 
 def _as_released(detector: Anisotropy, samples: Mapping[str, int]) -> bool:

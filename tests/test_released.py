@@ -64,6 +64,7 @@ def test_imported_scores_make_the_same_table(exported, tmp_path, capsys, monkeyp
         (lambda out: [path.unlink() for path in out.iterdir()], "no released scores in"),
         (lambda out: next(out.glob("*_cosine_*")).unlink(), "which belongs to the files"),
         (lambda out: torch.save(torch.ones(3, 1), next(out.glob("*_mem_gen1*"))), "(120, 1)"),
+        (lambda out: next(out.glob("*_mem_gen1*")).write_bytes(b"garbage"), "holds no tensor"),
     ],
 )
 def test_wrong_files_are_one_line(exported, tmp_path, capsys, damage, message):
@@ -83,3 +84,14 @@ def test_wrong_files_are_one_line(exported, tmp_path, capsys, damage, message):
 def test_unknown_set_needs_its_prompts(exported, capsys):
     assert main(["import-released", str(exported[2])]) == 2
     assert "which prompts are 'prompts'?" in capsys.readouterr().err
+
+
+def test_two_runs_do_not_overwrite_each_other(exported, tmp_path, capsys):
+    overrides, _, _ = exported
+    runs = f"runs={tmp_path}"
+    for name in ("detector.anisotropy.n=[1]", "detector.anisotropy.n=[1,4]"):
+        assert main(["run", *overrides, name, runs]) == 0
+    capsys.readouterr()
+    out = tmp_path / "out"
+    assert main(["export-released", str(tmp_path / "quickstart"), "--out", str(out)]) == 2
+    assert "once more" in capsys.readouterr().err

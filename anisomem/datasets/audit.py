@@ -85,9 +85,8 @@ def _every(overrides: Sequence[str]) -> str:
             chosen.append("dataset.memorized_by=sd14")
         try:
             prompts, _ = _configured(name, chosen)
-        except UserError as error:
+        except UserError:
             missing.append(f"{name}-{variant}")
-            reason = error
             continue
         memorized, others = (_Part(prompts, at) for at in _classes(prompts).values())
         cells, more = _separated(prompts.name, prompts)
@@ -103,7 +102,10 @@ def _every(overrides: Sequence[str]) -> str:
         )
         notes += more
     if not rows:
-        raise reason
+        raise UserError(
+            "no published set has its files here; run anisomem fetch all, or point paths.data or "
+            "ANISOMEM_DATA to them"
+        )
     if missing:
         notes.append(f"Left out, their files are not at hand: {', '.join(missing)}.")
     headings = ["set", "memorized/other", "clusters", "largest family", *TEXT_MODELS]

@@ -162,6 +162,8 @@ class PipelineModel(DiffusionModel):
         try:
             torch.empty(0, device=device)  # offloading would notice only later
             if attention_slicing is not None:
+                if isinstance(attention_slicing, str):
+                    one_of("attention_slicing", attention_slicing, ("auto", "max"))
                 if not hasattr(self.denoiser, "set_attention_slice"):
                     raise UserError(
                         f"attention_slicing has no effect on a {type(self.denoiser).__name__}; "
@@ -255,6 +257,7 @@ def size(path: str, revision: str | None) -> int | None:
         return None
     # Checkpoints in one file and half-precision variants are left where they are.
     parts = [f for f in files if "/" in f.rfilename and f.rfilename.count(".") == 1]
+    parts = [f for f in parts if f.rfilename.partition("/")[0] not in architecture.EXTRAS]
     kept = [f for f in parts if f.rfilename.endswith((".safetensors", ".json", ".txt"))]
     return sum(f.size or 0 for f in kept)
 

@@ -1,22 +1,26 @@
 """Measured numbers beside published ones."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
+from math import isclose
 from typing import Any
 
 import yaml
 
+from anisomem import config as configuration
 from anisomem.benchmark import Case, Row
+from anisomem.detection.base import Detector
 from anisomem.evaluation import Estimate
 from anisomem.report.tables import Table, interval_text, percent
 
 SECONDS = "seconds_per_10_prompts"
 NOTE = (
     "Published TPRs are by their source's rule, and compared with ours by the same rule; brackets"
-    " are our 95% interval, and ± the published spread over noise seeds. Seconds are per ten"
-    " prompts on each one's own hardware."
+    " are our 95% interval by our rule, which the published value is held against where both rules"
+    " agree on our scores; ±: the published spread over noise seeds. Seconds are per ten prompts,"
+    " each on its own hardware."
 )
 
 
@@ -61,9 +65,21 @@ def _row(card: Mapping[str, Any], row: Mapping[str, Any]) -> Published:
 
 
 def of(case: Case, row: Row) -> list[Published]:
-    """What is published of a row of a case's table."""
+    """What is published of a row of a case's table, where its detector is as we configure it."""
+    detector = next(d for d in case.detectors if (d.name, d.n) == (row.detector, row.n))
+    if detector != _usual(row.detector, row.n):
+        return []
     key = (case.config.model.get("stands_for"), case.planned.name, row.detector, row.n)
     return [one for one in published() if (one.model, one.prompts, one.detector, one.n) == key]
+
+
+@cache
+def _usual(name: str, n: int) -> Detector | None:
+    """A detector as ``conf/detector`` has it; None of a name that is not there."""
+    if name not in configuration.names("detector"):
+        return None
+    (usual, *_) = configuration.detectors(configuration.cases([f"detector=[{name}]"])[0])
+    return replace(usual, n=n)
 
 
 def comparison(cases: Sequence[Case], rows: Sequence[Row]) -> Table | None:
@@ -107,7 +123,9 @@ def _line(
     shown = f"{value:.3f}" if spread is None else f"{value:.3f} ± {spread:.3f}"
     if estimate is None or same_rule is None:
         return [name, "not resolvable", "–", shown, "–", "–", one.source]
-    inside = estimate.interval.low <= value <= estimate.interval.high
-    difference, verdict = f"{same_rule - value:+.3f}", "yes" if inside else "no"
+    inside = "yes" if estimate.interval.low <= value <= estimate.interval.high else "no"
+    # The interval is of our rule, and says nothing where the source's has another value.
+    verdict = inside if isclose(same_rule, estimate.value) else "–"
+    difference = f"{same_rule - value:+.3f}"
     measured = interval_text(estimate)
     return [name, measured, f"{same_rule:.3f}", shown, difference, verdict, one.source]

@@ -51,8 +51,8 @@ SWEEPS = {
 }
 
 
-def recorded(name: str, overrides: Sequence[str]) -> list[Case]:
-    """The cases of a sweep, what was missing recorded; equal components share a store.
+def composed(name: str, overrides: Sequence[str]) -> list[DictConfig]:
+    """The configurations of a sweep's cases, with the detectors that it needs.
 
     Raises:
         UserError: An unknown sweep, or overrides that are wrong or choose detectors.
@@ -61,12 +61,17 @@ def recorded(name: str, overrides: Sequence[str]) -> list[Case]:
     for override in overrides:
         if override.lstrip("+~").startswith("detector"):
             raise UserError(f"a sweep chooses its detectors; leave out {override!r}")
-    composed = configuration.cases(
+    configs = configuration.cases(
         [*SWEEPS[name].overrides, *overrides, "timing_repeats=0", "gallery=0"]
     )
-    for config in composed:
+    for config in configs:
         config.detector = SWEEPS[name].nodes(config)
-    cases = told_apart(Case(config, parent(overrides)) for config in composed)
+    return configs
+
+
+def recorded(configs: Sequence[DictConfig], overrides: Sequence[str]) -> list[Case]:
+    """The cases of a sweep, what was missing recorded; equal components share a store."""
+    cases = told_apart(Case(config, parent(overrides)) for config in configs)
     for case in cases:
         case.run()
     return cases

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anisomem.benchmark import Case
+from anisomem.datasets.clusters import near_duplicates
 from anisomem.datasets.prompts import PromptSet
 from anisomem.detection.anisotropy import PUBLISHED_WEIGHTS
 from anisomem.detection.base import Array
@@ -23,8 +24,8 @@ from anisomem.sweep.result import Difference, Line, Result
 
 NOTES = [
     "fitted on X: logistic regression of norm and cosine in raw units on the prompts of X. For"
-    " every fold of the tested prompts it is fitted anew, without X's prompts whose text or"
-    " cluster is in the fold.",
+    " every fold of the tested prompts it is fitted anew, without X's prompts that share a"
+    " cluster with the fold.",
     "equal: in standard deviations of the tested prompts' own negatives.",
 ]
 
@@ -98,13 +99,19 @@ def transferred(source: Components, target: Components) -> Array:
 
 
 def unrelated(source: PromptSet, held_out: PromptSet) -> npt.NDArray[np.bool_]:
-    """Which of the source's prompts share no cluster with those held out, ``[N]``.
+    """Which of the source's prompts are in no cluster with those held out, ``[N]``.
 
-    A cluster is shared by its number, which means something where both sets come from one list
-    and costs a few prompts otherwise, or through a text that both sets have.
+    Clusters of published sets are near-duplicates, and found anew over both sets. Others mean
+    what their numbers say, as those of the bundled sets, which come from one list.
     """
-    by_text = source.clusters[np.isin(source.texts, held_out.texts)]
-    return ~np.isin(source.clusters, np.concatenate([by_text, held_out.clusters]))
+    near = np.isin(source.texts, held_out.texts)
+    if source.families is None or held_out.families is None:
+        near |= np.isin(source.clusters, held_out.clusters)
+    else:
+        urls = [url for each in (source, held_out) for url in each.urls or [()] * len(each)]
+        joint = near_duplicates([*source.texts, *held_out.texts], urls)
+        near |= np.isin(joint[: len(source)], joint[len(source) :])
+    return ~np.isin(source.clusters, source.clusters[near])
 
 
 def _matrix(

@@ -15,7 +15,7 @@ from anisomem.cli import main
 from anisomem.detection.anisotropy import PUBLISHED_WEIGHTS
 from anisomem.evaluation import auc, fit_in_folds, folds, tpr_at_fpr
 from anisomem.sweep import command, gamma, grids, transfer
-from anisomem.sweep.transfer import Components
+from anisomem.sweep.transfer import Components, unrelated
 
 N = 120  # one false positive in 60 negatives is below 2%
 
@@ -107,7 +107,7 @@ def test_gamma_and_transfer_share_what_is_recorded(setting, monkeypatch):
 
 
 def direct_scores(setting, weights):
-    case = command.recorded("transfer", setting)[0]
+    case = command.recorded(command.composed("transfer", setting), setting)[0]
     detector = replace(gamma.metric(case), weights=weights)
     return auc(detector.combine(case.recorded(42)), case.prompts.labels)
 
@@ -268,3 +268,18 @@ def test_weights_transfer_between_sets_of_other_prompts(make_prompts):
     labels = target.prompts.labels
     own, foreign = (auc(transfer.transferred(x, target)[0], labels) for x in (target, source))
     assert foreign == pytest.approx(own, abs=0.02) and own > auc(target.values[0, :, 0], labels)
+
+
+def test_near_duplicates_of_the_scored_prompts_are_not_fitted_on(make_prompts):
+    texts = ["red floral phone case", "a view of the old harbour", "blue plain phone case", "dog"]
+    source = make_prompts(texts, [1, 0, 1, 0], clusters=[0, 1, 0, 3])
+    held = make_prompts(["red floral phone case cover", "an owl"], [1, 0], clusters=[1, 3])
+    # numbers of other sets' clusters mean nothing; what texts share does, with its whole cluster
+    source, held = replace(source, families=[""] * 4), replace(held, families=[""] * 2)
+    assert unrelated(source, held).tolist() == [False, True, False, True]
+
+
+def test_dry_run_of_a_sweep_records_nothing(setting, tmp_path, capsys):
+    runs = tmp_path / "none"
+    assert main(["sweep", "gamma", *setting, "dry_run=true", f"runs={runs}"]) == 0
+    assert "Memory and time" in capsys.readouterr().out and not runs.exists()
