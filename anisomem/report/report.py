@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -49,6 +50,8 @@ def write(cases: Sequence[Case], folder: Path) -> tuple[str, Mapping[str, Mappin
     rows = [row for case in cases for row in case.rows()]
     table = tables.main_table(rows)
     beside = published.comparison(cases, rows)
+    if beside is None:
+        table = replace(table, notes=[*table.notes, "Nothing is published on these prompts."])
     more = [*([beside] if beside else []), tables.rules_table(rows), tables.costs_table(cases)]
     for case in cases:
         more += [tables.blocks_table(case), tables.pairs_table(case)]
