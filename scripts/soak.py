@@ -41,7 +41,8 @@ def outcome(runs: Path) -> tuple[bytes, bytes, pd.DataFrame]:
     """What a finished run says: its tables, and its components without what they took."""
     folder = runs / "quickstart"
     tables = (folder / "table.csv").read_bytes(), (folder / "table.md").read_bytes()
-    return *tables, stored(runs).drop(columns=[SECONDS, "git_commit"])  # a tree may be edited meanwhile
+    # The commit is left out, since a tree may be edited while this runs.
+    return *tables, stored(runs).drop(columns=[SECONDS, "git_commit"])
 
 
 def stored(runs: Path) -> pd.DataFrame:
