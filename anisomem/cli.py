@@ -180,8 +180,8 @@ def _finish(cases: Sequence[Case], folder: Path, logger: WandbLogger | None = No
         case.run()
     if _failed(cases):
         return 1
-    table, drawn = report.write(cases, folder)
-    print(table)
+    drawn = report.write(cases, folder)
+    print(report.printed(cases))
     if logger:
         logger.log(cases, folder, drawn)
     print(f"Report: {folder}/ (tables, figures; components in a folder per model)")
@@ -225,16 +225,15 @@ def _multirun(arguments: Sequence[str]) -> int:
 
 
 def _table(runs: Sequence[Path], out: Path | None) -> None:
-    from anisomem.report import report, tables
+    from anisomem.report import report
 
     cases = _stored(runs)
     for case in cases:
         if case.ends_in_failure:
             raise UserError(f"{case.folder}: prompts failed; run it again with on_failure=keep")
     if out:
-        print(report.write(cases, out)[0])
-    else:
-        print(tables.main_table([row for case in cases for row in case.rows()]).markdown())
+        report.write(cases, out)
+    print(report.printed(cases))
 
 
 def _stored(runs: Sequence[Path]) -> list[Case]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 from jinja2 import Environment
 
-from anisomem.benchmark import Case
+from anisomem.benchmark import Case, Row
 from anisomem.report import figures, gallery, published, tables
 from anisomem.storage import atomic
 
@@ -40,26 +40,31 @@ CAUTIONS = (
 )
 
 
-def write(cases: Sequence[Case], folder: Path) -> tuple[str, Mapping[str, Mapping[str, Path]]]:
-    """Writes tables, cards, figures and ``report.html``.
-
-    Returns:
-        The main table as Markdown with what is published beside it, and the figures by case
-        and name.
-    """
-    rows = [row for case in cases for row in case.rows()]
-    table = tables.main_table(rows)
-    beside = published.comparison(cases, rows)
+def headline(cases: Sequence[Case], rows: Sequence[Row]) -> list[tables.Table]:
+    """The main table, and what is published beside it where anything is."""
+    table, beside = tables.main_table(rows), published.comparison(cases, rows)
     if beside is None:
-        table = replace(table, notes=[*table.notes, "Nothing is published on these prompts."])
-    more = [*([beside] if beside else []), tables.rules_table(rows), tables.costs_table(cases)]
+        return [replace(table, notes=[*table.notes, "Nothing is published on these prompts."])]
+    return [table, beside]
+
+
+def printed(cases: Sequence[Case]) -> str:
+    """The :func:`headline` of finished cases as Markdown."""
+    table, *beside = headline(cases, [row for case in cases for row in case.rows()])
+    return table.markdown() + "".join(f"\n{t.title}\n\n{t.markdown()}" for t in beside)
+
+
+def write(cases: Sequence[Case], folder: Path) -> Mapping[str, Mapping[str, Path]]:
+    """Writes tables, cards, figures and ``report.html``; returns the figures by case and name."""
+    rows = [row for case in cases for row in case.rows()]
+    table, *more = headline(cases, rows)
+    more += [tables.rules_table(rows), tables.costs_table(cases)]
     for case in cases:
         more += [tables.blocks_table(case), tables.pairs_table(case)]
     card = {"cases": [case.card() for case in cases], "rows": tables.records(rows)}
     drawn = {case.name: figures.write(case, folder) for case in cases}
 
-    text = table.markdown()
-    atomic.write_text(folder / "table.md", text)
+    atomic.write_text(folder / "table.md", table.markdown())
     atomic.write_text(folder / "table.tex", table.latex())
     atomic.write_text(folder / "table.csv", tables.comma_separated(tables.records(rows)))
     atomic.write_text(folder / "table.json", json.dumps(card, indent=1, ensure_ascii=False) + "\n")
@@ -70,7 +75,7 @@ def write(cases: Sequence[Case], folder: Path) -> tuple[str, Mapping[str, Mappin
         atomic.write_text(path.with_name(f"{path.name}.csv"), other.comma_separated())
         atomic.write_text(path.with_name(f"{path.name}.tex"), other.latex())
     atomic.write_text(folder / "report.html", html(cases, [table, *more], drawn))
-    return text + (f"\n{beside.title}\n\n{beside.markdown()}" if beside else ""), drawn
+    return drawn
 
 
 def html(
