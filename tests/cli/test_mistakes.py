@@ -1,0 +1,125 @@
+"""What a user can get wrong is one line."""
+
+import json
+
+import pytest
+
+from anisomem.cli import main
+
+
+@pytest.mark.parametrize("content", ["", "{", "\x80"])
+@pytest.mark.parametrize("name", ["components/identity.json", "measured.json", "config.yaml"])
+def test_damaged_files_of_a_run_are_one_line(setting, tmp_path, capsys, name, content):
+    assert main(["run", *setting, "detector=[wen]", "timing_repeats=0"]) == 0
+    capsys.readouterr()
+    (file,) = (tmp_path / "runs").glob(f"quickstart/*/{name}")
+    file.write_bytes(content.encode("latin1"))
+    assert main(["table", str(tmp_path / "runs" / "quickstart")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and str(file) in error and "damaged" in error
+    if name != "config.yaml":  # the run itself writes that anew
+        file.unlink()
+    assert main(["run", *setting, "detector=[wen]", "timing_repeats=0"]) == 0
+
+
+def test_store_of_another_schema_version(setting, tmp_path, capsys, refused):
+    assert main(["run", *setting, "detector=[wen]", "timing_repeats=0"]) == 0
+    (file,) = (tmp_path / "runs").glob("quickstart/*/components/identity.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"version": 1}))
+    capsys.readouterr()
+    moved = (tmp_path / "runs").rename(tmp_path / "moved")
+    assert main(["table", str(moved / "quickstart")]) == 2
+    assert "is of schema version 1, and this is 2" in capsys.readouterr().err
+    moved.rename(tmp_path / "runs")
+    assert "holds a run that differs in version" in refused(
+        *setting, "detector=[wen]", "timing_repeats=0"
+    )
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_wrong_settings_are_found_before_processes_start(setting, workers, refused):
+    choices = [*setting, "detector=[anisotropy]", "detector.anisotropy.cos_at=step:60"]
+    assert "outside the schedule" in refused(*choices, f"workers={workers}")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("experiment=quikstart", "did you mean 'quickstart'?"),
+        ("detector=[wenn]", "did you mean 'wen'?"),
+        ("model=testbed_epsilom", "did you mean 'testbed_epsilon'?"),
+        ("sedes=[1]", "did you mean 'seeds'?"),
+        ("draws=many", "could not be converted to Integer"),
+        ("seeds=[one]", "could not be converted to Integer"),
+        ("seeds=[]", "seeds must be distinct integers from 0 to 2**32 - 1; got []"),
+        ("seeds=[42,42]", "distinct"),
+        ("seeds=[-1]", "2**32 - 1; got [-1]"),
+        ("fpr_targets=[]", "distinct fractions"),
+        ("fpr_targets=[1%]", "could not be converted to Float"),
+        ("draws=0", "from 100 to 1,000,000; got 0"),
+        ("draws=1000000000", "from 100 to 1,000,000"),
+        ("seeds=[18446744073709551616]", "distinct integers from 0 to 2**32 - 1"),
+        ("fpr_targets=[0.01,nan]", "distinct fractions"),
+        ("detector.wen.n=1.5", "distinct positive integers, got 1.5"),
+        ("detector.wen.n=null", "distinct positive integers, got None"),
+        ("detector.wen.n=true", "distinct positive integers, got True"),
+        ("detector.random.seed=abc", "must be an integer from 0, got 'abc'"),
+        ("detector.anisotropy.weights=[nan,1]", "finite and not both 0"),
+        ("workers=0", "a positive integer or null; got 0"),
+        ("batch_size=0", "a positive integer or null; got 0"),
+        ("timing_repeats=-1", "an integer from 0; got -1"),
+        ("bootstrap_seed=-1", "an integer from 0; got -1"),
+        ("detector=[]", "no detector chosen"),
+        ("detector.wen.n=[]", "distinct positive integers, got []"),
+        ("detector.wen.n=[4,4]", "distinct positive integers"),
+        ("detector.wen.n=[0]", "positive integers"),
+        ("model.device=gpu", "no device named 'gpu'"),
+        ("model.device=cuda:7", "device 'cuda:7': "),
+        ("logger=wandbb", "did you mean 'wandb'?"),
+        ("logger.mode=offline", "Could not override 'logger.mode'"),
+        ("runs=/proc/x", "cannot write /proc/x/"),
+        ("detector.wen.samples=3", "samples"),
+        ("detector.anisotropy.convention=relesed", "did you mean 'released'?"),
+        ("detector.anisotropy.mode=x", "no mode named 'x'"),
+        ("detector.anisotropy.cos_latents=gided", "did you mean 'guided'?"),
+        ("detector.anisotropy={cos_latents:guided,cos_at:'t:40'}", "no step of a trajectory"),
+        ("detector.anisotropy.weights=[1,2,3]", "two numbers"),
+        ("detector.anisotropy.cos_at=step:60", "outside the schedule"),
+        ("detector.anisotropy.cos_at=t:1000", "outside the schedule"),
+        ("detector.anisotropy.cos_at=41", "step:INDEX or t:VALUE"),
+        ("model.path=/nowhere", "no diffusers pipeline at '/nowhere'"),
+        ("model.dtype=float23", "did you mean 'float32'?"),
+        ("model.stands_for=null", "weights=fitted"),
+        ("noise_policy=share", "did you mean 'shared'?"),
+        ("fpr_targets=[1]", "0.01"),
+        ("dataset.path=/nowhere.parquet", "no prompt file at '/nowhere.parquet'"),
+        ("on_failure=kepp", "did you mean 'keep'?"),
+        ("draws", "name=value"),
+    ],
+)
+def test_mistakes_are_one_line(setting, change, expected, refused):
+    assert expected in refused(*setting, change)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"label": ["memorized"] * 24}, "no other prompts"),
+        ({"label": ["yes"] * 24}, "no label named 'yes'"),
+        ({"prompt": ["cat"] * 23 + [" "]}, "row 24: empty prompt"),
+        ({"id": ["p"] * 24}, "row 2 repeats an id of"),
+    ],
+)
+def test_bad_prompt_files_are_one_line(
+    setting, tmp_path, changes, expected, write_prompts, refused
+):
+    write_prompts(tmp_path / "prompts.parquet", **changes)
+    assert expected in refused(*setting)
+
+
+def test_wandb_without_a_key(setting, tmp_path, monkeypatch, refused):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    message = refused(*setting, "logger=wandb")
+    assert "wandb login" in message and "WANDB_API_KEY" in message
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,61 @@
+"""Tables of finished runs, one or several."""
+
+import json
+
+from anisomem.cli import main
+
+
+def test_tables_of_other_settings_are_told_apart(setting, tmp_path, capsys):
+    small = [*setting, "detector=[wen]", "timing_repeats=0"]
+    assert main(["run", *small]) == 0
+    assert main(["run", *small, "seeds=[7]"]) == 0
+    capsys.readouterr()
+    folder = tmp_path / "runs" / "quickstart"
+    assert main(["table", str(folder)]) == 0
+    out = capsys.readouterr().out
+    assert len({line.split("|")[1] for line in out.splitlines() if "| wen" in line}) == 2
+    merged = tmp_path / "merged"
+    assert main(["table", str(folder), "--out", str(merged)]) == 0
+    assert capsys.readouterr().out == out
+    assert len(json.loads((merged / "table.json").read_text())["cases"]) == 2
+    assert len(list(merged.glob("roc-*.svg"))) == 2 and (merged / "report.html").exists()
+    assert main(["run", *small, "seeds=[8]", "fpr_targets=[0.2]"]) == 0
+    assert main(["table", str(folder)]) == 2
+    assert "one table needs equal fpr_targets" in capsys.readouterr().err
+
+
+def test_table_of_prompts_that_have_changed_since(setting, tmp_path, capsys, write_prompts):
+    assert main(["run", *setting, "detector=[wen]", "timing_repeats=0"]) == 0
+    write_prompts(tmp_path / "prompts.parquet", prompt=[f"owl {i}" for i in range(24)])
+    assert main(["table", str(tmp_path / "runs" / "quickstart")]) == 2
+    assert "recorded on other prompts" in capsys.readouterr().err
+
+
+def test_models_on_the_same_prompts_are_told_apart(setting, tmp_path, capsys, save_pipeline):
+    other = save_pipeline(seed=3)
+    both = [o for o in setting if not o.startswith("model.path=")]
+    paths = [o for o in setting if o.startswith("model.path=")] + [f"model.path={other}"]
+    chosen = '"model=diffusers_folder","dataset=prompts_file"'
+    cases = ",".join(f'[{chosen},"{path}"]' for path in paths)
+    assert main(["run", *both, "detector=[wen]", "timing_repeats=0", f"cases=[{cases}]"]) == 0
+    out = capsys.readouterr().out
+    assert len({line.split("|")[1] for line in out.splitlines() if "| wen" in line}) == 2
+    assert len(list((tmp_path / "runs" / "quickstart").glob("roc-*.png"))) == 2
+
+
+def test_a_run_given_twice_is_shown_once(setting, tmp_path, capsys):
+    assert main(["run", *setting, "detector=[random]"]) == 0
+    once = capsys.readouterr().out.split("Report:")[0]
+    run = str(tmp_path / "runs" / "quickstart")
+    assert main(["table", run, run]) == 0
+    assert capsys.readouterr().out == once
+
+
+def test_table_of_an_unfinished_run(setting, tmp_path, capsys):
+    assert main(["table", str(tmp_path)]) == 2
+    assert "no run at" in capsys.readouterr().err
+    assert main(["run", *setting]) == 0
+    capsys.readouterr()
+    next((tmp_path / "runs").glob("*/*/components/*.parquet")).unlink()
+    assert main(["table", str(tmp_path / "runs" / "quickstart")]) == 2
+    assert "run the same command again" in capsys.readouterr().err
