@@ -220,8 +220,7 @@ def _sweep(name: str, overrides: Sequence[str]) -> int:
 def _multirun(arguments: Sequence[str]) -> int:
     from anisomem.multirun import multirun
 
-    multirun(arguments)
-    return 0
+    return multirun(arguments)
 
 
 def _table(runs: Sequence[Path], out: Path | None) -> None:

@@ -87,7 +87,7 @@ def cases(overrides: Sequence[str]) -> list[DictConfig]:
     """
     for override in overrides:
         check_name(override)
-    with _one_line_errors(), initialize_config_dir(str(folder()), version_base="1.3"):
+    with one_line_errors(), initialize_config_dir(str(folder()), version_base="1.3"):
         whole = compose("config", list(overrides))
         chosen = {o for o in overrides if o.partition("=")[0] in ("model", "dataset")}
         matching = [case for case in whole.cases if chosen <= set(case)]
@@ -191,7 +191,7 @@ def _distinct(values: Sequence[object]) -> bool:
 
 
 @contextmanager
-def _one_line_errors() -> Iterator[None]:
+def one_line_errors() -> Iterator[None]:
     """Hydra's and OmegaConf's complaints in one line each."""
     try:
         yield

@@ -7,13 +7,13 @@ prints its table; so the same command again finishes a sweep of which jobs have 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
 from anisomem import cli
@@ -23,19 +23,30 @@ from anisomem.errors import UserError
 PACKAGE = "pkg://anisomem.conf"
 
 
-def multirun(arguments: Sequence[str]) -> None:
+class JobError(Exception):
+    """A job has said what is wrong with it."""
+
+
+def multirun(arguments: Sequence[str]) -> int:
     """Runs every combination of the values in ``arguments``, on the launcher they choose.
 
-    A failing job lets the others run; then the process ends with exit code 1.
+    A failing job lets the others run; then the exit code is 1.
 
     Raises:
-        UserError: An unknown setting or group member.
+        UserError: An unknown setting or group member, or a value of the wrong type.
     """
     for argument in arguments:
         if not argument.startswith(("-", "hydra")):
             configuration.check_name(argument)
     sys.argv = ["anisomem multirun", "--multirun", *arguments]
-    job()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on, which are one line here
+    with configuration.one_line_errors():
+        try:
+            job()
+        except JobError as failed:
+            print(failed, file=sys.stderr)
+            return 1
+    return 0
 
 
 @hydra.main(PACKAGE, "config", version_base="1.3")  # type: ignore[untyped-decorator]
@@ -43,7 +54,7 @@ def job(_: DictConfig) -> None:
     """One combination; Hydra has composed it, and the overrides that made it choose the cases.
 
     Raises:
-        CompactHydraException: It makes no sense, or prompts failed; which is printed at once.
+        JobError: It makes no sense, or prompts failed; which is printed at once.
     """
     overrides = list(HydraConfig.get().overrides.task)
     GlobalHydra.instance().clear()  # composing the cases initialises it anew
@@ -53,5 +64,5 @@ def job(_: DictConfig) -> None:
     except UserError as error:
         failed = 1
         print(f"{named}: {error}", file=sys.stderr)
-    if failed:  # the exception that Hydra shows without a traceback
-        raise CompactHydraException(f"{named} failed; the same command again continues")
+    if failed:
+        raise JobError(f"{named} failed; the same command again continues")

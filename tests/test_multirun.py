@@ -49,3 +49,9 @@ def test_a_wrong_name_is_one_line(setting):
     assert done.stderr == (
         "anisomem: no dataset named 'prompts_fil'; did you mean 'prompts_file'?\n"
     )
+
+
+def test_a_value_of_the_wrong_type_is_one_line(setting):
+    done = multirun(*setting, "seeds=[1],abc")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("anisomem: ") and "seeds" in done.stderr
