@@ -16,6 +16,7 @@ from anisomem.evaluation.bootstrap import (
     statistics,
 )
 from anisomem.evaluation.curves import (
+    allowed_false_positives,
     auc,
     released_tpr_at_fpr,
     resolution_note,
@@ -162,7 +163,7 @@ class Evaluation:
 
     def resolvable(self, target: float) -> bool:
         """Whether one false positive at most fits into the target."""
-        return target * self.n_negative >= 1 - 1e-9
+        return bool(allowed_false_positives(target, self.n_negative) >= 1)
 
     def summaries(self) -> list[Summary]:
         """One per detector."""

@@ -32,7 +32,11 @@ NOTE = (
 
 @dataclass(frozen=True)
 class Mark:
-    """A choice of weights that has a name: scores ``[S, N]``, ratio g averaged over fits."""
+    """A choice of weights that has a name: scores ``[S, N]``, and the ratio g.
+
+    The ratio of fits is that of their mean weights, NaN where the norm's is not positive: such a
+    choice is not on the axis.
+    """
 
     name: str
     ratio: float
@@ -55,7 +59,8 @@ def result(cases: Sequence[Case]) -> Result:
         evaluation = case.judge(np.array(scores))
         summaries = evaluation.summaries()
         for i, mark in enumerate(names):
-            place = {"weights": mark.name, "cos/norm": f"{mark.ratio:.3g}"}
+            shown = "norm below 0" if np.isnan(mark.ratio) else f"{mark.ratio:.3g}"
+            place = {"weights": mark.name, "cos/norm": shown}
             difference = Difference.between(evaluation, i, 0) if i else None
             lines.append(Line(case.name, place, summaries[i], difference))
         curve = summaries[len(names) :]
@@ -115,10 +120,14 @@ def _learnt(columns: Array, prompts: PromptSet) -> list[Mark]:
         ),
         Mark(
             "fitted",
-            float(np.mean(weights[:, 1]) / np.mean(weights[:, 0])),
+            _ratio(*weights.mean(axis=0)),
             np.array([fit.scores for fit in fits]),
         ),
     ]
+
+
+def _ratio(norm: float, cosine: float) -> float:
+    return float(cosine / norm) if norm > 0 else np.nan
 
 
 def metric(case: Case) -> Anisotropy:

@@ -13,6 +13,7 @@ from anisomem.benchmark import Case
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.detection.base import Array
 from anisomem.evaluation import auc_and_tpr
+from anisomem.evaluation.curves import allowed_false_positives
 from anisomem.report.tables import numbers, percent
 from anisomem.sweep import figures, grids
 from anisomem.sweep.result import Difference, Line, Result
@@ -117,7 +118,7 @@ def _map(case: Case, weights: str, norm: Array, cosine: Array) -> Map:
         rows = (norm[i] + cosine).reshape(STEPS * seeds, -1)
         found = auc_and_tpr(rows, case.prompts.labels, target)
         areas[i], rates[i] = (values.reshape(STEPS, seeds).mean(axis=1) for values in found)
-    resolvable = target * (case.prompts.labels == 0).sum() >= 1
+    resolvable = allowed_false_positives(target, (case.prompts.labels == 0).sum()) >= 1
     return Map(weights, areas, rates if resolvable else None)
 
 

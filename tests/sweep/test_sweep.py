@@ -283,3 +283,14 @@ def test_dry_run_of_a_sweep_records_nothing(setting, tmp_path, capsys):
     runs = tmp_path / "none"
     assert main(["sweep", "gamma", *setting, "dry_run=true", f"runs={runs}"]) == 0
     assert "Memory and time" in capsys.readouterr().out and not runs.exists()
+
+
+def test_fit_with_a_negative_norm_weight_is_not_on_the_axis(make_prompts):
+    rng = np.random.default_rng(0)
+    prompts = make_prompts([f"prompt {i}" for i in range(N)], np.arange(N) % 2)
+    columns = rng.normal(size=(1, N, 2))
+    columns[0, :, 0] -= 2 * prompts.labels  # memorized prompts have the smaller norm
+    *_, fitted = gamma._learnt(columns, prompts)
+    assert np.isnan(fitted.ratio) and auc(fitted.scores[0], prompts.labels) > 0.8
+    *_, fitted = gamma._learnt(-columns, prompts)
+    assert np.isfinite(fitted.ratio)
