@@ -9,26 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anisomem.detection.base import (
-    GUIDED,
-    NOISE,
-    UNGUIDED,
-    Array,
-    Component,
-    Conditional,
-    Detector,
-    Evaluations,
-    GuidanceDerivative,
-    Need,
-    Unconditional,
-)
+from anisomem.detection.base import AcrossSamples, Array, Component, Detector
+from anisomem.detection.needs import Evaluations, Need
 from anisomem.errors import UserError
 from anisomem.models.base import Conditioning, DiffusionModel, Prediction
+from anisomem.passes import NoiseSample, made_from
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-GUIDANCE = 7.5  # of guided trajectories
 CPU_BATCH, GPU_BATCH = 64, 256  # latents a forward pass starts with; halved where memory ends
 
 
@@ -37,7 +26,7 @@ class Engine:
 
     With ``shared`` noise (the anisotropy code's policy) the unconditional prediction is evaluated
     once per noise sample and timestep for the whole run; with ``per_prompt`` noise (Wen's: base
-    seed plus prompt index) once per prompt.
+    seed plus prompt index) once per prompt. A trajectory begins with the predictions on noise.
 
     Arguments:
         model: The model.
@@ -47,7 +36,7 @@ class Engine:
 
     Raises:
         UserError: Detectors of different n on a latent size for which fewer noise samples are not
-            the first of more.
+            the first of more, or one that needs what the model does not have.
     """
 
     def __init__(
@@ -60,7 +49,7 @@ class Engine:
         self.model = model
         self.noise_policy = noise_policy
         self.batch_size = batch_size or (CPU_BATCH if model.device.type == "cpu" else GPU_BATCH)
-        self.components: dict[str, Component] = {}
+        self.components: dict[str, Component | AcrossSamples] = {}
         self.samples: dict[str, int] = {}  # of each component
         drawn = set()
         for detector in detectors:
@@ -105,15 +94,30 @@ class Engine:
         Raises:
             UserError: The prediction without prompt, which serves all, is NaN or infinite.
         """
+        kept: dict[str, list[Tensor]] = {name: [] for name in self.components}
+        values: dict[str, list[Tensor]] = {name: [] for name in self.components}
+        for sample, evaluations in enumerate(self.evaluations(texts, rows, seed)):
+            for name, component in self.components.items():
+                if self.samples[name] <= sample:
+                    continue
+                if isinstance(component, AcrossSamples):
+                    kept[name].append(component.keep(evaluations))
+                    value = component.compute(kept[name])
+                else:
+                    value = component.compute(evaluations)
+                values[name].append(value.double().cpu())
+        return {name: torch.stack(columns, dim=1).numpy() for name, columns in values.items()}
+
+    @torch.no_grad()
+    def evaluations(
+        self, texts: Sequence[str], rows: Sequence[int], seed: int
+    ) -> Iterator[Evaluations]:
+        """The evaluated needs of some prompts, one noise sample after another."""
         unique = sorted(set(texts))
         encoded = self.model.encode(unique)[[unique.index(text) for text in texts]]
-        values: dict[str, list[Tensor]] = {name: [] for name in self.components}
         for sample, x in enumerate(self._noise(len(texts), rows, seed)):
-            evaluations = self._evaluations(sample, x, encoded, seed)
-            for name, component in self.components.items():
-                if self.samples[name] > sample:
-                    values[name].append(component.compute(evaluations).double().cpu())
-        return {name: torch.stack(columns, dim=1).numpy() for name, columns in values.items()}
+            needs = made_from(self.needs(sample), self.model.timesteps())
+            yield NoiseSample(self, needs, x, encoded, (seed, sample)).evaluations()
 
     def _noise(self, batch: int, rows: Sequence[int], seed: int) -> Iterator[Tensor]:
         """Pure noise ``[B, C, H, W]`` for one sample after another."""
@@ -125,108 +129,27 @@ class Engine:
             )
         yield from noise.to(self.model.device, self.model.dtype)
 
-    def _evaluations(
-        self, sample: int, x: Tensor, encoded: Conditioning, seed: int
-    ) -> Evaluations:
-        """All needs of one noise sample."""
-        needs = self.needs(sample)
-        on_noise = {need for need in needs if getattr(need, "latents", None) == NOISE}
-        with_prompt = {need.t for need in on_noise if isinstance(need, Conditional)}
-        predictions = self._with_prompt(with_prompt, x, encoded)
-        for need in on_noise:
-            if isinstance(need, Unconditional):
-                predictions[need] = self._without_prompt(need.t, sample, x, seed)
-        for latents in (GUIDED, UNGUIDED):
-            if wanted := {n.t for n in needs if getattr(n, "latents", None) == latents}:
-                predictions |= self._along(latents, wanted, x, encoded)
-        derivatives = {
-            need: self._guidance_derivative(predictions, need.t, x, encoded)
-            for need in needs
-            if isinstance(need, GuidanceDerivative)
-        }
-        return Evaluations(predictions, derivatives)
-
-    def _with_prompt(
-        self, wanted: set[float], x: Tensor, encoded: Conditioning
-    ) -> dict[Conditional | Unconditional, Prediction]:
-        """Predictions with the prompts on pure noise, all timesteps together."""
-        if not wanted:
-            return {}
-        steps, n = sorted(wanted, reverse=True), len(x)
-        together = Conditioning.cat([encoded] * len(steps))
-        found = self._predict(x.repeat(len(steps), 1, 1, 1), _each(steps, n), together)
-        return {Conditional(t): found[i * n : (i + 1) * n] for i, t in enumerate(steps)}
-
-    def _along(
-        self, latents: str, wanted: set[float], x: Tensor, encoded: Conditioning
-    ) -> dict[Conditional | Unconditional, Prediction]:
-        """Predictions at the latents of a trajectory, which ends at the last of ``wanted``."""
-        guidance = {GUIDED: GUIDANCE, UNGUIDED: 1.0}[latents]
-
-        def part(rows: slice) -> dict[Conditional | Unconditional, Prediction]:
-            found: dict[Conditional | Unconditional, Prediction] = {}
-            for step in self.model.trajectory(x[rows], encoded[rows], guidance=guidance):
-                if step.t in wanted:
-                    without = step.unconditional or self._without(step.conditional.x, step.t)
-                    found[Conditional(step.t, latents)] = step.conditional
-                    found[Unconditional(step.t, latents)] = without
-                if step.t == min(wanted):
-                    break
-            return found
-
-        parts = self._in_batches(len(x), part, width=2)
-        return {need: Prediction.cat([found[need] for found in parts]) for need in parts[0]}
-
-    def _without(self, x: Tensor, t: float) -> Prediction:
+    def without(self, x: Tensor, t: float) -> Prediction:
+        """The prediction without prompt."""
         return self.model.predict(x, t, self.empty[[0] * len(x)])
 
-    def _without_prompt(self, t: float, sample: int, x: Tensor, seed: int) -> Prediction:
+    def without_on_noise(self, x: Tensor, t: float, draw: tuple[int, int]) -> Prediction:
+        """The prediction without prompt on pure noise, evaluated once where all share it.
+
+        Arguments:
+            x: The noise.
+            t: The timestep.
+            draw: Seed and number of the noise sample.
+        """
         if self.noise_policy == "per_prompt":
-            parts = self._in_batches(len(x), lambda rows: self._without(x[rows], t))
-            return self._finite(Prediction.cat(parts))
-        key = (seed, sample, t)
+            parts = self.in_batches(len(x), lambda rows: self.without(x[rows], t))
+            return _finite(Prediction.cat(parts))
+        key = (*draw, t)
         if key not in self._unconditional:
-            self._unconditional[key] = self._finite(self._without(x[:1], t))
+            self._unconditional[key] = _finite(self.without(x[:1], t))
         return self._unconditional[key].expand(len(x))
 
-    def _finite(self, prediction: Prediction) -> Prediction:
-        """The prediction itself, or an error: a model that fails on no prompt fails on all."""
-        if not prediction.raw.isfinite().all():
-            raise UserError(
-                "the model returns NaN or infinity without any prompt; try model.dtype=float32, "
-                "and check the weights"
-            )
-        return prediction
-
-    def _predict(self, x: Tensor, t: Tensor, conditioning: Conditioning) -> Prediction:
-        """The model's prediction in as many batches as memory asks for."""
-
-        def part(rows: slice) -> Prediction:
-            return self.model.predict(x[rows], t[rows], conditioning[rows])
-
-        return Prediction.cat(self._in_batches(len(x), part))
-
-    def _guidance_derivative(
-        self,
-        predictions: dict[Conditional | Unconditional, Prediction],
-        t: float,
-        x: Tensor,
-        encoded: Conditioning,
-    ) -> Tensor:
-        tangent = predictions[Conditional(t)].raw - predictions[Unconditional(t)].raw
-
-        def part(rows: slice) -> Tensor:
-            prompts = encoded[rows]
-            both = Conditioning.cat([self.empty[[0] * len(prompts)], prompts])
-            _, derivative = self.model.jvp(
-                x[rows].repeat(2, 1, 1, 1), t, both, tangent[rows].repeat(2, 1, 1, 1)
-            )
-            without, with_prompt = derivative.chunk(2)
-            return with_prompt - without
-
-        return torch.cat(self._in_batches(len(x), part, width=2))
-
-    def _in_batches(self, n: int, part: Callable[[slice], T], width: int = 1) -> list[T]:
+    def in_batches(self, n: int, part: Callable[[slice], T], width: int = 1) -> list[T]:
         """``part`` of consecutive rows; where memory ends, the batch is halved for good.
 
         Arguments:
@@ -254,6 +177,11 @@ class Engine:
         return parts
 
 
-def _each(steps: Sequence[float], rows: int) -> Tensor:
-    """Every timestep for ``rows`` rows, one timestep after the other."""
-    return torch.tensor(steps).repeat_interleave(rows)
+def _finite(prediction: Prediction) -> Prediction:
+    """The prediction itself, or an error: a model that fails on no prompt fails on all."""
+    if not prediction.raw.isfinite().all():
+        raise UserError(
+            "the model returns NaN or infinity without any prompt; try model.dtype=float32, "
+            "and check the weights"
+        )
+    return prediction

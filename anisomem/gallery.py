@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from anisomem.detection.anisotropy import Anisotropy
-from anisomem.detection.base import At, Component, Conditional, Detector, Need, Unconditional
+from anisomem.detection.base import At, Component, Detector
+from anisomem.detection.needs import Conditional, Unconditional
 from anisomem.storage import atomic
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class _CosineMap(Anisotropy):
 
     def components(self, model: DiffusionModel) -> Sequence[Component]:
         t = At.parse(self.cos_at).timestep(model)
-        needs: frozenset[Need] = frozenset({Conditional(t), Unconditional(t)})
+        needs = {Conditional(t), Unconditional(t)}
         return [Component(MAP, needs, lambda evaluations: self.cosine_map(evaluations, t))]
 
 

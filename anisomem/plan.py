@@ -7,6 +7,7 @@ from time import perf_counter
 
 import torch
 from omegaconf import DictConfig
+from torch import Tensor
 
 from anisomem import config as configuration
 from anisomem.datasets import cards
@@ -15,7 +16,7 @@ from anisomem.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models import architecture, pretrained
 from anisomem.models.analytic import AnalyticMixture
-from anisomem.models.base import DiffusionModel
+from anisomem.models.base import Attention, Conditioning, DiffusionModel, Prediction
 from anisomem.recording import one_thread
 from anisomem.report.tables import Table
 from anisomem.timing import peak_mb, synchronise
@@ -94,11 +95,22 @@ def _line(config: DictConfig) -> list[str]:
 
 def counts(detectors: Sequence[Detector], noise_policy: str) -> Counts:
     """What detectors together evaluate, counted at a model of closed form."""
-    means = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    model = AnalyticMixture(means, [1.0, 1.0], ["a", "b"])
+    means = torch.randn(2, 4, 64, 64, generator=torch.Generator().manual_seed(0))
+    model = _Attentive(means, [1.0, 1.0], ["a", "b"])
     engine = Engine(model, detectors, noise_policy)
     engine.evaluate(["a"], [0], 0)
     return Counts(model.nfe - engine.shared_nfe, model.jvps, engine.shared_nfe)
+
+
+class _Attentive(AnalyticMixture):
+    """Attends to everything alike."""
+
+    def attend(
+        self, x: Tensor, t: Tensor | float, conditioning: Conditioning, first: int = 0
+    ) -> tuple[Prediction, Attention]:
+        n, size = len(x) - first, self.latent_shape[1:]
+        maps = Attention(torch.full((n, 16, 77), 1 / 77), torch.full((n, *size), 1 / 77))
+        return self.predict(x, t, conditioning), maps
 
 
 def _prompts(config: DictConfig) -> Prompts:

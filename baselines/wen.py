@@ -1,57 +1,132 @@
-r"""Norm of the guidance vector at the first step.
+r"""Norm of the guidance vector over the first steps.
 
-.. math:: \|c - u\|_2
+.. math:: \frac1k \sum_{i<k} \|c_{t_i} - u_{t_i}\|_2
 
-over the flattened latent of raw network outputs at :math:`x_T`, averaged over noise samples.
-Wen, Liu, Chen & Lyu, ICLR 2024. The released code (YuxinWenRick/diffusion_memorization) runs in
-float16 with a noise seed per prompt; ``noise_policy=per_prompt`` reproduces the latter.
+over the flattened latent of raw network outputs along a 50-step DDIM trajectory with guidance 7.5
+(the first step is read at :math:`x_T`), averaged over noise samples. Wen, Liu, Chen & Lyu, ICLR
+2024, with k = 1, 5 or 50. The released code (YuxinWenRick/diffusion_memorization) runs in float16
+with a noise seed per prompt; ``noise_policy=per_prompt`` reproduces the latter.
+
+``squared`` is what MemBench's authors mined its prompts with (Hong et al., 2024):
+:math:`\|c - u\|_2^2` at the last training timestep (``at=t:999``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from anisomem.detection.base import (
     Array,
     At,
     Component,
-    Conditional,
     Detector,
     Info,
     Recorded,
-    Unconditional,
+    along,
+    component_name,
     flat_norm,
 )
+from anisomem.detection.needs import Conditional, Evaluations, Unconditional
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from anisomem.models.base import DiffusionModel
 
 
+def guidance_norm(evaluations: Evaluations, t: float, latents: str) -> Tensor:
+    r""":math:`\|c - u\|_2` of the raw outputs, ``[B]``."""
+    c, u = evaluations.conditional(t, latents), evaluations.unconditional(t, latents)
+    return flat_norm(c.output - u.output)
+
+
 @dataclass
-class WenFirstStep(Detector):
-    """Wen's one-step detection norm."""
+class WenNorm(Detector):
+    """Wen's detection norm.
+
+    Arguments:
+        steps: k, over which it is averaged.
+
+    Raises:
+        UserError: Steps that a trajectory does not have.
+    """
 
     info = Info(
         title="Detecting, Explaining, and Mitigating Memorization in Diffusion Models",
         authors="Wen, Liu, Chen and Lyu",
         venue="ICLR",
         year=2024,
+        needs="predictions with and without prompt at the first k steps of a guided trajectory",
+        orientation="norm, larger where memorized",
+        nfe="2nk",
         arxiv="2407.21720",
         code="https://github.com/YuxinWenRick/diffusion_memorization",
+        licence="MIT",
     )
-    component_names = ("wen/norm[step:0]",)
+    steps: int = 1
+
+    def __post_init__(self) -> None:
+        along(self.steps)
+
+    @property
+    def k(self) -> int:
+        return self.steps
+
+    @property
+    def component_names(self) -> Sequence[str]:
+        return [component_name("wen/norm", *place) for place in along(self.steps)]
 
     def components(self, model: DiffusionModel) -> Sequence[Component]:
-        t = At(step=0).timestep(model)
-        return [
-            Component(
-                self.component_names[0],
-                frozenset({Conditional(t), Unconditional(t)}),
-                lambda e: flat_norm(e.conditional(t).output - e.unconditional(t).output),
-            )
-        ]
+        found = []
+        for name, (at, latents) in zip(self.component_names, along(self.steps), strict=True):
+            t = At.parse(at).timestep(model)
+            needs = {Conditional(t, latents), Unconditional(t, latents)}
+            found.append(Component(name, needs, partial(guidance_norm, t=t, latents=latents)))
+        return found
+
+    def combine(self, recorded: Recorded) -> Array:
+        return np.mean([recorded.mean(name, self.n) for name in self.component_names], axis=0)
+
+
+@dataclass
+class SquaredNorm(Detector):
+    """The squared norm at one timestep on pure noise.
+
+    MemBench's prompts were found by maximising it, so on MemBench it and other norms are circular.
+
+    Arguments:
+        at: ``step:i`` or ``t:value``.
+    """
+
+    info = Info(
+        title="MemBench: Memorized Image Trigger Prompt Dataset for Diffusion Models",
+        authors="Hong, Oh and Cho",
+        venue="arXiv",
+        year=2024,
+        needs="predictions with and without prompt on pure noise",
+        orientation="squared norm, larger where memorized",
+        nfe="2n",
+        arxiv="2407.17095",
+    )
+    at: str = "t:999"
+
+    def __post_init__(self) -> None:
+        At.parse(self.at)
+
+    @property
+    def component_names(self) -> Sequence[str]:
+        return [component_name("membench/squared_norm", self.at)]
+
+    def components(self, model: DiffusionModel) -> Sequence[Component]:
+        t = At.parse(self.at).timestep(model)
+        needs = {Conditional(t), Unconditional(t)}
+        name = self.component_names[0]
+        return [Component(name, needs, lambda e: guidance_norm(e, t, "noise").square())]
 
     def combine(self, recorded: Recorded) -> Array:
         return recorded.mean(self.component_names[0], self.n)

@@ -13,7 +13,7 @@ from anisomem.models.analytic import AnalyticMixture
 from anisomem.models.diffusers_unet import DiffusersUNet
 from baselines.controls import PromptLength
 from baselines.jeon import JeonSharpness
-from baselines.wen import WenFirstStep
+from baselines.wen import WenNorm
 
 PROMPTS = ["a cat", "a red dog", "red", "a cat", "dog", "a dog", "cat"]
 SIZE = len(PROMPTS)
@@ -59,7 +59,9 @@ def test_anisotropy_costs_two_evaluations_per_prompt_and_two_per_seed(make_pipel
         assert counted.model.nfe == counted.rows
 
 
-@pytest.mark.parametrize(("latents", "rows"), [("guided", 2 * 48), ("unguided", 48 + 1)])
+@pytest.mark.parametrize(
+    ("latents", "rows"), [("guided", 2 * 48 * SIZE - SIZE + 1), ("unguided", (48 + 1) * SIZE)]
+)
 def test_cosine_on_a_trajectory_is_that_at_the_latents_of_a_pipeline(make_pipeline, latents, rows):
     pipeline = make_pipeline()
     x = DiffusersUNet(pipeline).initial_noise(42, 1)
@@ -79,7 +81,7 @@ def test_cosine_on_a_trajectory_is_that_at_the_latents_of_a_pipeline(make_pipeli
     with Counted(pipeline) as counted:
         model, detector = counted.model, Anisotropy("a", cos_latents=latents, weights=(0, 1))
         recorded = Engine(model, [detector]).evaluate(PROMPTS, range(SIZE), 42)
-        assert counted.rows == model.nfe == rows * SIZE
+        assert counted.rows == model.nfe == rows
     c, u = (
         model.predict(at_step[47], 41, model.encode([text])).output for text in (PROMPTS[0], "")
     )
@@ -90,11 +92,11 @@ def test_cosine_on_a_trajectory_is_that_at_the_latents_of_a_pipeline(make_pipeli
 def test_detectors_share_timesteps(make_pipeline):
     # (detectors, evaluations per prompt, shared evaluations, derivatives per prompt)
     cases = [
-        ([WenFirstStep("w")], 1, 1, 0),
-        ([WenFirstStep("w"), Anisotropy("a")], 2, 2, 0),
-        ([WenFirstStep("w", 4), Anisotropy("a")], 4 + 1, 4 + 1, 0),
+        ([WenNorm("w")], 1, 1, 0),
+        ([WenNorm("w"), Anisotropy("a")], 2, 2, 0),
+        ([WenNorm("w", 4), Anisotropy("a")], 4 + 1, 4 + 1, 0),
         ([Anisotropy("a", cos_at="t:981"), Anisotropy("b", mode="x,x|c")], 2, 2, 0),
-        ([JeonSharpness("j"), WenFirstStep("w"), Anisotropy("a")], 2, 2, 2),
+        ([JeonSharpness("j"), WenNorm("w"), Anisotropy("a")], 2, 2, 2),
         ([JeonSharpness("j", 2), JeonSharpness("p", 2, "paper")], 2, 2, 4),
         ([PromptLength("length")], 0, 0, 0),
     ]
@@ -118,7 +120,7 @@ def test_noise_per_prompt_costs_an_unconditional_evaluation_each(make_pipeline):
 
 def test_noise_per_prompt_is_that_of_seed_plus_index(make_pipeline):
     model = DiffusersUNet(make_pipeline())
-    detectors = [Anisotropy("a", 2), WenFirstStep("w")]
+    detectors = [Anisotropy("a", 2), WenNorm("w")]
     rows = [5, 2, 40]
     actual = Engine(model, detectors, "per_prompt").evaluate(PROMPTS[:3], rows, 100)
     for i, row in enumerate(rows):
@@ -126,8 +128,8 @@ def test_noise_per_prompt_is_that_of_seed_plus_index(make_pipeline):
         for name, values in alone.items():
             np.testing.assert_allclose(actual[name][i], values[0], rtol=1e-5, atol=1e-6)
     assert not np.allclose(
-        actual[WenFirstStep.component_names[0]],
-        Engine(model, detectors).evaluate(PROMPTS[:3], rows, 100)[WenFirstStep.component_names[0]],
+        actual["wen/norm[step:0]"],
+        Engine(model, detectors).evaluate(PROMPTS[:3], rows, 100)["wen/norm[step:0]"],
     )
 
 
@@ -139,7 +141,7 @@ def test_batches_order_and_company_change_nothing(make_pipeline, prediction_type
         Anisotropy("a", 2),
         Anisotropy("p", 1, "paper", cos_at="t:1", normalisation="L2"),
         JeonSharpness("j"),
-        WenFirstStep("w", 2),
+        WenNorm("w", 2),
         Anisotropy("g", 1, cos_at="step:3", cos_latents="guided", weights=(0, 1)),
     ]
     single = Engine(model, detectors, noise_policy, batch_size=1)
@@ -245,7 +247,7 @@ def test_out_of_memory_at_batch_size_one_is_one_line():
     model = Small()
     model.capacity = 0
     with pytest.raises(UserError) as caught:
-        Engine(model, [WenFirstStep("w")], batch_size=8).evaluate(model.prompts, range(SIZE), 0)
+        Engine(model, [WenNorm("w")], batch_size=8).evaluate(model.prompts, range(SIZE), 0)
     assert str(caught.value).startswith("out of memory at batch size 1; ")
     assert "\n" not in str(caught.value)
 
@@ -253,8 +255,8 @@ def test_out_of_memory_at_batch_size_one_is_one_line():
 @pytest.mark.parametrize(
     "detectors",
     [
-        [WenFirstStep("w", 1), Anisotropy("a", 4)],
-        [WenFirstStep("w", 1), WenFirstStep("w", 4)],  # the same component
+        [WenNorm("w", 1), Anisotropy("a", 4)],
+        [WenNorm("w", 1), WenNorm("w", 4)],  # the same component
     ],
 )
 def test_noise_of_different_n_needs_latents_of_a_multiple_of_16(make_pipeline, detectors):

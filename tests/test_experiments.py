@@ -11,7 +11,7 @@ from anisomem.cli import main
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.plan import Counts, counts
 from baselines.jeon import JeonSharpness
-from baselines.wen import WenFirstStep
+from baselines.wen import WenNorm
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -38,11 +38,11 @@ def test_no_golden_file_outlives_its_experiment():
     ("detectors", "policy", "expected"),
     [
         ([Anisotropy("a", 4)], "shared", Counts(8, 0, 8)),
-        ([Anisotropy("a", 4), WenFirstStep("w", 4)], "shared", Counts(8, 0, 8)),
+        ([Anisotropy("a", 4), WenNorm("w", 4)], "shared", Counts(8, 0, 8)),
         ([Anisotropy("a", 1), JeonSharpness("j", 2)], "shared", Counts(3, 4, 3)),
-        ([WenFirstStep("w", 2)], "per_prompt", Counts(4, 0, 0)),
+        ([WenNorm("w", 2)], "per_prompt", Counts(4, 0, 0)),
         # 48 guided steps to t = 41, and the norm on pure noise
-        ([Anisotropy("a", 1, cos_latents="guided")], "shared", Counts(1 + 2 * 48, 0, 1)),
+        ([Anisotropy("a", 1, cos_latents="guided")], "shared", Counts(1 + 2 * 47, 0, 1)),
     ],
 )
 def test_counts_are_what_the_engine_evaluates(detectors, policy, expected):

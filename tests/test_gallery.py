@@ -99,9 +99,9 @@ def test_it_is_made_again_where_others_are_to_be_shown(copied, monkeypatch, chan
 
 def test_maps_where_the_detector_that_orders_has_none():
     from anisomem.detection.anisotropy import Anisotropy
-    from baselines.wen import WenFirstStep
+    from baselines.wen import WenNorm
 
-    wen = [WenFirstStep("wen", n) for n in (4, 1)]
+    wen = [WenNorm("wen", n) for n in (4, 1)]
     assert gallery.headline(wen) == wen[0]
     paper = Anisotropy("anisotropy_paper", 4, convention="paper")
     assert gallery.headline([*wen, paper]) == paper

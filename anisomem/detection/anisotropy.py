@@ -39,19 +39,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anisomem.detection.base import (
-    LATENTS,
-    NOISE,
     Array,
     At,
     Component,
-    Conditional,
     Detector,
-    Evaluations,
     Info,
     Recorded,
-    Unconditional,
+    component_name,
     flat_norm,
 )
+from anisomem.detection.needs import LATENTS, NOISE, Conditional, Evaluations, Unconditional
 from anisomem.errors import UserError, one_of
 from anisomem.evaluation import equal_weights, fit_in_folds
 
@@ -106,8 +103,12 @@ class Anisotropy(Detector):
         authors="Asthana and Belagiannis",
         venue="ICLR",
         year=2026,
+        needs="predictions with and without prompt on pure noise at two timesteps",
+        orientation="norm plus cosine, larger where memorized",
+        nfe="4n",
         arxiv="2601.20642",
         code="https://github.com/rohanasthana/memorization-anisotropy",
+        licence="MIT",
     )
 
     convention: str = "released"
@@ -136,15 +137,14 @@ class Anisotropy(Detector):
     @property
     def norm_name(self) -> str:
         """The norm term's component."""
-        return f"anisotropy/norm[{self.convention},{self.normalisation},{self.norm_at}]"
+        choices = self.convention, self.normalisation, self.norm_at
+        return component_name("anisotropy/norm", *choices)
 
     @property
     def cos_name(self) -> str:
         """The cosine term's component."""
-        choices = [self.convention, self.mode, self.normalisation, self.cos_at]
-        if self.cos_latents != NOISE:
-            choices.append(self.cos_latents)
-        return f"anisotropy/cos[{','.join(choices)}]"
+        choices = (self.convention, self.mode, self.normalisation, self.cos_at, self.cos_latents)
+        return component_name("anisotropy/cos", *choices)
 
     def require(self, stands_for: str | None) -> None:
         if self.weights == "published":
@@ -164,12 +164,12 @@ class Anisotropy(Detector):
             raise UserError(f"cos_at={self.cos_at} is no step of a trajectory; give step:INDEX")
         norm = Component(
             self.norm_name,
-            frozenset({Conditional(t_norm), Unconditional(t_norm)}),
+            {Conditional(t_norm), Unconditional(t_norm)},
             lambda evaluations: self._norm(evaluations, t_norm),
         )
         cosine = Component(
             self.cos_name,
-            frozenset({Conditional(t_cos, latents), Unconditional(t_cos, latents)}),
+            {Conditional(t_cos, latents), Unconditional(t_cos, latents)},
             lambda evaluations: self._cosine(evaluations, t_cos),
         )
         return [part for part in (norm, cosine) if part.name in self.component_names]
@@ -177,7 +177,7 @@ class Anisotropy(Detector):
     def combine(self, recorded: Recorded) -> Array:
         names, prompts = (self.norm_name, self.cos_name), recorded.prompts
         if self.weights in ("equal", "fitted"):
-            columns = np.stack([recorded.mean(name, self.n) for name in names], axis=1)
+            columns = self.features(recorded)
             if self.weights == "equal":
                 return equal_weights(columns, prompts.labels)
             return fit_in_folds(columns, prompts.labels, prompts.clusters).scores
@@ -187,6 +187,9 @@ class Anisotropy(Detector):
             if weight:
                 score += weight * recorded.mean(name, self.n)
         return score
+
+    def features(self, recorded: Recorded) -> Array:
+        return np.stack([recorded.mean(name, self.n) for name in self.component_names], axis=1)
 
     def _norm(self, evaluations: Evaluations, t: float) -> Tensor:
         """``[B]``."""

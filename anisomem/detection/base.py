@@ -12,75 +12,29 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from anisomem.detection.needs import GUIDED, NOISE, STEPS, Evaluations, Need
 from anisomem.errors import UserError
 
 if TYPE_CHECKING:  # scoring what is stored needs no torch
     from torch import Tensor
 
     from anisomem.datasets.prompts import PromptSet
-    from anisomem.models.base import DiffusionModel, Prediction
+    from anisomem.models.base import DiffusionModel
 
 Array = npt.NDArray[np.float64]
 
 
-#: What a prediction is evaluated at: pure noise, or the latents that a 50-step DDIM trajectory
-#: from that noise has at the timestep, with guidance 7.5 or without (w = 1).
-NOISE, GUIDED, UNGUIDED = LATENTS = ("noise", "guided", "unguided")
-
-
-@dataclass(frozen=True, order=True)
-class Conditional:
-    """The prediction with the prompt at timestep ``t``: 1 NFE per prompt on pure noise."""
-
-    t: float
-    latents: str = NOISE
-
-
-@dataclass(frozen=True, order=True)
-class Unconditional:
-    """The prediction without prompt; on shared noise one NFE serves every prompt."""
-
-    t: float
-    latents: str = NOISE
-
-
-@dataclass(frozen=True, order=True)
-class GuidanceDerivative:
-    """Derivative of ``c - u`` along ``c - u`` itself: one directional derivative of each."""
-
-    t: float
-
-
-Need = Conditional | Unconditional | GuidanceDerivative
-
-
-@dataclass(frozen=True)
-class Evaluations:
-    """The evaluated needs of one batch of prompts, all from the same noise sample."""
-
-    predictions: Mapping[Conditional | Unconditional, Prediction]
-    derivatives: Mapping[GuidanceDerivative, Tensor] = field(default_factory=dict)
-
-    def conditional(self, t: float, latents: str = NOISE) -> Prediction:
-        """With the prompt, ``B`` rows."""
-        return self.predictions[Conditional(t, latents)]
-
-    def unconditional(self, t: float, latents: str = NOISE) -> Prediction:
-        """Without the prompt, ``B`` rows."""
-        return self.predictions[Unconditional(t, latents)]
-
-    def guidance_derivative(self, t: float) -> Tensor:
-        r""":math:`(J_c - J_u)(c - u)` of the raw outputs, ``[B, C, H, W]``."""
-        return self.derivatives[GuidanceDerivative(t)]
-
-
+#: What a prediction is evaluated at: pure noise; the latents that a 50-step trajectory from that
+#: noise has at the timestep, with guidance 7.5 or without (w = 1); or the end of the guided
+#: trajectory, scaled by alpha_t.
 @dataclass(frozen=True)
 class Component:
     """A recorded number; equal names mean equal numbers, whichever detector asks for them.
@@ -92,20 +46,60 @@ class Component:
     """
 
     name: str
-    needs: frozenset[Need]
+    needs: Set[Need]
     compute: Callable[[Evaluations], Tensor]
 
 
 @dataclass(frozen=True)
+class AcrossSamples:
+    """A recorded number that compares noise samples; the n-th is that of the n first samples.
+
+    Arguments:
+        name, needs: As of a :class:`Component`.
+        keep: What is compared, from the evaluations of one noise sample, ``[B, ...]``.
+        compute: From what was kept of the n first samples to ``[B]``; finite also for n = 1.
+    """
+
+    name: str
+    needs: Set[Need]
+    keep: Callable[[Evaluations], Tensor]
+    compute: Callable[[Sequence[Tensor]], Tensor]
+
+
+@dataclass(frozen=True)
 class Info:
-    """Where a detector comes from."""
+    """Where a detector comes from, what it reads and what that costs.
+
+    Attributes:
+        needs: What it reads of the model, in words.
+        orientation: How the quantity it reads and its score go with memorization, in words.
+        nfe, jvps: Evaluations and directional derivatives for one prompt on its own at default
+            settings, a product such as ``2nk`` for n noise samples and k steps. What several
+            prompts or detectors share is evaluated once.
+        licence: Of the released code.
+    """
 
     title: str
     authors: str
     venue: str
     year: int
+    needs: str
+    orientation: str
+    nfe: str
+    jvps: str = "0"
     arxiv: str | None = None
     code: str | None = None
+    licence: str | None = None
+
+    def counted(self, n: int, k: int) -> tuple[int, int]:
+        """``nfe`` and ``jvps`` for n noise samples and k steps."""
+        values = {"n": n, "k": k}
+
+        def product(formula: str) -> int:
+            factors = re.findall(r"\d+|[nk]", formula)
+            return prod(values.get(factor) or int(factor) for factor in factors)
+
+        return product(self.nfe), product(self.jvps)
 
 
 @dataclass(frozen=True)
@@ -116,14 +110,17 @@ class Recorded:
         components: Name to ``[N, n]``, one column per noise sample.
         prompts: The prompt set, in the same order.
         stands_for: The published model whose weights apply to this one, or None.
+        references: The components of R prompts that are not in the set, name to ``[R, n]``;
+            empty unless a detector of the run asks for them.
     """
 
     components: Mapping[str, Array]
     prompts: PromptSet
     stands_for: str | None = None
+    references: Mapping[str, Array] = field(default_factory=dict)
 
-    def mean(self, name: str, n: int) -> Array:
-        """A component averaged over the first n noise samples, ``[N]``.
+    def samples(self, name: str, n: int) -> Array:
+        """A component at the first n noise samples, ``[N, n]``.
 
         Raises:
             ValueError: Fewer samples are recorded.
@@ -131,7 +128,15 @@ class Recorded:
         values = self.components[name]
         if values.shape[1] < n:
             raise ValueError(f"{name} has {values.shape[1]} noise samples recorded, not {n}")
-        return values[:, :n].mean(axis=1)
+        return values[:, :n]
+
+    def mean(self, name: str, n: int) -> Array:
+        """A component averaged over the first n noise samples, ``[N]``."""
+        return self.samples(name, n).mean(axis=1)
+
+    def across(self, name: str, n: int) -> Array:
+        """What compares the first n noise samples (:class:`AcrossSamples`), ``[N]``."""
+        return self.samples(name, n)[:, -1]
 
 
 @dataclass
@@ -141,9 +146,13 @@ class Detector(ABC):
     Attributes:
         name: The row it fills in a table.
         n: Noise samples averaged; 0 for a score of the prompt alone.
+        uses_labels: Whether a score depends on labels, if only inside folds.
+        uses_references: Whether it is relative to reference prompts outside the set.
     """
 
     info: ClassVar[Info | None] = None
+    uses_labels: ClassVar[bool] = False
+    uses_references: ClassVar[bool] = False
     name: str
     n: int = 1
 
@@ -151,6 +160,11 @@ class Detector(ABC):
     def key(self) -> str:
         """The row it fills: its name and, where it draws noise, its n."""
         return f"{self.name}, n={self.n}" if self.n else self.name
+
+    @property
+    def k(self) -> int:
+        """Steps of a trajectory that its declared costs are a function of."""
+        return 1
 
     @property
     def cost_key(self) -> str:
@@ -170,12 +184,16 @@ class Detector(ABC):
         """The names of what it records; they alone decide which runs share a store."""
 
     @abstractmethod
-    def components(self, model: DiffusionModel) -> Sequence[Component]:
+    def components(self, model: DiffusionModel) -> Sequence[Component | AcrossSamples]:
         """What has to be recorded, per noise sample, under :attr:`component_names`."""
 
     @abstractmethod
     def combine(self, recorded: Recorded) -> Array:
         """The score of every prompt, ``[N]``."""
+
+    def features(self, recorded: Recorded) -> Array:
+        """The numbers that it offers to a combination with others, ``[N, F]``; label-free."""
+        return self.combine(recorded)[:, None]
 
 
 @dataclass(frozen=True)
@@ -220,6 +238,24 @@ class At:
                 f"step {self.step} is outside the schedule, which has 0 to {len(steps) - 1}"
             )
         return steps[self.step]
+
+
+def along(steps: int) -> list[tuple[str, str]]:
+    """The first steps of the guided trajectory: place and latents of each.
+
+    The first one's latents are pure noise, so what is recorded there needs no trajectory.
+
+    Raises:
+        UserError: Not an integer from 1 to 50.
+    """
+    if type(steps) is not int or not 1 <= steps <= STEPS:
+        raise UserError(f"steps must be an integer from 1 to {STEPS}, got {steps!r}")
+    return [(f"step:{i}", GUIDED if i else NOISE) for i in range(steps)]
+
+
+def component_name(quantity: str, *choices: str) -> str:
+    """``quantity[choice,...]``; pure noise is not named."""
+    return f"{quantity}[{','.join(choice for choice in choices if choice != NOISE)}]"
 
 
 def flat_norm(difference: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ conditioning.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anisomem.errors import UserError
 from anisomem.models.schedule import Schedule
 
 
@@ -163,6 +164,43 @@ class Prediction:
             case Parameterisation.FLOW:
                 return -self.alpha / (self.sigma * (self.alpha + self.sigma))
 
+    @cached_property
+    def score_per_latent(self) -> Tensor:
+        r""":math:`\partial s / \partial x_t` at fixed output, ``[n]``."""
+        match self.parameterisation:
+            case Parameterisation.EPSILON:
+                return torch.zeros_like(self.sigma)
+            case Parameterisation.VELOCITY:
+                return -torch.ones_like(self.sigma)
+            case Parameterisation.SAMPLE:
+                return -1 / self.sigma**2
+            case Parameterisation.FLOW:
+                return -1 / (self.sigma * (self.alpha + self.sigma))
+
+    def guided(self, conditional: "Prediction", guidance: float) -> "Prediction":
+        """Classifier-free guidance ``u + w (c - u)``, this being ``u``."""
+        direction = conditional.output - self.output
+        return replace(self, raw=self.output + guidance * direction)
+
+
+@dataclass(frozen=True)
+class Attention:
+    """What a pass attends to in its cross-attention.
+
+    Attributes:
+        tokens: By layer in the order they compute, mean over heads and then over positions,
+            ``[n, layers, tokens]``; sums to 1 over tokens.
+        end: To the end-of-text token of each prompt by position, mean over heads and over the
+            down-sampling layers of the highest resolution, ``[n, h, w]``.
+    """
+
+    tokens: Tensor
+    end: Tensor
+
+
+#: Predictions with and, where guidance needs it, without the prompts, at latents and a timestep.
+Evaluate = Callable[[Tensor, float], tuple[Prediction, Prediction | None]]
+
 
 @dataclass(frozen=True)
 class Step:
@@ -245,6 +283,18 @@ class DiffusionModel(ABC):
         self.nfe += len(x)  # not those that ran out of memory
         return self._prediction(raw, x, steps)
 
+    def attend(
+        self, x: Tensor, t: Tensor | float, conditioning: Conditioning, first: int = 0
+    ) -> tuple[Prediction, Attention]:
+        """The prediction, and what the rows from ``first`` on attend to.
+
+        Raises:
+            UserError: The model has no cross-attention.
+        """
+        raise UserError(
+            f"a {type(self).__name__} has no cross-attention; leave out the detectors that read it"
+        )
+
     def jvp(
         self, x: Tensor, t: Tensor | float, conditioning: Conditioning, tangent: Tensor
     ) -> tuple[Prediction, Tensor]:
@@ -279,6 +329,7 @@ class DiffusionModel(ABC):
         conditioning: Conditioning,
         num_steps: int = 50,
         guidance: float = 7.5,
+        evaluate: Evaluate | None = None,
     ) -> Iterator[Step]:
         r"""Deterministic sampling with classifier-free guidance from the noise ``x``.
 
@@ -286,21 +337,31 @@ class DiffusionModel(ABC):
         :math:`u + w (c - u)`: DDIM (Song et al., ICLR 2021, eq. 12 with eta = 0) and, for flow
         matching, Euler's method, :math:`x_t + (\sigma_s - \sigma_t)(\hat\varepsilon - \hat x_0)`.
         2 NFE per prompt and step, 1 with w = 1, which needs no u.
+
+        Arguments:
+            x: The noise.
+            conditioning: The prompts.
+            num_steps: Of the schedule.
+            guidance: w.
+            evaluate: What evaluates the model in each step; its own batched pass if not given.
         """
-        n = len(x)
-        empty = self.encode([""])[[0] * n]
+        empty = self.encode([""])[[0] * len(x)]
+
+        def both(x: Tensor, t: float) -> tuple[Prediction, Prediction | None]:
+            if guidance == 1:
+                return self.predict(x, t, conditioning), None
+            pair = self.predict(torch.cat([x, x]), t, Conditioning.cat([empty, conditioning]))
+            return pair[len(x) :], pair[: len(x)]
+
+        evaluate = evaluate or both
         steps = self.timesteps(num_steps)
         targets = [self.scales(torch.tensor([t])) for t in steps[1:]]
         targets.append(self.schedule.final_scales)
         for t, target in zip(steps, targets, strict=True):
-            if guidance == 1:
-                unconditional, conditional = None, self.predict(x, t, conditioning)
-                guided = conditional
-            else:
-                both = self.predict(torch.cat([x, x]), t, Conditioning.cat([empty, conditioning]))
-                unconditional, conditional = both[:n], both[n:]
-                direction = conditional.output - unconditional.output
-                guided = replace(unconditional, raw=unconditional.output + guidance * direction)
+            conditional, unconditional = evaluate(x, t)
+            guided = conditional
+            if unconditional is not None:
+                guided = unconditional.guided(conditional, guidance)
             alpha, sigma = guided.coefficient(target[0]), guided.coefficient(target[1])
             x = alpha * guided.x0 + sigma * guided.epsilon
             yield Step(t, conditional, unconditional, x)

@@ -1,13 +1,15 @@
 """Text-to-image pipelines of diffusers with one text encoder and a U-Net (SD v1, SD v2)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from diffusers import SchedulerMixin, StableDiffusionPipeline
 from torch import Tensor
 
 from anisomem.errors import one_of
-from anisomem.models.base import Conditioning, Parameterisation
+from anisomem.models.attention import Recorder, recording
+from anisomem.models.base import Attention, Conditioning, Parameterisation, Prediction
 from anisomem.models.pretrained import PipelineModel
 from anisomem.models.schedule import DDIMSchedule
 
@@ -36,7 +38,23 @@ class DiffusersUNet(PipelineModel):
         uses_mask = getattr(encoder.config, "use_attention_mask", False)
         mask = tokens.attention_mask if uses_mask else None
         states = encoder(tokens.input_ids, attention_mask=mask).last_hidden_state
-        return Conditioning({"embeddings": states.to(self.dtype)})
+        ends = self._ends(self.pipeline.tokenizer, tokens)
+        return Conditioning({"embeddings": states.to(self.dtype), "end": ends})
+
+    def attend(
+        self, x: Tensor, t: Tensor | float, conditioning: Conditioning, first: int = 0
+    ) -> tuple[Prediction, Attention]:
+        end = conditioning.tensors["end"]
+        recorder = Recorder(slice(first, None), end, self.latent_shape[1:])
+        with recording(self.denoiser, recorder):
+            prediction = self.predict(x, t, conditioning)
+        return prediction, recorder.attention()
+
+    @staticmethod
+    def _ends(tokenizer: Any, tokens: Any) -> Tensor:
+        """The index of every prompt's end-of-text token, with which some tokenizers also pad."""
+        found: Tensor = (tokens.input_ids == tokenizer.eos_token_id).int().argmax(dim=1)
+        return found
 
     def _network(self, x: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
         output: Tensor = self.denoiser(

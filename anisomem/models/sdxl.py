@@ -33,8 +33,9 @@ class StableDiffusionXL(DiffusersUNet):
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         states = []
         for encoder, (tokenizer, _) in zip(self.text_encoders, self._limits(), strict=True):
-            ids = self.tokens(tokenizer, prompts).input_ids
-            encoded = encoder(ids, output_hidden_states=True)
+            tokens = self.tokens(tokenizer, prompts)
+            encoded = encoder(tokens.input_ids, output_hidden_states=True)
+            ends = self._ends(tokenizer, tokens)  # the same for both
             states.append(encoded.hidden_states[-2])
         embeddings, pooled = torch.cat(states, dim=-1), encoded.text_embeds
         if self.pipeline.config.force_zeros_for_empty_prompt:
@@ -44,6 +45,7 @@ class StableDiffusionXL(DiffusersUNet):
         return Conditioning(
             {
                 "embeddings": embeddings.to(self.dtype),
+                "end": ends,
                 "pooled": pooled.to(self.dtype),
                 "time_ids": self._time_ids.to(self.device, self.dtype).expand(len(prompts), -1),
             }

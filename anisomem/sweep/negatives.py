@@ -20,7 +20,7 @@ def nodes(config: DictConfig) -> dict[str, grids.Node]:
     return {
         f"anisotropy, {own}": grids.metric(weights=weights[own]),
         "anisotropy, norm alone": grids.metric(weights=weights["norm alone"]),
-        "wen": {"_target_": "baselines.wen.WenFirstStep", "n": 1},
+        "wen": {"_target_": "baselines.wen.WenNorm", "n": 1},
         "jeon": {"_target_": "baselines.jeon.JeonSharpness", "n": 1},
     }
 

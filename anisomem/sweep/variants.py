@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from anisomem.benchmark import Case
 from anisomem.detection.anisotropy import CONVENTIONS, MODES, NORMALISATIONS
-from anisomem.detection.base import LATENTS
+from anisomem.detection.needs import LATENTS
 from anisomem.sweep import figures, grids
 from anisomem.sweep.result import Difference, Line, Result
 

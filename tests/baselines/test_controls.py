@@ -8,7 +8,7 @@ from anisomem.detection.base import Recorded
 from anisomem.engine import Engine
 from anisomem.models.analytic import AnalyticMixture
 from baselines.controls import PromptLength, Random, TextOnly
-from baselines.wen import WenFirstStep
+from baselines.wen import WenNorm
 
 
 def words(rng, vocabulary, count, length=6):
@@ -63,6 +63,6 @@ def test_controls_cost_nothing_and_have_no_noise(control):
     assert control.key == control.name
     assert Engine(model, [control]).evaluate(["it"], [0], 0) == {}
     assert model.nfe == model.jvps == 0
-    assert list(Engine(model, [control, WenFirstStep("wen")]).evaluate(["it"], [0], 0)) == [
-        WenFirstStep.component_names[0]
+    assert list(Engine(model, [control, WenNorm("wen")]).evaluate(["it"], [0], 0)) == [
+        "wen/norm[step:0]"
     ]

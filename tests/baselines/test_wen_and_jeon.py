@@ -11,7 +11,7 @@ from anisomem.models.analytic import AnalyticMixture
 from anisomem.models.base import Parameterisation
 from anisomem.models.diffusers_unet import DiffusersUNet
 from baselines.jeon import JeonSharpness
-from baselines.wen import WenFirstStep
+from baselines.wen import WenNorm
 
 PROMPTS = ["a cat", "a red dog", "red"]
 
@@ -35,7 +35,7 @@ def noise(seed, n, dtype=torch.float64):
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
 def test_wen_is_the_norm_of_the_raw_difference(make_pipeline, make_prompts, prediction_type):
     pipeline = make_pipeline(prediction_type=prediction_type)
-    detector = WenFirstStep("wen", n=4)
+    detector = WenNorm("wen", n=4)
     recorded = Engine(DiffusersUNet(pipeline), [detector]).evaluate(PROMPTS, range(3), 42)
     scores = detector.combine(Recorded(recorded, make_prompts(PROMPTS, [1, 0, 0])))
     for row, prompt in enumerate(PROMPTS):

@@ -14,7 +14,7 @@ from anisomem.engine import Engine
 from anisomem.models.base import Parameterisation
 from anisomem.models.pretrained import PipelineModel
 from baselines.jeon import JeonSharpness
-from baselines.wen import WenFirstStep
+from baselines.wen import WenNorm
 
 PROMPTS = ["a cat", "a red dog"]
 STEPS, GUIDANCE, SEED = 50, 7.5, 5
@@ -229,7 +229,7 @@ def test_saved_and_loaded_again_it_is_the_same(family, tmp_path):
 
 def test_detectors_run_on_it(family):
     model = family.model(family.build())
-    engine = Engine(model, [WenFirstStep("w"), JeonSharpness("j")])
+    engine = Engine(model, [WenNorm("w"), JeonSharpness("j")])
     components = engine.evaluate(PROMPTS, range(2), 0)
     assert all(np.isfinite(values).all() for values in components.values())
     assert (components["wen/norm[step:0]"] > 0).all()

@@ -1,0 +1,111 @@
+"""What a U-Net's cross-attention attends to, recorded through diffusers' attention processors.
+
+Every layer's maps are reduced as soon as they are computed, so nothing of the size
+``[heads, positions, tokens]`` outlives its layer. The layer's own processor computes its output as
+always: recording changes no prediction.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from diffusers.models.attention_processor import Attention as AttentionLayer
+from torch import Tensor, nn
+
+from anisomem.errors import UserError
+from anisomem.models.base import Attention
+
+LARGEST = 2**26  # numbers of a layer's maps that are computed at once
+DOWN = "down_blocks"
+
+
+class Recorder:
+    """Collects reduced maps of some rows while a U-Net computes.
+
+    Arguments:
+        rows: Of the batch.
+        end: Index of the end-of-text token of every row of the batch, ``[n]``.
+        shape: Height and width of the latents.
+    """
+
+    def __init__(self, rows: slice, end: Tensor, shape: tuple[int, int]) -> None:
+        self.rows, self.end, self.shape = rows, end[rows], shape
+        self.tokens: list[Tensor] = []
+        self.down: list[Tensor] = []
+
+    def attention(self) -> Attention:
+        """What was collected in one pass.
+
+        Raises:
+            UserError: No layer that samples down has cross-attention.
+        """
+        if not self.down:
+            raise UserError(
+                "the U-Net has no cross-attention where it samples down; leave out the detectors "
+                "that read it"
+            )
+        most = max(maps.shape[1] for maps in self.down)
+        highest = [maps for maps in self.down if maps.shape[1] == most]
+        height, width = self.shape
+        side = round((most * height / width) ** 0.5)
+        end = torch.stack(highest).mean(0)
+        return Attention(torch.stack(self.tokens, dim=1), end.view(len(end), side, -1))
+
+    def add(self, layer: AttentionLayer, hidden: Tensor, states: Tensor, down: bool) -> None:
+        """Reduces one layer's maps, softmax in float32."""
+        query, key = (
+            project(tensor[self.rows]).unflatten(-1, (layer.heads, -1)).transpose(1, 2)
+            for project, tensor in ((layer.to_q, hidden), (layer.to_k, states))
+        )  # [n, heads, positions or tokens, width]
+        size = query.shape[1] * query.shape[2] * key.shape[2]
+        tokens, end = [], []
+        parts = (t.split(max(1, LARGEST // size)) for t in (query, key, self.end))
+        for q, k, last in zip(*parts, strict=True):
+            maps = (q.float() @ k.float().mT * layer.scale).softmax(-1).mean(1)
+            tokens.append(maps.mean(1))
+            if down:
+                column = last[:, None, None].expand(-1, maps.shape[1], 1)
+                end.append(maps.gather(2, column)[..., 0])
+        self.tokens.append(torch.cat(tokens))
+        if down:
+            self.down.append(torch.cat(end))
+
+
+class _Recording:
+    """A layer's processor, whose input is recorded first."""
+
+    def __init__(self, processor: Any, recorder: Recorder, down: bool) -> None:
+        self.processor, self.recorder, self.down = processor, recorder, down
+
+    def __call__(
+        self,
+        attn: AttentionLayer,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Tensor:
+        self.recorder.add(attn, hidden_states, encoder_hidden_states, self.down)
+        output: Tensor = self.processor(
+            attn, hidden_states, encoder_hidden_states, *args, **kwargs
+        )
+        return output
+
+
+@contextmanager
+def recording(unet: nn.Module, recorder: Recorder) -> Iterator[None]:
+    """The U-Net's cross-attention is recorded meanwhile."""
+    layers = {
+        name: layer
+        for name, layer in unet.named_modules()
+        if isinstance(layer, AttentionLayer) and layer.is_cross_attention
+    }
+    processors = {name: layer.processor for name, layer in layers.items()}
+    for name, layer in layers.items():
+        layer.set_processor(_Recording(processors[name], recorder, name.startswith(DOWN)))
+    try:
+        yield
+    finally:
+        for name, layer in layers.items():
+            layer.set_processor(processors[name])

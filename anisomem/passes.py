@@ -1,0 +1,296 @@
+"""The passes through a model that serve one noise sample: on noise and along trajectories."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anisomem.detection.needs import (
+    GENERATED,
+    GUIDED,
+    NOISE,
+    UNGUIDED,
+    After,
+    Conditional,
+    Divergence,
+    EndAttention,
+    Evaluations,
+    GuidanceDerivative,
+    Nearby,
+    Need,
+    Picture,
+    TokenAttention,
+    Unconditional,
+)
+from anisomem.models.base import Conditioning, Prediction
+
+if TYPE_CHECKING:
+    from anisomem.engine import Engine
+
+Values = dict[Need, Any]
+GUIDANCE = 7.5  # of guided trajectories
+
+
+def made_from(needs: Iterable[Need], steps: Sequence[float]) -> dict[Need, Need]:
+    """Every need, and what it is made from, to the need under which it is evaluated.
+
+    A trajectory's latents are pure noise at its first step, so nothing is evaluated there twice.
+
+    Arguments:
+        needs: Of the components.
+        steps: The timesteps of a trajectory.
+    """
+    found: dict[Need, Need] = {}
+    waiting = list(needs)
+    while waiting:
+        need = waiting.pop()
+        if need in found:
+            continue
+        found[need] = need
+        if need.t == steps[0] and getattr(need, "latents", None) in (GUIDED, UNGUIDED):
+            found[need] = replace(need, latents=NOISE)  # type: ignore[call-arg]
+        waiting += [found[need], *_ingredients(found[need], steps)]
+    return found
+
+
+def _ingredients(need: Need, steps: Sequence[float]) -> list[Need]:
+    """What has to be evaluated before a need can be."""
+    latents = getattr(need, "latents", NOISE)
+    parts: list[Need] = []
+    match need:
+        case GuidanceDerivative(t, latents):
+            parts = [Conditional(t, latents), Unconditional(t, latents)]
+        case (
+            TokenAttention(t, latents)
+            | EndAttention(t, latents)
+            | Divergence(t, latents)
+            | Nearby(t, latents)
+        ):
+            parts = [Conditional(t, latents)]
+        case Picture(None):
+            parts = [After(steps[-1])]
+        case Picture(float() | int() as t):
+            parts = [Conditional(t), Unconditional(t)]
+    if latents == GENERATED:
+        parts.append(After(steps[-1]))
+    if latents in (GUIDED, UNGUIDED) or isinstance(need, After):
+        parts.append(Conditional(steps[0]))
+    if latents == GUIDED or isinstance(need, After):
+        parts.append(Unconditional(steps[0]))
+    return parts
+
+
+class NoiseSample:
+    """The noise of a batch of prompts, and everything that is evaluated from it.
+
+    Arguments:
+        engine: Whose model is evaluated, in batches of its size.
+        needs: From :func:`made_from`.
+        x: The noise, ``[B, C, H, W]``.
+        encoded: The prompts.
+        draw: Seed and number of the noise sample.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        needs: dict[Need, Need],
+        x: Tensor,
+        encoded: Conditioning,
+        draw: tuple[int, int],
+    ) -> None:
+        self.engine, self.model, self.needs = engine, engine.model, needs
+        self.x, self.encoded, self.draw = x, encoded, draw
+        self.steps = self.model.timesteps()
+        self.values: Values = {}
+        self.at: dict[tuple[str, float], list[Need]] = defaultdict(list)
+        for need in set(needs.values()):
+            if need.t is not None:
+                latents = GUIDED if isinstance(need, After) else getattr(need, "latents", NOISE)
+                self.at[latents, need.t].append(need)
+
+    def evaluations(self) -> Evaluations:
+        """Evaluates everything, each after what it is made from."""
+        self._with_prompt()
+        for t in self._timesteps(NOISE):
+            if Unconditional(t) in self.at[NOISE, t]:
+                without = self.engine.without_on_noise(self.x, t, self.draw)
+                self.values[Unconditional(t)] = without
+            self._in_batches(partial(self._beside_noise, t), width=2)
+        for latents, width in ((UNGUIDED, 1), (GUIDED, 2)):
+            if steps := self._timesteps(latents):
+                self._in_batches(partial(self._along, latents, steps[-1]), width)
+        for t in self._timesteps(GENERATED):
+            self._in_batches(partial(self._generated, t))
+        self._in_batches(self._pictures)
+        return Evaluations(self.x, {n: self.values[served] for n, served in self.needs.items()})
+
+    def _timesteps(self, latents: str) -> list[float]:
+        """At which something is to be evaluated there, from noise to data."""
+        return sorted((t for of, t in self.at if of == latents), reverse=True)
+
+    def _in_batches(self, part: Callable[[slice], Values], width: int = 1) -> None:
+        """Adds the values of all rows."""
+        parts = self.engine.in_batches(len(self.x), part, width)
+        for need in parts[0]:
+            values = [found[need] for found in parts]
+            whole = Prediction.cat if isinstance(values[0], Prediction) else torch.cat
+            self.values[need] = whole(values)
+
+    def _with_prompt(self) -> None:
+        """Predictions and attention on pure noise, all timesteps together."""
+        steps = [t for t in self._timesteps(NOISE) if Conditional(t) in self.at[NOISE, t]]
+        if not steps:
+            return
+        n = len(self.x)
+        x = self.x.repeat(len(steps), 1, 1, 1)
+        t = torch.tensor(steps).repeat_interleave(n)
+        prompts = Conditioning.cat([self.encoded] * len(steps))
+        attended = any(self._attention(NOISE, step) for step in steps)
+
+        def part(rows: slice) -> tuple[Prediction, Tensor | None, Tensor | None]:
+            if attended:
+                prediction, attention = self.model.attend(x[rows], t[rows], prompts[rows])
+                return prediction, attention.tokens, attention.end
+            return self.model.predict(x[rows], t[rows], prompts[rows]), None, None
+
+        predictions, *attention = zip(*self.engine.in_batches(len(x), part), strict=True)
+        prediction = Prediction.cat(predictions)
+        for i, step in enumerate(steps):
+            rows = slice(i * n, (i + 1) * n)
+            self.values[Conditional(step)] = prediction[rows]
+            for need in self._attention(NOISE, step):
+                kind = attention[isinstance(need, EndAttention)]
+                self.values[need] = torch.cat(kind)[rows]
+
+    def _attention(self, latents: str, t: float) -> list[Need]:
+        return [n for n in self.at[latents, t] if isinstance(n, TokenAttention | EndAttention)]
+
+    def _beside_noise(self, t: float, rows: slice) -> Values:
+        """Directional derivatives on noise, and predictions beside it."""
+        pair: tuple[Need, ...] = (Conditional(t), Unconditional(t))
+        known = {need: self.values[need][rows] for need in pair if need in self.values}
+        return self._differentiated(NOISE, t, rows, known)
+
+    def _differentiated(self, latents: str, t: float, rows: slice, known: Values) -> Values:
+        """Directional derivatives at some latents, and predictions beside them.
+
+        Arguments:
+            latents, t: Where.
+            rows: The prompts.
+            known: Their predictions there.
+        """
+        values: Values = {}
+        for need in self.at[latents, t]:
+            match need:
+                case GuidanceDerivative():
+                    pair = known[Conditional(t, latents)], known[Unconditional(t, latents)]
+                    values[need] = self._guidance_derivative(t, *pair, self.encoded[rows])
+                case Divergence(probes=probes):
+                    x = known[Conditional(t, latents)].x
+                    products = [self._quadratic(x, t, rows, probe) for probe in range(probes)]
+                    values[need] = torch.stack(products, dim=1)
+                case Nearby(radius=radius, probe=probe):
+                    x, v = known[Conditional(t, latents)].x, self._direction(probe)
+                    there = x + radius * v / v.norm()
+                    values[need] = self.model.predict(there, t, self.encoded[rows])
+        return values
+
+    def _guidance_derivative(
+        self, t: float, conditional: Prediction, unconditional: Prediction, prompts: Conditioning
+    ) -> Tensor:
+        both = Conditioning.cat([self.engine.empty[[0] * len(prompts)], prompts])
+        tangent = (conditional.raw - unconditional.raw).repeat(2, 1, 1, 1)
+        _, derivative = self.model.jvp(conditional.x.repeat(2, 1, 1, 1), t, both, tangent)
+        without, with_prompt = derivative.chunk(2)
+        return with_prompt - without
+
+    def _quadratic(self, x: Tensor, t: float, rows: slice, probe: int) -> Tensor:
+        """``v . J v`` of the output for a direction v of signs, ``[B]``."""
+        v = self._direction(probe).sign().expand_as(x)
+        _, derivative = self.model.jvp(x, t, self.encoded[rows], v)
+        return (v * derivative).flatten(1).sum(1)
+
+    def _direction(self, probe: int) -> Tensor:
+        """A standard normal vector, the same for all prompts at a noise sample, ``[C, H, W]``."""
+        entropy = np.random.SeedSequence([*self.draw, probe, *b"direction"])
+        seed = int(entropy.generate_state(1, np.uint64)[0] >> np.uint64(1))
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randn(self.model.latent_shape, generator=generator).to(self.x)
+
+    def _along(self, latents: str, end: float, rows: slice) -> Values:
+        """Everything along a trajectory, which stops after its step at ``end``."""
+        found: Values = {}
+        prompts, first = self.encoded[rows], self.steps[0]
+        guided = latents == GUIDED
+
+        def evaluate(x: Tensor, t: float) -> tuple[Prediction, Prediction | None]:
+            if t == first:
+                without = self.values[Unconditional(t)][rows] if guided else None
+                return self.values[Conditional(t)][rows], without
+            if guided:
+                both = Conditioning.cat([self.engine.empty[[0] * len(x)], prompts])
+                prediction = self._attended(latents, torch.cat([x, x]), t, both, found)
+                return prediction[len(x) :], prediction[: len(x)]
+            return self._attended(latents, x, t, prompts, found), None
+
+        guidance = GUIDANCE if guided else 1.0
+        x = self.x[rows]
+        for step in self.model.trajectory(x, prompts, guidance=guidance, evaluate=evaluate):
+            here = self.at[latents, step.t]
+            pair: Values = {Conditional(step.t, latents): step.conditional}
+            if Unconditional(step.t, latents) in here:
+                without = step.unconditional or self.engine.without(step.conditional.x, step.t)
+                pair[Unconditional(step.t, latents)] = without
+            if After(step.t) in here:
+                found[After(step.t)] = step.after
+            found |= {need: value for need, value in pair.items() if need in here}
+            found |= self._differentiated(latents, step.t, rows, pair)
+            if step.t == end:
+                break
+        return found
+
+    def _attended(
+        self, latents: str, x: Tensor, t: float, prompts: Conditioning, found: Values
+    ) -> Prediction:
+        """A prediction whose last rows have prompts, and what they attend to."""
+        wanted = self._attention(latents, t)
+        if not wanted:
+            return self.model.predict(x, t, prompts)
+        with_prompt = len(x) // 2 if latents == GUIDED else 0
+        prediction, attention = self.model.attend(x, t, prompts, first=with_prompt)
+        for need in wanted:
+            tokens = isinstance(need, TokenAttention)
+            found[need] = attention.tokens if tokens else attention.end
+        return prediction
+
+    def _generated(self, t: float, rows: slice) -> Values:
+        """Everything at the end of the guided trajectory, scaled as at ``t``."""
+        alpha, _ = self.model.scales(torch.tensor([t]))
+        generated = self.values[After(self.steps[-1])][rows]
+        x = (alpha.to(generated) * generated).to(self.model.dtype)
+        found: Values = {Conditional(t, GENERATED): self.model.predict(x, t, self.encoded[rows])}
+        if Unconditional(t, GENERATED) in self.at[GENERATED, t]:
+            found[Unconditional(t, GENERATED)] = self.engine.without(x, t)
+        return found | self._differentiated(GENERATED, t, rows, found)
+
+    def _pictures(self, rows: slice) -> Values:
+        found: Values = {}
+        for need in set(self.needs.values()):
+            match need:
+                case Picture(t=None):
+                    latents = self.values[After(self.steps[-1])][rows]
+                case Picture(t=float() | int() as t):
+                    without = self.values[Unconditional(t)][rows]
+                    latents = without.guided(self.values[Conditional(t)][rows], GUIDANCE).x0
+                case _:
+                    continue
+            found[need] = torch.from_numpy(self.model.decode(latents))
+        return found
