@@ -130,7 +130,8 @@ class NoiseSample:
         for t in self._timesteps(GENERATED):
             self._in_batches(partial(self._generated, t))
         self._in_batches(self._pictures)
-        return Evaluations(self.x, {n: self.values[served] for n, served in self.needs.items()})
+        values = {need: self.values[served] for need, served in self.needs.items()}
+        return Evaluations(self.x, values, self.encoded.tensors.get("end"))
 
     def _timesteps(self, latents: str) -> list[float]:
         """At which something is to be evaluated there, from noise to data."""

@@ -66,7 +66,6 @@ class WenNorm(Detector):
         nfe="2nk",
         arxiv="2407.21720",
         code="https://github.com/YuxinWenRick/diffusion_memorization",
-        licence="MIT",
     )
     steps: int = 1
 

@@ -121,10 +121,12 @@ class Evaluations:
     Attributes:
         noise: The pure noise itself, ``[B, C, H, W]``.
         values: Of every need.
+        end: Index of every prompt's end-of-text token, ``[B]``; None where the model has none.
     """
 
     noise: Tensor
     values: Mapping[Need, Any]
+    end: Tensor | None = None
 
     def conditional(self, t: float, latents: str = NOISE) -> Prediction:
         """With the prompt, ``B`` rows."""

@@ -53,16 +53,17 @@ class Recorder:
         return Attention(torch.stack(self.tokens, dim=1), end.view(len(end), side, -1))
 
     def add(self, layer: AttentionLayer, hidden: Tensor, states: Tensor, down: bool) -> None:
-        """Reduces one layer's maps, softmax in float32."""
+        """Reduces one layer's maps, softmax in float32 or better."""
         query, key = (
             project(tensor[self.rows]).unflatten(-1, (layer.heads, -1)).transpose(1, 2)
             for project, tensor in ((layer.to_q, hidden), (layer.to_k, states))
         )  # [n, heads, positions or tokens, width]
+        precise = torch.promote_types(query.dtype, torch.float32)
         size = query.shape[1] * query.shape[2] * key.shape[2]
         tokens, end = [], []
         parts = (t.split(max(1, LARGEST // size)) for t in (query, key, self.end))
         for q, k, last in zip(*parts, strict=True):
-            maps = (q.float() @ k.float().mT * layer.scale).softmax(-1).mean(1)
+            maps = (q.to(precise) @ k.to(precise).mT * layer.scale).softmax(-1).mean(1)
             tokens.append(maps.mean(1))
             if down:
                 column = last[:, None, None].expand(-1, maps.shape[1], 1)

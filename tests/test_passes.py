@@ -1,0 +1,229 @@
+"""Every need of one noise sample against the model evaluated by hand, and what it costs."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from anisomem.detection.base import AcrossSamples, Component, Detector
+from anisomem.detection.needs import (
+    GENERATED,
+    GUIDED,
+    NOISE,
+    UNGUIDED,
+    After,
+    Conditional,
+    Divergence,
+    EndAttention,
+    GuidanceDerivative,
+    Nearby,
+    Picture,
+    TokenAttention,
+    Unconditional,
+)
+from anisomem.engine import Engine
+from anisomem.models.analytic import AnalyticMixture
+from anisomem.models.base import Conditioning
+from anisomem.models.diffusers_unet import DiffusersUNet
+
+PROMPTS = ["a cat", "a red dog", "red", "dog cat"]
+SIZE, SEED, FIRST = len(PROMPTS), 7, 981
+
+
+@dataclass
+class Asking(Detector):
+    """Records nothing of interest, so that all its needs are evaluated."""
+
+    needs: tuple = ()
+    component_names = ("asked",)
+
+    def components(self, model):
+        return [Component("asked", set(self.needs), lambda e: torch.zeros(len(e.noise)))]
+
+    def combine(self, recorded):
+        return recorded.mean("asked", self.n)
+
+
+def evaluated(model, *needs, **settings):
+    """The evaluations of the first noise sample."""
+    engine = Engine(model, [Asking("asking", needs=needs)], **settings)
+    return next(engine.evaluations(PROMPTS, range(SIZE), SEED)), engine
+
+
+@pytest.fixture
+def model(make_pipeline):
+    return DiffusersUNet(make_pipeline(prediction_type="v_prediction", dtype=torch.float64))
+
+
+@torch.no_grad()
+def by_hand(model, t):
+    """Latents, both predictions and the latents afterwards at a step of the guided trajectory."""
+    x = model.initial_noise(SEED, 1).to(model.dtype).expand(SIZE, -1, -1, -1)
+    for step in model.trajectory(x, model.encode(PROMPTS)):
+        if step.t == t:
+            return step.conditional.x, step
+    raise AssertionError
+
+
+def close(actual, expected):
+    torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-11)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("t", [FIRST, 541, 1])
+def test_everything_along_the_guided_trajectory(model, t):
+    needs = [kind(t, GUIDED) for kind in (Conditional, Unconditional, GuidanceDerivative)]
+    needs += [TokenAttention(t, GUIDED), EndAttention(t, GUIDED), After(t)]
+    found, engine = evaluated(model, *needs)
+    steps = model.timesteps().index(t) + 1
+    assert model.nfe == (2 * steps - 1) * SIZE + 1 == (2 * steps - 1) * SIZE + engine.shared_nfe
+    assert model.jvps == 2 * SIZE
+
+    x, step = by_hand(model, t)
+    close(found.conditional(t, GUIDED).output, step.conditional.output)
+    close(found.unconditional(t, GUIDED).output, step.unconditional.output)
+    close(found.after(t), step.after)
+    _, attention = model.attend(x, t, model.encode(PROMPTS))
+    close(found.token_attention(t, GUIDED), attention.tokens)
+    close(found.end_attention(t, GUIDED), attention.end)
+    along = step.conditional.raw - step.unconditional.raw
+    _, c = model.jvp(x, t, model.encode(PROMPTS), along)
+    _, u = model.jvp(x, t, model.encode([""] * SIZE), along)
+    close(found.guidance_derivative(t, GUIDED), c - u)
+
+
+@torch.no_grad()
+def test_everything_at_the_end_of_it(model):
+    needs = [Conditional(261, GENERATED), Unconditional(261, GENERATED), Picture()]
+    needs += [Divergence(261, GENERATED, 2), Nearby(261, GENERATED, 0.5, 1)]
+    found, _ = evaluated(model, *needs)
+    _, step = by_hand(model, 1)
+    alpha = float(model.scales(torch.tensor([261]))[0])
+    x, encoded = alpha * step.after, model.encode(PROMPTS)
+    close(found.conditional(261, GENERATED).output, model.predict(x, 261, encoded).output)
+    without = model.predict(x, 261, model.encode([""] * SIZE))
+    close(found.unconditional(261, GENERATED).output, without.output)
+    assert np.array_equal(found.picture(), model.decode(step.after))
+
+    beside = found.nearby(Nearby(261, GENERATED, 0.5, 1))
+    distance = beside.x - x
+    close(distance.flatten(1).norm(dim=1), torch.full((SIZE,), 0.5, dtype=torch.float64))
+    close(beside.output, model.predict(beside.x, 261, encoded).output)
+    # Probe 1 is the second of the divergence's directions, there by its signs.
+    _, derivative = model.jvp(x, 261, encoded, distance.sign())
+    products = found.divergence(Divergence(261, GENERATED, 2))
+    close(products[:, 1], (distance.sign() * derivative).flatten(1).sum(1))
+    assert not torch.allclose(products[:, 0], products[:, 1])
+
+
+@torch.no_grad()
+def test_pictures_of_one_step_are_the_guided_guess_at_the_data(model):
+    found, engine = evaluated(model, Picture(999))
+    assert model.nfe - engine.shared_nfe == SIZE
+    x = model.initial_noise(SEED, 1).double().expand(SIZE, -1, -1, -1)
+    c = model.predict(x, 999, model.encode(PROMPTS)).x0
+    u = model.predict(x, 999, model.encode([""] * SIZE)).x0
+    assert np.array_equal(found.picture(999), model.decode(u + 7.5 * (c - u)))
+
+
+def test_attention_and_derivatives_on_noise_come_with_the_predictions(model):
+    x = model.initial_noise(SEED, 1).double().expand(SIZE, -1, -1, -1)
+    needs = [TokenAttention(FIRST), EndAttention(41), Divergence(41, NOISE, 1), Conditional(1)]
+    found, _ = evaluated(model, *needs)
+    assert model.nfe == 3 * SIZE
+    assert model.jvps == SIZE
+    with torch.no_grad():
+        close(
+            found.token_attention(FIRST), model.attend(x, FIRST, model.encode(PROMPTS))[1].tokens
+        )
+        close(found.end_attention(41), model.attend(x, 41, model.encode(PROMPTS))[1].end)
+    lengths = [len(ids) for ids in model.pipeline.tokenizer(PROMPTS).input_ids]
+    assert (found.end + 1).tolist() == lengths
+
+
+def test_trajectories_begin_with_what_is_known_on_noise(model):
+    # 49 guided steps and 49 unguided ones more, two predictions on noise, one without prompt.
+    both = [Conditional(t, latents) for t in (FIRST, 1) for latents in (NOISE, GUIDED, UNGUIDED)]
+    found, engine = evaluated(model, *both, Unconditional(FIRST, UNGUIDED))
+    assert model.nfe == (2 * 49 + 49 + 2) * SIZE + engine.shared_nfe
+    assert engine.shared_nfe == 1
+    assert found.conditional(FIRST, GUIDED) is found.conditional(FIRST)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+@pytest.mark.parametrize("policy", ["shared", "per_prompt"])
+def test_batches_change_nothing(model, batch_size, policy):
+    needs = [
+        *(GuidanceDerivative(941, GUIDED), TokenAttention(941, GUIDED), After(901), Picture()),
+        *(Conditional(941, UNGUIDED), Divergence(41, GENERATED, 2), Nearby(41, GENERATED, 0.1, 0)),
+        *(EndAttention(981), Unconditional(41)),
+    ]
+    one, _ = evaluated(model, *needs, noise_policy=policy, batch_size=batch_size)
+    all_, _ = evaluated(model, *needs, noise_policy=policy)
+    for need in needs:
+        values = [getattr(e.values[need], "raw", e.values[need]) for e in (one, all_)]
+        torch.testing.assert_close(*values, rtol=1e-9, atol=1e-9)
+
+
+def test_divergence_of_an_isotropic_gaussian_is_exact_for_every_probe():
+    # c = sigma (x - alpha mu) / v, so v . J v = D sigma / v for any signs.
+    mean = torch.randn(1, 4, 2, 2, generator=torch.Generator().manual_seed(0)).double()
+    gaussian = AnalyticMixture(mean, [0.5], ["it"])
+    engine = Engine(gaussian, [Asking("a", needs=(Divergence(41, NOISE, 3),))])
+    found = next(engine.evaluations(["it", "it"], [0, 1], SEED))
+    alpha, sigma = (float(scale) for scale in gaussian.scales(torch.tensor(41)))
+    expected = 16 * sigma / (0.25 * alpha**2 + sigma**2)
+    close(
+        found.divergence(Divergence(41, NOISE, 3)),
+        torch.full((2, 3), expected, dtype=torch.float64),
+    )
+
+
+@dataclass
+class Spread(Detector):
+    """The largest difference between two noise samples' first numbers."""
+
+    component_names = ("spread",)
+
+    def components(self, model):
+        def compute(kept):
+            return torch.stack(kept).amax(0) - torch.stack(kept).amin(0)
+
+        return [AcrossSamples("spread", {Conditional(41)}, lambda e: e.noise[:, 0, 0, 0], compute)]
+
+    def combine(self, recorded):
+        return recorded.across("spread", self.n)
+
+
+def test_what_compares_samples_is_known_for_every_smaller_n(model, make_prompts):
+    from anisomem.detection.base import Recorded
+
+    few, many = Spread("few", 2), Spread("many", 5)
+    components = Engine(model, [few, many]).evaluate(PROMPTS, range(SIZE), SEED)
+    first = model.initial_noise(SEED, 5)[:, 0, 0, 0].numpy()
+    expected = [np.ptp(first[: n + 1]) for n in range(5)]
+    np.testing.assert_allclose(components["spread"], [expected] * SIZE, rtol=1e-6)
+    assert all(a <= b for a, b in pairwise(expected))
+    recorded = Recorded(components, make_prompts(PROMPTS, [1, 0, 0, 0]))
+    assert few.combine(recorded) == pytest.approx([expected[1]] * SIZE)
+    assert many.combine(recorded) == pytest.approx([expected[4]] * SIZE)
+
+
+def test_probes_depend_on_seed_and_sample_alone(model):
+    need = Nearby(41, NOISE, 1.0, 0)
+    engine = Engine(model, [Asking("a", 2, needs=(need,))])
+    shifts = [
+        [e.nearby(need).x - e.noise for e in engine.evaluations(PROMPTS[:rows], range(rows), seed)]
+        for rows, seed in ((2, SEED), (1, SEED), (1, SEED + 1))
+    ]
+    close(shifts[0][0][0], shifts[0][0][1])
+    close(shifts[0][0][:1], shifts[1][0])
+    assert not torch.allclose(shifts[1][0], shifts[1][1])
+    assert not torch.allclose(shifts[1][0], shifts[2][0])
+
+
+def test_conditionings_keep_their_rows():
+    parts = [Conditioning({"end": torch.tensor([1, 2])}), Conditioning({"end": torch.tensor([3])})]
+    assert Conditioning.cat(parts)[[2, 0]].tensors["end"].tolist() == [3, 1]
