@@ -21,6 +21,7 @@ from yaml import YAMLError
 from anisomem import config as configuration
 from anisomem import gallery
 from anisomem.datasets.prompts import PromptSet
+from anisomem.datasets.references import draw
 from anisomem.detection.base import Array, Recorded
 from anisomem.errors import UserError, one_of
 from anisomem.evaluation import Evaluation, Summary
@@ -68,9 +69,12 @@ class Case:
     Arguments:
         config: The composed configuration.
         experiment: Its name, the parent folder.
+        references: Prompts that detectors take as ordinary; drawn if not given and asked for.
     """
 
-    def __init__(self, config: DictConfig, experiment: str) -> None:
+    def __init__(
+        self, config: DictConfig, experiment: str, references: Sequence[str] | None = None
+    ) -> None:
         self.config = config
         one_of("on_failure", config.on_failure, ON_FAILURE)
         one_of("noise policy", config.noise_policy, NOISE_POLICIES)
@@ -81,12 +85,17 @@ class Case:
         for detector in self.detectors:
             detector.require(config.model.get("stands_for"))
         self.name = self.planned.name
+        if references is None and any(d.uses_references for d in self.detectors):
+            references = draw(config, self.planned)
+        self.references = list(references or [])
         self.samples: dict[str, int] = {}  # of every component to be recorded
         for detector in self.detectors:
             for name in detector.component_names:
                 self.samples[name] = max(detector.n, self.samples.get(name, 0))
         settings = OmegaConf.to_container(config, resolve=True)
-        content = identity.describe(cast(dict[str, Any], settings), self.samples, self.planned)
+        content = identity.describe(
+            cast(dict[str, Any], settings), self.samples, self.planned, self.references
+        )
         self.identity = identity.digest(content)
         self.folder = Path(config.runs) / experiment / f"{self.name}-{self.identity[:10]}"
         self.store = ScoreStore(self.folder / "components", content)
@@ -107,9 +116,9 @@ class Case:
             raise UserError(
                 f"{file} is damaged; run the same command again to write it anew"
             ) from None
-        case = cls(config, file.parent.parent.name)
-        case.folder = file.parent
-        case.store = ScoreStore.stored(case.folder / "components")
+        store = ScoreStore.stored(file.parent / "components")
+        case = cls(config, file.parent.parent.name, store.content.get("references", []))
+        case.folder, case.store = file.parent, store
         case.identity = identity.digest(case.store.content)
         if (version := case.store.content["version"]) != identity.VERSION:
             raise UserError(
@@ -324,14 +333,19 @@ class Case:
         """The stored components of one noise seed, of all prompts or some."""
         chosen = prompts or self.prompts
         components = arrays(self.frame, chosen.ids, seed, self.samples)
-        return Recorded(components, chosen, self.config.model.get("stands_for"))
+        references = {}
+        if self.references:
+            failed = set(self.frame.loc[self.frame[FAILURE].notna(), "prompt_id"])
+            ids = [i for i in self.ids[len(self.planned) :] if i not in failed]
+            references = arrays(self.frame, ids, seed, self.samples)
+        return Recorded(components, chosen, self.config.model.get("stands_for"), references)
 
     def batches(self) -> list[Batch]:
         """All that is to be recorded, cut the same way however often a run is interrupted.
 
         Equal prompts are neighbours and share a batch, so each is encoded once.
         """
-        texts = self.planned.texts
+        texts = self.texts
         order = sorted(range(len(texts)), key=lambda i: (texts[i], i))
         cuts = [0]
         for end in range(1, len(order) + 1):
@@ -349,12 +363,22 @@ class Case:
         if retry:
             frame = frame[frame[FAILURE].isna()]
         done = set(zip(frame["seed"], frame["prompt_id"], strict=True))
-        ids = self.planned.ids
+        ids = self.ids
         return [
             (seed, rows)
             for seed, rows in self.batches()
             if not all((seed, ids[i]) in done for i in rows)
         ]
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """All that is to be recorded: the set's prompts, then the references."""
+        return [*self.planned.texts, *self.references]
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """Of :attr:`texts`, under which their components are stored."""
+        return [*self.planned.ids, *(f"reference:{i}" for i in range(len(self.references)))]
 
     @property
     def _measured_file(self) -> Path:

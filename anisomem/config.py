@@ -31,12 +31,22 @@ class Paths:
 
 
 @dataclass
+class References:
+    """Ordinary prompts outside the set."""
+
+    prompts: str | None = None
+    count: int = 50
+    seed: int = 0
+
+
+@dataclass
 class Schema:
     """Every setting with its type; a name that is not here is refused."""
 
     model: dict[str, Any] = field(default_factory=dict)
     dataset: dict[str, Any] = field(default_factory=dict)
     detector: dict[str, dict[str, Any]] = field(default_factory=dict)
+    references: References = field(default_factory=References)
     logger: dict[str, Any] = field(default_factory=dict)
     cases: list[list[str]] = field(default_factory=list)
     seeds: list[int] = field(default_factory=list)
@@ -127,14 +137,13 @@ def build(node: DictConfig, what: str, **more: object) -> Any:
     if missing := OmegaConf.missing_keys(node):
         raise UserError(f"{what} needs a value for {', '.join(sorted(missing))}")
     try:
-        return instantiate(node, **more, _convert_="all")
-    except HydraException as error:
-        cause = error.__cause__ or error
-        if isinstance(cause, UserError):
-            raise cause from None
-        if isinstance(cause, TypeError | ValueError | ImportError | AttributeError):
-            raise UserError(f"{what}: {cause}") from None
+        # Detectors are passed as they are; Hydra would take dataclasses for settings.
+        return instantiate(node, _partial_=True, _convert_="all")(**more)
+    except UserError:
         raise
+    except (HydraException, TypeError, ValueError, ImportError, AttributeError) as error:
+        cause = (isinstance(error, HydraException) and error.__cause__) or error
+        raise UserError(f"{what}: {' '.join(str(cause).split())}") from None
 
 
 def detectors(config: DictConfig) -> list[Detector]:
@@ -146,14 +155,35 @@ def detectors(config: DictConfig) -> list[Detector]:
     built: list[Detector] = []
     for name, node in config.detector.items():
         if "n" not in node:
-            built.append(build(node, f"detector.{name}", name=name))
+            built.append(_detector(config, name, node))
             continue
         chosen = list(node.n) if OmegaConf.is_list(node.n) else [node.n]
         if not _distinct(chosen) or not all(type(n) is int and n >= 1 for n in chosen):
             raise UserError(f"detector.{name}.n must be distinct positive integers, got {node.n}")
-        for n in chosen:
-            built.append(build(node, f"detector.{name}", name=name, n=n))
+        built += [_detector(config, name, node, n=n) for n in chosen]
     return built
+
+
+def _detector(config: DictConfig, name: str, node: DictConfig, **more: Any) -> Detector:
+    """A detector; those that it names as members are built with its n."""
+    if "members" in node:
+        members = [
+            _detector(config, member, _detector_node(config, member), **more)
+            for member in node.members
+        ]
+        more["members"] = members
+        node = OmegaConf.masked_copy(node, [str(key) for key in node if key != "members"])
+    found: Detector = build(node, f"detector.{name}", name=name, **more)
+    return found
+
+
+def _detector_node(config: DictConfig, name: str) -> DictConfig:
+    """The settings of a detector in this run, or those it has by default."""
+    if name in config.detector:
+        return DictConfig(config.detector[name])
+    if name not in names("detector"):
+        raise unknown("detector", name, names("detector"))
+    return OmegaConf.create(dict(OmegaConf.load(folder() / "detector" / f"{name}.yaml"))[name])
 
 
 def _check_values(config: DictConfig) -> None:
@@ -176,13 +206,16 @@ def _check_values(config: DictConfig) -> None:
         "bootstrap_seed": (config.bootstrap_seed >= 0, "an integer from 0"),
         "timing_repeats": (config.timing_repeats >= 0, "an integer from 0"),
         "gallery": (config.gallery >= 0, "an integer from 0"),
+        "references.count": (config.references.count >= 2, "an integer from 2"),
+        "references.seed": (config.references.seed >= 0, "an integer from 0"),
     }
     for name in ("batch_size", "workers"):
         value = config[name]
         expected[name] = (value is None or value >= 1, "a positive integer or null")
     for name, (valid, form) in expected.items():
         if not valid:
-            raise UserError(f"{name} must be {form}; got {config[name]}")
+            given = OmegaConf.select(config, name)
+            raise UserError(f"{name} must be {form}; got {given}")
 
 
 def _distinct(values: Sequence[object]) -> bool:

@@ -73,7 +73,8 @@ def _line(config: DictConfig) -> list[str]:
         detector.require(config.model.get("stands_for"))
     prompts, seeds = _prompts(config), len(config.seeds)
     found = counts(detectors, config.noise_policy)
-    total = (prompts.memorized + prompts.others) * seeds
+    references = config.references.count if any(d.uses_references for d in detectors) else 0
+    total = (prompts.memorized + prompts.others + references) * seeds
     jvps = f" + {found.jvps} JVP" if found.jvps else ""
     model = _present(config, detectors, prompts.texts, total) or _absent(config)
     sizes = [size for size in (model.bytes, prompts.bytes) if size]
@@ -81,7 +82,8 @@ def _line(config: DictConfig) -> list[str]:
     return [
         str(config.model.path),
         str(config.dataset.name),
-        f"{prompts.memorized} / {prompts.others}",
+        f"{prompts.memorized} / {prompts.others}"
+        + (f" + {references} references" if references else ""),
         str(seeds),
         str(len(detectors)),
         f"{found.nfe}{jvps}, and {found.shared} for all",

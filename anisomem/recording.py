@@ -48,15 +48,14 @@ class Recorder:
             UserError: The model returned NaN or infinity without any prompt.
         """
         seed, rows = batch
-        prompts = self.case.planned
+        texts, ids = self.case.texts, self.case.ids
         begin = perf_counter()
-        components = self.engine.evaluate([prompts.texts[i] for i in rows], rows, seed)
+        components = self.engine.evaluate([texts[i] for i in rows], rows, seed)
         seconds = perf_counter() - begin
-        ids = [prompts.ids[i] for i in rows]
         origin = Origin(
             self.engine.batch_size, self.device, self.commit, self.engine.model.revision
         )
-        self.case.store.append(ids, seed, components, seconds, origin)
+        self.case.store.append([ids[i] for i in rows], seed, components, seconds, origin)
         return len(rows)
 
 

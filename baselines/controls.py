@@ -34,6 +34,8 @@ class TextOnly(_PromptDetector):
     What it separates is no evidence about the model.
     """
 
+    uses_labels = True
+
     def combine(self, recorded: Recorded) -> Array:
         prompts = recorded.prompts
         return text_only_scores(prompts.texts, prompts.labels, prompts.clusters)

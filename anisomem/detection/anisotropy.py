@@ -135,6 +135,10 @@ class Anisotropy(Detector):
             )
 
     @property
+    def uses_labels(self) -> bool:  # type: ignore[override]
+        return self.weights in ("equal", "fitted")
+
+    @property
     def norm_name(self) -> str:
         """The norm term's component."""
         choices = self.convention, self.normalisation, self.norm_at
@@ -176,7 +180,7 @@ class Anisotropy(Detector):
 
     def combine(self, recorded: Recorded) -> Array:
         names, prompts = (self.norm_name, self.cos_name), recorded.prompts
-        if self.weights in ("equal", "fitted"):
+        if self.uses_labels:
             columns = self.features(recorded)
             if self.weights == "equal":
                 return equal_weights(columns, prompts.labels)

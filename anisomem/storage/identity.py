@@ -13,7 +13,7 @@ VERSION = 2  # raised when equal settings record other numbers, or in another la
 #: Settings that change what is recorded for a prompt.
 INSIDE = frozenset({"model", "noise_policy", "seeds"})
 #: Settings that do not, or whose effect is inside otherwise: detectors by the components they
-#: record, the dataset by its prompts.
+#: record, the dataset and the references by their prompts.
 OUTSIDE = frozenset(
     {
         "batch_size",
@@ -28,6 +28,7 @@ OUTSIDE = frozenset(
         "logger",
         "on_failure",
         "paths",
+        "references",
         "runs",
         "timing_repeats",
         "weights",
@@ -49,7 +50,10 @@ OUTSIDE_MODEL = frozenset(
 
 
 def describe(
-    settings: Mapping[str, Any], components: Mapping[str, int], prompts: PromptSet
+    settings: Mapping[str, Any],
+    components: Mapping[str, int],
+    prompts: PromptSet,
+    references: Sequence[str] = (),
 ) -> dict[str, Any]:
     """What a run's identity is made of.
 
@@ -57,6 +61,7 @@ def describe(
         settings: The resolved configuration.
         components: Every component with its number of noise samples.
         prompts: The prompt set.
+        references: Prompts recorded besides.
     """
     model = {k: v for k, v in settings["model"].items() if k not in OUTSIDE_MODEL}
     if (folder := Path(str(model.get("path", "")))).is_dir() and "path" in model:
@@ -68,6 +73,7 @@ def describe(
         "model": model,
         "components": dict(components),
         "prompts": of_prompts(prompts),
+        **({"references": list(references)} if references else {}),
     }
 
 

@@ -25,6 +25,8 @@ ORDINARY_PICTURES = 6  # per ordinary caption of one concept
 PAIR_CAPTIONS = 1500  # ordinary captions of two concepts, PAIR_PICTURES each
 PAIR_PICTURES = 4
 
+REFERENCES = 200  # captions outside the corpus whose concepts no evaluation prompt has
+
 # Shares of two-concept captions. The block "unseen_pair" has nothing else; with these the word
 # "and" and the length are as frequent among the repeated captions as among all negatives:
 # (130 + 0.1 * 260 + 0.4 * 200) / 590 = 0.4.
@@ -147,6 +149,24 @@ def build(styles: Mapping[str, list[str]], seed: int = 0) -> Corpus:
         if frozenset(pair) not in tested:
             ordinary.append(Entry(word(pair), PAIR_PICTURES))
     return Corpus([*repeated, *seen, *ordinary], prompts, styles)
+
+
+def reference_captions(corpus: Corpus, seed: int = 0) -> list[str]:
+    """Captions that no picture was trained with and that no evaluation prompt is kin to.
+
+    Two in five pair concepts, as among the evaluation prompts.
+    """
+    rng = np.random.default_rng((3, seed))
+    tested = {concept for prompt in corpus.prompts for concept in prompt.caption.concepts}
+    free = sorted(set(corpus.styles) - tested)
+    used = {entry.caption.text for entry in corpus.entries}
+    found: dict[str, None] = {}
+    while len(found) < REFERENCES:
+        concepts = rng.choice(free, 1 + (len(found) % 5 < 2), replace=False)
+        text = random_caption(tuple(map(str, concepts)), rng).text
+        if text not in used:
+            found[text] = None
+    return list(found)
 
 
 def _log_spaced(bounds: tuple[int, int], n: int, rng: np.random.Generator) -> np.ndarray:

@@ -57,7 +57,7 @@ def test_every_setting_is_classified():
 
 
 #: Settings of detectors that change how a score is made of components, and no component.
-SCORING = {"name", "n", "weights", "seed"}
+SCORING = {"name", "n", "weights", "seed", "change", "members"}
 OTHER = {
     "convention": "paper",
     "mode": "x,x|c",
@@ -65,6 +65,9 @@ OTHER = {
     "norm_at": "step:1",
     "cos_at": "step:1",
     "cos_latents": "guided",
+    "steps": 3,
+    "layer": 5,
+    "at": "step:1",
 }
 
 

@@ -1,0 +1,49 @@
+"""Prompts outside a set that a detector may take as ordinary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from omegaconf import DictConfig
+
+from anisomem import config as configuration
+from anisomem.datasets.prompts import PromptSet
+from anisomem.errors import UserError
+
+BUNDLED = Path(configuration.__file__).parent / "testbed"
+HUB = "gustavosta"
+
+
+def draw(config: DictConfig, prompts: PromptSet) -> list[str]:
+    """``references.count`` prompts that are not in the set, by the seed alone.
+
+    Raises:
+        UserError: No such file or prompt set, or too few prompts in it.
+    """
+    source = config.references.prompts or _default(str(config.model.path))
+    if source.endswith(".txt"):
+        if not Path(source).is_file():
+            raise UserError(f"references.prompts: no file {source!r}")
+        texts = Path(source).read_text(encoding="utf-8").splitlines()
+    else:
+        data = [f"paths.data={config.paths.data}"] if config.paths.data else []
+        chosen = configuration.cases([f"dataset={source}", *data])[0]
+        found: PromptSet = configuration.build(chosen.dataset, "references.prompts")
+        texts = [t for t, label in zip(found.texts, found.labels, strict=True) if not label]
+    known = set(prompts.texts)
+    free = [text for text in dict.fromkeys(texts) if text.strip() and text not in known]
+    count = config.references.count
+    if len(free) < count:
+        raise UserError(
+            f"references.count is {count}, and {source!r} has {len(free)} prompts that are not in "
+            f"{prompts.name!r}"
+        )
+    rng = np.random.default_rng(config.references.seed)
+    return [free[i] for i in rng.permutation(len(free))[:count]]
+
+
+def _default(model: str) -> str:
+    """Where they come from if the user names nothing."""
+    bundled = Path(model).resolve().parent == BUNDLED
+    return str(BUNDLED / "references.txt") if bundled else HUB
