@@ -23,10 +23,11 @@ from anisomem import gallery
 from anisomem.datasets.prompts import PromptSet
 from anisomem.datasets.references import draw
 from anisomem.detection.base import Array, Recorded
-from anisomem.errors import UserError, one_of
+from anisomem.errors import UserError, one_of, unknown
 from anisomem.evaluation import Evaluation, Summary
 from anisomem.storage import atomic, identity
 from anisomem.storage.store import FAILURE, ORIGIN, SECONDS, ScoreStore, arrays
+from anisomem.storage.tensors import TensorFiles
 
 if TYPE_CHECKING:
     from anisomem.models.base import DiffusionModel
@@ -99,6 +100,14 @@ class Case:
         self.identity = identity.digest(content)
         self.folder = Path(config.runs) / experiment / f"{self.name}-{self.identity[:10]}"
         self.store = ScoreStore(self.folder / "components", content)
+        for prompt in config.tensors:
+            if prompt not in self.ids:
+                raise unknown("prompt id in tensors", prompt, self.ids)
+
+    @property
+    def tensors(self) -> TensorFiles:
+        """The full evaluations of the prompts that the user names."""
+        return TensorFiles(self.folder / "tensors", self.config.tensors)
 
     @classmethod
     def stored(cls, file: Path) -> Case:
@@ -356,7 +365,7 @@ class Case:
         return [(seed, some) for seed in self.config.seeds for some in rows]
 
     def missing(self, retry: bool = False) -> list[Batch]:
-        """The batches of which the store lacks a prompt, or has a failed one to be retried."""
+        """The batches of which a prompt is not stored, or failed and is to be retried."""
         if not self.samples:
             return []
         frame = self.store.read()
@@ -368,6 +377,7 @@ class Case:
             (seed, rows)
             for seed, rows in self.batches()
             if not all((seed, ids[i]) in done for i in rows)
+            or self.tensors.lacking([ids[i] for i in rows], seed)
         ]
 
     @cached_property

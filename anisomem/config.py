@@ -59,6 +59,7 @@ class Schema:
     gallery: int = 0
     workers: int | None = None
     on_failure: str = "stop"
+    tensors: list[str] = field(default_factory=list)
     weights: str = "pretrained"
     dry_run: bool = False
     runs: str = ""

@@ -81,7 +81,13 @@ class Engine:
         return set().union(*(c.needs for c in active))
 
     @torch.no_grad()
-    def evaluate(self, texts: Sequence[str], rows: Sequence[int], seed: int) -> dict[str, Array]:
+    def evaluate(
+        self,
+        texts: Sequence[str],
+        rows: Sequence[int],
+        seed: int,
+        observe: Callable[[int, Evaluations], object] = lambda sample, evaluations: None,
+    ) -> dict[str, Array]:
         """Every component of some prompts, name to ``[B, n]``.
 
         A prompt whose prediction is NaN or infinite gets such components.
@@ -90,6 +96,7 @@ class Engine:
             texts: The prompts.
             rows: Their indices in the whole set, which per-prompt noise depends on.
             seed: Of the noise.
+            observe: Sees the evaluations of every noise sample.
 
         Raises:
             UserError: The prediction without prompt, which serves all, is NaN or infinite.
@@ -97,6 +104,7 @@ class Engine:
         kept: dict[str, list[Tensor]] = {name: [] for name in self.components}
         values: dict[str, list[Tensor]] = {name: [] for name in self.components}
         for sample, evaluations in enumerate(self.evaluations(texts, rows, seed)):
+            observe(sample, evaluations)
             for name, component in self.components.items():
                 if self.samples[name] <= sample:
                     continue

@@ -48,14 +48,16 @@ class Recorder:
             UserError: The model returned NaN or infinity without any prompt.
         """
         seed, rows = batch
-        texts, ids = self.case.texts, self.case.ids
+        texts, ids = self.case.texts, [self.case.ids[i] for i in rows]
+        collector = self.case.tensors.collector(ids, seed)
         begin = perf_counter()
-        components = self.engine.evaluate([texts[i] for i in rows], rows, seed)
+        components = self.engine.evaluate([texts[i] for i in rows], rows, seed, collector)
         seconds = perf_counter() - begin
+        collector.write()
         origin = Origin(
             self.engine.batch_size, self.device, self.commit, self.engine.model.revision
         )
-        self.case.store.append([ids[i] for i in rows], seed, components, seconds, origin)
+        self.case.store.append(ids, seed, components, seconds, origin)
         return len(rows)
 
 

@@ -100,8 +100,8 @@ def measure(case: Case, model: DiffusionModel) -> Mapping[str, Cost]:
         key: partial(evaluate, key, members)
         for key, members in {**alone, EVERYTHING: detectors}.items()
     }
-    peaks = {key: peak_mb(model, contenders[key]) for key in alone}
-    seconds = take_turns(contenders, config.timing_repeats)
+    peaks = {key: peak_mb(model, contenders[key]) for key in alone}  # which also warms up
+    seconds = take_turns(contenders, config.timing_repeats, warm_up=False)
     medians = {key: median(times) for key, times in seconds.items()}
     total = sum(medians[key] for key in alone)
     scale = PROMPTS / len(texts)

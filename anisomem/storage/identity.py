@@ -30,6 +30,7 @@ OUTSIDE = frozenset(
         "paths",
         "references",
         "runs",
+        "tensors",
         "timing_repeats",
         "weights",
         "workers",

@@ -1,0 +1,72 @@
+"""Full evaluations of a few named prompts, as safetensors beside what a run records of all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import astuple
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from anisomem.storage import atomic
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from anisomem.detection.needs import Evaluations
+
+
+class TensorFiles:
+    """One file for each wanted prompt and noise seed in a folder.
+
+    A file holds the noise and every evaluated need, with one row for each noise sample; a
+    prediction is the network's raw output. Keys read ``noise`` and ``Kind/t/latents/...``.
+
+    Arguments:
+        folder: Where they lie.
+        wanted: Ids of prompts.
+    """
+
+    def __init__(self, folder: Path, wanted: Sequence[str]) -> None:
+        self.folder, self.wanted = folder, frozenset(wanted)
+
+    def path(self, prompt: str, seed: int) -> Path:
+        """Of a prompt at a noise seed."""
+        return self.folder / f"seed{seed}" / f"{quote(prompt, safe='')}.safetensors"
+
+    def lacking(self, ids: Sequence[str], seed: int) -> bool:
+        """Whether one of the prompts is wanted and not there."""
+        return any(i in self.wanted and not self.path(i, seed).exists() for i in ids)
+
+    def collector(self, ids: Sequence[str], seed: int) -> Collector:
+        """Takes the evaluations of a batch."""
+        return Collector(self, ids, seed)
+
+
+class Collector:
+    """The evaluations of the wanted prompts of a batch, until they are written."""
+
+    def __init__(self, files: TensorFiles, ids: Sequence[str], seed: int) -> None:
+        self.files, self.seed = files, seed
+        self.rows = {prompt: row for row, prompt in enumerate(ids) if prompt in files.wanted}
+        self.found: dict[str, dict[str, list[Tensor]]] = {prompt: {} for prompt in self.rows}
+
+    def __call__(self, sample: int, evaluations: Evaluations) -> None:
+        """Keeps those of a noise sample."""
+        named = {"noise": evaluations.noise}
+        for need, value in evaluations.values.items():
+            fields = (str(field) for field in astuple(need))
+            named["/".join([type(need).__name__, *fields])] = getattr(value, "raw", value)
+        for prompt, row in self.rows.items():
+            for key, tensor in named.items():
+                self.found[prompt].setdefault(key, []).append(tensor[row].cpu().clone())
+
+    def write(self) -> None:
+        """Writes what was kept; each file is whole or not there."""
+        import torch
+        from safetensors.torch import save_file
+
+        for prompt, tensors in self.found.items():
+            stacked = {key: torch.stack(samples) for key, samples in tensors.items()}
+            atomic.write(self.files.path(prompt, self.seed), partial(save_file, stacked))
