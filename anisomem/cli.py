@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--growth",
         type=_sizes,
         metavar="N,N",
-        help="numbers of prompts to compare (default 100,1000,10000; 1,10 with weights=random)",
+        help="numbers of prompts (default 100,1000,10000; with weights=random 1,10, on a CPU 1)",
     )
     bench.add_argument("--out", type=Path, metavar="FILE", help="keep it as FILE.md and FILE.json")
     sweep = commands.add_parser(

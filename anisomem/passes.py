@@ -208,8 +208,9 @@ class NoiseSample:
         self, t: float, conditional: Prediction, unconditional: Prediction, prompts: Conditioning
     ) -> Tensor:
         both = Conditioning.cat([self.engine.empty[[0] * len(prompts)], prompts])
-        tangent = (conditional.raw - unconditional.raw).repeat(2, 1, 1, 1)
-        _, derivative = self.model.jvp(conditional.x.repeat(2, 1, 1, 1), t, both, tangent)
+        x = conditional.x  # along a trajectory in float32, whatever the model's
+        tangent = (conditional.raw - unconditional.raw).to(x.dtype)
+        _, derivative = self.model.jvp(x.repeat(2, 1, 1, 1), t, both, tangent.repeat(2, 1, 1, 1))
         without, with_prompt = derivative.chunk(2)
         return with_prompt - without
 

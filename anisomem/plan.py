@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from anisomem import config as configuration
+from anisomem.benchmark import SHARD
 from anisomem.datasets import cards
 from anisomem.detection.base import Detector
 from anisomem.engine import Engine
@@ -62,7 +63,9 @@ def plan(configs: Sequence[DictConfig], experiment: str) -> Table:
     headings += ["to download", "memory", "time"]
     notes = [
         "NFE and JVP are counted by the engine on a stand-in with closed form, for one prompt.",
-        "Memory and time: measured on one batch where the model is here; else the weights alone.",
+        "Memory and time: measured on one batch where the model is here; else the weights, and"
+        f" what {SHARD} prompts' evaluations at one noise sample take until they are components;"
+        " the activations of a forward pass come on top.",
     ]
     return Table(f"Plan of {experiment}", headings, lines, notes)
 
@@ -76,7 +79,7 @@ def _line(config: DictConfig) -> list[str]:
     references = config.references.count if any(d.uses_references for d in detectors) else 0
     total = (prompts.memorized + prompts.others + references) * seeds
     jvps = f" + {found.jvps} JVP" if found.jvps else ""
-    model = _present(config, detectors, prompts.texts, total) or _absent(config)
+    model = _present(config, detectors, prompts.texts, total) or _absent(config, detectors)
     sizes = [size for size in (model.bytes, prompts.bytes) if size]
     download = f"{sum(sizes) / 1e9:.3g} GB" if sizes else "nothing"
     return [
@@ -95,17 +98,42 @@ def _line(config: DictConfig) -> list[str]:
     ]
 
 
+def kept(detectors: Sequence[Detector], shape: tuple[int, int, int], dtype: torch.dtype) -> int:
+    """Bytes of a prompt's evaluations at one noise sample, counted at the same stand-in.
+
+    Arguments:
+        detectors: Of the run.
+        shape: Of the latents.
+        dtype: Of the model; attention is float32 or better.
+    """
+    engine = Engine(_stand_in(shape, dtype), detectors)
+    (evaluations, *_) = engine.evaluations(["a"], [0], 0)
+    tensors: dict[int, Tensor] = {}
+    for value in evaluations.values.values():
+        parts = (value.raw, value.x) if isinstance(value, Prediction) else (value,)
+        tensors |= {tensor.data_ptr(): tensor for tensor in parts}
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+
 def counts(detectors: Sequence[Detector], noise_policy: str) -> Counts:
     """What detectors together evaluate, counted at a model of closed form."""
-    means = torch.randn(2, 4, 64, 64, generator=torch.Generator().manual_seed(0))
-    model = _Attentive(means, [1.0, 1.0], ["a", "b"])
+    model = _stand_in((4, 64, 64), torch.float32)
     engine = Engine(model, detectors, noise_policy)
     engine.evaluate(["a"], [0], 0)
     return Counts(model.nfe - engine.shared_nfe, model.jvps, engine.shared_nfe)
 
 
+def _stand_in(shape: tuple[int, int, int], dtype: torch.dtype) -> DiffusionModel:
+    means = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+    return _Attentive(means, [1.0, 1.0], ["a", "b"])
+
+
 class _Attentive(AnalyticMixture):
     """Attends to everything alike."""
+
+    def encode(self, prompts: Sequence[str]) -> Conditioning:
+        ends = torch.ones(len(prompts), dtype=torch.int64)
+        return Conditioning({**super().encode(prompts).tensors, "end": ends})
 
     def attend(
         self, x: Tensor, t: Tensor | float, conditioning: Conditioning, first: int = 0
@@ -179,11 +207,13 @@ def _present(
     return Model(0, f"{peak / 1e3:.2g} GB", f"{each * total:.0f} s in one process")
 
 
-def _absent(config: DictConfig) -> Model:
+def _absent(config: DictConfig, detectors: Sequence[Detector]) -> Model:
     """From the hub's list of files and the architecture, where we have it."""
     dtype = getattr(torch, config.model.dtype)
     parameters = architecture.parameters(config.model.path)
     memory = "unknown"
     if parameters:
-        memory = f"{parameters * dtype.itemsize / 1e9:.2g} GB of weights"
+        shape = architecture.latent_shape(config.model.path)
+        sizes = parameters * dtype.itemsize, SHARD * kept(detectors, shape, dtype)
+        memory = " + ".join(f"{size / 1e9:.2g} GB" for size in sizes)
     return Model(pretrained.size(config.model.path, config.model.revision), memory, "unknown")

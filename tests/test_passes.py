@@ -227,3 +227,18 @@ def test_probes_depend_on_seed_and_sample_alone(model):
 def test_conditionings_keep_their_rows():
     parts = [Conditioning({"end": torch.tensor([1, 2])}), Conditioning({"end": torch.tensor([3])})]
     assert Conditioning.cat(parts)[[2, 0]].tensors["end"].tolist() == [3, 1]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_models_serve_every_need(make_pipeline, dtype):
+    model = DiffusersUNet(make_pipeline(dtype=dtype))
+    needs = [
+        *(GuidanceDerivative(961, GUIDED), TokenAttention(961, GUIDED), Conditional(41, UNGUIDED)),
+        *(Divergence(41, GENERATED, 1), Nearby(41, GENERATED, 0.5, 0), Picture(), Picture(999)),
+        GuidanceDerivative(FIRST),
+    ]
+    found, _ = evaluated(model, *needs)
+    for need, value in found.values.items():
+        assert getattr(value, "output", value).isfinite().all(), need
+    assert found.token_attention(961, GUIDED).dtype == torch.float32

@@ -29,8 +29,8 @@ class Plan:
 
     Attributes:
         turns: Of every measurement; None is five, or one for a full-size model on a CPU.
-        growth: Numbers of prompts to compare, ascending; None is 100, 1,000 and 10,000, or 1 and
-            10 for a full-size model.
+        growth: Numbers of prompts to compare, ascending; None is 100, 1,000 and 10,000, or for a
+            full-size model 1 and 10, on a CPU 1.
         evaluated: Prompts that evaluations are counted and the engine is timed on.
         finished: Prompts of the run that is run again when finished.
         scored: Prompts that are scored.
@@ -103,8 +103,10 @@ def _claims(
 def _full_size(
     folder: Path, model: Sequence[str], network: PipelineModel, plan: Plan
 ) -> tuple[list[Line], str, str]:
-    turns = plan.turns or (1 if network.device.type == "cpu" else TURNS)
-    lines = full_size.lines(folder, model, network, plan.growth or full_size.SIZES, turns)
+    on_cpu = network.device.type == "cpu"
+    turns = plan.turns or (1 if on_cpu else TURNS)
+    sizes = plan.growth or (full_size.SIZES[:1] if on_cpu else full_size.SIZES)
+    lines = full_size.lines(folder, model, network, sizes, turns)
     return (
         lines,
         "evaluations",

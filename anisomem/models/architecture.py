@@ -5,6 +5,7 @@ diffusers and without vocabularies.
 """
 
 import importlib
+import json
 from collections.abc import Mapping, Sequence
 from inspect import Parameter, signature
 from pathlib import Path
@@ -45,6 +46,14 @@ def parameters(path: str) -> int | None:
     with torch.device("meta"):
         parts = [_part(v, where / name) for name, v in index.items() if _is_network(v)]
     return sum(p.numel() for part in parts for p in part.parameters())
+
+
+def latent_shape(path: str) -> tuple[int, int, int]:
+    """``(C, H, W)`` of a local pipeline or a shipped architecture."""
+    where = folder(path)
+    denoiser = next(part for part in ("unet", "transformer") if (where / part).is_dir())
+    config = json.loads((where / denoiser / "config.json").read_text())
+    return config["in_channels"], config["sample_size"], config["sample_size"]
 
 
 def _is_network(source: Any) -> bool:
