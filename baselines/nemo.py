@@ -1,0 +1,198 @@
+r"""Likeness of what a prompt's noise samples are predicted to become.
+
+.. math:: \max_{i < j} \text{MS-SSIM}(\bar\delta_i, \bar\delta_j), \qquad
+    \delta_i = \varepsilon_c(x_{T,i}, t) - x_{T,i}
+
+at the second step (t = 961 of a 50-step DDIM schedule), :math:`\bar\delta` scaled to [0, 1] by the
+least and largest value of every channel. Hintersdorf et al. (Finding NeMo), NeurIPS 2024, who use
+it with 10 noise samples to tell prompts that memorize verbatim; from 0 to 1.
+
+In the released code the second step is read at the latents of the first: its loop goes on to
+t = 961 without a scheduler step in between. ``scheduler_step=False`` (default) reproduces it,
+``True`` takes the latents after an unguided step; either way :math:`x_T` is subtracted. Its
+detection passes no guidance. (Its script for the threshold, ``2_compute_pairwise_ssim.py``, passes
+guidance 7 with the two halves named the wrong way round; that is not reproduced.)
+
+:func:`ms_ssim` follows torchmetrics, which the released code calls. There, a Gaussian window's
+width comes from its sigma of 1.5 alone (11), ``kernel_size`` only bounds the size of the input,
+and the range that the constants depend on is that of all pairs of the call, anew at each scale.
+``kernel`` here is the window's width, sigma 1.5 * kernel / 11, so that 11 is what is published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from anisomem.detection.base import (
+    AcrossSamples,
+    Array,
+    At,
+    Detector,
+    Info,
+    Recorded,
+    component_name,
+)
+from anisomem.detection.needs import NOISE, UNGUIDED, Conditional, Evaluations
+from anisomem.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from anisomem.models.base import DiffusionModel
+
+WINDOW, SIGMA = 11, 1.5
+
+
+def ms_ssim(first: Tensor, second: Tensor, kernel: int, betas: Sequence[float]) -> Tensor:
+    r"""Multi-scale structural similarity of pairs, ``[P, C, H, W]`` each to ``[P]``.
+
+    Contrast and structure at every scale, luminance at the coarsest alone, each to the power of
+    its beta; negative values are 0. Means are over channels and positions, at all scales but the
+    coarsest without a margin of half a window. Wang, Simoncelli & Bovik, 2003.
+
+    Arguments:
+        first, second: The pairs.
+        kernel: Width of the Gaussian window, odd.
+        betas: Exponents from the finest scale to the coarsest.
+    """
+    import torch
+    from torch.nn.functional import avg_pool2d, conv2d, pad
+
+    channels, margin = first.shape[1], kernel // 2
+    taps = torch.arange(kernel).to(first) - margin
+    profile = torch.exp(-0.5 * (taps / (SIGMA * kernel / WINDOW)) ** 2)
+    profile = profile / profile.sum()
+    window = torch.outer(profile, profile).expand(channels, 1, -1, -1)
+    result = torch.ones(len(first)).to(first)
+    for scale, beta in enumerate(betas):
+        if scale:
+            first, second = avg_pool2d(first, 2), avg_pool2d(second, 2)
+        spread = torch.maximum(first.max() - first.min(), second.max() - second.min())
+        low, high = (0.01 * spread) ** 2, (0.03 * spread) ** 2
+        a, b = (pad(x, [margin] * 4, mode="reflect") for x in (first, second))
+        averages = conv2d(torch.cat([a, b, a * a, b * b, a * b]), window, groups=channels)
+        mean_a, mean_b, square_a, square_b, product = averages.chunk(5)
+        variance = (square_a - mean_a**2).clamp(min=0) + (square_b - mean_b**2).clamp(min=0)
+        similarity = (2 * (product - mean_a * mean_b) + high) / (variance + high)
+        if scale == len(betas) - 1:
+            similarity = similarity * (2 * mean_a * mean_b + low) / (mean_a**2 + mean_b**2 + low)
+        else:
+            similarity = similarity[..., margin:-margin, margin:-margin]
+        result = result * similarity.mean(dim=(1, 2, 3)).relu() ** beta
+    return result
+
+
+@dataclass
+class NeMoSSIM(Detector):
+    """The largest likeness of two noise samples.
+
+    Arguments:
+        n: Noise samples, at least 2.
+        at: ``step:i`` or ``t:value``.
+        scheduler_step: Whether latents are those of an unguided trajectory, see the module.
+        kernel: Width of the window, odd and at least 3.
+        betas: Exponents from the finest scale to the coarsest.
+
+    Raises:
+        UserError: n below 2, a timestep outside the schedule, a window or exponents that make no
+            sense, or latents that are too small for them.
+    """
+
+    info = Info(
+        title="Finding NeMo: Localizing Neurons Responsible For Memorization in Diffusion Models",
+        authors="Hintersdorf, Struppek, Kersting, Dziedzic and Boenisch",
+        venue="NeurIPS",
+        year=2024,
+        needs="the prediction with prompt on several samples of pure noise",
+        orientation="likeness, larger where memorized",
+        nfe="n",
+        arxiv="2406.02366",
+        code="https://github.com/ml-research/localizing_memorization_in_diffusion_models",
+        licence="MIT",
+    )
+    n: int = 10
+    at: str = "step:1"
+    scheduler_step: bool = False
+    kernel: int = WINDOW
+    betas: Sequence[float] = (0.33, 0.33, 0.33)
+
+    def __post_init__(self) -> None:
+        At.parse(self.at)
+        if self.n < 2:
+            raise UserError(
+                f"{self.name} compares noise samples; n must be at least 2, got {self.n}"
+            )
+        if type(self.kernel) is not int or self.kernel < 3 or self.kernel % 2 == 0:
+            raise UserError(f"kernel must be an odd integer of at least 3, got {self.kernel!r}")
+        if not self.betas or not all(beta > 0 for beta in self.betas):
+            raise UserError(f"betas must be positive numbers, got {list(self.betas)}")
+
+    @property
+    def latents(self) -> str:
+        """What the prediction is evaluated at."""
+        return UNGUIDED if self.scheduler_step else NOISE
+
+    @property
+    def component_names(self) -> Sequence[str]:
+        scales = "betas=" + "/".join(f"{beta:.12g}" for beta in self.betas)
+        choices = f"kernel={self.kernel}", scales, self.at, self.latents
+        return [component_name("nemo/max_ms_ssim", *choices)]
+
+    def components(self, model: DiffusionModel) -> Sequence[AcrossSamples]:
+        self._require_size(min(model.latent_shape[1:]))
+        t = At.parse(self.at).timestep(model)
+        if self.scheduler_step and t not in model.timesteps():
+            raise UserError(
+                f"timestep {t} is no step of the trajectory; give {self.name}.at=step:i"
+            )
+        compute = partial(_likeness, kernel=self.kernel, betas=tuple(self.betas))
+        need = Conditional(t, self.latents)
+        return [AcrossSamples(self.component_names[0], {need}, lambda e: change(e, need), compute)]
+
+    def combine(self, recorded: Recorded) -> Array:
+        return recorded.across(self.component_names[0], self.n)
+
+    def _require_size(self, side: int) -> None:
+        """Raises where torchmetrics would, naming what fits."""
+        scales = len(self.betas)
+        if _fits(side, self.kernel, scales):
+            return
+        fitting = (
+            f"kernel={kernel} with {fewer} betas fits"
+            for fewer in range(scales, 0, -1)
+            for kernel in range(self.kernel, 1, -2)
+            if _fits(side, kernel, fewer)
+        )
+        raise UserError(
+            f"latents {side} wide are too small for {self.name}'s kernel={self.kernel} with "
+            f"{scales} betas; {next(fitting, 'no kernel fits')}"
+        )
+
+
+def _fits(side: int, kernel: int, scales: int) -> bool:
+    """Whether torchmetrics compares latents this wide with such a window and so many scales."""
+    bound = side >= 2**scales and side // max(1, scales - 1) ** 2 >= kernel
+    return bound and side // 2 ** (scales - 1) > kernel // 2
+
+
+def change(evaluations: Evaluations, need: Conditional) -> Tensor:
+    """Predicted minus initial noise, every channel from 0 to 1, ``[B, C, H, W]``."""
+    epsilon = evaluations.conditional(need.t, need.latents).epsilon
+    difference = epsilon - evaluations.noise.to(epsilon)
+    least, most = difference.amin(dim=(2, 3), keepdim=True), difference.amax((2, 3), keepdim=True)
+    return (difference - least) / (most - least)
+
+
+def _likeness(changes: Sequence[Tensor], kernel: int, betas: Sequence[float]) -> Tensor:
+    """``[B]`` from n times ``[B, C, H, W]``; 0 where there is no pair yet."""
+    import torch
+
+    if len(changes) == 1:
+        return torch.zeros(len(changes[0]))
+    first, second = torch.triu_indices(len(changes), len(changes), offset=1)
+    # One prompt at a time: the constants depend on the range over its pairs.
+    own = torch.stack(list(changes), dim=1)
+    return torch.stack([ms_ssim(x[first], x[second], kernel, betas).amax() for x in own])

@@ -1,0 +1,35 @@
+"""What detectors declare to cost is what one prompt costs."""
+
+import pytest
+import torch
+
+from anisomem.engine import Engine
+from anisomem.models.analytic import AnalyticMixture
+from baselines.brokman import PLaplace
+from baselines.carlini import TiledL2
+from baselines.flipd import FLIPD
+from baselines.last_step import ScoreDifference
+from baselines.nemo import NeMoSSIM
+from baselines.webster import WebsterBlackBox, WebsterWhiteBox
+
+
+@pytest.mark.parametrize(
+    "detector",
+    [
+        ScoreDifference("d"),
+        ScoreDifference("d", n=2),
+        WebsterWhiteBox("w", n=3),
+        WebsterBlackBox("b"),
+        NeMoSSIM("n", betas=[0.5, 0.5], kernel=7),
+        TiledL2("t", n=2),
+        TiledL2("t", n=3, pairs="min"),
+        FLIPD("f", n=2),
+        PLaplace("p", n=2),
+    ],
+    ids=lambda detector: detector.key,
+)
+def test_declared_costs_are_those_of_one_prompt(detector):
+    model = AnalyticMixture(torch.zeros(1, 4, 8, 8), [1.0], ["it"])
+    engine = Engine(model, [detector])
+    engine.evaluate(["it"], [0], 0)
+    assert (model.nfe, model.jvps) == detector.info.counted(detector.n, detector.k)
