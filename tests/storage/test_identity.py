@@ -67,7 +67,16 @@ OTHER = {
     "cos_latents": "guided",
     "steps": 3,
     "layer": 5,
-    "at": "step:1",
+    "at": "step:2",
+    "probes": 3,
+    "scheduler_step": True,
+    "kernel": 5,
+    "betas": (0.5, 0.5),
+    "p": 2.0,
+    "radius": 0.5,
+    "latents": "noise",
+    "grid": 3,
+    "pairs": "min",
 }
 
 
@@ -77,7 +86,8 @@ def test_setting_of_a_detector_that_changes_a_component_is_in_its_name(group):
     kind = get_class(node["_target_"])
     for field in fields(kind):
         if field.name not in SCORING:
-            usual, other = kind("a"), kind("a", **{field.name: OTHER[field.name]})
+            usual = kind("a")
+            other = kind("a", **{field.name: OTHER[field.name]})
             assert set(usual.component_names) != set(other.component_names), field.name
 
 
