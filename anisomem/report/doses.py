@@ -62,25 +62,25 @@ def dose_response(case: Case) -> Figure | None:
             axis.plot(centres, reproduced, "--", color="0.55", linewidth=1, label="reproduced")
         _line(axis, doses, rate, DETECTED, "o-", "detected")
         own = axis.twinx()
-        _line(own, doses, score, SCORED, "s:", "mean score (right axis)")
+        _line(
+            own,
+            doses,
+            score,
+            SCORED,
+            "s:",
+            "mean score in standard deviations of the others (right)",
+        )
         _axes(axis, own, doses)
         axis.set_title(detector.key, fontsize=7)
     handles, names = axes[0, 0].get_legend_handles_labels()
     scored = own.get_legend_handles_labels()
     numbers = ", ".join(str(int(dose.members.sum())) for dose in doses)
-    figure.suptitle(f"{case.name}: memorized prompts per bin {numbers}", fontsize=9)
-    figure.supxlabel("repetitions of the picture in training", fontsize=9)
-    figure.supylabel(f"share at {percent(target)} FPR", fontsize=9)
-    figure.text(
-        1.0,
-        0.5,
-        "mean score in standard deviations of the other prompts",
-        rotation=270,
-        va="center",
-        ha="left",
+    figure.suptitle(
+        f"{case.name}, by repetitions of the picture in training\n"
+        f"memorized prompts per bin {numbers}",
         fontsize=9,
-        color=SCORED,
     )
+    figure.supylabel(f"share at {percent(target)} FPR", fontsize=9)
     figure.legend(
         [*handles, *scored[0]],
         [*names, *scored[1]],

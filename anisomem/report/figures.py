@@ -1,6 +1,6 @@
 """Pictures of a case."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
+from scipy.optimize import isotonic_regression
 
 from anisomem.benchmark import Case, Row
 from anisomem.detection.anisotropy import Anisotropy
@@ -274,7 +275,7 @@ def _names_at_the_right(axis: Axes, ends: dict[str, tuple[float, float, str]]) -
     wanted = {name: float(place.transform((x, y))[1]) for name, (x, y, _) in ends.items()}
     order = sorted(wanted, key=lambda name: wanted[name])
     gap = min(0.036, 1 / max(1, len(order) - 1))
-    heights = _spread([wanted[name] for name in order], gap)
+    heights = spread([wanted[name] for name in order], gap)
     for name, height in zip(order, heights, strict=True):
         x, y, colour = ends[name]
         axis.annotate(
@@ -289,15 +290,14 @@ def _names_at_the_right(axis: Axes, ends: dict[str, tuple[float, float, str]]) -
         )
 
 
-def _spread(wanted: Iterable[float], gap: float) -> list[float]:
-    """Rising positions from 0 to 1, moved up and then down until they are ``gap`` apart."""
-    placed: list[float] = []
-    for position in wanted:
-        placed.append(max(position, placed[-1] + gap) if placed else max(position, 0.0))
-    highest = 1.0
-    for i in reversed(range(len(placed))):
-        placed[i] = min(placed[i], highest)
-        highest = placed[i] - gap
+def spread(wanted: Sequence[float], gap: float) -> list[float]:
+    """Positions from 0 to 1 that are ``gap`` apart, as near to the wanted ones as can be.
+
+    In least squares; they are wanted in rising order, and have room.
+    """
+    steps = gap * np.arange(len(wanted))
+    fitted = isotonic_regression(np.asarray(wanted) - steps).x
+    placed: list[float] = (np.clip(fitted, 0, 1 - steps[-1]) + steps).tolist()
     return placed
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from anisomem.evaluation import NOT_SEPARABLE, Comparison, auc, inseparable_groups, tpr_at_fpr
 from anisomem.report.compare import Compared
-from anisomem.report.style import COLOURS, WIDTH
+from anisomem.report.style import COLOURS, WIDTH, logit_axis, on_logit
 from anisomem.report.tables import percent
 
 VERDICTS = {"better": COLOURS[0], NOT_SEPARABLE: "0.85", "worse": COLOURS[1]}
@@ -92,14 +92,22 @@ def critical_difference(compared: Compared) -> Figure:
 
 
 def _points(axis: Axes, ranking: Ranking, keys: Sequence[str]) -> None:
+    ranks = range(len(ranking.order))
     values = [ranking.values[d] for d in ranking.order]
-    low, high = min(values), max(values)
-    reach = max(high - low, 0.02)
+    if ranking.name == "AUC":
+        values = [on_logit(value) for value in values]
+    axis.plot(values, ranks, "o", color=COLOURS[0], markersize=4)
+    if ranking.name == "AUC":
+        logit_axis(axis, "x")
+    else:
+        axis.set_xlabel(ranking.name)
+        axis.locator_params(axis="x", nbins=6)
+    axis.set_ylim(len(values) - 0.4, -0.6)
+    place = axis.transData + axis.transAxes.inverted()
     for rank, (d, value) in enumerate(zip(ranking.order, values, strict=True)):
-        left = value > (low + high) / 2
-        axis.plot(value, rank, "o", color=COLOURS[0], markersize=4)
+        left, number = place.transform((value, rank))[0] > 0.5, f"{ranking.values[d]:.3f}"
         axis.annotate(
-            f"{keys[d]}  {value:.3f}" if left else f"{value:.3f}  {keys[d]}",
+            f"{keys[d]}  {number}" if left else f"{number}  {keys[d]}",
             (value, rank),
             (-6 if left else 6, 0),
             textcoords="offset points",
@@ -107,12 +115,9 @@ def _points(axis: Axes, ranking: Ranking, keys: Sequence[str]) -> None:
             va="center",
             fontsize=7,
         )
-    axis.set(xlim=(low - 0.06 * reach, high + 0.06 * reach), ylim=(len(values) - 0.4, -0.6))
     axis.xaxis.tick_top()
     axis.xaxis.set_label_position("top")
-    axis.set_xlabel(ranking.name, fontsize=8)
     axis.set_yticks([])
-    axis.locator_params(axis="x", nbins=6)
     axis.tick_params(labelsize=7)
     axis.spines[["left", "right", "bottom"]].set_visible(False)
 
