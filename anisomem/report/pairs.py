@@ -117,7 +117,7 @@ def _points(axis: Axes, ranking: Ranking, keys: Sequence[str]) -> None:
         )
     axis.xaxis.tick_top()
     axis.xaxis.set_label_position("top")
-    axis.xaxis.label.set_size(8)
+    axis.xaxis.label.set_fontsize(8)
     axis.set_yticks([])
     axis.tick_params(labelsize=7)
     axis.spines[["left", "right", "bottom"]].set_visible(False)
