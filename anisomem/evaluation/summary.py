@@ -253,7 +253,8 @@ class Evaluation:
             of: Indices of the detectors.
 
         Returns:
-            One list of G estimates per detector; NaN where all negatives score alike.
+            One list of G estimates per detector; NaN where all negatives score alike, and for
+            the ends of the interval where a group is a single cluster.
         """
         groups = np.asarray(members, dtype=bool) & (self.labels == 1)
         rows = self.scores[list(of)]
@@ -263,6 +264,8 @@ class Evaluation:
         drawn = standardised_means(flat, self.labels, self.resampling, groups)
         shape = (len(groups), *rows.shape[:2], -1)
         points, drawn = points.reshape(shape)[..., 0], drawn.reshape(shape).mean(axis=2)
+        # A cluster alone varies in no draw that has it.
+        drawn[[len(np.unique(self.clusters[group])) < 2 for group in groups]] = np.nan
         return [
             [_mean_estimate(points[g, i], drawn[g, i]) for g in range(len(groups))]
             for i in range(len(rows))

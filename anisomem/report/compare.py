@@ -169,8 +169,8 @@ def _table(case: Case, found: dict[str, Compared], notes: Sequence[str]) -> Tabl
         + (f", means over {seeds} noise seeds" if seeds > 1 else "")
         + f"; brackets: paired 95% intervals from {drawn:,} draws over clusters of related"
         " prompts.",
-        f"p values are adjusted by Holm's method over the {pairs} pair{'s' * (pairs > 1)} of a"
-        " part, for each statistic; a is better or worse where the adjusted p is below"
+        f"p values are adjusted by Holm's method over the pairs of a part, here {pairs}, for each"
+        " statistic; a is better or worse where the adjusted p is below"
         f" {FAMILY_LEVEL:g}. An interval is not adjusted, and parts are not adjusted for each"
         " other: what one part alone says is a hint.",
         "Fitted weights are fitted anew on every part.",

@@ -235,7 +235,8 @@ def cost(case: Case) -> Figure | None:
             for (x, y), row in zip(points, own, strict=True):
                 axis.annotate(str(row.n), (x, y), (3, 3), textcoords="offset points", fontsize=7)
     steps = [(_seconds(rows[i]), on_logit(rows[i].summary.auc.value)) for i in front]
-    axis.step(*zip(*steps, strict=True), where="post", color="black", linewidth=1, linestyle=":")
+    if steps:
+        axis.step(*zip(*steps, strict=True), where="post", color="0", linewidth=1, linestyle=":")
     axis.set(xscale="log", xlabel="seconds per 10 prompts")
     logit_axis(axis, "y")
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -247,15 +248,17 @@ def cost(case: Case) -> Figure | None:
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Indices of the (cost, value) points that no other beats, from the cheapest on.
+    """Indices of the (cost, AUC) points that no other beats, from the cheapest on.
 
     One that is as cheap and better beats, and one that is cheaper and as good; of equal points
-    the first stands for all.
+    the first stands for all. A coin has 0.5 and costs nothing.
     """
     front: list[int] = []
+    highest = 0.5
     for i in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
-        if not front or points[i][1] > points[front[-1]][1]:
+        if points[i][1] > highest:
             front.append(i)
+            highest = points[i][1]
     return front
 
 

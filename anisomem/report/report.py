@@ -36,7 +36,8 @@ CAPTIONS = {
     "verdicts": "Difference in AUC of every pair of detectors at their largest n, and whether it"
     " is separable, likewise adjusted.",
     "cost": "AUC against seconds, detector alone, for each number of noise samples n. Dotted: the"
-    " Pareto front, which no detector beats that costs no more; what is never on it is grey.",
+    " Pareto front, which no detector beats that costs no more; what is never on it is grey."
+    " Detectors of equal evaluations differ in seconds by the noise of the clock.",
 }
 KEYS = ("detector", "n", "a")  # columns that stay in sight while a table scrolls
 CAUTIONS = (

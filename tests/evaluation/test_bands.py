@@ -97,5 +97,6 @@ def test_mean_scores_of_groups_by_hand():
     assert first.value == pytest.approx(np.mean([(4 - 1) / 1, (6 - 2) / 2]))
     assert first.seed_std == pytest.approx(np.std([3, 2], ddof=1))
     assert second.value == pytest.approx(0)
-    assert first.interval.low <= first.value <= first.interval.high
+    assert first.interval.low < first.value < first.interval.high
+    assert np.isnan([second.interval.low, second.interval.high]).all()  # one prompt has no spread
     assert all(np.isnan(estimate.value) for estimate in constant)

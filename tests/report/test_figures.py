@@ -72,7 +72,7 @@ def test_pareto_front_by_hand():
     # seconds, AUC: cheap, dominated, equal cost and better, as good and dearer, best, its equal
     points = [(1, 0.7), (2, 0.6), (1, 0.8), (3, 0.8), (4, 0.9), (4, 0.9)]
     assert figures.pareto_front(points) == [2, 4]
-    assert figures.pareto_front([(1, 0.2)]) == [0]
+    assert figures.pareto_front([(1, 0.2), (2, 0.5), (3, 0.6)]) == [2]  # a coin is free
 
 
 def test_cost_of_many_names_all_and_colours_the_front(many):
@@ -95,6 +95,8 @@ def test_cost_of_many_names_all_and_colours_the_front(many):
     heights = sorted(text.xyann[1] for text in names.values())
     assert np.diff(heights).min() > 0.035 and heights[0] >= 0 and heights[-1] <= 1 + 1e-9
     plt.close(figure)
+    many.rows = lambda: rows[:2]  # no better than a coin
+    plt.close(figures.cost(many))
     many.rows = lambda: [SimpleNamespace(cost=None)]
     assert figures.cost(many) is None
 
