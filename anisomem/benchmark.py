@@ -22,7 +22,7 @@ from anisomem import config as configuration
 from anisomem import gallery
 from anisomem.datasets.prompts import PromptSet
 from anisomem.datasets.references import draw
-from anisomem.detection.base import Array, Recorded
+from anisomem.detection.base import Array, Detector, Recorded
 from anisomem.errors import UserError, one_of, unknown
 from anisomem.evaluation import Evaluation, Summary
 from anisomem.storage import atomic, identity
@@ -223,16 +223,24 @@ class Case:
             return self.planned
         return self.planned.subset([i not in self.failures for i in self.planned.ids])
 
+    def require_complete(self) -> None:
+        """Checks that everything is recorded.
+
+        Raises:
+            UserError: Prompts are missing from the store.
+        """
+        if missing := sum(len(rows) for _, rows in self.missing()):
+            raise UserError(
+                f"{self.folder} lacks {missing} prompts; run the same command again to continue"
+            )
+
     def rows(self) -> list[Row]:
         """The table, from the store alone.
 
         Raises:
             UserError: Prompts are missing from the store, or settings of the table are wrong.
         """
-        if missing := sum(len(rows) for _, rows in self.missing()):
-            raise UserError(
-                f"{self.folder} lacks {missing} prompts; run the same command again to continue"
-            )
+        self.require_complete()
         summaries = self.evaluated.summaries()
         costs, notes = self._measured().get("costs", {}), self.notes()
         return [
@@ -256,13 +264,20 @@ class Case:
         """:meth:`evaluation` of all prompts, once everything is recorded."""
         return self.evaluation(range(len(self.prompts)))
 
-    def evaluation(self, rows: Sequence[int]) -> Evaluation:
+    def evaluation(
+        self,
+        rows: Sequence[int],
+        of: Sequence[Detector] | None = None,
+        draws: int | None = None,
+    ) -> Evaluation:
         """Estimates, intervals and comparisons of the detectors, in their order.
 
         Fitted weights are fitted on the prompts evaluated, so a part refits them.
 
         Arguments:
             rows: The prompts to restrict it to.
+            of: The detectors; all if not given.
+            draws: Of the bootstrap; the table's if not given.
 
         Raises:
             UserError: Settings of the table are wrong, or a fit has too few clusters.
@@ -270,20 +285,23 @@ class Case:
         prompts = self.prompts.subset(rows)
         try:
             recorded = [self.recorded(seed, prompts) for seed in self.config.seeds]
-            scores = [[d.combine(r) for r in recorded] for d in self.detectors]
-            return self.judge(np.array(scores), prompts)
+            scores = [[d.combine(r) for r in recorded] for d in of or self.detectors]
+            return self.judge(np.array(scores), prompts, draws)
         except ValueError as error:
             raise UserError(str(error)) from None
 
-    def judge(self, scores: Array, prompts: PromptSet | None = None) -> Evaluation:
+    def judge(
+        self, scores: Array, prompts: PromptSet | None = None, draws: int | None = None
+    ) -> Evaluation:
         """Statistics of any scores by the table's settings.
 
         Arguments:
             scores: ``[D, S, N]`` for D detectors and S noise seeds.
             prompts: The N prompts; all if not given.
+            draws: Of the bootstrap; the table's if not given.
         """
         chosen, config = prompts or self.prompts, self.config
-        table = (config.fpr_targets, config.draws, config.bootstrap_seed)
+        table = (config.fpr_targets, draws or config.draws, config.bootstrap_seed)
         return Evaluation(scores, chosen.labels, chosen.clusters, *table)
 
     def selections(self) -> dict[str, list[int]]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from anisomem.benchmark import Case
     from anisomem.report.wandb_logger import WandbLogger
 
+QUICKSTART = Path("runs/quickstart")  # where `anisomem run` without overrides leaves its stores
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a subcommand and returns the exit code.
@@ -37,6 +39,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     table.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="e.g. runs/quickstart")
     table.add_argument(
         "--out", type=Path, metavar="FOLDER", help="also write tables, figures and report there"
+    )
+    comparing = commands.add_parser(
+        "compare",
+        help="compare detectors of finished runs pair by pair, on parts of the prompts too",
+    )
+    comparing.add_argument(
+        "detectors",
+        nargs="+",
+        metavar="DETECTOR",
+        help="a name, at its largest n, or a row: wen,n=1",
+    )
+    comparing.add_argument(
+        "--in",
+        action="append",
+        type=Path,
+        dest="runs",
+        metavar="RUN",
+        help="a finished run (default runs/quickstart); may be given several times",
+    )
+    comparing.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="also write tables and a figure there"
     )
     importing = commands.add_parser(
         "import-released", help="score tensors of the anisotropy paper's code: store and table"
@@ -107,6 +130,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _multirun(options.arguments)
             case "table":
                 _table(options.runs, options.out)
+            case "compare":
+                _compare(options.detectors, options.runs or [QUICKSTART], options.out)
             case "import-released":
                 return _import_released(options.folder, options.overrides)
             case "export-released":
@@ -226,13 +251,26 @@ def _multirun(arguments: Sequence[str]) -> int:
 def _table(runs: Sequence[Path], out: Path | None) -> None:
     from anisomem.report import report
 
-    cases = _stored(runs)
-    for case in cases:
-        if case.ends_in_failure:
-            raise UserError(f"{case.folder}: prompts failed; run it again with on_failure=keep")
+    cases = _finished(runs)
     if out:
         report.write(cases, out)
     print(report.printed(cases))
+
+
+def _compare(detectors: Sequence[str], runs: Sequence[Path], out: Path | None) -> None:
+    from anisomem.report.compare import compare
+
+    print(compare(_finished(runs), detectors, out))
+
+
+def _finished(runs: Sequence[Path]) -> list[Case]:
+    """The cases of some runs, complete and with no failure that the user did not allow."""
+    cases = _stored(runs)
+    for case in cases:
+        case.require_complete()
+        if case.ends_in_failure:
+            raise UserError(f"{case.folder}: prompts failed; run it again with on_failure=keep")
+    return cases
 
 
 def _stored(runs: Sequence[Path]) -> list[Case]:

@@ -1,10 +1,13 @@
 """The statistics of a table: point estimates, intervals, comparisons and fitted scores."""
 
-from anisomem.evaluation.bands import roc_band, tpr_by_group
+from anisomem.evaluation.bands import roc_band, standardised_means, tpr_by_group
 from anisomem.evaluation.bootstrap import (
+    FAMILY_LEVEL,
+    NOT_SEPARABLE,
     BootstrapStatistics,
     PairedDifference,
     Resampling,
+    enough_draws,
     paired_difference,
     percentile_interval,
     resample,
@@ -22,12 +25,15 @@ from anisomem.evaluation.curves import (
 )
 from anisomem.evaluation.delong import delong, holm, logit_interval, paired_delong
 from anisomem.evaluation.fitting import FoldFit, equal_weights, fit_in_folds, fit_weights, folds
+from anisomem.evaluation.groups import inseparable_groups
 from anisomem.evaluation.interval import Interval, rule_of_three
 from anisomem.evaluation.summary import CLUSTERED, Comparison, Estimate, Evaluation, Summary
 from anisomem.evaluation.text import character_model, text_only_scores, word_model
 
 __all__ = [
     "CLUSTERED",
+    "FAMILY_LEVEL",
+    "NOT_SEPARABLE",
     "BootstrapStatistics",
     "Comparison",
     "Estimate",
@@ -42,11 +48,13 @@ __all__ = [
     "auc_and_tpr",
     "character_model",
     "delong",
+    "enough_draws",
     "equal_weights",
     "fit_in_folds",
     "fit_weights",
     "folds",
     "holm",
+    "inseparable_groups",
     "logit_interval",
     "paired_delong",
     "paired_difference",
@@ -57,6 +65,7 @@ __all__ = [
     "roc_band",
     "roc_curve",
     "rule_of_three",
+    "standardised_means",
     "statistics",
     "strict_tpr_at_fpr",
     "text_only_scores",

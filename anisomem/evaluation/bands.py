@@ -83,3 +83,42 @@ def tpr_by_group(
         with np.errstate(invalid="ignore"):
             tpr[:, d] = (groups @ detected) / sizes
     return tpr
+
+
+def standardised_means(
+    scores: npt.ArrayLike, labels: npt.ArrayLike, resampling: Resampling, members: npt.ArrayLike
+) -> FloatArray:
+    r"""Mean scores of groups of memorized prompts on every bootstrap sample, ``[G, D, draws]``.
+
+    In standard deviations of the sample's own negatives, from their mean; with prompt weights
+    ``w``,
+
+    .. math:: \bar z_g = \frac{\sum_{i \in g} w_i s_i / \sum_{i \in g} w_i - \mu}{\sigma},
+        \quad \mu = \frac{\sum_j w^-_j s^-_j}{\sum_j w^-_j},
+        \quad \sigma^2 = \frac{\sum_j w^-_j (s^-_j - \mu)^2}{\sum_j w^-_j}.
+
+    A sample that has none of a group, or whose negatives score alike, gives NaN.
+
+    Arguments:
+        scores, labels, resampling, members: As of :func:`tpr_by_group`.
+
+    Raises:
+        ValueError: NaN or infinite scores, labels not 0 or 1, other lengths.
+    """
+    values, memorized = check_scores(scores, labels, ndim=2)
+    groups = np.asarray(members, dtype=np.float64)[:, memorized]
+    weights = resampling.weights.T.astype(np.float64)
+    of_positives, of_negatives = weights[memorized], weights[~memorized]
+    sizes, n_negative = groups @ of_positives, of_negatives.sum(axis=0)
+
+    means = np.empty((len(groups), len(values), weights.shape[1]))
+    for d, row in enumerate(values):
+        # From the median squares lose few digits, and equal scores are exactly 0.
+        centred = row - np.median(row[~memorized])
+        positives, negatives = centred[memorized], centred[~memorized]
+        middle = negatives @ of_negatives / n_negative
+        variance = np.maximum(negatives**2 @ of_negatives / n_negative - middle**2, 0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found = (groups * positives @ of_positives / sizes - middle) / np.sqrt(variance)
+        means[:, d] = np.where(np.isfinite(found), found, np.nan)
+    return means

@@ -1,5 +1,6 @@
 """The stratified cluster bootstrap of AUC and TPR@FPR, and paired comparisons."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,6 +20,8 @@ from anisomem.evaluation.inputs import (
 )
 from anisomem.evaluation.interval import Interval, rule_of_three
 
+FAMILY_LEVEL = 0.05  # chance of any wrong verdict among pairs whose p values are adjusted
+NOT_SEPARABLE = "not separable"
 CHUNK = 10_000  # draws at a time: long enough for numpy, and a row of them stays in the cache
 
 Block = tuple[list[int], list[int], bool]  # prompts memorized and not, and whether they are tied
@@ -276,7 +279,7 @@ def paired_difference(
     draws = draws_a - draws_b
     low, high = _quantiles(draws, confidence)
     tail = 1 + min(np.count_nonzero(draws <= 0), np.count_nonzero(draws >= 0))
-    verdict = "better" if low > 0 else "worse" if high < 0 else "not separable"
+    verdict = "better" if low > 0 else "worse" if high < 0 else NOT_SEPARABLE
     return PairedDifference(
         difference=value_a - value_b,
         interval=Interval(
@@ -285,6 +288,15 @@ def paired_difference(
         p_value=min(1.0, 2 * tail / (len(draws) + 1)),
         verdict=verdict,
     )
+
+
+def enough_draws(pairs: int) -> int:
+    r"""Bootstrap draws from which Holm's method over so many pairs can give a verdict.
+
+    The least p value of :func:`paired_difference`, :math:`2/(\text{draws} + 1)`, is then at most
+    half of ``FAMILY_LEVEL`` after it has been multiplied by the number of pairs.
+    """
+    return math.ceil(4 * pairs / FAMILY_LEVEL) - 1
 
 
 def _quantiles(draws: FloatArray, confidence: float) -> tuple[float, float]:

@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from anisomem.evaluation.bands import tpr_by_group
+from anisomem.evaluation.bands import standardised_means, tpr_by_group
 from anisomem.evaluation.bootstrap import (
+    FAMILY_LEVEL,
+    NOT_SEPARABLE,
     PairedDifference,
     Resampling,
     paired_difference,
@@ -100,6 +102,15 @@ class Comparison:
     delong_holm_p: float | None
     tpr: Mapping[float, PairedDifference]
     tpr_holm_p: Mapping[float, float]
+
+    @property
+    def auc_verdict(self) -> str:
+        """The verdict by AUC where it holds after the adjustment."""
+        return _adjusted(self.auc, self.holm_p)
+
+    def tpr_verdict(self, target: float) -> str:
+        """Likewise by the TPR at a resolvable target."""
+        return _adjusted(self.tpr[target], self.tpr_holm_p[target])
 
 
 class Evaluation:
@@ -234,6 +245,32 @@ class Evaluation:
             for i in range(len(rows))
         ]
 
+    def scores_of_groups(self, members: npt.ArrayLike, of: Sequence[int]) -> list[list[Estimate]]:
+        """Mean score of groups of memorized prompts in standard deviations of the negatives.
+
+        Arguments:
+            members: Booleans ``[G, N]``, every group with a memorized prompt.
+            of: Indices of the detectors.
+
+        Returns:
+            One list of G estimates per detector; NaN where all negatives score alike, and for
+            the ends of the interval where a group is a single cluster.
+        """
+        groups = np.asarray(members, dtype=bool) & (self.labels == 1)
+        rows = self.scores[list(of)]
+        flat = rows.reshape(-1, rows.shape[-1])
+        itself = Resampling(np.ones((1, len(self.labels)), np.int16), 0, 0)
+        points = standardised_means(flat, self.labels, itself, groups)
+        drawn = standardised_means(flat, self.labels, self.resampling, groups)
+        shape = (len(groups), *rows.shape[:2], -1)
+        points, drawn = points.reshape(shape)[..., 0], drawn.reshape(shape).mean(axis=2)
+        # A cluster alone varies in no draw that has it.
+        drawn[[len(np.unique(self.clusters[group])) < 2 for group in groups]] = np.nan
+        return [
+            [_mean_estimate(points[g, i], drawn[g, i]) for g in range(len(groups))]
+            for i in range(len(rows))
+        ]
+
     def auc_difference(self, a: int, b: int) -> PairedDifference:
         """Detector a minus detector b in AUC, on the same draws."""
         area_a, area_b = (
@@ -297,6 +334,18 @@ class Evaluation:
 
     def _mean(self, rule: Rule, rows: FloatArray, target: float) -> float:
         return float(np.mean([rule(row, self.labels, target) for row in rows]))
+
+
+def _adjusted(found: PairedDifference, p_value: float) -> str:
+    return found.verdict if p_value < FAMILY_LEVEL else NOT_SEPARABLE
+
+
+def _mean_estimate(points: FloatArray, draws: FloatArray) -> Estimate:
+    spread = float(np.std(points, ddof=1)) if len(points) > 1 else None
+    finite = draws[np.isfinite(draws)]
+    ends = np.quantile(finite, [0.025, 0.975]) if len(finite) else np.full(2, np.nan)
+    interval = Interval(float(ends[0]), float(ends[1]), "percentile bootstrap")
+    return Estimate(float(np.mean(points)), interval, spread)
 
 
 def _group_tpr(

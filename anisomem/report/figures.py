@@ -1,89 +1,88 @@
-"""Pictures of a case, for colour-blind readers and for print."""
+"""Pictures of a case."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
-
-import matplotlib as mpl
-
-mpl.use("Agg")  # no screen is needed to write a file
 
 import matplotlib.pyplot as plt
 import numpy as np
-import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
+from scipy.optimize import isotonic_regression
 
-from anisomem.benchmark import Case
-from anisomem.datasets.prompts import PromptSet
+from anisomem.benchmark import Case, Row
 from anisomem.detection.anisotropy import Anisotropy
-from anisomem.detection.base import Detector
-from anisomem.evaluation import auc, roc_band, roc_curve
+from anisomem.evaluation import Estimate, auc, roc_band, roc_curve
 from anisomem.evaluation.curves import allowed_false_positives
 from anisomem.gallery import headline
+from anisomem.report import pairs
+from anisomem.report.compare import Compared, at_largest_n, compared
+from anisomem.report.doses import dose_response
+from anisomem.report.style import (
+    COLOURS,
+    GREY,
+    MARKERS,
+    WIDTH,
+    logit_axis,
+    on_logit,
+    panels,
+    save,
+)
 from anisomem.report.tables import percent
-from anisomem.storage import atomic
-
-# Okabe and Ito's palette, without the yellow that vanishes on paper.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-LINES = ("-", "--", ":")
-WIDTH = 6.8  # inches: a text column in print, half of a screen
-VERDICTS = {"better": COLOURS[0], "not separable": "0.85", "worse": COLOURS[1]}
 
 
 def write(case: Case, folder: Path) -> dict[str, Path]:
     """Saves every figure that applies to a case as PNG and SVG; name to the PNG's path."""
-    saved = {}
-    for draw in FIGURES:
-        figure = draw(case)
-        if figure is None:
-            continue
-        name = draw.__name__
-        saved[name] = save(figure, folder / f"{name}-{case.name}")
-    return saved
-
-
-def save(figure: Figure, path: Path) -> Path:
-    """Saves and closes a figure as ``path`` with .svg and with .png; returns the latter."""
-    for suffix in (".svg", ".png"):
-        file = path.with_name(path.name + suffix)
-        atomic.write(file, partial(figure.savefig, dpi=150))
-    plt.close(figure)
-    return file
+    drawn = {draw.__name__: draw(case) for draw in FIGURES}
+    detectors = at_largest_n(case.detectors)
+    if len(detectors) > 1:
+        all_pairs = compared(case, detectors)
+        drawn |= {draw.__name__: draw(all_pairs) for draw in OF_PAIRS}
+    return {
+        name: save(figure, folder / f"{name}-{case.name}")
+        for name, figure in drawn.items()
+        if figure is not None
+    }
 
 
 def roc(case: Case) -> Figure:
     """ROC curves of every detector at its largest n, false-positive rate on a log axis.
 
-    The best detector and the headline have their pointwise bootstrap band; more would hide it.
+    As many as there are colours, the best and the headline among them, are named; the others are
+    grey. The best and the headline have their pointwise bootstrap band; more would hide it.
     """
     figure, axis = plt.subplots(figsize=(WIDTH, 5.2), layout="constrained")
     labels, evaluation = case.prompts.labels, case.evaluated
     first = 0.5 / evaluation.n_negative  # where no false positive is drawn
-    largest = _largest(case)
-    scores = {d.key: evaluation.scores[case.detectors.index(d), 0] for d in largest}
-    ranked = sorted(scores, key=lambda key: -auc(scores[key], labels))
+    scores = {
+        d.key: evaluation.scores[case.detectors.index(d), 0] for d in at_largest_n(case.detectors)
+    }
+    areas = {key: auc(values, labels) for key, values in scores.items()}
+    ranked = sorted(scores, key=lambda key: -areas[key])
     banded = {ranked[0], headline(case.detectors).key}
-    drawn = sorted(largest, key=lambda d: d.key not in banded)  # whose colours differ for sure
-    for i, d in enumerate(drawn):
-        curve, colour = roc_curve(scores[d.key], labels), COLOURS[i % len(COLOURS)]
+    room = len(COLOURS) - len(banded)
+    coloured = banded | set([key for key in ranked if key not in banded][:room])
+    named = [key for key in ranked if key in coloured]
+    grey = [key for key in ranked if key not in coloured]
+    for key in [*grey, *named]:
+        at = named.index(key) if key in coloured else None
+        curve = roc_curve(scores[key], labels)
         axis.step(
             np.maximum(curve.fpr, first),
             curve.tpr,
             where="post",
-            color=colour,
-            linestyle=LINES[i // len(COLOURS) % len(LINES)],
-            linewidth=2 if d.key in banded else 1.1,
-            label=f"{d.key} ({auc(scores[d.key], labels):.3f})",
+            color=GREY if at is None else COLOURS[at],
+            linestyle="--" if at and at % 2 else "-",  # equal curves show each other
+            linewidth=2 if key in banded else 0.7 if at is None else 1.2,
+            label=None if at is None else f"{key} ({areas[key]:.3f})",
         )
-        if d.key in banded:
+        if key in banded:
             rates = _rates(evaluation.n_negative)
-            band = roc_band(scores[d.key], labels, evaluation.resampling, rates)
+            band = roc_band(scores[key], labels, evaluation.resampling, rates)
             low, high = [i.low for i in band], [i.high for i in band]
+            colour = axis.lines[-1].get_color()
             axis.fill_between(rates, low, high, step="post", color=colour, alpha=0.16, lw=0)
-    axis.axvline(0.01, color="0.6", linewidth=0.8)
+    axis.axvline(0.01, color="0.4", linewidth=0.8, linestyle=":")
     box = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8}
     axis.text(0.0106, 0.03, "1% FPR", color="0.3", fontsize=8, bbox=box)
     axis.set(
@@ -94,16 +93,10 @@ def roc(case: Case) -> Figure:
         ylabel="true-positive rate",
         title=f"{case.name}, noise seed {case.config.seeds[0]}",
     )
-    handles, names = axis.get_legend_handles_labels()
-    by_rank = sorted(range(len(drawn)), key=lambda i: ranked.index(drawn[i].key))
-    figure.legend(
-        [handles[i] for i in by_rank],
-        [names[i] for i in by_rank],
-        title="detector (AUC)",
-        ncols=3,
-        fontsize=8,
-        loc="outside lower center",
-    )
+    if grey:
+        text = f"{len(grey)} others ({areas[grey[-1]]:.3f} to {areas[grey[0]]:.3f})"
+        axis.plot([], [], color=GREY, linewidth=0.7, label=text)
+    figure.legend(title="detector (AUC)", ncols=3, fontsize=8, loc="outside lower center")
     return figure
 
 
@@ -114,38 +107,57 @@ def _rates(n_negative: int) -> list[float]:
 
 
 def forest(case: Case) -> Figure:
-    """AUC and TPR at the first target of every detector, with intervals."""
+    """AUC and TPR at the first target with intervals: a row per detector, a colour per n."""
     summaries = case.evaluated.summaries()
-    keys = [detector.key for detector in case.detectors]
     target = next(iter(summaries[0].tpr))
-    height = 0.9 + 0.24 * len(keys)
+    names = list(dict.fromkeys(detector.name for detector in case.detectors))
+    sizes = sorted({detector.n for detector in case.detectors})
+    most = max(sum(d.name == name for d in case.detectors) for name in names)
+    height = 1.1 + len(names) * (0.12 + 0.1 * most)
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, height), sharey=True, layout="constrained")
-    for axis, name, estimates in (
-        (axes[0], "AUC", [s.auc for s in summaries]),
-        (axes[1], f"TPR@{percent(target)}FPR", [s.tpr[target] for s in summaries]),
-    ):
-        for line, estimate in enumerate(estimates):
-            if estimate is None:
-                axis.text(0.5, line, "not resolvable", fontsize=7, va="center", ha="center")
-                continue
-            interval = estimate.interval
-            axis.plot([interval.low, interval.high], [line, line], color=COLOURS[0], linewidth=1.5)
-            axis.plot(estimate.value, line, "o", color=COLOURS[0], markersize=4)
-        axis.set(xlabel=name)
+    own = {name: [d.n for d in case.detectors if d.name == name] for name in names}
+    for detector, summary in zip(case.detectors, summaries, strict=True):
+        ns = sorted(own[detector.name])
+        y = names.index(detector.name) + 0.24 * (ns.index(detector.n) - (len(ns) - 1) / 2)
+        style = sizes.index(detector.n)
+        _interval(axes[0], summary.auc, y, style)
+        _interval(axes[1], summary.tpr[target], y, style)
+    for axis in axes:
         axis.grid(axis="x", color="0.9")
+        for edge in range(1, len(names)):
+            axis.axhline(edge - 0.5, color="0.93", linewidth=0.8)
+        axis.tick_params(axis="x", labelsize=8)
     axes[0].axvline(0.5, color="0.6", linewidth=0.8)
-    axes[0].set_yticks(range(len(keys)), keys, fontsize=8)
-    axes[0].invert_yaxis()
+    logit_axis(axes[0], "x")
+    axes[1].set_xlabel(f"TPR@{percent(target)}FPR")
+    axes[0].set_yticks(range(len(names)), names, fontsize=8)
+    axes[0].set_ylim(len(names) - 0.5, -0.5)
     figure.suptitle(f"{case.name}, 95% intervals", fontsize=10)
+    handles = [
+        plt.Line2D([], [], color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)])
+        for i in range(len(sizes))
+    ]
+    texts = [f"n = {n}" if n else "prompt alone" for n in sizes]
+    figure.legend(handles, texts, fontsize=8, ncols=6, loc="outside lower center")
     return figure
+
+
+def _interval(axis: Axes, estimate: Estimate | None, y: float, style: int) -> None:
+    if estimate is None:
+        axis.text(0.5, y, "not resolvable", fontsize=6, va="center", ha="center")
+        return
+    colour, marker = COLOURS[style % len(COLOURS)], MARKERS[style % len(MARKERS)]
+    ends = [on_logit(estimate.interval.low), on_logit(estimate.interval.high)]
+    axis.plot(ends, [y, y], color=colour, linewidth=1.4)
+    axis.plot(on_logit(estimate.value), y, marker, color=colour, markersize=3.5)
 
 
 def distributions(case: Case) -> Figure | None:
     """Scores of memorized and other prompts, one panel per detector at its largest n."""
-    detectors = [d for d in _largest(case) if d.n]
+    detectors = [d for d in at_largest_n(case.detectors) if d.n]
     if not detectors:
         return None
-    figure, axes = _panels(len(detectors), 1.7)
+    figure, axes = panels(len(detectors), 1.5)
     labels, scores = case.prompts.labels, case.scores
     for axis, detector in zip(axes.flat, detectors, strict=False):
         values = scores[detector.key][0]
@@ -155,8 +167,9 @@ def distributions(case: Case) -> Figure | None:
             axis.hist(
                 values[labels == label], bins, density=True, alpha=0.6, color=colour, label=name
             )
-        axis.set_title(detector.key, fontsize=8)
+        axis.set_title(detector.key, fontsize=7)
         axis.set_yticks([])
+        axis.locator_params(axis="x", nbins=5)
         axis.tick_params(labelsize=7)
     axes[0, 0].legend(fontsize=7)
     return figure
@@ -198,110 +211,97 @@ def norm_cosine(case: Case) -> Figure | None:
     return figure
 
 
-def verdicts(case: Case) -> Figure:
-    """Which detector's AUC is separably larger, for every pair at their largest n."""
-    chosen = [case.detectors.index(d) for d in _largest(case)]
-    keys = [case.detectors[i].key for i in chosen]
-    pairs = case.evaluated.comparisons(chosen)
-    size = 1.6 + 0.46 * len(keys)
-    figure, axis = plt.subplots(figsize=(size + 1.4, size), layout="constrained")
-    for pair in pairs:
-        a, b = chosen.index(pair.a), chosen.index(pair.b)
-        opposite = {"better": "worse", "worse": "better"}.get(pair.auc.verdict, pair.auc.verdict)
-        for x, y, verdict, sign in ((b, a, pair.auc.verdict, 1), (a, b, opposite, -1)):
-            axis.add_patch(plt.Rectangle((x - 0.5, y - 0.5), 1, 1, color=VERDICTS[verdict]))
-            text = f"{sign * pair.auc.difference:+.3f}"
-            text = "0" if float(text) == 0 else text
-            tone = "black" if verdict == "not separable" else "white"
-            axis.text(x, y, text, ha="center", va="center", fontsize=6, color=tone)
-    axis.set_xticks(range(len(keys)), keys, rotation=60, ha="right", fontsize=7)
-    axis.set_yticks(range(len(keys)), keys, fontsize=7)
-    axis.set(xlim=(-0.5, len(keys) - 0.5), ylim=(len(keys) - 0.5, -0.5))
-    axis.set_title("AUC of the row minus the column's", fontsize=9)
-    patches = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in VERDICTS.values()]
-    axis.legend(patches, VERDICTS, fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
-    return figure
-
-
 def cost(case: Case) -> Figure | None:
-    """AUC against seconds per ten prompts, detector alone."""
+    """AUC against seconds per ten prompts, detector alone, with the Pareto front.
+
+    Detectors on the front are in colour, the others grey.
+    """
     rows = [row for row in case.rows() if row.cost]
     if not rows:
         return None
-    figure, axis = plt.subplots(figsize=(WIDTH, 5.0), layout="constrained")
-    for i, name in enumerate(dict.fromkeys(row.detector for row in rows)):
-        own = [row for row in rows if row.detector == name]
-        seconds = [row.cost["isolated"][0] for row in own if row.cost]
-        areas = [row.summary.auc.value for row in own]
-        style = f"{'os^D'[i // len(COLOURS) % 4]}-"
-        axis.plot(seconds, areas, style, color=COLOURS[i % len(COLOURS)], markersize=5, label=name)
-        for x, y, row in zip(seconds, areas, own, strict=True):
-            axis.annotate(str(row.n), (x, y), (4, 3), textcoords="offset points", fontsize=7)
-    axis.set(xscale="log", xlabel="seconds per 10 prompts", ylabel="AUC")
+    figure, axis = plt.subplots(figsize=(WIDTH, 5.2), layout="constrained")
+    front = pareto_front([(_seconds(row), row.summary.auc.value) for row in rows])
+    winners = list(dict.fromkeys(rows[i].detector for i in front))
+    last = {}
+    for name in dict.fromkeys(row.detector for row in rows):
+        own = sorted((row for row in rows if row.detector == name), key=_seconds)
+        points = [(_seconds(row), on_logit(row.summary.auc.value)) for row in own]
+        best = name in winners
+        colour = COLOURS[winners.index(name) % len(COLOURS)] if best else GREY
+        axis.plot(*zip(*points, strict=True), "o-", color=colour, markersize=4, linewidth=1)
+        axis.lines[-1].set_zorder(3 if best else 1)
+        last[name] = (*points[-1], colour if best else "0.45")
+        if best:
+            for (x, y), row in zip(points, own, strict=True):
+                axis.annotate(str(row.n), (x, y), (3, 3), textcoords="offset points", fontsize=7)
+    steps = [(_seconds(rows[i]), on_logit(rows[i].summary.auc.value)) for i in front]
+    if steps:
+        axis.step(*zip(*steps, strict=True), where="post", color="0", linewidth=1, linestyle=":")
+    axis.set(xscale="log", xlabel="seconds per 10 prompts")
+    logit_axis(axis, "y")
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.xaxis.set_major_formatter("{x:g}")
-    axis.minorticks_off()
-    axis.set_title(f"{case.name}; the number is n", fontsize=10)
-    figure.legend(fontsize=8, ncols=3, loc="outside lower center")
+    axis.xaxis.minorticks_off()
+    axis.set_title(f"{case.name}; dotted: the Pareto front; the number is n", fontsize=9)
+    _names_at_the_right(axis, last)
     return figure
 
 
-def dose_response(case: Case) -> Figure | None:
-    """Detection rate of memorized prompts by how often their picture was repeated in training."""
-    target = next((t for t in case.config.fpr_targets if case.evaluated.resolvable(t)), None)
-    doses = dose_groups(case.prompts)
-    if target is None or not doses:
-        return None
-    detectors = _largest(case)
-    rates = case.evaluated.tpr_of_groups(
-        [dose.members for dose in doses], target, [case.detectors.index(d) for d in detectors]
-    )
-    figure, axes = _panels(len(detectors), 1.9)
-    edges = sorted({edge for dose in doses for edge in (dose.low, dose.high)})
-    every = 1 + len(edges) // 6
-    centres = [np.sqrt(dose.low * dose.high) for dose in doses]
-    for axis, detector, estimates in zip(axes.flat, detectors, rates, strict=False):
-        if case.prompts.reproduction_rates is not None:
-            reproduced = [case.prompts.reproduction_rates[dose.members].mean() for dose in doses]
-            axis.plot(centres, reproduced, "--", color="0.55", linewidth=1, label="reproduced")
-        values = [estimate.value for estimate in estimates]
-        ends = [[e.interval.low for e in estimates], [e.interval.high for e in estimates]]
-        axis.vlines(centres, *ends, color=COLOURS[0], linewidth=1.5, alpha=0.6)
-        axis.plot(centres, values, "o-", color=COLOURS[0], markersize=4, label="detected")
-        axis.set_xscale("log", base=2)
-        axis.set_xticks(edges[::every], [f"{edge:g}" for edge in edges[::every]])
-        axis.set(ylim=(-0.04, 1.04))
-        axis.set_title(detector.key, fontsize=8)
-        axis.tick_params(labelsize=7)
-        axis.minorticks_off()
-    numbers = ", ".join(str(int(dose.members.sum())) for dose in doses)
-    figure.suptitle(f"{case.name}: memorized prompts per bin {numbers}", fontsize=9)
-    figure.supxlabel("repetitions of the picture in training", fontsize=9)
-    figure.supylabel(f"share at {percent(target)} FPR", fontsize=9)
-    handles, names = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, fontsize=8, ncols=2, loc="outside lower right")
-    return figure
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Indices of the (cost, AUC) points that no other beats, from the cheapest on.
 
-
-@dataclass(frozen=True)
-class Dose:
-    """Memorized prompts ``members [N]`` with pictures repeated more than low, at most high."""
-
-    low: float
-    high: float
-    members: npt.NDArray[np.bool_]
-
-
-def dose_groups(prompts: PromptSet) -> list[Dose]:
-    """Memorized prompts by repetitions of their picture, bins from one power of two to the next.
-
-    Empty bins are left out, and so are prompts whose picture varies or is unknown.
+    One that is as cheap and better beats, and one that is cheaper and as good; of equal points
+    the first stands for all. A coin has 0.5 and costs nothing.
     """
-    if prompts.repetitions is None:
-        return []
-    known = (prompts.labels == 1) & (prompts.repetitions > 0)
-    power = np.ceil(np.log2(np.where(known, prompts.repetitions, 1)))
-    return [Dose(2.0 ** (k - 1), 2.0**k, known & (power == k)) for k in np.unique(power[known])]
+    front: list[int] = []
+    highest = 0.5
+    for i in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
+        if points[i][1] > highest:
+            front.append(i)
+            highest = points[i][1]
+    return front
+
+
+def _seconds(row: Row) -> float:
+    assert row.cost
+    return float(row.cost["isolated"][0])
+
+
+def _names_at_the_right(axis: Axes, ends: dict[str, tuple[float, float, str]]) -> None:
+    """Names in a column outside the axes, each led to its point, none on another.
+
+    Arguments:
+        axis: With its final limits.
+        ends: Name to x, y and colour.
+    """
+    place = axis.transData + axis.transAxes.inverted()
+    wanted = {name: float(place.transform((x, y))[1]) for name, (x, y, _) in ends.items()}
+    order = sorted(wanted, key=lambda name: wanted[name])
+    gap = min(0.036, 1 / max(1, len(order) - 1))
+    heights = spread([wanted[name] for name in order], gap)
+    for name, height in zip(order, heights, strict=True):
+        x, y, colour = ends[name]
+        axis.annotate(
+            name,
+            (x, y),
+            (1.06, height),
+            textcoords="axes fraction",
+            fontsize=7,
+            va="center",
+            color=colour,
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.4, "relpos": (0, 0.5)},
+        )
+
+
+def spread(wanted: Sequence[float], gap: float) -> list[float]:
+    """Positions from 0 to 1 that are ``gap`` apart, as near to the wanted ones as can be.
+
+    In least squares; they are wanted in rising order, and have room.
+    """
+    steps = gap * np.arange(len(wanted))
+    fitted = isotonic_regression(np.asarray(wanted) - steps).x
+    placed: list[float] = (np.clip(fitted, 0, 1 - steps[-1]) + steps).tolist()
+    return placed
 
 
 FIGURES: tuple[Callable[[Case], Figure | None], ...] = (
@@ -310,25 +310,6 @@ FIGURES: tuple[Callable[[Case], Figure | None], ...] = (
     distributions,
     dose_response,
     norm_cosine,
-    verdicts,
     cost,
 )
-
-
-def _largest(case: Case) -> list[Detector]:
-    """Each detector once, at its largest n, in the configuration's order."""
-    names = dict.fromkeys(detector.name for detector in case.detectors)
-    return [
-        max((d for d in case.detectors if d.name == name), key=lambda d: d.n) for name in names
-    ]
-
-
-def _panels(count: int, height: float) -> tuple[Figure, Any]:
-    """A grid of ``count`` equal axes, three a line."""
-    columns = min(3, count)
-    lines = -(-count // columns)
-    size = (WIDTH, 0.6 + height * lines)
-    figure, axes = plt.subplots(lines, columns, figsize=size, layout="constrained", squeeze=False)
-    for axis in axes.flat[count:]:
-        axis.axis("off")
-    return figure, axes
+OF_PAIRS: tuple[Callable[[Compared], Figure], ...] = (pairs.critical_difference, pairs.verdicts)

@@ -10,6 +10,7 @@ from anisomem.benchmark import Case, Row
 from anisomem.errors import UserError
 from anisomem.evaluation import (
     CLUSTERED,
+    Comparison,
     Estimate,
     Interval,
     PairedDifference,
@@ -150,17 +151,9 @@ def pairs_table(case: Case) -> Table:
     pairs = evaluation.comparisons()
     cells = []
     for pair in pairs:
-        line = [case.detectors[pair.a].key, case.detectors[pair.b].key]
-        line += [difference_text(pair.auc), f"{pair.holm_p:.2g}"]
-        line.append("–" if pair.delong_holm_p is None else f"{pair.delong_holm_p:.2g}")
-        line.append(pair.auc.verdict)
-        for target in targets:
-            rate = pair.tpr[target]
-            line += [difference_text(rate), f"{pair.tpr_holm_p[target]:.2g}", rate.verdict]
-        cells.append(line)
-    headings = ["a", "b", "AUC a − b", "p", "p (DeLong)", "a is, by AUC"]
-    for name in (f"TPR@{percent(target)}FPR" for target in targets):
-        headings += [f"{name} a − b", f"p, {name}", f"a is, by {name}"]
+        keys = [case.detectors[pair.a].key, case.detectors[pair.b].key]
+        cells.append([*keys, *pair_cells(pair, targets, adjusted=False)])
+    headings = ["a", "b", *pair_headings(targets)]
     least = 2 / (case.config.draws + 1)
     notes = [
         "Differences on the same prompts, noise and bootstrap draws; p values adjusted by Holm's"
@@ -173,6 +166,35 @@ def pairs_table(case: Case) -> Table:
     if evaluation.clustered:
         notes.append(f"DeLong {CLUSTERED}; believe the bootstrap.")
     return Table(f"Pairs on {case.name}", headings, cells, notes)
+
+
+def pair_headings(targets: Sequence[float]) -> list[str]:
+    """Of :func:`pair_cells`."""
+    headings = ["AUC a − b", "p", "p (DeLong)", "a is, by AUC"]
+    for name in (f"TPR@{percent(target)}FPR" for target in targets):
+        headings += [f"{name} a − b", f"p, {name}", f"a is, by {name}"]
+    return headings
+
+
+def pair_cells(pair: Comparison, targets: Sequence[float], adjusted: bool) -> list[str]:
+    """What a comparison found, in AUC and in TPR at some targets.
+
+    Arguments:
+        pair: Two detectors.
+        targets: No number is given at those that cannot be resolved.
+        adjusted: Whether verdicts must hold after Holm's adjustment, as the p values do.
+    """
+    cells = [difference_text(pair.auc), f"{pair.holm_p:.2g}"]
+    cells.append("–" if pair.delong_holm_p is None else f"{pair.delong_holm_p:.2g}")
+    cells.append(pair.auc_verdict if adjusted else pair.auc.verdict)
+    for target in targets:
+        if target in pair.tpr:
+            rate = pair.tpr[target]
+            verdict = pair.tpr_verdict(target) if adjusted else rate.verdict
+            cells += [difference_text(rate), f"{pair.tpr_holm_p[target]:.2g}", verdict]
+        else:
+            cells += ["not resolvable", "–", "–"]
+    return cells
 
 
 def costs_table(cases: Sequence[Case]) -> Table:

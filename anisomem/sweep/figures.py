@@ -10,23 +10,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import FuncNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
-from scipy.special import expit, logit
 
 from anisomem.detection.base import Array
 from anisomem.evaluation import Estimate, Summary
-from anisomem.report.figures import COLOURS, WIDTH
+from anisomem.report.style import AREAS, COLOURS, MARKERS, WIDTH, logit_axis, on_logit
 from anisomem.report.tables import percent
 from anisomem.sweep.result import Line
 
 if TYPE_CHECKING:
     from anisomem.sweep.timesteps import Map
 
-MARKERS = "osD^vP*X<>"
-#: Ticks where AUC has a scale that tells values near 0 and 1 apart, which ends at FURTHEST.
-AREAS = (0.001, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
-AREAS_ACROSS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
-FURTHEST = 0.9995
 Read = Callable[[Summary], Estimate | None]
 
 
@@ -59,12 +52,12 @@ def forest(
             for seed in seeds.get(_row(line), ()):
                 value = next(v for k, v in seed.items() if k.startswith(key))
                 axis.plot(
-                    _drawn(value), y + 0.25, "|", color="0.3", markersize=5, markeredgewidth=0.7
+                    on_logit(value), y + 0.25, "|", color="0.3", markersize=5, markeredgewidth=0.7
                 )
         axis.set(xlabel=name)
         axis.grid(axis="x", color="0.9")
         axis.tick_params(axis="x", labelsize=8)
-    _logit(axes[0], "x")
+    logit_axis(axes[0], "x")
     headings = list(lines[0].place)
     axes[0].set_ylabel(", ".join(headings[:-1] or headings), fontsize=9)
     axes[0].set_yticks(range(len(rows)), rows, fontsize=8)
@@ -77,24 +70,6 @@ def forest(
     if len(series) > 1:
         figure.legend(handles, series, fontsize=8, ncols=5, loc="outside lower center")
     return figure
-
-
-def _logit(axis: Axes, which: str) -> None:
-    """An axis of AUC on which 0.99 and 0.999 are as far apart as 0.9 and 0.99."""
-    data = logit(np.clip(getattr(axis.dataLim, f"interval{which}"), 1 - FURTHEST, FURTHEST))
-    low, high = expit(data + np.array([-0.06, 0.06]) * np.ptp(data) + [-0.05, 0.05])
-    axis.set(**{f"{which}scale": "logit", f"{which}lim": (low, high)})
-    of_axis = getattr(axis, f"{which}axis")
-    candidates = AREAS if which == "y" else AREAS_ACROSS
-    ticks = [t for t in candidates if low <= t <= high]
-    of_axis.set_ticks(ticks, [f"{t:g}" for t in ticks])
-    of_axis.set_minor_locator(NullLocator())
-    of_axis.set_label_text("AUC, logit scale")
-
-
-def _drawn(value: float) -> float:
-    """A logit scale has no place for 0 and 1."""
-    return float(np.clip(value, 1 - FURTHEST, FURTHEST))
 
 
 def _row(line: Line) -> str:
@@ -112,8 +87,10 @@ def _interval(axis: Axes, estimate: Estimate | None, y: float, colour: str, mark
         axis.text(0.5, y, "not resolvable", fontsize=6, va="center", ha="center")
         return
     interval = estimate.interval
-    axis.plot([_drawn(interval.low), _drawn(interval.high)], [y, y], color=colour, linewidth=1.3)
-    axis.plot(_drawn(estimate.value), y, marker, color=colour, markersize=3.5)
+    axis.plot(
+        [on_logit(interval.low), on_logit(interval.high)], [y, y], color=colour, linewidth=1.3
+    )
+    axis.plot(on_logit(estimate.value), y, marker, color=colour, markersize=3.5)
 
 
 def gamma(
@@ -161,7 +138,7 @@ def gamma(
             )
         axis.grid(color="0.92")
         axis.set_axisbelow(True)
-    _logit(axes[0], "y")
+    logit_axis(axes[0], "y")
     ticks = [10.0**k for k in range(int(np.log10(least)), int(np.log10(edge)) + 1, 1)]
     axes[1].set_xscale("symlog", linthresh=least, linscale=0.8)
     positions = [-edge * 5, *(-t for t in reversed(ticks)), 0, *ticks, edge * 5]
@@ -190,7 +167,7 @@ def terms(case: str, by_term: Mapping[str, Sequence[Summary]]) -> Figure:
             steps = np.arange(len(summaries))
             _band(axis, steps, summaries, read, COLOURS[i], ("-", "--")[i], f"{term} alone")
     axes[0].axhline(0.5, color="0.6", linewidth=0.8)
-    _logit(axes[0], "y")
+    logit_axis(axes[0], "y")
     figure.suptitle(f"{case}, pointwise 95% bands", fontsize=10)
     figure.legend(
         *axes[0].get_legend_handles_labels(), fontsize=8, ncols=2, loc="outside lower center"
@@ -209,9 +186,11 @@ def _band(
 ) -> None:
     """A curve with its pointwise intervals, all resolvable."""
     found = [estimate for summary in curve if (estimate := read(summary))]
-    low, high = ([_drawn(getattr(e.interval, end)) for e in found] for end in ("low", "high"))
+    low, high = ([on_logit(getattr(e.interval, end)) for e in found] for end in ("low", "high"))
     axis.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
-    axis.plot(x, [_drawn(e.value) for e in found], line, color=colour, linewidth=1.4, label=label)
+    axis.plot(
+        x, [on_logit(e.value) for e in found], line, color=colour, linewidth=1.4, label=label
+    )
 
 
 def heat_maps(

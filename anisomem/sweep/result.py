@@ -72,7 +72,7 @@ class Result:
 
 def write(title: str, result: Result, cases: Sequence[Case], folder: Path) -> str:
     """Writes everything into ``folder`` and returns the main table as Markdown."""
-    from anisomem.report import figures
+    from anisomem.report import style
 
     main = table(title, result, cases)
     atomic.write_text(folder / "table.md", main.markdown())
@@ -84,7 +84,7 @@ def write(title: str, result: Result, cases: Sequence[Case], folder: Path) -> st
         atomic.write_text(folder / f"{name}.md", other.markdown())
         atomic.write_text(folder / f"{name}.tex", other.latex())
     for name, figure in result.figures.items():
-        figures.save(figure, folder / name)
+        style.save(figure, folder / name)
     return main.markdown()
 
 

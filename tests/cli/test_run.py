@@ -36,7 +36,8 @@ def test_run_leaves_table_card_figures_and_store(setting, tmp_path, capsys):
     assert np.isnan(rows.loc[("text_only", 0), "nfe_per_prompt"])
     assert (frame["auc_low"] <= frame["auc"]).all() and (frame["auc"] <= frame["auc_high"]).all()
     assert frame["tpr_at_fpr_0.01"].isna().all()  # 12 negatives cannot resolve 1%
-    figures = ("roc", "forest", "distributions", "norm_cosine", "verdicts", "cost")
+    figures = ("roc", "forest", "distributions", "norm_cosine", "cost")
+    figures += ("critical_difference", "verdicts")
     for suffix in ("png", "svg"):
         names = {f.name for f in folder.glob(f"*.{suffix}")}
         assert names == {f"{name}-prompts.{suffix}" for name in figures}

@@ -102,3 +102,26 @@ def test_identical_scores_do_not_differ(data):
     assert pair.auc.difference == 0 and pair.auc.p_value == 1
     assert pair.delong_holm_p == 1 and pair.auc.verdict == "not separable"
     assert pair.tpr[0.05].difference == 0
+
+
+@pytest.mark.parametrize(
+    ("raw", "p", "adjusted"),
+    [
+        ("better", 0.049, "better"),
+        ("worse", 0.049, "worse"),
+        ("worse", 0.05, "not separable"),
+        ("not separable", 0.01, "not separable"),
+    ],
+)
+def test_adjusted_verdict_needs_the_interval_and_the_adjusted_p(raw, p, adjusted):
+    found = ev.PairedDifference(0.1, ev.Interval(0, 0.2, "made"), 0.001, raw)
+    pair = ev.Comparison(0, 1, found, p, None, {0.01: found}, {0.01: p})
+    assert pair.auc_verdict == pair.tpr_verdict(0.01) == adjusted
+
+
+@pytest.mark.parametrize("pairs", [1, 3, 300])
+def test_enough_draws_let_holm_separate_the_farthest(pairs):
+    draws = ev.enough_draws(pairs)
+    separated = ev.paired_difference(1, 0, np.ones(draws), np.zeros(draws))
+    same = np.ones(pairs - 1)
+    assert ev.holm([separated.p_value, *same])[0] == pytest.approx(ev.FAMILY_LEVEL / 2)

@@ -1,4 +1,4 @@
-"""The numbers behind figures, from a case made by hand."""
+"""What figures show, from cases made by hand."""
 
 from types import SimpleNamespace
 
@@ -7,73 +7,10 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 
-from anisomem.datasets.prompts import PromptSet
-from anisomem.evaluation import Evaluation, auc
+from anisomem.benchmark import Row
+from anisomem.evaluation import auc
 from anisomem.report import figures
-from baselines.controls import Random
-
-# Of the memorized prompts: repetitions, reproduction rate, score. 98.5 is the lowest score that
-# lets one of a hundred negatives (0 to 99) pass.
-MEMORIZED = [
-    (9, 0.5, 98.5),
-    (16, 1, 97),
-    (17, 0.5, 50),
-    (32, 1, 200),
-    (20, 0.6, 0),
-    (1024, 1, 101),
-]
-
-
-@pytest.fixture
-def case():
-    repetitions, rates, scores = zip(*MEMORIZED, strict=True)
-    n = 100 + len(MEMORIZED)
-    prompts = PromptSet(
-        "made",
-        [f"p{i}" for i in range(n)],
-        ["x"] * n,
-        np.repeat([0, 1], [100, len(MEMORIZED)]),
-        np.arange(n),
-        ["b"] * n,
-        ["k"] * n,
-        np.array([40] * 50 + [0] * 50 + list(repetitions)),
-        np.array([0.0] * 100 + list(rates)),
-    )
-    rows = np.stack([[*np.arange(100.0), *scores], -np.arange(n, dtype=float)])[:, None]
-    return SimpleNamespace(
-        name="made",
-        prompts=prompts,
-        detectors=[Random("first"), Random("second")],
-        evaluated=Evaluation(rows, prompts.labels, prompts.clusters, draws=300),
-        config=SimpleNamespace(fpr_targets=[0.001, 0.01], seeds=[42]),
-    )
-
-
-def test_doses_are_the_memorized_prompts_between_powers_of_two(case):
-    doses = figures.dose_groups(case.prompts)
-    assert [(dose.low, dose.high) for dose in doses] == [(8, 16), (16, 32), (512, 1024)]
-    assert [np.flatnonzero(dose.members).tolist() for dose in doses] == [
-        [100, 101],
-        [102, 103, 104],
-        [105],
-    ]
-
-
-def test_dose_response_shows_rates_at_the_first_resolvable_target(case):
-    figure = figures.dose_response(case)
-    axis = figure.axes[0]
-    lines = {line.get_label(): line for line in axis.lines}
-    np.testing.assert_allclose(lines["detected"].get_ydata(), [1 / 2, 1 / 3, 1])
-    np.testing.assert_allclose(lines["reproduced"].get_ydata(), [0.75, 0.7, 1])
-    np.testing.assert_allclose(lines["detected"].get_xdata() ** 2, [8 * 16, 16 * 32, 512 * 1024])
-    low, high = np.array([s[:, 1] for s in axis.collections[0].get_segments()]).T
-    assert (low <= [1 / 2, 1 / 3, 1]).all() and (high >= [1 / 2, 1 / 3, 1]).all()
-    assert low[2] == pytest.approx(0.05)  # one of one: the rule of three
-    assert "1% FPR" in figure.get_supylabel()
-    plt.close(figure)
-
-    case.config.fpr_targets = [0.001]  # which 100 negatives cannot resolve
-    assert figures.dose_response(case) is None
+from anisomem.report.style import COLOURS, GREY
 
 
 def test_roc_has_bands_around_few_curves(case):
@@ -92,3 +29,80 @@ def test_roc_has_bands_around_few_curves(case):
         column = edges[np.abs(edges[:, 0] - fpr) < 1e-9, 1]
         assert column.min() <= y[at] <= column.max()
     plt.close(figure)
+
+
+def test_roc_of_many_names_as_many_as_there_are_colours(many):
+    figure = figures.roc(many)
+    (axis,) = figure.axes
+    named = [line for line in axis.lines if ", n=4 (" in str(line.get_label())]
+    keys = [line.get_label().split(" (")[0] for line in named]
+    # the best six, and the headline, here the first
+    best = [f"detector_{i}, n=4" for i in (24, 23, 22, 21, 20, 19)]
+    assert sorted(keys) == sorted([*best, "detector_00, n=4"])
+    assert len({to_hex(line.get_color()) for line in named}) == len(COLOURS)
+    grey = [line for line in axis.lines if line.get_color() == GREY and len(line.get_xdata())]
+    assert len(grey) == 25 - len(COLOURS)
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts[-1].startswith("18 others (0.")
+    plt.close(figure)
+
+
+def test_forest_of_many_has_a_row_per_detector(many):
+    figure = figures.forest(many)
+    left, right = figure.axes
+    assert [t.get_text() for t in left.get_yticklabels()] == [
+        f"detector_{i:02}" for i in range(25)
+    ]
+    summaries = many.evaluated.summaries()
+    for axis, values in (
+        (left, [s.auc.value for s in summaries]),
+        (right, [s.tpr[0.01].value for s in summaries]),
+    ):
+        points = [line for line in axis.lines if line.get_marker() in "os"]
+        drawn = [(line.get_xdata()[0], line.get_ydata()[0], line.get_color()) for line in points]
+        assert len(drawn) == 50
+        for i, ((x, y, colour), value) in enumerate(zip(drawn, values, strict=True)):
+            assert x == pytest.approx(np.clip(value, 0.0005, 0.9995))
+            assert round(y) == i // 2  # n = 1 above n = 4
+            assert colour == COLOURS[i % 2]
+    plt.close(figure)
+
+
+def test_pareto_front_by_hand():
+    # seconds, AUC: cheap, dominated, equal cost and better, as good and dearer, best, its equal
+    points = [(1, 0.7), (2, 0.6), (1, 0.8), (3, 0.8), (4, 0.9), (4, 0.9)]
+    assert figures.pareto_front(points) == [2, 4]
+    assert figures.pareto_front([(1, 0.2), (2, 0.5), (3, 0.6)]) == [2]  # a coin is free
+
+
+def test_cost_of_many_names_all_and_colours_the_front(many):
+    summaries = many.evaluated.summaries()
+    # The better, the dearer, but for the ten worst, which are dearer than all others.
+    seconds = [40 - i if i < 10 else 1 + i for i in range(25)]
+    many.rows = lambda: [
+        Row("many", d.name, d.n, summary, {"isolated": [seconds[i // 2] * d.n, 0, 0]}, [])
+        for i, (d, summary) in enumerate(zip(many.detectors, summaries, strict=True))
+    ]
+    figure = figures.cost(many)
+    (axis,) = figure.axes
+    rows = many.rows()
+    points = [(row.cost["isolated"][0], row.summary.auc.value) for row in rows]
+    front = {rows[i].detector for i in figures.pareto_front(points)}
+    assert 1 < len(front) <= 15
+    names = {text.get_text(): text for text in axis.texts if text.get_text()[0] == "d"}
+    assert set(names) == {d.name for d in many.detectors}
+    assert {name for name, text in names.items() if text.get_color() != "0.45"} == front
+    heights = sorted(text.xyann[1] for text in names.values())
+    assert np.diff(heights).min() > 0.035 and heights[0] >= 0 and heights[-1] <= 1 + 1e-9
+    plt.close(figure)
+    many.rows = lambda: rows[:2]  # no better than a coin
+    plt.close(figures.cost(many))
+    many.rows = lambda: [SimpleNamespace(cost=None)]
+    assert figures.cost(many) is None
+
+
+def test_names_are_spread_as_little_as_can_be():
+    np.testing.assert_allclose(figures.spread([0.1, 0.5], 0.1), [0.1, 0.5])  # there is room
+    np.testing.assert_allclose(figures.spread([0.5, 0.5], 0.1), [0.45, 0.55])
+    np.testing.assert_allclose(figures.spread([0.2, 1.0, 1.0], 0.1), [0.2, 0.9, 1.0])
+    np.testing.assert_allclose(figures.spread([0.0, 0.0, 0.9], 0.1), [0.0, 0.1, 0.9])

@@ -65,7 +65,7 @@ def test_everything_is_there(page, gallery_run):
     images = page.locator("img")
     assert page.evaluate("[...document.images].every((i) => i.complete && i.naturalWidth > 1)")
     # figures, a colour scale, and for four prompts three pictures, a map, and two trained on
-    assert images.count() == 7 + 1 + 4 * 4 + 2
+    assert images.count() == 8 + 1 + 4 * 4 + 2
     assert page.get_by_text("no picture of its own").count() == 2
     for link in page.locator("nav a").all():
         assert page.locator(link.get_attribute("href")).count() == 1

@@ -1,0 +1,222 @@
+"""Some detectors of finished runs against each other, on all prompts and on parts of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import comb
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from anisomem.benchmark import Case
+from anisomem.detection.base import Detector
+from anisomem.errors import UserError, unknown
+from anisomem.evaluation import (
+    CLUSTERED,
+    FAMILY_LEVEL,
+    Comparison,
+    Evaluation,
+    PairedDifference,
+    enough_draws,
+    resolution_note,
+)
+from anisomem.report.tables import Table, comma_separated, pair_cells, pair_headings, percent
+from anisomem.storage import atomic
+
+ALL = "all prompts"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Detectors on some prompts of a case, and every pair of them.
+
+    Attributes:
+        title: The case's name.
+        target: False-positive rate of the TPR: the table's first.
+        detectors: In the order in which pairs number them.
+        evaluation: Of these detectors, from draws enough for a verdict.
+        pairs: With p values adjusted over them.
+    """
+
+    title: str
+    target: float
+    detectors: Sequence[Detector]
+    evaluation: Evaluation
+    pairs: Sequence[Comparison]
+
+
+def compared(
+    case: Case, detectors: Sequence[Detector], rows: Sequence[int] | None = None
+) -> Compared:
+    """Compares detectors of a case.
+
+    Where the table's bootstrap draws are too few for Holm's method to find any difference among
+    so many pairs, more are drawn.
+
+    Arguments:
+        case: Finished.
+        detectors: Of the case.
+        rows: The prompts; all if not given.
+
+    Raises:
+        UserError: As :meth:`Case.evaluation`.
+    """
+    draws = max(case.config.draws, enough_draws(comb(len(detectors), 2)))
+    chosen = range(len(case.prompts)) if rows is None else rows
+    evaluation = case.evaluation(chosen, detectors, draws)
+    target = case.config.fpr_targets[0]
+    return Compared(case.name, target, detectors, evaluation, evaluation.comparisons())
+
+
+def at_largest_n(detectors: Sequence[Detector]) -> list[Detector]:
+    """Each name once, at its largest n, in the order given."""
+    largest: dict[str, Detector] = {}
+    for detector in detectors:
+        if detector.name not in largest or detector.n > largest[detector.name].n:
+            largest[detector.name] = detector
+    return list(largest.values())
+
+
+def named(case: Case, names: Sequence[str]) -> list[Detector]:
+    """The detectors that a user names: by row (``wen, n=4``), or by name at the largest n.
+
+    Raises:
+        UserError: A name that the case has not, the same row twice, or fewer than two.
+    """
+    rows = {detector.key.replace(" ", ""): detector for detector in case.detectors}
+    rows |= {detector.name: detector for detector in at_largest_n(case.detectors)}
+    found: dict[str, str] = {}
+    for name in names:
+        if (short := name.replace(" ", "")) not in rows:
+            shown = {d.key for d in case.detectors} | {d.name for d in case.detectors}
+            raise unknown(f"detector in {case.name}", name, shown)
+        if (key := rows[short].key) in found:
+            raise UserError(f"{found[key]!r} and {name!r} are the same detector, {key!r}")
+        found[key] = name
+    if len(found) < 2:
+        raise UserError(f"compare needs two detectors or more, got {', '.join(names)}")
+    return [rows[name.replace(" ", "")] for name in found.values()]
+
+
+def parts(case: Case) -> dict[str, list[int]]:
+    """All prompts and :meth:`Case.selections`, name to rows; equal ones once, by all names."""
+    names: dict[tuple[int, ...], list[str]] = {}
+    for name, rows in {ALL: list(range(len(case.prompts))), **case.selections()}.items():
+        names.setdefault(tuple(sorted(rows)), []).append(name)
+    return {"; ".join(same): list(rows) for rows, same in names.items()}
+
+
+def compare(cases: Sequence[Case], names: Sequence[str], out: Path | None = None) -> str:
+    """Compares detectors in every case; the tables as Markdown.
+
+    Arguments:
+        cases: Finished.
+        names: As of :func:`named`.
+        out: Where to write the tables as Markdown, LaTeX and unrounded CSV, and pictures.
+
+    Raises:
+        UserError: As :func:`named` and :meth:`Case.evaluation`.
+    """
+    chosen = [named(case, names) for case in cases]
+    text = []
+    for case, detectors in zip(cases, chosen, strict=True):
+        found, notes = _by_part(case, detectors)
+        table = _table(case, found, notes)
+        text.append(f"{table.title}\n\n{table.markdown()}")
+        if out:
+            from anisomem.report import pairs, style
+
+            path = out / f"compare-{case.name}"
+            records = [r for part, shown in found.items() for r in _records(part, shown)]
+            atomic.write_text(path.with_name(f"{path.name}.md"), table.markdown())
+            atomic.write_text(path.with_name(f"{path.name}.tex"), table.latex())
+            atomic.write_text(path.with_name(f"{path.name}.csv"), comma_separated(records))
+            whole = next(iter(found.values()))
+            style.save(pairs.critical_difference(whole), out / f"critical_difference-{case.name}")
+    return "\n".join(text)
+
+
+def _by_part(case: Case, detectors: Sequence[Detector]) -> tuple[dict[str, Compared], list[str]]:
+    """All prompts, then every part that can be judged; and why others cannot."""
+    (first, _), *others = parts(case).items()
+    found, notes = {first: compared(case, detectors)}, []
+    for name, rows in tqdm(others, desc=case.name, unit="part", disable=None, leave=False):
+        try:
+            found[name] = compared(case, detectors, rows)
+        except UserError as error:  # a part may be too small for what the whole allows
+            notes.append(f"{name}: {error}")
+    return found, notes
+
+
+def _table(case: Case, found: dict[str, Compared], notes: Sequence[str]) -> Table:
+    target, seeds = case.config.fpr_targets[0], len(case.config.seeds)
+    rate = f"TPR@{percent(target)}FPR"
+    cells, unresolved = [], []
+    for part, shown in found.items():
+        evaluation = shown.evaluation
+        counts = f"{evaluation.n_positive}/{evaluation.n_negative}"
+        for pair in shown.pairs:
+            keys = [shown.detectors[pair.a].key, shown.detectors[pair.b].key]
+            cells.append([part, counts, *keys, *pair_cells(pair, [target], adjusted=True)])
+        if note := resolution_note(target, evaluation.n_negative):
+            unresolved.append(f"{part}, {rate}: {note}.")
+    pairs = len(next(iter(found.values())).pairs)
+    drawn = max(case.config.draws, enough_draws(pairs))
+    explained = [
+        "Differences on the same prompts, noise and bootstrap draws"
+        + (f", means over {seeds} noise seeds" if seeds > 1 else "")
+        + f"; brackets: paired 95% intervals from {drawn:,} draws over clusters of related"
+        " prompts.",
+        f"p values are adjusted by Holm's method over the pairs of a part, here {pairs}, for each"
+        " statistic; a is better or worse where the adjusted p is below"
+        f" {FAMILY_LEVEL:g}. An interval is not adjusted, and parts are not adjusted for each"
+        " other: what one part alone says is a hint.",
+        "Fitted weights are fitted anew on every part.",
+    ]
+    if any(shown.evaluation.clustered for shown in found.values()):
+        explained.append(f"DeLong {CLUSTERED}; believe the bootstrap.")
+    headings = ["part", "memorized/other", "a", "b", *pair_headings([target])]
+    every = [*explained, *(f"{note}." for note in case.notes()), *notes, *unresolved]
+    return Table(f"Comparison on {case.name}", headings, cells, every)
+
+
+def _records(part: str, shown: Compared) -> list[dict[str, Any]]:
+    """One line per pair, unrounded; nothing where a TPR cannot be resolved."""
+    target = shown.target
+    lines = []
+    for pair in shown.pairs:
+        rate = pair.tpr.get(target)
+        lines.append(
+            {
+                "prompts": shown.title,
+                "part": part,
+                "memorized": shown.evaluation.n_positive,
+                "other": shown.evaluation.n_negative,
+                "a": shown.detectors[pair.a].key,
+                "b": shown.detectors[pair.b].key,
+                **_flat("auc", pair.auc, pair.holm_p, pair.auc_verdict),
+                "auc_delong_holm_p": pair.delong_holm_p,
+                **_flat(
+                    f"tpr_at_fpr_{target:g}",
+                    rate,
+                    pair.tpr_holm_p.get(target),
+                    pair.tpr_verdict(target) if rate else None,
+                ),
+            }
+        )
+    return lines
+
+
+def _flat(
+    name: str, found: PairedDifference | None, holm_p: float | None, verdict: str | None
+) -> dict[str, Any]:
+    return {
+        f"{name}_difference": found and found.difference,
+        f"{name}_low": found and found.interval.low,
+        f"{name}_high": found and found.interval.high,
+        f"{name}_p": found and found.p_value,
+        f"{name}_holm_p": holm_p,
+        f"{name}_verdict": verdict,
+    }

@@ -1,0 +1,71 @@
+"""What all pictures share: for colour-blind readers and for print."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")  # no screen is needed to write a file
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+from scipy.special import expit, logit
+
+from anisomem.storage import atomic
+
+# Okabe and Ito's palette, without the yellow that vanishes on paper.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+GREY = "0.72"  # what is shown for company
+MARKERS = "osD^vP*X<>"
+WIDTH = 6.8  # inches: a text column in print, half of a screen
+#: Ticks where AUC has a scale that tells values near 0 and 1 apart, which ends at FURTHEST.
+AREAS = (0.001, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
+AREAS_ACROSS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
+FURTHEST = 0.9995
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Saves and closes a figure as ``path`` with .svg and with .png; returns the latter."""
+    for suffix in (".svg", ".png"):
+        file = path.with_name(path.name + suffix)
+        atomic.write(file, partial(figure.savefig, dpi=150))
+    plt.close(figure)
+    return file
+
+
+def logit_axis(axis: Axes, which: str) -> None:
+    """An axis of AUC on which 0.99 and 0.999 are as far apart as 0.9 and 0.99.
+
+    Arguments:
+        axis: With what is to be seen already drawn.
+        which: ``x`` or ``y``.
+    """
+    data = logit(np.clip(getattr(axis.dataLim, f"interval{which}"), 1 - FURTHEST, FURTHEST))
+    low, high = expit(data + np.array([-0.06, 0.06]) * np.ptp(data) + [-0.05, 0.05])
+    axis.set(**{f"{which}scale": "logit", f"{which}lim": (low, high)})
+    of_axis = getattr(axis, f"{which}axis")
+    candidates = AREAS if which == "y" else AREAS_ACROSS
+    ticks = [t for t in candidates if low <= t <= high]
+    of_axis.set_ticks(ticks, [f"{t:g}" for t in ticks])
+    of_axis.set_minor_locator(NullLocator())
+    of_axis.set_label_text("AUC, logit scale")
+
+
+def on_logit(value: float) -> float:
+    """A logit scale has no place for 0 and 1."""
+    return float(np.clip(value, 1 - FURTHEST, FURTHEST))
+
+
+def panels(count: int, height: float) -> tuple[Figure, Any]:
+    """A grid of ``count`` equal axes, three a line, or four where that would be tall."""
+    columns = min(3 if count <= 12 else 4, count)
+    lines = -(-count // columns)
+    size = (WIDTH, 0.6 + height * lines)
+    figure, axes = plt.subplots(lines, columns, figsize=size, layout="constrained", squeeze=False)
+    for axis in axes.flat[count:]:
+        axis.axis("off")
+    return figure, axes
