@@ -26,7 +26,7 @@ from anisomem.detection.base import Array, Detector, Recorded
 from anisomem.errors import UserError, one_of, unknown
 from anisomem.evaluation import Evaluation, Summary
 from anisomem.storage import atomic, identity
-from anisomem.storage.store import FAILURE, ORIGIN, SECONDS, ScoreStore, arrays
+from anisomem.storage.store import FAILURE, ScoreStore, arrays
 from anisomem.storage.tensors import TensorFiles
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 Batch = tuple[int, list[int]]  # a noise seed, and the rows of some prompts
 SHARD = 32  # prompts recorded between two writes to the store
-CARD_SCHEMA = 1  # raised when a field of the card changes its meaning
 ON_FAILURE = ("stop", "keep", "retry")
 NOISE_POLICIES = ("shared", "per_prompt")
 
@@ -121,6 +120,7 @@ class Case:
             config = OmegaConf.load(file)
             if not isinstance(config, DictConfig) or not config:
                 raise ValueError
+            config = configuration.completed(config)
         except (OmegaConfBaseException, YAMLError, ValueError):  # the last where it is no UTF-8
             raise UserError(
                 f"{file} is damaged; run the same command again to write it anew"
@@ -150,7 +150,7 @@ class Case:
         if self.config.model.get("weights") == "random":
             raise UserError("weights=random is for anisomem bench; scores need weights=pretrained")
         missing = self.missing(retry=self.config.on_failure == "retry")
-        timed = self._measured().get("timing") == self._timing
+        timed = self.measured().get("timing") == self._timing
         needs_timing = self.config.timing_repeats > 0 and bool(self.samples) and not timed
         for folder in (self.folder, self.folder.parent):
             atomic.remove_abandoned(folder)
@@ -167,7 +167,7 @@ class Case:
         if missing:
             record(self, model, missing)
         self.store.merge()
-        measured = self._measured()
+        measured = self.measured()
         if missing or not measured:
             measured["wall_seconds"] = measured.get("wall_seconds", 0) + perf_counter() - begin
             measured["truncated_prompts"] = model.truncated(self.planned.texts)
@@ -242,7 +242,7 @@ class Case:
         """
         self.require_complete()
         summaries = self.evaluated.summaries()
-        costs, notes = self._measured().get("costs", {}), self.notes()
+        costs, notes = self.measured().get("costs", {}), self.notes()
         return [
             Row(self.name, detector.name, detector.n, summary, costs.get(detector.cost_key), notes)
             for detector, summary in zip(self.detectors, summaries, strict=True)
@@ -253,7 +253,7 @@ class Case:
         notes, total = [], len(self.planned)
         if self.failures:
             notes.append(f"{len(self.failures)} of {total} prompts left out, the model failed")
-        if truncated := self._measured().get("truncated_prompts"):
+        if truncated := self.measured().get("truncated_prompts"):
             notes.append(f"{truncated} of {total} prompts cut at the text encoder's limit")
         if self.samples and (revisions := self.frame["revision"].nunique()) > 1:
             notes.append(f"recorded with {revisions} revisions of the model; pin model.revision")
@@ -322,34 +322,6 @@ class Case:
         found["one per cluster"] = prompts.one_per_cluster()
         return found
 
-    def card(self) -> dict[str, Any]:
-        """How the numbers came about: settings, identity, prompts, machine, software, cost."""
-        counts = {
-            "planned": len(self.planned),
-            "done": len(self.prompts),
-            "failed": self.failures,
-            "sha256": self.store.content["prompts"],
-            "labels_sha256": identity.of_labels(self.planned),
-            "memorized": int((self.prompts.labels == 1).sum()),
-            "not_memorized": int((self.prompts.labels == 0).sum()),
-        }
-        work = None
-        if self.samples:
-            work = {
-                "process_seconds": float(self.frame[SECONDS].sum()),
-                **{name: self.frame[name].dropna().unique().tolist() for name in ORIGIN},
-            }
-        return {
-            "schema": CARD_SCHEMA,
-            "name": self.name,
-            "identity": self.identity,
-            # Unresolved: where the bundled models lie on one machine concerns nobody.
-            "settings": OmegaConf.to_container(self.config),
-            "prompts": counts,
-            "recording": work,
-            **self._measured(),
-        }
-
     @property
     def scores(self) -> dict[str, Array]:
         """Every detector's scores by row key, ``[S, N]`` for S noise seeds."""
@@ -360,7 +332,7 @@ class Case:
         """The stored components of one noise seed, of all prompts or some."""
         chosen = prompts or self.prompts
         components = arrays(self.frame, chosen.ids, seed, self.samples)
-        references = {}
+        references: dict[str, Array] = {}
         if self.references:
             failed = set(self.frame.loc[self.frame[FAILURE].notna(), "prompt_id"])
             ids = [i for i in self.ids[len(self.planned) :] if i not in failed]
@@ -412,7 +384,7 @@ class Case:
     def _measured_file(self) -> Path:
         return self.folder / "measured.json"
 
-    def _measured(self) -> dict[str, Any]:
+    def measured(self) -> dict[str, Any]:
         """What was measured besides the components: cost, machine, truncated prompts."""
         file = self._measured_file
         return atomic.read_json(file) if file.exists() else {}

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
@@ -127,6 +127,11 @@ def check_name(override: str) -> None:
         for member in re.findall(r"[\w-]+", value):
             if member not in names(key):
                 raise unknown(key, member, names(key))
+
+
+def completed(stored: DictConfig) -> DictConfig:
+    """A stored configuration with the default of every setting that it does not know."""
+    return cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Schema), stored))
 
 
 def build(node: DictConfig, what: str, **more: object) -> Any:

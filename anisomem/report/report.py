@@ -12,6 +12,7 @@ from jinja2 import Environment
 
 from anisomem.benchmark import Case, Row
 from anisomem.report import figures, gallery, published, tables
+from anisomem.report.card import card
 from anisomem.storage import atomic
 
 CAPTIONS = {
@@ -70,13 +71,15 @@ def write(cases: Sequence[Case], folder: Path) -> Mapping[str, Mapping[str, Path
     more += [tables.rules_table(rows), tables.costs_table(cases)]
     for case in cases:
         more += [tables.blocks_table(case), tables.pairs_table(case)]
-    card = {"cases": [case.card() for case in cases], "rows": tables.records(rows)}
+    found = {"cases": [card(case) for case in cases], "rows": tables.records(rows)}
     drawn = {case.name: figures.write(case, folder) for case in cases}
 
     atomic.write_text(folder / "table.md", table.markdown())
     atomic.write_text(folder / "table.tex", table.latex())
     atomic.write_text(folder / "table.csv", tables.comma_separated(tables.records(rows)))
-    atomic.write_text(folder / "table.json", json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+    atomic.write_text(
+        folder / "table.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+    )
     sections = [f"## {other.title}\n\n{other.markdown()}" for other in more]
     atomic.write_text(folder / "more.md", "\n".join(sections))
     for other in more:
@@ -118,7 +121,7 @@ def html(
                 "name": case.name,
                 "gallery": gallery.shown(case),
                 "identity": case.identity[:10],
-                "card": yaml.safe_dump(case.card(), sort_keys=False, allow_unicode=True),
+                "card": yaml.safe_dump(card(case), sort_keys=False, allow_unicode=True),
                 "figures": [
                     {
                         "name": name,

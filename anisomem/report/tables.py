@@ -201,8 +201,8 @@ def costs_table(cases: Sequence[Case]) -> Table:
     """What every set of components costs, and on what it was measured."""
     cells = []
     for case in cases:
-        card = case.card()
-        for key, cost in card.get("costs", {}).items():
+        measured = case.measured()
+        for key, cost in measured.get("costs", {}).items():
             users = [d.name for d in case.detectors if d.cost_key == key]
             n = next(d.n for d in case.detectors if d.cost_key == key)
             middle, fastest, slowest = cost["isolated"]
@@ -217,7 +217,7 @@ def costs_table(cases: Sequence[Case]) -> Table:
                     f"{middle:.3f} [{fastest:.3f}, {slowest:.3f}]",
                     f"{cost['amortised']:.3f}",
                     f"{cost['peak_mb']:.0f}",
-                    f"{card['timed_on']['device_name']}, {card['timed_on']['dtype']}",
+                    f"{measured['timed_on']['device_name']}, {measured['timed_on']['dtype']}",
                 ]
             )
     headings = ["prompts", "detectors", "n", "NFE", "NFE per seed", "JVP", "s alone", "s shared"]

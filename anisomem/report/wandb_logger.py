@@ -11,6 +11,7 @@ import wandb
 from anisomem.benchmark import Case
 from anisomem.errors import UserError, one_of
 from anisomem.report import tables
+from anisomem.report.card import card
 
 MODES = ("online", "offline")
 
@@ -69,7 +70,7 @@ class WandbLogger:
             id=sha256(identities.encode()).hexdigest()[:16],
             resume="allow",
             dir=folder,
-            config={case.name: case.card() for case in cases},
+            config={case.name: card(case) for case in cases},
             settings=wandb.Settings(silent=True, disable_git=True, console="off"),
         ) as run:
             run.summary.update(_metrics(rows))

@@ -59,3 +59,14 @@ def test_table_of_an_unfinished_run(setting, tmp_path, capsys):
     next((tmp_path / "runs").glob("*/*/components/*.parquet")).unlink()
     assert main(["table", str(tmp_path / "runs" / "quickstart")]) == 2
     assert "run the same command again" in capsys.readouterr().err
+
+
+def test_a_run_from_before_a_setting_existed_has_its_default(setting, tmp_path, capsys):
+    assert main(["run", *setting, "detector=[wen]", "timing_repeats=0"]) == 0
+    table = capsys.readouterr().out.split("Report:")[0]
+    run = tmp_path / "runs" / "quickstart"
+    (stored,) = run.glob("*/config.yaml")
+    lines = stored.read_text().splitlines()
+    stored.write_text("\n".join(line for line in lines if not line.startswith("tensors")))
+    assert main(["table", str(run)]) == 0
+    assert capsys.readouterr().out == table
