@@ -1,5 +1,6 @@
 """What the README and the documents show is what was measured."""
 
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -19,3 +20,10 @@ def test_table_is_the_measured_one():
     shown = [line for line in readme.splitlines() if line.startswith("| testbed_")]
     assert len(shown) > 10
     assert [line for line in shown if line not in measured] == []
+
+
+def test_every_detector_has_a_line():
+    documented = (ROOT / "docs" / "detectors.md").read_text().partition("## Where")[0]
+    first = [line.split("|")[1] for line in documented.splitlines() if line.startswith("| `")]
+    named = set(re.findall(r"`(\w+)`", " ".join(first)))
+    assert named == {file.stem for file in (ROOT / "conf" / "detector").glob("*.yaml")}
