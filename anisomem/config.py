@@ -87,6 +87,16 @@ def names(group: str) -> list[str]:
     return sorted(path.stem for path in (folder() / group).glob("*.yaml"))
 
 
+def title(file: Path) -> str:
+    """What the first comment of a configuration file says it is."""
+    comments = (
+        line.removeprefix("# ")
+        for line in file.read_text(encoding="utf-8").splitlines()
+        if line.startswith("# ") and "@package" not in line
+    )
+    return next(comments, "")
+
+
 def cases(overrides: Sequence[str]) -> list[DictConfig]:
     """The composed configuration of every case of an experiment.
 
@@ -114,8 +124,10 @@ def check_name(override: str) -> None:
     """Refuses a setting or a group member that does not exist.
 
     Raises:
-        UserError: With the nearest name that does.
+        UserError: With the nearest name that does, or why a detector of one's own cannot be read.
     """
+    from anisomem import registry
+
     key, separator, value = override.partition("=")
     if not separator:
         raise UserError(f"an override reads name=value, got {override!r}")
@@ -125,7 +137,9 @@ def check_name(override: str) -> None:
         raise unknown("setting", root, known)
     if key in GROUPS:
         for member in re.findall(r"[\w-]+", value):
-            if member not in names(key):
+            if key == "detector":
+                registry.offer(member)
+            elif member not in names(key):
                 raise unknown(key, member, names(key))
 
 

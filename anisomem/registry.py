@@ -1,0 +1,194 @@
+"""Detectors that a run can name: built in, in ``conf/detector`` here, and of installed packages.
+
+A package offers a detector by an entry point, whose configuration is the defaults of its class::
+
+    [project.entry-points."anisomem.detectors"]
+    mine = "mypackage.mine:Mine"
+
+Nothing of a package is imported before its detector is named or listed, so one that cannot be
+imported is its own problem.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from dataclasses import MISSING, dataclass, fields
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from anisomem import config
+from anisomem.detection.base import Detector
+from anisomem.errors import UserError, unknown
+
+ENTRY_POINTS = "anisomem.detectors"
+HERE = Path("conf/detector")
+
+
+@dataclass(frozen=True)
+class Known(ABC):
+    """A detector by the name under which a run chooses it."""
+
+    name: str
+
+    @property
+    @abstractmethod
+    def where(self) -> str:
+        """Where it comes from, in words."""
+
+    @abstractmethod
+    def title(self) -> str:
+        """What it is, in a line.
+
+        Raises:
+            UserError: It cannot be read or imported.
+        """
+
+    @abstractmethod
+    def node(self) -> DictConfig:
+        """Its configuration, under its name.
+
+        Raises:
+            UserError: It cannot be read or imported.
+        """
+
+
+@dataclass(frozen=True)
+class InFile(Known):
+    """A detector that a file of a configuration group describes.
+
+    Arguments:
+        file: The file.
+    """
+
+    file: Path
+
+    @property
+    def where(self) -> str:
+        return str(self.file)
+
+    def title(self) -> str:
+        return config.title(self.file)
+
+    def node(self) -> DictConfig:
+        try:
+            node = OmegaConf.load(self.file)
+        except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
+            raise UserError(f"{self.where} is no YAML: {str(error).splitlines()[0]}") from None
+        if not isinstance(node, DictConfig) or list(node) != [self.name]:
+            raise UserError(f"{self.where} must hold one entry, {self.name}, with its settings")
+        return node
+
+
+@dataclass(frozen=True)
+class Offered(Known):
+    """A detector that an installed package offers.
+
+    Arguments:
+        entry: Its entry point.
+    """
+
+    entry: EntryPoint
+
+    @property
+    def where(self) -> str:
+        return f"package {self.entry.dist.name if self.entry.dist else self.entry.value}"
+
+    def load(self) -> type[Detector]:
+        """The class.
+
+        Raises:
+            UserError: It cannot be imported, or is none of a detector.
+        """
+        try:
+            found = self.entry.load()
+        except Exception as error:  # whatever a module does while it is imported
+            raise UserError(
+                f"detector {self.name!r} of {self.where} cannot be imported: "
+                f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+            ) from None
+        if not (isinstance(found, type) and issubclass(found, Detector)):
+            raise UserError(
+                f"detector {self.name!r} of {self.where}: {self.entry.value} is no Detector class"
+            )
+        return found
+
+    def title(self) -> str:
+        return (inspect.getdoc(self.load()) or "").partition("\n")[0]
+
+    def node(self) -> DictConfig:
+        made = self.load()
+        defaults: dict[str, Any] = {}
+        for one in fields(made):
+            if one.default_factory is not MISSING:
+                defaults[one.name] = one.default_factory()
+            elif one.name != "name":
+                defaults[one.name] = "???" if one.default is MISSING else one.default
+        if n := defaults.pop("n"):
+            defaults = {"n": [n], **defaults}
+        target = f"{made.__module__}.{made.__qualname__}"
+        return OmegaConf.create({self.name: {"_target_": target, **defaults}})
+
+
+def others() -> list[Known]:
+    """All that are not built in; a copy of a built-in file is none of its own."""
+    files = sorted(HERE.glob("*.yaml"))
+    shipped = config.folder() / "detector"
+    own = [
+        file
+        for file in files
+        if not (there := shipped / file.name).exists() or there.read_bytes() != file.read_bytes()
+    ]
+    offered = sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name)
+    return [
+        *(InFile(file.stem, file) for file in own),
+        *(Offered(entry.name, entry) for entry in offered),
+    ]
+
+
+def known() -> list[Known]:
+    """Every detector that can be named, built-in ones first."""
+    folder = config.folder() / "detector"
+    return [*(InFile(name, folder / f"{name}.yaml") for name in config.names("detector")), *others()]
+
+
+def find(name: str) -> Known:
+    """The detector of a name.
+
+    Raises:
+        UserError: There is none, or there are several.
+    """
+    every = known()
+    found = [one for one in every if one.name == name]
+    if not found:
+        raise unknown("detector", name, {one.name for one in every})
+    if len(found) > 1:
+        places = " and ".join(one.where for one in found)
+        raise UserError(f"several detectors are named {name!r}: {places}; rename yours")
+    return found[0]
+
+
+def offer(name: str) -> None:
+    """Lets Hydra find a detector that is not built in.
+
+    Raises:
+        UserError: As :func:`find`, or it cannot be read or imported.
+    """
+    one = find(name)
+    if name not in config.names("detector"):
+        ConfigStore.instance().store(group="detector", name=name, node=one.node())
+
+
+def configured(name: str) -> list[Detector]:
+    """A detector as its configuration has it, one for each of its n.
+
+    Raises:
+        UserError: As :func:`offer`, or it cannot be built.
+    """
+    return config.detectors(OmegaConf.create({"detector": find(name).node()}))
