@@ -75,6 +75,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     exporting.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     listing = commands.add_parser("list", help="name what can be run")
     listing.add_argument("what", choices=("detectors", "models", "datasets", "experiments"))
+    listing.add_argument(
+        "--long", action="store_true", help="of detectors: sources, needs and costs, in Markdown"
+    )
+    starting = commands.add_parser("new-detector", help="start a detector of your own")
+    starting.add_argument("name", metavar="NAME", help="e.g. mine; see docs/add-a-detector.md")
+    starting.add_argument(
+        "--out", type=Path, default=Path(), metavar="FOLDER", help="where (default: here)"
+    )
+    checking = commands.add_parser("check-detector", help="check what every detector has to keep")
+    checking.add_argument("target", metavar="TARGET", help="e.g. wen, or a class: mine.Mine")
+    checking.add_argument("settings", nargs="*", metavar="name=value", help="e.g. steps=5")
     fetch = commands.add_parser("fetch", help="download a published prompt set and verify it")
     fetch.add_argument("name", metavar="NAME", help="a published set, or all")
     fetch.add_argument("overrides", nargs="*", metavar="name=value", help="e.g. paths.data=FOLDER")
@@ -116,6 +127,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="e.g. model=testbed_epsilon,testbed_velocity hydra/launcher=joblib",
     )
     options = parser.parse_args(arguments)
+    if "" not in sys.path:
+        sys.path.append("")  # a detector may lie here; what is installed goes first
     # The libraries underneath announce optional packages and progress that are not ours.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
@@ -143,7 +156,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case "bench":
                 _bench(options)
             case "list":
-                _list(options.what)
+                _list(options.what, options.long)
+            case "new-detector":
+                _new_detector(options.name, options.out)
+            case "check-detector":
+                return _check_detector(options.target, options.settings)
     except UserError as error:
         print(f"anisomem: {error}", file=sys.stderr)
         return 2
@@ -156,15 +173,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _list(what: str) -> None:
-    from anisomem import config
+def _list(what: str, long: bool) -> None:
+    from anisomem import config, registry
 
     group = what.removesuffix("s")
-    names = config.names(group)
-    for name in names:
-        lines = (config.folder() / group / f"{name}.yaml").read_text().splitlines()
-        comment = next(li for li in lines if li.startswith("# ") and "@package" not in li)
-        print(f"{name:{max(map(len, names))}}  {comment.removeprefix('# ')}")
+    if long:
+        if group != "detector":
+            raise UserError(f"--long is of detectors, not of {what}")
+        print(registry.described().markdown())
+        return
+    folder = config.folder() / group
+    found = [(name, config.title(folder / f"{name}.yaml")) for name in config.names(group)]
+    if group == "detector":
+        found = registry.listed()
+    for name, title in found:
+        print(f"{name:{max(len(name) for name, _ in found)}}  {title}")
+
+
+def _new_detector(name: str, out: Path) -> None:
+    from anisomem.scaffold import write
+
+    for line in write(name, out):
+        print(line)
+
+
+def _check_detector(target: str, settings: Sequence[str]) -> int:
+    from anisomem import registry
+
+    detector = registry.at(target, settings)
+    from anisomem.conformance import check
+
+    kept = True
+    for finding in check(detector):
+        print(finding, flush=True)
+        kept &= finding.ok
+    return 0 if kept else 1
 
 
 def run(overrides: Sequence[str], apart: bool = False) -> int:

@@ -193,7 +193,9 @@ def _detector(config: DictConfig, name: str, node: DictConfig, **more: Any) -> D
         ]
         more["members"] = members
         node = OmegaConf.masked_copy(node, [str(key) for key in node if key != "members"])
-    found: Detector = build(node, f"detector.{name}", name=name, **more)
+    found = build(node, f"detector.{name}", name=name, **more)
+    if not isinstance(found, Detector):
+        raise UserError(f"detector.{name}: {node._target_} is no Detector")
     return found
 
 
@@ -201,9 +203,9 @@ def _detector_node(config: DictConfig, name: str) -> DictConfig:
     """The settings of a detector in this run, or those it has by default."""
     if name in config.detector:
         return DictConfig(config.detector[name])
-    if name not in names("detector"):
-        raise unknown("detector", name, names("detector"))
-    return OmegaConf.create(dict(OmegaConf.load(folder() / "detector" / f"{name}.yaml"))[name])
+    from anisomem import registry
+
+    return DictConfig(registry.find(name).node()[name])
 
 
 def _check_values(config: DictConfig) -> None:

@@ -46,6 +46,7 @@ from anisomem.storage.store import Origin, ScoreStore, arrays
 SEED = 7  # of the noise
 RELATIVE = 1e-4  # by which a component may move with batch size, order and company
 EACH, REFERENCES = 12, 6  # prompts of each class of a mixture, and others to compare with
+FEW, FITTED = 2, 5  # of each class on a bundled model, the latter for a fit in folds
 MEMORIZED_STD, ORDINARY_STD = 0.05, 0.8
 PLACEHOLDERS = ("", "...", "TODO", "FIXME", "?")
 
@@ -95,16 +96,17 @@ def mixture(parameterisation: Parameterisation) -> Place:
 
 
 @cache
-def bundled(variant: str) -> Place:
-    """A bundled model with two prompts of each class."""
+def bundled(variant: str, each: int) -> Place:
+    """A bundled model with as many prompts of each class."""
     case = config.cases([f"model=testbed_{variant}", f"dataset=testbed_{variant}"])[0]
     every: PromptSet = config.build(case.dataset, "dataset")
     rows = every.one_per_cluster()
     memorized = [i for i in rows if every.labels[i] == 1]
     others = [i for i in rows if every.labels[i] == 0]
-    prompts = every.subset([*memorized[:2], *others[:2]])
+    prompts = every.subset([*memorized[:each], *others[:each]])
     model = config.build(case.model, "model")
-    return Place(f"bundled {variant}", model, prompts, [every.texts[i] for i in others[2:4]], False)
+    references = [every.texts[i] for i in others[-2:]]
+    return Place(f"bundled {variant}", model, prompts, references, closed=False)
 
 
 def places(detector: Detector) -> list[Place]:
@@ -116,7 +118,8 @@ def places(detector: Detector) -> list[Place]:
         except UserError:
             continue
         if any(isinstance(need, TokenAttention | EndAttention | Picture) for need in needs):
-            return [bundled(variant) for variant in ("epsilon", "velocity")]
+            each = FITTED if detector.uses_labels else FEW
+            return [bundled(variant, each) for variant in ("epsilon", "velocity")]
     return mixtures
 
 
@@ -185,6 +188,8 @@ def declares_what_it_is(trial: Trial) -> str:
     """``info`` is filled in; a detector that reads nothing of the model needs none."""
     detector = trial.detector
     info = detector.info
+    if members := _members(detector):
+        return f"a combination of {', '.join(member.name for member in members)}"
     if info is None:
         assert not detector.component_names, "info is missing; see anisomem.detection.base.Info"
         return "reads nothing of the model"
@@ -204,8 +209,9 @@ def records_what_it_names(trial: Trial) -> str:
     """``component_names``, which say whether runs share a store, are those of ``components``."""
     names = list(trial.detector.component_names)
     found = [component.name for component in trial.detector.components(trial.place.model)]
-    assert len(set(found)) == len(found), f"components repeat a name: {found}"
-    assert found == names, f"component_names are {names}, and components are {found}"
+    assert sorted(set(found)) == sorted(names), (
+        f"component_names are {names}, and components are {found}"
+    )
     for name, values in trial.expected.items():
         shape = len(trial.rows), trial.detector.n
         assert values.shape == shape, f"{name} has shape {values.shape}, expected {shape}"
@@ -238,24 +244,24 @@ def is_deterministic(trial: Trial) -> str:
 
 
 def ignores_batches(trial: Trial) -> str:
-    """A prompt's components do not depend on those beside it."""
+    """A prompt's components do not depend on the prompts beside it."""
     for part in (trial.rows[:1], trial.rows[1:]):
         trial.compare(trial.evaluate(part, batch_size=3), part, f"in a batch of {len(part)}")
     return ""
 
 
 def ignores_order(trial: Trial) -> str:
-    """Nor on its place among them."""
+    """A prompt's components do not depend on its place."""
     order = np.random.default_rng(0).permutation(len(trial.rows)).tolist()
     trial.compare(trial.evaluate(order), order, "in another order")
     return ""
 
 
 def ignores_company(trial: Trial) -> str:
-    """Nor on other detectors, whichever comes first, nor on more noise samples being drawn."""
+    """Components do not depend on other detectors of the run, or on more noise samples."""
     detector, n, rows = trial.detector, trial.detector.n, trial.rows[:2]
     beside = [replace(one, n=n + 1) for one in shipped() if one.name in ("wen_5", "jeon")]
-    more = [replace(detector, n=n + 1)] if n else []
+    more = [_drawing(detector, n + 1)] if n else []
     for company in ([detector, *beside], [*more, *beside, detector]):
         names = " and ".join(one.key for one in company if one is not detector)
         trial.compare(trial.evaluate(rows, company), rows, f"beside {names}")
@@ -268,13 +274,15 @@ def costs_what_it_declares(trial: Trial) -> str:
     A formula without k holds at default settings; other settings may evaluate less or more.
     """
     detector = trial.detector
+    if _members(detector):
+        return "what its members cost together"
     if detector.info is None:
         assert not trial.expected, "info, which declares the cost, is missing"
         return "no NFE"
     info = detector.info
     declares, where = f"{info.nfe} NFE" + f", {info.jvps} JVP" * (info.jvps != "0"), ""
     for n in {detector.n, detector.n + bool(detector.n)}:
-        one = replace(detector, n=n)
+        one = _drawing(detector, n)
         counted, declared = _counted(trial, one), info.counted(n, one.k)
         if counted != declared and "k" not in info.nfe + info.jvps:
             usual = _usual(one)
@@ -349,9 +357,8 @@ def names_what_changes_it(trial: Trial) -> str:
         if shared:
             trial.compare(values, trial.rows, f"with {option}={getattr(other, option)!r}")
     for other in shipped():
-        if type(other) is not type(trial.detector) and (
-            set(other.component_names) & set(trial.expected)
-        ):
+        shared = set(other.component_names) & set(trial.expected)
+        if shared and type(other) is not type(trial.detector) and not _members(other):
             values = trial.evaluate(trial.rows, [replace(other, n=trial.detector.n)])
             trial.compare(values, trial.rows, f"as {other.name} names it")
     return f"varied {', '.join(sorted(varied))}" if varied else ""
@@ -360,7 +367,7 @@ def names_what_changes_it(trial: Trial) -> str:
 def separates(trial: Trial) -> str:
     """The AUC on prompts of which half are memorized beyond doubt; said, not judged."""
     if not trial.place.closed:
-        return ""
+        return "not asked of so few prompts"
     return f"{auc(trial.detector.combine(trial.recorded), trial.place.prompts.labels):.3f}"
 
 
@@ -399,9 +406,14 @@ class Finding:
         return f"{verdict:6}  {self.check:13}  {self.detail}".rstrip()
 
 
-def check(detector: Detector) -> Iterator[Finding]:
-    """Every finding about a detector, one after the other as they are made."""
-    accepted, refused = trials(detector)
+def check(detector: Detector, on: Sequence[Place] | None = None) -> Iterator[Finding]:
+    """Every finding about a detector, one after the other as they are made.
+
+    Arguments:
+        detector: The detector.
+        on: The models; if not given, those of :func:`places`.
+    """
+    accepted, refused = trials(detector, places(detector) if on is None else on)
     names = [trial.place.name for trial in accepted] or ["none"]
     detail = [", ".join(names), *(f"refused: {place}: {why}" for place, why in refused.items())]
     yield Finding("models", bool(accepted), "; ".join(detail))
@@ -410,26 +422,25 @@ def check(detector: Detector) -> Iterator[Finding]:
         found: dict[str, list[str]] = {}
         for trial in accepted:
             try:
-                found.setdefault(function(trial), []).append(trial.place.name)
+                told = function(trial) or (function.__doc__ or "").partition("\n")[0]
+                found.setdefault(told, []).append(trial.place.name)
             except AssertionError as error:
                 wrong.setdefault(str(error), []).append(trial.place.name)
             except Exception as error:  # somebody's code, of which one line is wanted
                 why = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
                 wrong.setdefault(why, []).append(trial.place.name)
-        told = wrong or found
         detail = [
             text if len(where) == len(accepted) else f"{text} ({', '.join(where)})"
-            for text, where in told.items()
-            if text
+            for text, where in (wrong or found).items()
         ]
         if accepted:
             yield Finding(name, not wrong, "; ".join(detail))
 
 
-def trials(detector: Detector) -> tuple[list[Trial], dict[str, str]]:
+def trials(detector: Detector, on: Sequence[Place]) -> tuple[list[Trial], dict[str, str]]:
     """The models that a detector works on, and why it refuses the others, by name."""
     accepted, refused = [], {}
-    for place in places(detector):
+    for place in on:
         trial = Trial(detector, place)
         try:
             _ = trial.expected
@@ -445,7 +456,7 @@ def trials(detector: Detector) -> tuple[list[Trial], dict[str, str]]:
 def variants(detector: Detector) -> Iterator[tuple[str, Detector]]:
     """The detector with one of its options changed: which, and the changed one."""
     for option in fields(detector):
-        if option.name in ("name", "n"):
+        if option.name in ("name", "n", "members"):
             continue
         for value in _alternatives(detector, option.name):
             try:
@@ -476,6 +487,17 @@ def _alternatives(detector: Detector, option: str) -> list[Any]:
         case [first, *rest] if isinstance(first, int | float):
             return [[first + 1, *rest]]
     return []
+
+
+def _members(detector: Detector) -> Sequence[Detector]:
+    """Of a combination of detectors, which costs what they cost."""
+    return getattr(detector, "members", ())
+
+
+def _drawing(detector: Detector, n: int) -> Detector:
+    """The detector at n noise samples, and so its members."""
+    members = [replace(member, n=n) for member in _members(detector) if member.n]
+    return replace(detector, n=n, **({"members": members} if members else {}))
 
 
 def _usual(detector: Detector) -> Detector | None:
@@ -522,7 +544,7 @@ class DetectorConformance:
             AssertionError: It refuses every model.
         """
         if cls._tried is None:
-            cls._tried = trials(cls.detector)
+            cls._tried = trials(cls.detector, places(cls.detector))
         accepted, refused = cls._tried
         assert accepted, f"refuses every model: {refused}"
         return accepted

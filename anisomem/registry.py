@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from collections import Counter
 from dataclasses import MISSING, dataclass, fields
+from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
@@ -26,6 +28,9 @@ from yaml import YAMLError
 from anisomem import config
 from anisomem.detection.base import Detector
 from anisomem.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from anisomem.report.tables import Table
 
 ENTRY_POINTS = "anisomem.detectors"
 HERE = Path("conf/detector")
@@ -138,11 +143,10 @@ class Offered(Known):
 
 def others() -> list[Known]:
     """All that are not built in; a copy of a built-in file is none of its own."""
-    files = sorted(HERE.glob("*.yaml"))
     shipped = config.folder() / "detector"
     own = [
         file
-        for file in files
+        for file in sorted(HERE.glob("*.yaml"))
         if not (there := shipped / file.name).exists() or there.read_bytes() != file.read_bytes()
     ]
     offered = sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name)
@@ -191,4 +195,72 @@ def configured(name: str) -> list[Detector]:
     Raises:
         UserError: As :func:`offer`, or it cannot be built.
     """
-    return config.detectors(OmegaConf.create({"detector": find(name).node()}))
+    return config.detectors(config.cases([f"detector=[{name}]"])[0])
+
+
+def at(target: str, settings: Sequence[str]) -> Detector:
+    """A detector by name or dotted path of its class, at the fewest n that it is configured with.
+
+    Arguments:
+        target: ``wen``, or ``mine.Mine``.
+        settings: Of the detector, ``steps=5``.
+
+    Raises:
+        UserError: As :func:`configured`.
+    """
+    path, _, made = target.rpartition(".")
+    name = made.lower() if path else target
+    chosen = [f"+detector.{name}._target_={target}"] if path else []
+    composed = config.cases(
+        [
+            f"detector=[{'' if path else name}]",
+            *chosen,
+            *(f"++detector.{name}.{setting}" for setting in settings),
+        ]
+    )
+    return min(config.detectors(composed[0]), key=lambda detector: detector.n)
+
+
+def listed() -> list[tuple[str, str]]:
+    """Every detector that can be named, and what it is or what is wrong with it, in a line."""
+    every = known()
+    counts = Counter(one.name for one in every)
+    lines = []
+    for one in every:
+        try:
+            text = one.title()
+        except UserError as error:
+            text = f"broken: {error}"
+        if counts[one.name] > 1:
+            text = f"{one.where}: several detectors have this name"
+        lines.append((one.name, text))
+    return lines
+
+
+def described() -> Table:
+    """Where every detector comes from, what it reads and what that costs."""
+    from anisomem.report.tables import Table
+
+    lines, broken = [], []
+    for name in dict.fromkeys(one.name for one in known()):
+        try:
+            detector = configured(name)[0]
+        except UserError as error:
+            broken.append(f"{name}: {error}")
+            continue
+        info = detector.info
+        if info is None:
+            lines.append([name, find(name).title(), *["–"] * 10])
+            continue
+        k = f", k = {detector.k}" if "k" in info.nfe + info.jvps else ""
+        cells = [info.authors, info.venue, str(info.year), info.arxiv, info.code, info.licence]
+        cells += [info.needs, info.nfe + k, info.jvps, info.orientation]
+        lines.append([name, info.title, *(cell or "–" for cell in cells)])
+    headings = ["detector", "title", "authors", "venue", "year", "arXiv", "code", "licence"]
+    headings += ["needs", "NFE", "JVPs", "orientation"]
+    notes = [
+        "NFE and JVPs (directional derivatives) are of one prompt on its own at default settings,"
+        " for n noise samples and k steps; what prompts or detectors share is evaluated once.",
+        "Licence: of the released code; – where none is given.",
+    ]
+    return Table("Detectors", headings, lines, [*notes, *broken])
