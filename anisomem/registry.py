@@ -14,8 +14,8 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections import Counter
-from dataclasses import MISSING, dataclass, fields
 from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, fields
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,7 +159,8 @@ def others() -> list[Known]:
 def known() -> list[Known]:
     """Every detector that can be named, built-in ones first."""
     folder = config.folder() / "detector"
-    return [*(InFile(name, folder / f"{name}.yaml") for name in config.names("detector")), *others()]
+    shipped = (InFile(name, folder / f"{name}.yaml") for name in config.names("detector"))
+    return [*shipped, *others()]
 
 
 def find(name: str) -> Known:
@@ -189,15 +190,6 @@ def offer(name: str) -> None:
         ConfigStore.instance().store(group="detector", name=name, node=one.node())
 
 
-def configured(name: str) -> list[Detector]:
-    """A detector as its configuration has it, one for each of its n.
-
-    Raises:
-        UserError: As :func:`offer`, or it cannot be built.
-    """
-    return config.detectors(config.cases([f"detector=[{name}]"])[0])
-
-
 def at(target: str, settings: Sequence[str]) -> Detector:
     """A detector by name or dotted path of its class, at the fewest n that it is configured with.
 
@@ -206,7 +198,7 @@ def at(target: str, settings: Sequence[str]) -> Detector:
         settings: Of the detector, ``steps=5``.
 
     Raises:
-        UserError: As :func:`configured`.
+        UserError: As :func:`offer`, or it cannot be built.
     """
     path, _, made = target.rpartition(".")
     name = made.lower() if path else target
@@ -241,12 +233,20 @@ def described() -> Table:
     """Where every detector comes from, what it reads and what that costs."""
     from anisomem.report.tables import Table
 
-    lines, broken = [], []
-    for name in dict.fromkeys(one.name for one in known()):
+    broken, lines = {}, []
+    names = dict.fromkeys(one.name for one in known())
+    for name in names:
         try:
-            detector = configured(name)[0]
+            offer(name)
         except UserError as error:
-            broken.append(f"{name}: {error}")
+            broken[name] = str(error)
+    chosen = [name for name in names if name not in broken]
+    nodes = config.cases([f"detector=[{','.join(chosen)}]"])[0].detector
+    for name in chosen:
+        try:
+            detector = config.detectors(OmegaConf.create({"detector": {name: nodes[name]}}))[0]
+        except UserError as error:
+            broken[name] = str(error)
             continue
         info = detector.info
         if info is None:
@@ -263,4 +263,4 @@ def described() -> Table:
         " for n noise samples and k steps; what prompts or detectors share is evaluated once.",
         "Licence: of the released code; – where none is given.",
     ]
-    return Table("Detectors", headings, lines, [*notes, *broken])
+    return Table("Detectors", headings, lines, [*notes, *broken.values()])
