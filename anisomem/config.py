@@ -193,6 +193,8 @@ def _detector(config: DictConfig, name: str, node: DictConfig, **more: Any) -> D
         ]
         more["members"] = members
         node = OmegaConf.masked_copy(node, [str(key) for key in node if key != "members"])
+    if "_target_" not in node:
+        raise UserError(f"detector.{name} has no _target_, the class that it is")
     found = build(node, f"detector.{name}", name=name, **more)
     if not isinstance(found, Detector):
         raise UserError(f"detector.{name}: {node._target_} is no Detector")

@@ -86,9 +86,10 @@ class InFile(Known):
             node = OmegaConf.load(self.file)
         except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
             raise UserError(f"{self.where} is no YAML: {str(error).splitlines()[0]}") from None
-        if not isinstance(node, DictConfig) or list(node) != [self.name]:
+        one = isinstance(node, DictConfig) and list(node) == [self.name]
+        if not one or not isinstance(node[self.name], DictConfig):
             raise UserError(f"{self.where} must hold one entry, {self.name}, with its settings")
-        return node
+        return DictConfig(node)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,237 @@
+"""The rules, each a function of a trial.
+
+It returns what it found, "" if there is nothing to add to what it says it checks.
+
+Raises:
+    AssertionError: The rule is broken; how.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from anisomem.conformance.trial import SEED, Trial
+from anisomem.conformance.variants import drawing, members, shipped, usual, variants
+from anisomem.detection.base import Array, Detector, Recorded
+from anisomem.evaluation.curves import auc
+from anisomem.storage.store import Origin, ScoreStore, arrays
+
+PLACEHOLDERS = ("", "...", "TODO", "FIXME", "?")
+
+
+def declares_what_it_is(trial: Trial) -> str:
+    """``info`` is filled in; a detector that reads nothing of the model needs none."""
+    detector = trial.detector
+    info = detector.info
+    if parts := members(detector):
+        return f"a combination of {', '.join(member.name for member in parts)}"
+    if info is None:
+        assert not detector.component_names, "info is missing; see anisomem.detection.base.Info"
+        return "reads nothing of the model"
+    for name in ("title", "authors", "venue", "needs", "orientation", "nfe", "jvps"):
+        value = getattr(info, name)
+        assert value.strip() not in PLACEHOLDERS, f"info.{name} is to be filled in, got {value!r}"
+    for name in ("nfe", "jvps"):
+        formula = getattr(info, name)
+        assert re.fullmatch(r"(\d+|[nk])+", formula), (
+            f"info.{name} must be a product such as 2nk, got {formula!r}"
+        )
+    assert info.year >= 1900, f"info.year is to be filled in, got {info.year}"
+    return f"{info.authors}, {info.venue} {info.year}"
+
+
+def records_what_it_names(trial: Trial) -> str:
+    """``component_names``, which say whether runs share a store, are those of ``components``."""
+    names = list(trial.detector.component_names)
+    found = [component.name for component in trial.detector.components(trial.place.model)]
+    assert sorted(set(found)) == sorted(names), (
+        f"component_names are {names}, and components are {found}"
+    )
+    for name, values in trial.expected.items():
+        shape = len(trial.rows), trial.detector.n
+        assert values.shape == shape, f"{name} has shape {values.shape}, expected {shape}"
+    return f"{len(names)} component{'s' * (len(names) != 1)}"
+
+
+def is_finite(trial: Trial) -> str:
+    """Components and scores are numbers, one score for each prompt."""
+    for name, values in trial.expected.items():
+        bad = ~np.isfinite(values).all(axis=1)
+        assert not bad.any(), (
+            f"{name} is {values[bad][0]} for {trial.place.prompts.texts[int(bad.argmax())]!r}"
+        )
+    scores = np.asarray(trial.scores)
+    n = len(trial.rows)
+    assert scores.shape == (n,), f"combine returns shape {scores.shape} for {n} prompts"
+    assert np.isfinite(scores).all(), "combine returns NaN or infinity from finite components"
+    return ""
+
+
+def is_deterministic(trial: Trial) -> str:
+    """Equal noise seeds give equal numbers, to the last bit."""
+    again = trial.evaluate(trial.rows)
+    for name, values in trial.expected.items():
+        same = np.array_equal(values, again[name], equal_nan=True)
+        assert same, f"{name} differs between two runs of the same seed"
+    first, second = (trial.detector.combine(trial.recorded) for _ in range(2))
+    assert np.array_equal(first, second, equal_nan=True), "combine differs between two calls"
+    return ""
+
+
+def ignores_batches(trial: Trial) -> str:
+    """A prompt's components do not depend on the prompts beside it."""
+    for part in (trial.rows[:1], trial.rows[1:]):
+        trial.compare(trial.evaluate(part, batch_size=3), part, f"in a batch of {len(part)}")
+    return ""
+
+
+def ignores_order(trial: Trial) -> str:
+    """A prompt's components do not depend on its place."""
+    order = np.random.default_rng(0).permutation(len(trial.rows)).tolist()
+    trial.compare(trial.evaluate(order), order, "in another order")
+    return ""
+
+
+def ignores_company(trial: Trial) -> str:
+    """Components do not depend on other detectors of the run, or on more noise samples."""
+    detector, n, rows = trial.detector, trial.detector.n, trial.rows[:2]
+    beside = [replace(one, n=n + 1) for one in shipped() if one.name in ("wen_5", "jeon")]
+    more = [drawing(detector, n + 1)] if n else []
+    for company in ([detector, *beside], [*more, *beside, detector]):
+        names = " and ".join(one.key for one in company if one is not detector)
+        trial.compare(trial.evaluate(rows, company), rows, f"beside {names}")
+    return ""
+
+
+def costs_what_it_declares(trial: Trial) -> str:
+    """NFE and directional derivatives of one prompt on its own are those of ``info``.
+
+    A formula without k holds at default settings; other settings may evaluate less or more.
+    """
+    detector = trial.detector
+    if members(detector):
+        return "what its members cost together"
+    if detector.info is None:
+        assert not trial.expected, "info, which declares the cost, is missing"
+        return "no NFE"
+    info = detector.info
+    declares, where = f"{info.nfe} NFE" + f", {info.jvps} JVP" * (info.jvps != "0"), ""
+    for n in {detector.n, detector.n + bool(detector.n)}:
+        one = drawing(detector, n)
+        counted, declared = _counted(trial, one), info.counted(n, one.k)
+        if counted != declared and "k" not in info.nfe + info.jvps:
+            default = usual(one)
+            if default is not None and default != one:
+                where = " at default settings"
+                one, counted = default, _counted(trial, default)
+                declared = info.counted(n, one.k)
+        assert counted == declared, (
+            f"evaluates {counted[0]} NFE and {counted[1]} JVP for one prompt at n={n}, "
+            f"k={one.k}{where}, and info declares {declared[0]} and {declared[1]}"
+        )
+    return declares + where
+
+
+def rescores_from_the_store(trial: Trial) -> str:
+    """Components suffice: what is written and read back gives the same scores."""
+    detector, prompts = trial.detector, trial.place.prompts
+    if not trial.expected:
+        return "nothing to store"
+    before = deepcopy(dict(trial.expected))
+    detector.combine(trial.recorded)
+    for name, values in before.items():
+        same = np.array_equal(values, trial.expected[name], equal_nan=True)
+        assert same, f"combine changes the recorded {name}"
+    with TemporaryDirectory() as folder:
+        store = ScoreStore(Path(folder) / "components", {"detector": detector.name})
+        for rows in (trial.rows[:2], trial.rows[2:]):
+            some = {name: values[rows] for name, values in trial.expected.items()}
+            ids = [prompts.ids[i] for i in rows]
+            store.append(ids, SEED, some, 1.0, Origin(64, "cpu", None, None))
+        store.merge()
+        samples = dict.fromkeys(detector.component_names, detector.n)
+        components = arrays(store.read(), prompts.ids, SEED, samples)
+    fresh = replace(detector)  # knows nothing of what was evaluated
+    scores = fresh.combine(replace(trial.recorded, components=components))
+    same = np.array_equal(scores, trial.scores, equal_nan=True)
+    assert same, "combine gives other scores from the store: a score may depend on it alone"
+    return ""
+
+
+def reads_no_labels(trial: Trial) -> str:
+    """Scores do not depend on labels unless the detector says ``uses_labels``."""
+    detector, recorded = trial.detector, trial.recorded
+    own = type(detector).features is not Detector.features
+    parts: dict[str, Callable[[Recorded], Array]] = {}
+    if not detector.uses_labels:
+        parts["combine"] = detector.combine
+    if own or not detector.uses_labels:
+        parts["features"] = detector.features
+    labels = trial.place.prompts.labels
+    for other in (1 - labels, np.roll(labels, 1), np.sort(labels)):
+        changed = replace(recorded, prompts=replace(trial.place.prompts, labels=other))
+        for name, part in parts.items():
+            assert np.array_equal(part(recorded), part(changed), equal_nan=True), (
+                f"{name} depends on labels"
+                + " and uses_labels is not declared" * (name == "combine")
+            )
+    return "uses_labels" if detector.uses_labels else ""
+
+
+def names_what_changes_it(trial: Trial) -> str:
+    """Components of one name are one number, whatever the settings and whoever names them."""
+    varied = set()
+    for option, other in variants(trial.detector):
+        try:
+            names = {component.name for component in other.components(trial.place.model)}
+            if shared := names & set(trial.expected):
+                values = trial.evaluate(trial.rows, [other])
+        except Exception:  # a setting that it refuses, in whatever way
+            continue
+        varied.add(option)
+        if shared:
+            trial.compare(values, trial.rows, f"with {option}={getattr(other, option)!r}")
+    for other in shipped():
+        shared = set(other.component_names) & set(trial.expected)
+        if shared and type(other) is not type(trial.detector) and not members(other):
+            values = trial.evaluate(trial.rows, [replace(other, n=trial.detector.n)])
+            trial.compare(values, trial.rows, f"as {other.name} names it")
+    return f"varied {', '.join(sorted(varied))}" if varied else ""
+
+
+def separates(trial: Trial) -> str:
+    """The AUC on prompts of which half are memorized beyond doubt; said, not judged."""
+    if not trial.place.closed:
+        return "not asked of so few prompts"
+    return f"{auc(trial.scores, trial.place.prompts.labels):.3f}"
+
+
+def _counted(trial: Trial, detector: Detector) -> tuple[int, int]:
+    """NFE and directional derivatives of the first prompt on its own."""
+    model = trial.place.model
+    before = model.nfe, model.jvps
+    trial.evaluate(trial.rows[:1], [detector])
+    return model.nfe - before[0], model.jvps - before[1]
+
+
+CHECKS: Mapping[str, Callable[[Trial], str]] = {
+    "info": declares_what_it_is,
+    "components": records_what_it_names,
+    "finite": is_finite,
+    "deterministic": is_deterministic,
+    "batches": ignores_batches,
+    "order": ignores_order,
+    "company": ignores_company,
+    "cost": costs_what_it_declares,
+    "store": rescores_from_the_store,
+    "labels": reads_no_labels,
+    "names": names_what_changes_it,
+    "AUC": separates,
+}

@@ -1,0 +1,182 @@
+"""What a detector is tried on: models with prompts, and its components there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+import numpy as np
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
+
+from anisomem import config
+from anisomem.datasets.prompts import PromptSet
+from anisomem.detection.base import Array, Detector, Recorded
+from anisomem.detection.needs import EndAttention, Picture, TokenAttention
+from anisomem.engine import Engine
+from anisomem.errors import UserError
+from anisomem.models.analytic import AnalyticMixture
+from anisomem.models.base import DiffusionModel, Parameterisation
+from anisomem.models.schedule import FlowSchedule
+from anisomem.recording import one_thread
+
+SEED = 7  # of the noise
+RELATIVE = 1e-4  # by which a component may move with batch size, order and company
+EACH, REFERENCES = 12, 6  # prompts of each class of a mixture, and others to compare with
+FEW, FITTED = 2, 5  # of each class on a bundled model, the latter for a fit in folds
+MEMORIZED_STD, ORDINARY_STD = 0.05, 0.8
+
+
+@dataclass(frozen=True)
+class Place:
+    """A model with prompts to try a detector on.
+
+    Attributes:
+        name: Of the model, in words.
+        model: The model.
+        prompts: Of both classes.
+        references: Further prompts, for detectors that compare with some.
+        closed: Whether it is a mixture, so that which prompt is memorized is beyond doubt.
+    """
+
+    name: str
+    model: DiffusionModel
+    prompts: PromptSet
+    references: Sequence[str]
+    closed: bool
+
+
+@cache
+def mixture(parameterisation: Parameterisation) -> Place:
+    """A mixture in double precision, so that rounding hides nothing; flow has its own schedule."""
+    total = 2 * EACH + REFERENCES
+    memorized = [i % 2 == 0 and i < 2 * EACH for i in range(total)]
+    stds = [MEMORIZED_STD if yes else ORDINARY_STD for yes in memorized]
+    means = torch.randn(total, 4, 4, 4, generator=torch.Generator().manual_seed(0)).double()
+    means *= (1 - torch.tensor(stds).double().square()).sqrt()[:, None, None, None]
+    texts = [f"prompt {i}" for i in range(total)]
+    flow = parameterisation == Parameterisation.FLOW
+    schedule = FlowSchedule(FlowMatchEulerDiscreteScheduler(shift=3.0)) if flow else None
+    model = AnalyticMixture(means, stds, texts, None, parameterisation, schedule)
+    n = 2 * EACH
+    prompts = PromptSet(
+        "mixture",
+        texts[:n],
+        texts[:n],
+        np.array(memorized[:n], np.int8),
+        np.arange(n),
+        ["mixture"] * n,
+        ["component"] * n,
+    )
+    return Place(f"{parameterisation} mixture", model, prompts, texts[n:], closed=True)
+
+
+@cache
+def bundled(variant: str, each: int) -> Place:
+    """A bundled model with as many prompts of each class."""
+    case = config.cases([f"model=testbed_{variant}", f"dataset=testbed_{variant}"])[0]
+    every: PromptSet = config.build(case.dataset, "dataset")
+    rows = every.one_per_cluster()
+    memorized = [i for i in rows if every.labels[i] == 1]
+    others = [i for i in rows if every.labels[i] == 0]
+    prompts = every.subset([*memorized[:each], *others[:each]])
+    model = config.build(case.model, "model")
+    references = [every.texts[i] for i in others[-2:]]
+    return Place(f"bundled {variant}", model, prompts, references, closed=False)
+
+
+def places(detector: Detector) -> list[Place]:
+    """The models that a detector is to be tried on, by what it reads."""
+    mixtures = [mixture(parameterisation) for parameterisation in Parameterisation]
+    for place in mixtures:
+        try:
+            needs = {need for c in detector.components(place.model) for need in c.needs}
+        except UserError:
+            continue
+        if any(isinstance(need, TokenAttention | EndAttention | Picture) for need in needs):
+            each = FITTED if detector.uses_labels else FEW
+            return [bundled(variant, each) for variant in ("epsilon", "velocity")]
+    return mixtures
+
+
+class Trial:
+    """A detector on a model; what several checks need is evaluated once.
+
+    Arguments:
+        detector: The detector.
+        place: The model and its prompts.
+    """
+
+    def __init__(self, detector: Detector, place: Place) -> None:
+        self.detector, self.place = detector, place
+        self.rows = list(range(len(place.prompts)))
+
+    def evaluate(
+        self,
+        rows: Sequence[int],
+        detectors: Sequence[Detector] | None = None,
+        batch_size: int = 64,
+    ) -> dict[str, Array]:
+        """Components of some of the prompts, name to ``[B, n]``; by default of the detector."""
+        chosen = [self.detector] if detectors is None else detectors
+        engine = Engine(self.place.model, chosen, batch_size=batch_size)
+        with one_thread():
+            return engine.evaluate([self.place.prompts.texts[i] for i in rows], rows, SEED)
+
+    @cached_property
+    def expected(self) -> dict[str, Array]:
+        """Components of all prompts in one batch, what every other way must come to."""
+        return self.evaluate(self.rows)
+
+    @cached_property
+    def recorded(self) -> Recorded:
+        """The same, as a score is made from it."""
+        references: Mapping[str, Array] = {}
+        if self.detector.uses_references:
+            texts = self.place.references
+            engine = Engine(self.place.model, [self.detector])
+            references = engine.evaluate(texts, range(len(texts)), SEED)
+        return Recorded(self.expected, self.place.prompts, "sd14", references)
+
+    @cached_property
+    def scores(self) -> Array:
+        """What they are combined to, ``[N]``."""
+        return self.detector.combine(self.recorded)
+
+    def compare(self, actual: Mapping[str, Array], rows: Sequence[int], how: str) -> None:
+        """Raises unless components are those that were expected.
+
+        Raises:
+            AssertionError: One that is further off than :data:`RELATIVE`.
+        """
+        for name, values in actual.items():
+            if name not in self.expected:
+                continue
+            whole = self.expected[name]
+            expected = whole[list(rows)][:, : values.shape[1]]
+            found = values[:, : whole.shape[1]]
+            least = RELATIVE / 10 * float(np.abs(whole[np.isfinite(whole)]).max(initial=0))
+            close = np.isclose(found, expected, rtol=RELATIVE, atol=least, equal_nan=True)
+            if not close.all():
+                row, sample = np.argwhere(~close)[0]
+                raise AssertionError(
+                    f"{name} of {self.place.prompts.texts[rows[row]]!r} is "
+                    f"{expected[row, sample]:.6g}, and {found[row, sample]:.6g} {how}"
+                )
+
+
+def trials(detector: Detector, on: Sequence[Place]) -> tuple[list[Trial], dict[str, str]]:
+    """The models that a detector works on, and why it refuses the others, by name."""
+    accepted, refused = [], {}
+    for place in on:
+        trial = Trial(detector, place)
+        try:
+            _ = trial.expected
+        except UserError as error:
+            refused[place.name] = str(error)
+            continue
+        except Exception:  # each check says so
+            pass
+        accepted.append(trial)
+    return accepted, refused

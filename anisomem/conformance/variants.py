@@ -1,0 +1,82 @@
+"""Detectors like a given one: with another setting, with more noise samples; and all built in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
+from functools import cache
+from typing import Any
+
+from anisomem import config
+from anisomem.detection.base import Detector
+from anisomem.errors import UserError
+
+
+def variants(detector: Detector) -> Iterator[tuple[str, Detector]]:
+    """The detector with one of its options changed: which, and the changed one."""
+    for option in fields(detector):
+        if option.name in ("name", "n", "members"):
+            continue
+        for value in _alternatives(detector, option.name):
+            try:
+                changes: dict[str, Any] = {option.name: value}
+                yield option.name, replace(detector, **changes)
+            except Exception:  # a value that it refuses, in whatever way
+                continue
+
+
+def _alternatives(detector: Detector, option: str) -> list[Any]:
+    """Other values of an option, by the kind of the one it has."""
+    value = getattr(detector, option)
+    match value:
+        case bool():
+            return [not value]
+        case int():
+            return [value + 1, value - 1]
+        case float():
+            return [1.5 * value if value else 0.5]
+        case str() if re.fullmatch(r"(step|t):-?[\d.]+", value):
+            return [at for at in ("step:0", "step:1", "step:-2") if at != value]
+        case str():
+            try:
+                changes: dict[str, Any] = {option: "~"}
+                replace(detector, **changes)
+            except UserError as error:  # which names what there is: anisomem.errors.one_of
+                _, _, known = str(error).rpartition("known: ")
+                return [choice for choice in known.split(", ") if choice != value]
+            return ["~"]
+        case [first, *rest] if isinstance(first, int | float):
+            return [[first + 1, *rest]]
+    return []
+
+
+def members(detector: Detector) -> Sequence[Detector]:
+    """Of a combination of detectors, which costs what they cost."""
+    return getattr(detector, "members", ())
+
+
+def drawing(detector: Detector, n: int) -> Detector:
+    """The detector at n noise samples, and so its members."""
+    changes: dict[str, Any] = {"n": n}
+    if parts := members(detector):
+        changes["members"] = [replace(part, n=n) if part.n else part for part in parts]
+    return replace(detector, **changes)
+
+
+def usual(detector: Detector) -> Detector | None:
+    """The detector with default settings at its n; None where a setting has no default."""
+    try:
+        return type(detector)(detector.name, detector.n)
+    except TypeError:
+        return None
+
+
+@cache
+def shipped() -> list[Detector]:
+    """All built-in detectors, each with the fewest noise samples that it is configured with."""
+    composed = config.cases([f"detector=[{','.join(config.names('detector'))}]"])[0]
+    by_name: dict[str, Detector] = {}
+    for detector in config.detectors(composed):
+        by_name.setdefault(detector.name, detector)
+    return list(by_name.values())

@@ -1,0 +1,407 @@
+"""Built-in detectors keep the rules; for each rule there is a detector made to break it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+
+from anisomem.cli import main
+from anisomem.conformance import DetectorConformance, check
+from anisomem.conformance.checks import CHECKS
+from anisomem.conformance.trial import FITTED, bundled, mixture, places, trials
+from anisomem.conformance.variants import shipped
+from anisomem.detection.base import At, Component, Detector, Info, component_name, flat_norm
+from anisomem.detection.needs import Conditional, Unconditional
+from anisomem.errors import UserError, one_of
+from anisomem.models.base import Parameterisation
+
+#: Read attention along trajectories, which takes a bundled model seconds: tried on one of the two.
+SLOW = {"bright_ending": 0, "bright_mask": 1, "ren_ae": 1, "stack": 0}
+INFO = Info(
+    title="Norm of the prediction",
+    authors="Nobody",
+    venue="unpublished",
+    year=2026,
+    needs="the prediction with the prompt on pure noise",
+    orientation="norm, larger where memorized",
+    nfe="n",
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(one.name, marks=[pytest.mark.slow] if one.name in SLOW else [])
+        for one in shipped()
+    ],
+)
+def test_built_in_detectors_keep_the_rules(name):
+    detector = next(one for one in shipped() if one.name == name)
+    on = places(detector)
+    if name in SLOW:
+        on = [on[SLOW[name]]]
+    findings = list(check(detector, on))
+    assert [finding.check for finding in findings] == ["models", *CHECKS]
+    assert [str(finding) for finding in findings if not finding.ok] == []
+    assert "refused" not in findings[0].detail
+
+
+def test_both_bundled_models_are_tried_where_attention_is_read():
+    by_name = {one.name: one for one in shipped()}
+    stack, entropy = by_name["stack"], by_name["ren_le"]
+    assert [place.name for place in places(entropy)] == ["bundled epsilon", "bundled velocity"]
+    assert len(places(stack)[0].prompts) == 2 * FITTED  # it is fitted in folds
+    assert len({place.model.parameterisation for place in places(entropy)}) == 2
+
+
+@dataclass
+class Norm(Detector):
+    """Keeps every rule; the others break one each."""
+
+    info = INFO
+    scale: float = 1.0
+    at: str = "step:0"
+
+    @property
+    def component_names(self) -> Sequence[str]:
+        return [component_name("norm/x0", f"scale:{self.scale}", self.at)]
+
+    def compute(self, evaluations, t):
+        return self.scale * flat_norm(evaluations.conditional(t).x0)
+
+    def components(self, model):
+        t = At.parse(self.at).timestep(model)
+        name = self.component_names[0]
+        return [Component(name, {Conditional(t)}, lambda e: self.compute(e, t))]
+
+    def combine(self, recorded):
+        return recorded.mean(self.component_names[0], self.n)
+
+
+class ShortInfo(Norm):
+    info = replace(INFO, orientation="TODO")
+
+
+class NoInfo(Norm):
+    info = None
+
+
+class SumOfCosts(Norm):
+    info = replace(INFO, nfe="2n + 1")
+
+
+class OtherNames(Norm):
+    def components(self, model):
+        return [replace(c, name="another") for c in super().components(model)]
+
+    def combine(self, recorded):
+        return recorded.mean("another", self.n)
+
+
+class NotANumber(Norm):
+    def compute(self, evaluations, t):
+        values = super().compute(evaluations, t)
+        return torch.where(values > values.median(), torch.nan, values)
+
+
+class InfiniteScore(Norm):
+    def combine(self, recorded):
+        return np.inf * super().combine(recorded)
+
+
+class OneScore(Norm):
+    def combine(self, recorded):
+        return super().combine(recorded)[:1]
+
+
+class Global(Norm):
+    """Draws from the generator that everything else draws from."""
+
+    def compute(self, evaluations, t):
+        values = super().compute(evaluations, t)
+        return values + torch.randn(len(values))
+
+
+class Centred(Norm):
+    """Relative to whatever prompts happen to be beside it."""
+
+    def compute(self, evaluations, t):
+        values = super().compute(evaluations, t)
+        return values - values.mean()
+
+
+class Position(Norm):
+    """A seeded number for each place in a batch, so that it is at least deterministic."""
+
+    def compute(self, evaluations, t):
+        values = super().compute(evaluations, t)
+        return values + torch.arange(len(values))
+
+
+class Squatter(Norm):
+    """Takes the name of Wen's norm for another number."""
+
+    @property
+    def component_names(self):
+        return ["wen/norm[step:0]"]
+
+
+class Unnamed(Norm):
+    """A setting that changes the number and is missing from its name."""
+
+    @property
+    def component_names(self):
+        return [component_name("norm/x0", self.at)]
+
+
+@dataclass
+class UnnamedChoice(Norm):
+    """The same of a word among several."""
+
+    power: str = "one"
+
+    def __post_init__(self):
+        one_of("power", self.power, ("one", "two"))
+
+    def compute(self, evaluations, t):
+        values = super().compute(evaluations, t)
+        return values if self.power == "one" else values.square()
+
+
+class TooCheap(Norm):
+    """Evaluates more than it declares."""
+
+    def components(self, model):
+        return [
+            replace(c, needs={*c.needs, Unconditional(next(iter(c.needs)).t)})
+            for c in super().components(model)
+        ]
+
+
+class ForgetsN(Norm):
+    """Right at n = 1 alone."""
+
+    info = replace(INFO, nfe="1")
+
+
+class TooManyDerivatives(Norm):
+    info = replace(INFO, jvps="n")
+
+
+class Remembers(Norm):
+    """Scores by what it saw while it evaluated."""
+
+    def compute(self, evaluations, t):
+        self.seen = super().compute(evaluations, t)
+        return torch.zeros_like(self.seen)
+
+    def combine(self, recorded):
+        seen = getattr(self, "seen", None)
+        if seen is None or len(seen) != len(recorded.prompts):
+            return np.zeros(len(recorded.prompts))
+        return seen.numpy()
+
+
+class InPlace(Norm):
+    def combine(self, recorded):
+        values = recorded.components[self.component_names[0]]
+        values *= 2
+        return values.mean(axis=1)
+
+
+class Labelled(Norm):
+    def combine(self, recorded):
+        values = super().combine(recorded)
+        return values - values[recorded.prompts.labels == 0].mean()
+
+
+class LabelledFeatures(Norm):
+    uses_labels = True
+
+    def features(self, recorded):
+        return recorded.prompts.labels[:, None].astype(float)
+
+
+BROKEN = {
+    ShortInfo: ("info", "info.orientation is to be filled in, got 'TODO'"),
+    NoInfo: ("info", "info is missing"),
+    SumOfCosts: ("info", "a product such as 2nk, got '2n + 1'"),
+    OtherNames: ("components", "component_names are ['norm/x0[scale:1.0,step:0]']"),
+    NotANumber: ("finite", "is [nan] for 'prompt "),
+    InfiniteScore: ("finite", "combine returns NaN or infinity"),
+    OneScore: ("finite", "shape (1,) for 24 prompts"),
+    Global: ("deterministic", "differs between two runs of the same seed"),
+    Centred: ("batches", "in a batch of 1"),
+    Position: ("order", "in another order"),
+    Squatter: ("company", "beside jeon, n=2 and wen_5, n=2"),
+    Unnamed: ("names", "with scale=1.5"),
+    UnnamedChoice: ("names", "with power='two'"),
+    TooCheap: (
+        "cost",
+        "evaluates 2 NFE and 0 JVP for one prompt at n=1",
+    ),
+    ForgetsN: (
+        "cost",
+        "at n=2, k=1, and info declares 1",
+    ),
+    TooManyDerivatives: ("cost", "0 JVP for one prompt at n=1, k=1, and info declares 1 and 1"),
+    Remembers: ("store", "combine gives other scores from the store"),
+    InPlace: ("store", "combine changes the recorded norm/x0"),
+    Labelled: ("labels", "combine depends on labels and uses_labels is not declared"),
+    LabelledFeatures: ("labels", "features depends on labels"),
+}
+#: Breaking one rule breaks these as well, as it should.
+ALSO = {
+    NoInfo: {"cost"},
+    OtherNames: {"names", "store"},
+    SumOfCosts: {"cost"},
+    Global: {"batches", "order", "company", "names"},
+    Centred: {"company"},
+    Position: {"batches"},
+    NotANumber: {"batches", "company", "store", "AUC", "names"},
+    InfiniteScore: {"AUC"},
+    OneScore: {"AUC"},
+    Squatter: {"names"},
+    Remembers: {"deterministic", "AUC"},
+    InPlace: {"deterministic", "batches", "order", "company", "names", "labels"},
+}
+
+
+def failed(detector):
+    on = [mixture(Parameterisation.EPSILON)]
+    return {finding.check: finding.detail for finding in check(detector, on) if not finding.ok}
+
+
+def test_a_good_detector_passes():
+    findings = list(check(Norm("norm", n=2)))
+    assert [str(finding) for finding in findings if not finding.ok] == []
+    by_name = {finding.check: finding.detail for finding in findings}
+    for parameterisation in Parameterisation:
+        assert f"{parameterisation} mixture" in by_name["models"]
+    assert by_name["cost"] == "n NFE"
+    assert by_name["names"] == "varied at, scale"
+
+
+@pytest.mark.parametrize("made", BROKEN, ids=lambda made: made.__name__)
+def test_a_broken_rule_is_caught_by_its_check(made):
+    name, message = BROKEN[made]
+    found = failed(made("broken"))
+    assert message in found.pop(name)
+    assert set(found) <= ALSO.get(made, set())
+
+
+@dataclass
+class WithOption(TooCheap):
+    """Declares what it evaluates by default, and evaluates less on request."""
+
+    info = replace(INFO, nfe="2n")
+    both: bool = True
+
+    def components(self, model):
+        return super().components(model) if self.both else Norm.components(self, model)
+
+
+def test_declared_costs_hold_at_default_settings():
+    on = [mixture(Parameterisation.EPSILON)]
+    for both, said in ((True, "2n NFE"), (False, "2n NFE at default settings")):
+        (cost,) = (one for one in check(WithOption("w", both=both), on) if one.check == "cost")
+        assert cost.ok and cost.detail == said
+
+
+@dataclass
+class OnlyVelocity(Norm):
+    """Refuses in words the models that it is not made for."""
+
+    def components(self, model):
+        if model.parameterisation != "v_prediction":
+            raise UserError(f"{self.name} is for velocity models, got {model.parameterisation}")
+        return super().components(model)
+
+
+def test_a_refused_model_is_said_and_no_failure():
+    first, *rest = check(OnlyVelocity("picky"))
+    assert first.ok and first.detail.startswith("v_prediction mixture; refused: epsilon mixture: ")
+    assert "picky is for velocity models, got flow_prediction" in first.detail
+    assert all(finding.ok for finding in rest) and len(rest) == len(CHECKS)
+
+
+def test_refusing_every_model_fails():
+    (only,) = check(OnlyVelocity("picky"), [mixture(Parameterisation.EPSILON)])
+    assert not only.ok and only.check == "models" and "picky is for velocity" in only.detail
+
+
+def test_a_crash_is_one_line_of_its_check():
+    class Crashes(Norm):
+        def combine(self, recorded):
+            raise KeyError("norm/x1")
+
+    assert failed(Crashes("crashes"))["store"] == "KeyError: 'norm/x1'"
+
+
+class TestSuite(DetectorConformance):
+    """The suite as a user has it."""
+
+    detector = Norm("norm")
+
+
+def test_suite_has_every_check_and_fails_where_it_should():
+    tests = {name for name in dir(DetectorConformance) if name.startswith("test_")}
+    assert tests == {f"test_{name.lower()}" for name in CHECKS}
+
+    class Suite(DetectorConformance):
+        detector = ForgetsN("broken")
+
+    with pytest.raises(AssertionError, match="epsilon mixture: evaluates 2 NFE"):
+        Suite().test_cost()
+    Suite().test_labels()
+
+
+def test_memorized_prompts_of_a_mixture_have_tiny_spread():
+    place = mixture(Parameterisation.FLOW)
+    stds = place.model.variances.sqrt()[: len(place.prompts)].numpy()
+    assert set(stds[place.prompts.labels == 1]) == {0.05}
+    assert set(stds[place.prompts.labels == 0]) == {0.8}
+    moments = place.model.means.square().mean((1, 2, 3)) + place.model.variances
+    assert moments.mean() == pytest.approx(1, abs=0.05)
+    wen = next(one for one in shipped() if one.name == "wen")
+    for trial in trials(wen, places(wen))[0]:
+        assert CHECKS["AUC"](trial) == "1.000"
+
+
+def test_command(capsys, monkeypatch):
+    assert main(["check-detector", "wen", "n=2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines] == ["models", *CHECKS]
+    assert all(line.startswith("ok ") for line in lines)
+    assert any(line.endswith("2nk NFE") for line in lines)
+
+    monkeypatch.setattr("baselines.wen.WenNorm.info", replace(INFO, nfe="7"))
+    assert main(["check-detector", "baselines.wen.WenNorm", "steps=2"]) == 1
+    (line,) = (li for li in capsys.readouterr().out.splitlines() if not li.startswith("ok"))
+    assert line.startswith("FAILED  cost") and "evaluates 2 NFE" in line and "declares 7" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["wne"], "no detector named 'wne'; did you mean 'wen'?"),
+        (["wen", "stepss=2"], "stepss"),
+        (["wen", "steps"], "name=value"),
+        (["wen", "steps=0"], "steps must be an integer from 1 to 50, got 0"),
+        (["baselines.wen.Wen"], "baselines.wen"),
+        (["nowhere.Nothing"], "No module named 'nowhere'"),
+        (["collections.OrderedDict"], "collections.OrderedDict is no Detector"),
+    ],
+)
+def test_mistakes_are_one_line(arguments, expected, capsys):
+    assert main(["check-detector", *arguments]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == "" and printed.err.count("\n") == 1 and expected in printed.err
+
+
+def test_bundled_prompts_are_of_both_classes_and_references_outside():
+    place = bundled("epsilon", 2)
+    assert place.prompts.labels.tolist() == [1, 1, 0, 0]
+    assert len(place.references) == 2 and not set(place.references) & set(place.prompts.texts)

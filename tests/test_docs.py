@@ -1,0 +1,70 @@
+"""What the tutorial says is run as it stands, and what it shows is what comes out."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parent.parent / "docs"
+BIN = Path(sys.executable).parent
+
+
+def blocks(file, language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", file.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def rows(text, first):
+    """The cells of every line of a table that begins so."""
+    lines = [line for line in text.splitlines() if line.startswith(f"| {first}")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+@pytest.mark.slow
+def test_add_a_detector(tmp_path):
+    page = DOCS / "add-a-detector.md"
+    environment = {"PATH": f"{BIN}:/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+
+    def bash(script):
+        done = subprocess.run(
+            ["bash", "-ec", script], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    new, check, run, without_files = blocks(page, "bash")
+    assert "wrote score_change.py" in bash(new)
+    checked = bash(check)
+    assert "FAILED" not in checked and checked.count("ok      cost           2n NFE") == 2
+    assert "12 passed" in checked
+
+    # The page's code is a module of its own, which keeps the rules too and gives the same scores.
+    (tmp_path / "test_page.py").write_text("\n\n".join(blocks(page, "python")))
+    assert "12 passed" in bash("pytest -q test_page.py")
+
+    # All but the seconds, whose digits are the machine's.
+    table, shown = bash(run), page.read_text()
+    expected = [row[:7] for row in rows(table, "testbed_epsilon")]
+    assert rows(shown, "testbed_epsilon") == expected and len(expected) == 6
+
+    found = (tmp_path / "runs/quickstart/more.md").read_text()
+    header = next(row for row in rows(found, "a ") if row[0] == "a")
+    (columns,) = (row for row in rows(shown, "a ") if row[0] == "a")
+    at = [header.index(column) for column in columns]
+    measured = [
+        [row[i] for i in at] for row in rows(found, "score_change, n=1") if len(row) > at[-1]
+    ]
+    pairs = rows(shown, "score_change, n=1")
+    assert len(pairs) == 2 and all(pair in measured for pair in pairs)
+
+    alone = bash(without_files)
+    assert "FAILED" not in alone and "Plan of quickstart" not in alone
+    assert "| 2 " in alone.splitlines()[-5] or "testbed" in alone
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
+    missing = [t for t in targets if "://" not in t and not (page.parent / t).exists()]
+    assert missing == []
