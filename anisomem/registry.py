@@ -86,8 +86,8 @@ class InFile(Known):
             node = OmegaConf.load(self.file)
         except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
             raise UserError(f"{self.where} is no YAML: {str(error).splitlines()[0]}") from None
-        one = isinstance(node, DictConfig) and list(node) == [self.name]
-        if not one or not isinstance(node[self.name], DictConfig):
+        held = dict(node) if isinstance(node, DictConfig) else {}
+        if list(held) != [self.name] or not isinstance(held[self.name], DictConfig):
             raise UserError(f"{self.where} must hold one entry, {self.name}, with its settings")
         return DictConfig(node)
 

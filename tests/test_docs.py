@@ -33,7 +33,7 @@ def test_add_a_detector(tmp_path):
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    new, check, run, without_files = blocks(page, "bash")
+    new, check, run, compare, without_files = blocks(page, "bash")
     assert "wrote score_change.py" in bash(new)
     checked = bash(check)
     assert "FAILED" not in checked and checked.count("ok      cost           2n NFE") == 2
@@ -48,19 +48,17 @@ def test_add_a_detector(tmp_path):
     expected = [row[:7] for row in rows(table, "testbed_epsilon")]
     assert rows(shown, "testbed_epsilon") == expected and len(expected) == 6
 
-    found = (tmp_path / "runs/quickstart/more.md").read_text()
-    header = next(row for row in rows(found, "a ") if row[0] == "a")
-    (columns,) = (row for row in rows(shown, "a ") if row[0] == "a")
+    compared = bash(compare)
+    (header,), (columns,) = rows(compared, "part "), rows(shown, "part ")
     at = [header.index(column) for column in columns]
-    measured = [
-        [row[i] for i in at] for row in rows(found, "score_change, n=1") if len(row) > at[-1]
-    ]
-    pairs = rows(shown, "score_change, n=1")
-    assert len(pairs) == 2 and all(pair in measured for pair in pairs)
+    lines = [[row[i] for i in at] for row in rows(compared, "all prompts ")]
+    pairs = rows(shown, "all prompts ")
+    assert len(pairs) == 2 and all(pair in lines for pair in pairs)
 
     alone = bash(without_files)
-    assert "FAILED" not in alone and "Plan of quickstart" not in alone
-    assert "| 2 " in alone.splitlines()[-5] or "testbed" in alone
+    assert "FAILED" not in alone
+    (planned,) = (row for row in rows(alone, "") if "testbed_epsilon" in row)
+    assert planned[4] == "3"  # rows of the table: wen's two n and the new one
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)

@@ -7,18 +7,26 @@ import numpy as np
 import pytest
 import torch
 
+from anisomem import config, registry
 from anisomem.cli import main
 from anisomem.conformance import DetectorConformance, check
 from anisomem.conformance.checks import CHECKS
-from anisomem.conformance.trial import FITTED, bundled, mixture, places, trials
+from anisomem.conformance.trial import FITTED, Place, bundled, mixture, places, trials
 from anisomem.conformance.variants import shipped
 from anisomem.detection.base import At, Component, Detector, Info, component_name, flat_norm
 from anisomem.detection.needs import Conditional, Unconditional
 from anisomem.errors import UserError, one_of
 from anisomem.models.base import Parameterisation
+from anisomem.models.diffusers_unet import DiffusersUNet
 
-#: Read attention along trajectories, which takes a bundled model seconds: tried on one of the two.
-SLOW = {"bright_ending": 0, "bright_mask": 1, "ren_ae": 1, "stack": 0}
+#: Read attention or pictures along trajectories, which takes a bundled model too long for a test.
+TINY = {"bright_ending", "bright_mask", "ren_ae", "stack", "tiled_l2", "tiled_l2_min"}
+#: For latents as small as these, and fewer pictures.
+SETTINGS = {
+    "nemo": ["n=3", "kernel=3", "betas=[0.5,0.5]"],
+    "tiled_l2": ["n=2"],
+    "tiled_l2_min": ["n=2"],
+}
 INFO = Info(
     title="Norm of the prediction",
     authors="Nobody",
@@ -30,18 +38,15 @@ INFO = Info(
 )
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(one.name, marks=[pytest.mark.slow] if one.name in SLOW else [])
-        for one in shipped()
-    ],
-)
-def test_built_in_detectors_keep_the_rules(name):
-    detector = next(one for one in shipped() if one.name == name)
+@pytest.mark.parametrize("name", config.names("detector"))
+def test_built_in_detectors_keep_the_rules(name, make_pipeline, make_prompts):
+    detector = registry.at(name, SETTINGS.get(name, []))
     on = places(detector)
-    if name in SLOW:
-        on = [on[SLOW[name]]]
+    if name in TINY:
+        labels = np.arange(len(on[0].prompts)) % 2
+        prompts = make_prompts([f"red {'cat' * i} {i}" for i in range(len(labels))], labels)
+        model = DiffusersUNet(make_pipeline(seed=1))
+        on = [Place("tiny pipeline", model, prompts, ["dog 1", "dog 2"], closed=False)]
     findings = list(check(detector, on))
     assert [finding.check for finding in findings] == ["models", *CHECKS]
     assert [str(finding) for finding in findings if not finding.ok] == []
