@@ -91,7 +91,7 @@ def title(file: Path) -> str:
     """What the first comment of a configuration file says it is."""
     comments = (
         line.removeprefix("# ")
-        for line in file.read_text(encoding="utf-8").splitlines()
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines()
         if line.startswith("# ") and "@package" not in line
     )
     return next(comments, "")

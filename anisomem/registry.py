@@ -139,7 +139,13 @@ class Offered(Known):
         if n := defaults.pop("n"):
             defaults = {"n": [n], **defaults}
         target = f"{made.__module__}.{made.__qualname__}"
-        return OmegaConf.create({self.name: {"_target_": target, **defaults}})
+        try:
+            return OmegaConf.create({self.name: {"_target_": target, **defaults}})
+        except OmegaConfBaseException as error:
+            raise UserError(
+                f"detector {self.name!r} of {self.where} has a default that YAML cannot hold: "
+                f"{str(error).splitlines()[0]}"
+            ) from None
 
 
 def others() -> list[Known]:

@@ -29,6 +29,11 @@ class Asks(WenNorm):
     """Wants to know."""
     weight: float = field(default="???")
 
+@dataclass
+class Holds(WenNorm):
+    """Holds what is no setting."""
+    what: object = object()
+
 class Other:
     pass
 '''
@@ -98,6 +103,7 @@ def test_broken_entry_points_are_a_line_each_and_break_no_other(site, capsys):
         "missing": "mypkg_code:Nothing",
         "other": "mypkg_code:Other",
         "asks": "mypkg_code:Asks",
+        "holds": "mypkg_code:Holds",
     }
     install(site, "mypkg", MODULE, offers)
     install(site, "broken", "import nowhere_at_all", {"bad": "broken_code:Mine"})
@@ -116,6 +122,8 @@ def test_broken_entry_points_are_a_line_each_and_break_no_other(site, capsys):
     with pytest.raises(UserError, match="'bad' of package broken cannot be imported") as caught:
         config.cases(["detector=[wen,bad]"])
     assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="'holds' of package mypkg has a default that YAML cannot"):
+        config.cases(["detector=[wen,holds]"])
     with pytest.raises(UserError, match=r"detector.asks needs a value for .*weight"):
         registry.at("asks", [])
     assert registry.at("asks", ["weight=2.5"]).weight == 2.5
@@ -139,6 +147,14 @@ def test_a_name_that_two_have_is_refused(site, here, capsys):
     assert main(["list", "detectors"]) == 0
     out = capsys.readouterr().out
     assert "package yours: several detectors have this name" in out
+
+
+def test_a_file_that_is_no_text_breaks_no_list(here, capsys):
+    write(here, "")
+    (here / "conf/detector/mine.yaml").write_bytes(b"# \xff\nmine: \xff")
+    assert "wen" in listed(capsys)
+    with pytest.raises(UserError, match="is no YAML"):
+        config.cases(["detector=[mine]"])
 
 
 def write(here, text, name="mine"):
