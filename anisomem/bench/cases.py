@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from anisomem import config
 from anisomem.benchmark import Case
+from anisomem.datasets.references import BUNDLED
 from anisomem.testbed.captions import random_caption
 
 CONCEPTS = ("cat", "dog", "owl", "fox", "tree", "rose", "moon", "star", "boat", "train", "apple")
@@ -36,6 +37,7 @@ def overrides(folder: Path, model: Sequence[str], prompts: int, *more: str) -> l
         *model,
         "dataset=prompts_file",
         f"dataset.path={file}",
+        f"references.prompts={BUNDLED / 'references.txt'}",
         "seeds=[42]",
         "workers=1",
         "timing_repeats=0",

@@ -36,11 +36,13 @@ def lines(
     metric = cases.case(folder, model, prompts, *cases.METRIC, "seeds=[42,43]")
     calls, counted = record(metric, network)
     unet_calls = [call for call in calls if call[0] is network.denoiser]
-    everything = cases.case(folder, model, PROMPTS)
+    quickstart = cases.case(folder, model, PROMPTS)
+    everything = cases.case(folder, model, PROMPTS, "experiment=detectors_testbed")
     return [
         _evaluations(unet_calls, counted, prompts, device_name(network.device)),
         _engine(metric, network, calls, unet_calls, turns),
-        _shared(everything, network, turns),
+        _shared("the quickstart", quickstart, network, turns),
+        _shared("detectors_testbed", everything, network, 1),  # minutes a turn
     ]
 
 
@@ -117,7 +119,7 @@ def _engine(
     )
 
 
-def _shared(case: Case, network: PipelineModel, turns: int) -> Line:
+def _shared(experiment: str, case: Case, network: PipelineModel, turns: int) -> Line:
     texts = list(case.planned.texts)
 
     def evaluate(members: Sequence[Detector]) -> None:
@@ -127,14 +129,19 @@ def _shared(case: Case, network: PipelineModel, turns: int) -> Line:
 
     alone = groups(case.detectors)
     contenders = {**alone, EVERYTHING: case.detectors}
-    seconds = take_turns({k: partial(evaluate, m) for k, m in contenders.items()}, turns, "shared")
+    seconds = take_turns(
+        {k: partial(evaluate, m) for k, m in contenders.items()},
+        turns,
+        "shared",
+        warm_up=turns > 1,
+    )
     together = seconds[EVERYTHING]
     each = list(zip(*(seconds[key] for key in alone), strict=True))
     of_sum = [t / sum(turn) for t, turn in zip(together, each, strict=True)]
     of_most = [t / max(turn) for t, turn in zip(together, each, strict=True)]
     return Line(
-        f"seconds of all detectors of the quickstart in one run / sum of {len(alone)} runs, one"
-        " for each set of components (weightings share one)",
+        f"seconds of all detectors of {experiment} in one run / sum of {len(alone)} runs, one for"
+        " each set of components (weightings share one)",
         f"{spread(of_sum)}; {spread(of_most)} of the most expensive one alone",
         "< 1",
         device_name(network.device),
