@@ -17,12 +17,10 @@ repeats the token in SD v1).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from anisomem.detection.base import (
     Array,
@@ -31,8 +29,7 @@ from anisomem.detection.base import (
     Detector,
     Info,
     Recorded,
-    along,
-    component_name,
+    Stepwise,
     flat_norm,
 )
 from anisomem.detection.needs import (
@@ -41,6 +38,7 @@ from anisomem.detection.needs import (
     Conditional,
     EndAttention,
     Evaluations,
+    Need,
     Unconditional,
 )
 
@@ -65,39 +63,19 @@ INFO = Info(
 
 
 @dataclass
-class BrightEnding(Detector):
-    """The masked norm.
-
-    Arguments:
-        steps: k, over which it is averaged; the mask needs all 50 whatever it is.
-
-    Raises:
-        UserError: Steps that a trajectory does not have.
-    """
+class BrightEnding(Stepwise):
+    """The masked norm; ``steps`` is k, and the mask needs all 50 whatever it is."""
 
     info = INFO
     steps: int = STEPS
+    quantity = ("bright_ending/norm",)
 
-    def __post_init__(self) -> None:
-        along(self.steps)
-
-    @property
-    def component_names(self) -> Sequence[str]:
-        return [component_name("bright_ending/norm", *place) for place in along(self.steps)]
-
-    def components(self, model: DiffusionModel) -> Sequence[Component]:
+    def at_step(
+        self, model: DiffusionModel, t: float, latents: str
+    ) -> tuple[Set[Need], Callable[[Evaluations], Tensor]]:
         mask = _mask(model)
-        found = []
-        for name, (at, latents) in zip(self.component_names, along(self.steps), strict=True):
-            t = At.parse(at).timestep(model)
-            needs = {Conditional(t, latents), Unconditional(t, latents), mask}
-            found.append(
-                Component(name, needs, partial(masked_norm, t=t, latents=latents, mask=mask))
-            )
-        return found
-
-    def combine(self, recorded: Recorded) -> Array:
-        return np.mean([recorded.mean(name, self.n) for name in self.component_names], axis=0)
+        needs = {Conditional(t, latents), Unconditional(t, latents), mask}
+        return needs, partial(masked_norm, t=t, latents=latents, mask=mask)
 
 
 @dataclass

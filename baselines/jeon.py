@@ -16,25 +16,13 @@ scores. For epsilon models the two agree.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from anisomem.detection.base import (
-    Array,
-    At,
-    Component,
-    Detector,
-    Info,
-    Recorded,
-    along,
-    component_name,
-    flat_norm,
-)
-from anisomem.detection.needs import Conditional, Evaluations, GuidanceDerivative
+from anisomem.detection.base import Info, Stepwise, flat_norm
+from anisomem.detection.needs import Conditional, Evaluations, GuidanceDerivative, Need
 from anisomem.errors import one_of
 
 if TYPE_CHECKING:
@@ -44,12 +32,11 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class JeonSharpness(Detector):
-    """Jeon's HVP norm.
+class JeonSharpness(Stepwise):
+    """Jeon's HVP norm; ``steps`` is k.
 
     Arguments:
         convention: ``released`` or ``paper``, see the module.
-        steps: k, over which it is averaged.
 
     Raises:
         UserError: An unknown convention, or steps that a trajectory does not have.
@@ -70,30 +57,20 @@ class JeonSharpness(Detector):
         code="https://github.com/Dongjae0324/sharpness_memorization_diffusion",
     )
     convention: str = "released"
-    steps: int = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         one_of("convention", self.convention, ("released", "paper"))
-        along(self.steps)
 
     @property
-    def k(self) -> int:
-        return self.steps
+    def quantity(self) -> Sequence[str]:
+        return "jeon/hvp", self.convention
 
-    @property
-    def component_names(self) -> Sequence[str]:
-        return [component_name("jeon/hvp", self.convention, *at) for at in along(self.steps)]
-
-    def components(self, model: DiffusionModel) -> Sequence[Component]:
-        found = []
-        for name, (at, latents) in zip(self.component_names, along(self.steps), strict=True):
-            t = At.parse(at).timestep(model)
-            needs = {Conditional(t, latents), GuidanceDerivative(t, latents)}
-            found.append(Component(name, needs, partial(self._hvp, t=t, latents=latents)))
-        return found
-
-    def combine(self, recorded: Recorded) -> Array:
-        return np.mean([recorded.mean(name, self.n) for name in self.component_names], axis=0)
+    def at_step(
+        self, model: DiffusionModel, t: float, latents: str
+    ) -> tuple[Set[Need], Callable[[Evaluations], Tensor]]:
+        needs = {Conditional(t, latents), GuidanceDerivative(t, latents)}
+        return needs, partial(self._hvp, t=t, latents=latents)
 
     def _hvp(self, evaluations: Evaluations, t: float, latents: str) -> Tensor:
         """``[B]``."""

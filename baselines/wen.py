@@ -13,12 +13,10 @@ with a noise seed per prompt; ``noise_policy=per_prompt`` reproduces the latter.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from anisomem.detection.base import (
     Array,
@@ -27,11 +25,11 @@ from anisomem.detection.base import (
     Detector,
     Info,
     Recorded,
-    along,
+    Stepwise,
     component_name,
     flat_norm,
 )
-from anisomem.detection.needs import Conditional, Evaluations, Unconditional
+from anisomem.detection.needs import Conditional, Evaluations, Need, Unconditional
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,15 +44,8 @@ def guidance_norm(evaluations: Evaluations, t: float, latents: str) -> Tensor:
 
 
 @dataclass
-class WenNorm(Detector):
-    """Wen's detection norm.
-
-    Arguments:
-        steps: k, over which it is averaged.
-
-    Raises:
-        UserError: Steps that a trajectory does not have.
-    """
+class WenNorm(Stepwise):
+    """Wen's detection norm; ``steps`` is k."""
 
     info = Info(
         title="Detecting, Explaining, and Mitigating Memorization in Diffusion Models",
@@ -67,29 +58,13 @@ class WenNorm(Detector):
         arxiv="2407.21720",
         code="https://github.com/YuxinWenRick/diffusion_memorization",
     )
-    steps: int = 1
+    quantity = ("wen/norm",)
 
-    def __post_init__(self) -> None:
-        along(self.steps)
-
-    @property
-    def k(self) -> int:
-        return self.steps
-
-    @property
-    def component_names(self) -> Sequence[str]:
-        return [component_name("wen/norm", *place) for place in along(self.steps)]
-
-    def components(self, model: DiffusionModel) -> Sequence[Component]:
-        found = []
-        for name, (at, latents) in zip(self.component_names, along(self.steps), strict=True):
-            t = At.parse(at).timestep(model)
-            needs = {Conditional(t, latents), Unconditional(t, latents)}
-            found.append(Component(name, needs, partial(guidance_norm, t=t, latents=latents)))
-        return found
-
-    def combine(self, recorded: Recorded) -> Array:
-        return np.mean([recorded.mean(name, self.n) for name in self.component_names], axis=0)
+    def at_step(
+        self, model: DiffusionModel, t: float, latents: str
+    ) -> tuple[Set[Need], Callable[[Evaluations], Tensor]]:
+        needs = {Conditional(t, latents), Unconditional(t, latents)}
+        return needs, partial(guidance_norm, t=t, latents=latents)
 
 
 @dataclass

@@ -97,7 +97,7 @@ def test_detectors_share_timesteps(make_pipeline):
         ([WenNorm("w", 4), Anisotropy("a")], 4 + 1, 4 + 1, 0),
         ([Anisotropy("a", cos_at="t:981"), Anisotropy("b", mode="x,x|c")], 2, 2, 0),
         ([JeonSharpness("j"), WenNorm("w"), Anisotropy("a")], 2, 2, 2),
-        ([JeonSharpness("j", 2), JeonSharpness("p", 2, "paper")], 2, 2, 4),
+        ([JeonSharpness("j", 2), JeonSharpness("p", 2, convention="paper")], 2, 2, 4),
         ([PromptLength("length")], 0, 0, 0),
     ]
     for detectors, own, shared, derivatives in cases:

@@ -196,6 +196,55 @@ class Detector(ABC):
         return self.combine(recorded)[:, None]
 
 
+@dataclass
+class Stepwise(Detector):
+    """The mean of a quantity over the first steps of the guided trajectory.
+
+    Arguments:
+        steps: k, how many. The first one's latents are pure noise, so that it alone needs no
+            trajectory.
+
+    Raises:
+        UserError: Steps that a trajectory does not have.
+    """
+
+    steps: int = 1
+
+    def __post_init__(self) -> None:
+        along(self.steps)
+
+    @property
+    def k(self) -> int:
+        return self.steps
+
+    @property
+    @abstractmethod
+    def quantity(self) -> Sequence[str]:
+        """Its name, and choices that change it."""
+
+    @abstractmethod
+    def at_step(
+        self, model: DiffusionModel, t: float, latents: str
+    ) -> tuple[Set[Need], Callable[[Evaluations], Tensor]]:
+        """What the quantity needs at a step, and from the evaluations to ``[B]``."""
+
+    @property
+    def component_names(self) -> Sequence[str]:
+        name, *choices = self.quantity
+        return [component_name(name, *choices, *place) for place in along(self.steps)]
+
+    def components(self, model: DiffusionModel) -> Sequence[Component]:
+        found = []
+        for name, (at, latents) in zip(self.component_names, along(self.steps), strict=True):
+            needs, compute = self.at_step(model, At.parse(at).timestep(model), latents)
+            found.append(Component(name, needs, compute))
+        return found
+
+    def combine(self, recorded: Recorded) -> Array:
+        mean: Array = np.mean([recorded.mean(n, self.n) for n in self.component_names], axis=0)
+        return mean
+
+
 @dataclass(frozen=True)
 class At:
     """A place in the model's 50-step schedule, written ``step:i`` or ``t:value``.
