@@ -11,7 +11,7 @@ from anisomem.models.analytic import AnalyticMixture
 from anisomem.models.base import Parameterisation
 from anisomem.models.diffusers_unet import DiffusersUNet
 from baselines.jeon import JeonSharpness
-from baselines.wen import WenNorm
+from baselines.wen import SquaredNorm, WenNorm
 
 PROMPTS = ["a cat", "a red dog", "red"]
 
@@ -110,6 +110,39 @@ def test_jeon_in_closed_form(parameterisation, noise_policy):
         if parameterisation == Parameterisation.VELOCITY:
             expected /= sigma**2  # alpha / sigma^2 instead of alpha / sigma, twice
         assert recorded[released.component_names[0]][row, 0] == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("parameterisation", Parameterisation)
+def test_steps_along_a_guided_trajectory_in_closed_form(parameterisation, make_prompts):
+    # The same two Gaussians: eps_c = sigma (x - alpha m) / v and eps_u = sigma (x - alpha tau m)
+    # / v at every step, and DDIM's own recursion with guidance 7.5.
+    m = np.random.default_rng(0).normal(size=(4, 2, 2))
+    m *= 3 / np.linalg.norm(m)
+    means = torch.from_numpy(np.stack([m, -m]))
+    model = AnalyticMixture(means, [1.5, 1.5], ["+", "-"], None, parameterisation)
+    wen, jeon = WenNorm("w", steps=50), JeonSharpness("j", convention="paper", steps=5)
+    squared = SquaredNorm("s", at="step:0")
+    recorded = Engine(model, [wen, jeon, squared]).evaluate(["+"], [0], 7)
+    torch.manual_seed(7)
+    x = torch.randn(4, 2, 2).double().numpy()
+    steps = model.timesteps()
+    scales = [tuple(map(float, model.scales(torch.tensor(t)))) for t in steps]
+    ends = [*scales[1:], tuple(map(float, model.schedule.final_scales))]
+    outputs, sharpness = [], []
+    for (alpha, sigma), (next_alpha, next_sigma) in zip(scales, ends, strict=True):
+        v = 2.25 * alpha**2 + sigma**2
+        tau = np.tanh(alpha * (m * x).sum() / v)
+        c, u = sigma * (x - alpha * m) / v, sigma * (x - alpha * tau * m) / v
+        per_output = {"epsilon": 1, "v_prediction": 1 / alpha, "sample": sigma / alpha}
+        factor = per_output.get(parameterisation, (alpha + sigma) / alpha)
+        outputs.append(np.linalg.norm(c - u) * factor)
+        sharpness.append((3 * alpha / v) ** 3 * (1 - tau**2) * (1 - tau))
+        guided = u + 7.5 * (c - u)
+        x = next_alpha * (x - sigma * guided) / alpha + next_sigma * guided
+    given = Recorded(recorded, make_prompts(["+", "-"], [1, 0]))
+    assert wen.combine(given)[0] == pytest.approx(np.mean(outputs), rel=1e-7)
+    assert jeon.combine(given)[0] == pytest.approx(np.mean(sharpness[:5]), rel=1e-7)
+    assert squared.combine(given)[0] == pytest.approx(outputs[0] ** 2, rel=1e-9)
 
 
 def test_an_unknown_convention_is_one_line():
