@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
@@ -20,7 +20,10 @@ from omegaconf.errors import OmegaConfBaseException
 from anisomem.detection.base import Detector
 from anisomem.errors import UserError, unknown
 
-GROUPS = ("model", "dataset", "detector", "logger", "experiment")
+if TYPE_CHECKING:  # a mitigation imports torch
+    from anisomem.mitigation.base import Mitigation
+
+GROUPS = ("model", "dataset", "detector", "mitigation", "logger", "experiment")
 
 
 @dataclass
@@ -46,6 +49,7 @@ class Schema:
     model: dict[str, Any] = field(default_factory=dict)
     dataset: dict[str, Any] = field(default_factory=dict)
     detector: dict[str, dict[str, Any]] = field(default_factory=dict)
+    mitigation: dict[str, dict[str, Any]] = field(default_factory=dict)
     references: References = field(default_factory=References)
     logger: dict[str, Any] = field(default_factory=dict)
     cases: list[list[str]] = field(default_factory=list)
@@ -182,6 +186,17 @@ def detectors(config: DictConfig) -> list[Detector]:
             raise UserError(f"detector.{name}.n must be distinct positive integers, got {node.n}")
         built += [_detector(config, name, node, n=n) for n in chosen]
     return built
+
+
+def mitigations(config: DictConfig) -> list[Mitigation]:
+    """Every mitigation of the table.
+
+    Raises:
+        UserError: One that cannot be built.
+    """
+    return [
+        build(node, f"mitigation.{name}", name=name) for name, node in config.mitigation.items()
+    ]
 
 
 def _detector(config: DictConfig, name: str, node: DictConfig, **more: Any) -> Detector:

@@ -1,12 +1,15 @@
-"""What a U-Net's cross-attention attends to, recorded through diffusers' attention processors.
+"""A U-Net's cross-attention through diffusers' attention processors: recorded, or changed.
 
 Every layer's maps are reduced as soon as they are computed, so nothing of the size
 ``[heads, positions, tokens]`` outlives its layer. The layer's own processor computes its output as
 always: recording changes no prediction.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -94,9 +97,106 @@ class _Recording:
         return output
 
 
+@dataclass(frozen=True)
+class Edit:
+    """A change of what some prompts attend to.
+
+    Attributes:
+        keep: Tokens that are attended to at all, bool ``[n, tokens]``.
+        start: Factor of the first token's logit, ``[n]``.
+        keep_without: As ``keep`` for the rows without prompt that guidance sets beside them.
+    """
+
+    keep: Tensor
+    start: Tensor
+    keep_without: Tensor
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def __getitem__(self, rows: Sequence[int]) -> Edit:
+        return Edit(self.keep[rows], self.start[rows], self.keep_without[rows])
+
+    @staticmethod
+    def cat(parts: Sequence[tuple[Edit | None, int]]) -> Edit | None:
+        """All rows of parts of so many rows each; those without edit attend as always."""
+        given = next((edit for edit, _ in parts if edit), None)
+        if given is None:
+            return None
+        edits = [edit or given._neutral(n) for edit, n in parts]
+        return Edit(
+            torch.cat([edit.keep for edit in edits]),
+            torch.cat([edit.start for edit in edits]),
+            torch.cat([edit.keep_without for edit in edits]),
+        )
+
+    def of_pass(self, n: int) -> tuple[Tensor, Tensor]:
+        """Tokens kept and factors for the n rows of a pass.
+
+        They are the prompts, or as many rows without and then the prompts.
+        """
+        if n == len(self):
+            return self.keep, self.start
+        if n != 2 * len(self):
+            raise ValueError(f"a pass of {n} rows is not of {len(self)} prompts")
+        ones = torch.ones_like(self.start)
+        return torch.cat([self.keep_without, self.keep]), torch.cat([ones, self.start])
+
+    def _neutral(self, n: int) -> Edit:
+        """Of n rows that attend as always."""
+        keep = torch.ones_like(self.keep[:1]).expand(n, -1)
+        return Edit(keep, torch.ones_like(self.start[:1]).expand(n), keep)
+
+
+class _Editing:
+    """Computes a cross-attention layer with an edit.
+
+    The layers of the U-Nets at hand are the plain ones of transformer blocks: no normalisation,
+    no residual connection, no bias.
+    """
+
+    def __init__(self, edit: Edit) -> None:
+        self.edit = edit
+
+    def __call__(
+        self,
+        attn: AttentionLayer,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Tensor:
+        keep, start = self.edit.of_pass(len(hidden_states))
+        query, key, value = (
+            project(tensor).unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+            for project, tensor in (
+                (attn.to_q, hidden_states),
+                (attn.to_k, encoder_hidden_states),
+                (attn.to_v, encoder_hidden_states),
+            )
+        )  # [n, heads, positions or tokens, width]
+        # The logit is linear in the key, and the value stays.
+        factor = torch.ones_like(keep, dtype=key.dtype)
+        factor[:, 0] = start
+        output = nn.functional.scaled_dot_product_attention(
+            query,
+            key * factor[:, None, :, None],
+            value,
+            attn_mask=keep[:, None, None, :],
+            scale=attn.scale,
+        )
+        projected: Tensor = attn.to_out[0](output.transpose(1, 2).flatten(2))
+        return projected
+
+
 @contextmanager
-def recording(unet: nn.Module, recorder: Recorder) -> Iterator[None]:
-    """The U-Net's cross-attention is recorded meanwhile."""
+def replaced(unet: nn.Module, processor: Callable[[str, Any], Any]) -> Iterator[None]:
+    """Meanwhile every cross-attention layer has another processor.
+
+    Arguments:
+        unet: The U-Net.
+        processor: From a layer's name and its processor to the one that it has meanwhile.
+    """
     layers = {
         name: layer
         for name, layer in unet.named_modules()
@@ -104,9 +204,19 @@ def recording(unet: nn.Module, recorder: Recorder) -> Iterator[None]:
     }
     processors = {name: layer.processor for name, layer in layers.items()}
     for name, layer in layers.items():
-        layer.set_processor(_Recording(processors[name], recorder, name.startswith(DOWN)))
+        layer.set_processor(processor(name, processors[name]))
     try:
         yield
     finally:
         for name, layer in layers.items():
             layer.set_processor(processors[name])
+
+
+def recording(unet: nn.Module, recorder: Recorder) -> AbstractContextManager[None]:
+    """The U-Net's cross-attention is recorded meanwhile."""
+    return replaced(unet, lambda name, own: _Recording(own, recorder, name.startswith(DOWN)))
+
+
+def editing(unet: nn.Module, edit: Edit) -> AbstractContextManager[None]:
+    """The U-Net's cross-attention is changed meanwhile."""
+    return replaced(unet, lambda name, own: _Editing(edit))

@@ -12,9 +12,11 @@ conditioning.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,6 +24,9 @@ from torch import Tensor
 
 from anisomem.errors import UserError
 from anisomem.models.schedule import Schedule
+
+if TYPE_CHECKING:
+    from anisomem.models.attention import Edit
 
 
 class Parameterisation(StrEnum):
@@ -75,7 +80,7 @@ class Prediction:
     def __len__(self) -> int:
         return len(self.raw)
 
-    def __getitem__(self, rows: slice) -> "Prediction":
+    def __getitem__(self, rows: slice | Tensor) -> "Prediction":
         return replace(
             self,
             raw=self.raw[rows],
@@ -293,6 +298,17 @@ class DiffusionModel(ABC):
         """
         raise UserError(
             f"a {type(self).__name__} has no cross-attention; leave out the detectors that read it"
+        )
+
+    def edited(self, edit: "Edit") -> AbstractContextManager[None]:
+        """Meanwhile predictions attend to the prompts' tokens as ``edit`` says.
+
+        Raises:
+            UserError: The model has no cross-attention.
+        """
+        raise UserError(
+            f"a {type(self).__name__} has no cross-attention; choose a mitigation that changes "
+            "none"
         )
 
     def jvp(

@@ -1,6 +1,7 @@
 """Text-to-image pipelines of diffusers with one text encoder and a U-Net (SD v1, SD v2)."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from diffusers import SchedulerMixin, StableDiffusionPipeline
 from torch import Tensor
 
 from anisomem.errors import one_of
-from anisomem.models.attention import Recorder, recording
+from anisomem.models.attention import Edit, Recorder, editing, recording
 from anisomem.models.base import Attention, Conditioning, Parameterisation, Prediction
 from anisomem.models.pretrained import PipelineModel
 from anisomem.models.schedule import DDIMSchedule
@@ -49,6 +50,9 @@ class DiffusersUNet(PipelineModel):
         with recording(self.denoiser, recorder):
             prediction = self.predict(x, t, conditioning)
         return prediction, recorder.attention()
+
+    def edited(self, edit: Edit) -> AbstractContextManager[None]:
+        return editing(self.denoiser, edit)
 
     @staticmethod
     def _ends(tokenizer: Any, tokens: Any) -> Tensor:

@@ -26,6 +26,7 @@ OUTSIDE = frozenset(
         "fpr_targets",
         "gallery",
         "logger",
+        "mitigation",
         "on_failure",
         "paths",
         "references",

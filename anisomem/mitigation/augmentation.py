@@ -1,0 +1,115 @@
+"""Adds to the prompt: random tokens, random numbers, or its own words again.
+
+Somepalli et al., NeurIPS 2023, at inference: each of ``count`` additions is inserted as a word of
+its own at a random place, beginning and end included.
+
+As in the released code (somepago/DCR): numbers are below 100,000; repeated words are drawn from
+the original prompt, not from what has been added; a random token is whatever it decodes to, often
+a part of a word. Tokens are drawn from the whole vocabulary but its special ones; the released
+code draws from the first 49,400 of CLIP's 49,408. Additions can push the end of a long prompt over
+the text encoder's limit, which is said.
+
+The prompt and the seed decide what is drawn, so all pictures of a seed agree.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from anisomem.errors import UserError
+from anisomem.mitigation.base import Effort, Mitigated, Mitigation, Source, require_count
+
+if TYPE_CHECKING:
+    from anisomem.models.base import DiffusionModel
+
+NUMBERS = 100_000  # random ones are below
+
+
+@dataclass
+class Augmentation(Mitigation):
+    """Inserts words at random places of the prompt.
+
+    Arguments:
+        count: How many; 1 to 6 are usual.
+
+    Raises:
+        UserError: Not a positive integer.
+    """
+
+    source = Source(
+        title="Understanding and Mitigating Copying in Diffusion Models",
+        authors="Somepalli, Singla, Goldblum, Geiping and Goldstein",
+        venue="NeurIPS",
+        year=2023,
+        changes="words of the prompt",
+        arxiv="2305.20086",
+        code="https://github.com/somepago/DCR",
+    )
+    count: int = 4
+
+    def __post_init__(self) -> None:
+        require_count("count", self.count)
+
+    def apply(
+        self, model: DiffusionModel, texts: Sequence[str], x: Tensor, seeds: Sequence[int]
+    ) -> Mitigated:
+        tokenizer = getattr(getattr(model, "pipeline", None), "tokenizer", None)
+        changed = [
+            self.augmented(text, np.random.default_rng([seed, *text.encode()]), tokenizer)
+            for text, seed in zip(texts, seeds, strict=True)
+        ]
+        efforts = []
+        for text, longer in zip(texts, changed, strict=True):
+            cut = model.truncated([longer]) > model.truncated([text])
+            efforts.append(Effort(note="the longer prompt is cut" if cut else ""))
+        return Mitigated(changed, model.encode(changed), x, efforts)
+
+    def augmented(self, text: str, rng: np.random.Generator, tokenizer: Any) -> str:
+        """The prompt with additions."""
+        words, original = text.split(" "), text.split(" ")
+        for _ in range(self.count):
+            word = self.drawn(original, rng, tokenizer)
+            words.insert(int(rng.integers(len(words) + 1)), word)
+        return " ".join(words)
+
+    @abstractmethod
+    def drawn(self, words: Sequence[str], rng: np.random.Generator, tokenizer: Any) -> str:
+        """What is to be inserted."""
+
+
+@dataclass
+class RandomTokens(Augmentation):
+    """Random tokens of the vocabulary."""
+
+    def require(self, model: DiffusionModel) -> None:
+        if getattr(model, "pipeline", None) is None:
+            raise UserError(
+                f"{self.name} draws from a tokenizer, and a {type(model).__name__} has none"
+            )
+
+    def drawn(self, words: Sequence[str], rng: np.random.Generator, tokenizer: Any) -> str:
+        special = set(tokenizer.all_special_ids)
+        ordinary = [i for i in range(len(tokenizer)) if i not in special]
+        return str(tokenizer.decode([int(rng.choice(ordinary))]))
+
+
+@dataclass
+class RandomNumbers(Augmentation):
+    """Random numbers."""
+
+    def drawn(self, words: Sequence[str], rng: np.random.Generator, tokenizer: Any) -> str:
+        return str(rng.integers(NUMBERS))
+
+
+@dataclass
+class RepeatWords(Augmentation):
+    """Words of the prompt."""
+
+    def drawn(self, words: Sequence[str], rng: np.random.Generator, tokenizer: Any) -> str:
+        return str(rng.choice(list(words)))

@@ -1,0 +1,257 @@
+r"""What a mitigation is: a map from prompts and noise to what is sampled instead.
+
+A mitigation maps (model, prompts, :math:`x_T`, seeds) to another conditioning, another
+:math:`x_T` and a change of the attention that is active while sampling, and says what it cost and
+why it stopped. Rows are independent: a prompt's result is the same alone and beside others, and
+what is drawn depends on its seed and, for changes of the text, on the prompt.
+
+Gradients are taken by prompts; a directional derivative counts as in detection.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from math import isfinite
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from anisomem.engine import Engine
+from anisomem.errors import UserError
+from anisomem.models.attention import Edit
+from anisomem.models.base import Conditioning
+
+if TYPE_CHECKING:
+    from anisomem.models.base import DiffusionModel
+
+EMBEDDINGS = "embeddings"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a mitigation comes from.
+
+    Attributes:
+        changes: What it changes, in words.
+        licence: Of the released code.
+    """
+
+    title: str
+    authors: str
+    venue: str
+    year: int
+    changes: str
+    arxiv: str | None = None
+    code: str | None = None
+    licence: str | None = None
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What mitigating one prompt took, without sampling.
+
+    Attributes:
+        nfe: Latents evaluated.
+        backward: Latents through which a gradient was taken.
+        jvps: Directional derivatives.
+        iterations: Steps of an optimiser.
+        before, after: Its objective at the start and at what is kept; None without an objective.
+        note: Why it stopped, or what else must be known; "" if nothing.
+    """
+
+    nfe: int = 0
+    backward: int = 0
+    jvps: int = 0
+    iterations: int = 0
+    before: float | None = None
+    after: float | None = None
+    note: str = ""
+
+    def __add__(self, other: Effort) -> Effort:
+        """One after the other: the costs of both, the objective and the note of the latter."""
+        return replace(
+            other,
+            nfe=self.nfe + other.nfe,
+            backward=self.backward + other.backward,
+            jvps=self.jvps + other.jvps,
+            iterations=self.iterations + other.iterations,
+        )
+
+
+@dataclass(frozen=True)
+class Mitigated:
+    """What is sampled instead of B prompts and their noise.
+
+    Attributes:
+        texts: The prompts, as they are encoded now.
+        conditioning: Of B rows.
+        x: The noise, ``[B, C, H, W]``.
+        efforts: Of every row.
+        edit: Of the cross-attention while sampling, or None.
+    """
+
+    texts: Sequence[str]
+    conditioning: Conditioning
+    x: Tensor
+    efforts: Sequence[Effort]
+    edit: Edit | None = None
+
+    def __getitem__(self, rows: Sequence[int]) -> Mitigated:
+        rows = list(rows)
+        return Mitigated(
+            [self.texts[i] for i in rows],
+            self.conditioning[rows],
+            self.x[rows],
+            [self.efforts[i] for i in rows],
+            self.edit and self.edit[rows],
+        )
+
+    @staticmethod
+    def cat(parts: Sequence[Mitigated]) -> Mitigated:
+        """All rows of all parts, in order."""
+        return Mitigated(
+            [text for part in parts for text in part.texts],
+            Conditioning.cat([part.conditioning for part in parts]),
+            torch.cat([part.x for part in parts]),
+            [effort for part in parts for effort in part.efforts],
+            Edit.cat([(part.edit, len(part.texts)) for part in parts]),
+        )
+
+    def hooks(self, model: DiffusionModel) -> AbstractContextManager[None]:
+        """What is active while these rows are sampled, or predicted, all together."""
+        return model.edited(self.edit) if self.edit else nullcontext()
+
+    @torch.no_grad()
+    def sample(self, model: DiffusionModel, num_steps: int = 50, guidance: float = 7.5) -> Tensor:
+        """Latents at the end of the trajectory, ``[B, C, H, W]``."""
+        with self.hooks(model):
+            return model.sample(self.x, self.conditioning, num_steps, guidance)
+
+
+@dataclass
+class Mitigation(ABC):
+    """A way to keep a model from copying.
+
+    Attributes:
+        name: The row it fills in a table.
+    """
+
+    source: ClassVar[Source | None] = None
+    name: str
+
+    def require(self, model: DiffusionModel) -> None:  # noqa: B027
+        """Checks before anything is evaluated that the model has what it changes.
+
+        Raises:
+            UserError: It has not.
+        """
+
+    @abstractmethod
+    def apply(
+        self, model: DiffusionModel, texts: Sequence[str], x: Tensor, seeds: Sequence[int]
+    ) -> Mitigated:
+        """What is sampled instead, of few enough rows for one pass."""
+
+    @property
+    def width(self) -> int:
+        """Latents that it evaluates at once for each row."""
+        return 1
+
+    def __call__(
+        self,
+        model: DiffusionModel,
+        texts: Sequence[str],
+        x: Tensor,
+        seeds: Sequence[int],
+        batch_size: int | None = None,
+    ) -> Mitigated:
+        """What is sampled instead.
+
+        Arguments:
+            model: The model.
+            texts: B prompts.
+            x: Their noise, ``[B, C, H, W]``.
+            seeds: What every row's noise was drawn from (:meth:`DiffusionModel.initial_noise`);
+                further noise and random words are drawn from it too.
+            batch_size: Latents in a pass, or None to choose; halved where memory ends.
+
+        Raises:
+            UserError: The model lacks what is changed, or memory ends at batch size 1.
+        """
+        self.require(model)
+        engine = Engine(model, [], batch_size=batch_size)
+        x = x.to(model.device)
+
+        def part(rows: slice) -> Mitigated:
+            return self.apply(model, texts[rows], x[rows], seeds[rows])
+
+        return Mitigated.cat(engine.in_batches(len(texts), part, self.width))
+
+
+def require_gradients(model: DiffusionModel, name: str) -> None:
+    """Checks that a loss on predictions has a gradient.
+
+    Raises:
+        UserError: The network's weights move while it computes.
+    """
+    if getattr(model, "offloaded", False):
+        raise UserError(
+            f"{name} needs gradients through the network in one place; set model.offload=null"
+        )
+
+
+def require_embeddings(model: DiffusionModel, name: str) -> None:
+    """Checks that prompts are encoded as embeddings of tokens.
+
+    Raises:
+        UserError: They are not.
+    """
+    if EMBEDDINGS not in model.encode([""]).tensors:
+        raise UserError(
+            f"{name} changes embeddings of tokens, and a {type(model).__name__} has none"
+        )
+
+
+def require_tokens(model: DiffusionModel, name: str) -> None:
+    """Checks that it is known which token ends a prompt.
+
+    Raises:
+        UserError: It is not.
+    """
+    if "end" not in model.encode([""]).tensors:
+        raise UserError(
+            f"{name} must know where a prompt's text ends, and a {type(model).__name__} does not "
+            "say; use a U-Net"
+        )
+
+
+def require_number(what: str, value: object, least: float = 0, allowed: bool = False) -> None:
+    """Raises unless ``value`` is a finite number above ``least``.
+
+    Arguments:
+        what: The setting.
+        value: As given.
+        least: The bound.
+        allowed: Whether the bound itself is allowed.
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    if not number or value < least or (value == least and not allowed):  # type: ignore[operator]
+        bound = f"from {least:g}" if allowed else f"above {least:g}"
+        raise UserError(f"{what} must be a number {bound}, got {value!r}")
+
+
+def require_count(what: str, value: object, least: int = 1) -> None:
+    """Raises unless ``value`` is an integer from ``least``."""
+    if type(value) is not int or value < least:
+        raise UserError(f"{what} must be an integer from {least}, got {value!r}")
+
+
+def moved(before: Tensor, after: Tensor) -> list[float]:
+    r"""Relative distance :math:`\|a - b\|_2 / \|b\|_2` of every row."""
+    b, a = before.flatten(1).double(), after.flatten(1).double()
+    distance: list[float] = ((a - b).norm(dim=1) / b.norm(dim=1)).tolist()
+    return distance

@@ -1,0 +1,152 @@
+"""Mitigates where a detector fires: nothing changes for prompts that it takes for ordinary.
+
+The threshold is the smallest that at most a chosen share of given ordinary prompts exceed, with
+the noise of the same seed. A prompt that does not fire costs its detection, one that does both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import ceil, floor, isfinite
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from anisomem.datasets.prompts import PromptSet
+from anisomem.detection.base import Array, Detector, Recorded
+from anisomem.engine import Engine
+from anisomem.errors import UserError
+from anisomem.mitigation.base import Effort, Mitigated, Mitigation
+from anisomem.mitigation.none import NoMitigation
+
+if TYPE_CHECKING:
+    from anisomem.models.base import DiffusionModel
+
+
+def scores(
+    model: DiffusionModel, detector: Detector, texts: Sequence[str], seeds: Sequence[int]
+) -> Array:
+    """The detector's score of every prompt on the noise of its seed, ``[B]``.
+
+    Raises:
+        UserError: A detector that needs labels, reference prompts or more than the prompts' texts.
+    """
+    if detector.uses_labels or detector.uses_references or not detector.component_names:
+        raise UserError(
+            f"{detector.name} does not score a prompt on its own; choose a detector that needs "
+            "neither labels nor other prompts, such as anisotropy or wen"
+        )
+    engine, found = Engine(model, [detector]), np.empty(len(texts))
+    for seed in dict.fromkeys(seeds):
+        rows = [i for i, other in enumerate(seeds) if other == seed]
+        components = engine.evaluate([texts[i] for i in rows], rows, seed)
+        found[rows] = _combined(detector, components, model)
+    if not np.isfinite(found).all():
+        i = int(np.flatnonzero(~np.isfinite(found))[0])
+        raise UserError(f"the model returns NaN or infinity for the prompt {texts[i]!r}")
+    return found
+
+
+def threshold(ordinary: Array, fpr: float) -> float:
+    """The smallest score that at most the share ``fpr`` of ordinary prompts exceed.
+
+    Raises:
+        UserError: Fewer prompts than resolve the share.
+    """
+    if not 0 < fpr < 1:
+        raise UserError(f"fpr must be a fraction between 0 and 1, such as 0.01, got {fpr}")
+    allowed = floor(fpr * len(ordinary) + 1e-9)
+    if not allowed:
+        raise UserError(
+            f"{len(ordinary)} ordinary prompts cannot tell a false-positive rate of {fpr:g}; give "
+            f"at least {ceil(1 / fpr)}"
+        )
+    return float(np.sort(ordinary)[::-1][allowed])
+
+
+@dataclass
+class OnDetection(Mitigation):
+    """A mitigation of the prompts that a detector fires at.
+
+    Arguments:
+        mitigation: What is done to them.
+        detector: What fires, above ``threshold``.
+        threshold: A score.
+
+    Raises:
+        UserError: A threshold that is not finite.
+    """
+
+    mitigation: Mitigation
+    detector: Detector
+    threshold: float
+
+    def __post_init__(self) -> None:
+        if not isfinite(self.threshold):
+            raise UserError(f"threshold must be a finite score, got {self.threshold!r}")
+
+    @classmethod
+    def calibrated(
+        cls,
+        mitigation: Mitigation,
+        detector: Detector,
+        model: DiffusionModel,
+        ordinary: Sequence[str],
+        fpr: float,
+        seed: int,
+    ) -> OnDetection:
+        """With the threshold that at most the share ``fpr`` of ordinary prompts exceed.
+
+        Raises:
+            UserError: Fewer prompts than resolve the share.
+        """
+        found = scores(model, detector, ordinary, [seed] * len(ordinary))
+        return cls(mitigation.name, mitigation, detector, threshold(found, fpr))
+
+    def require(self, model: DiffusionModel) -> None:
+        self.mitigation.require(model)
+
+    def apply(
+        self, model: DiffusionModel, texts: Sequence[str], x: Tensor, seeds: Sequence[int]
+    ) -> Mitigated:
+        found = scores(model, self.detector, texts, seeds)
+        fired = [i for i, score in enumerate(found) if score > self.threshold]
+        quiet = [i for i, score in enumerate(found) if score <= self.threshold]
+        parts = [
+            method.apply(model, [texts[i] for i in rows], x[rows], [seeds[i] for i in rows])
+            for method, rows in ((NoMitigation("none"), quiet), (self.mitigation, fired))
+            if rows
+        ]
+        order = np.argsort(quiet + fired)
+        whole = Mitigated.cat(parts)[order.tolist()]
+        detection = self._detection(model)
+        efforts = []
+        for i, effort in enumerate(whole.efforts):
+            total = detection + effort
+            if i in quiet:
+                total = replace(total, note=f"{found[i]:.3g}, not above {self.threshold:.3g}")
+            efforts.append(total)
+        return replace(whole, efforts=efforts)
+
+    @property
+    def width(self) -> int:
+        return self.mitigation.width
+
+    def _detection(self, model: DiffusionModel) -> Effort:
+        """What the detector evaluates for one prompt on its own."""
+        assert self.detector.info is not None
+        nfe, jvps = self.detector.info.counted(self.detector.n, self.detector.k)
+        return Effort(nfe=nfe, jvps=jvps)
+
+
+def _combined(detector: Detector, components: dict[str, Array], model: DiffusionModel) -> Array:
+    """The detector's scores of recorded prompts, whose labels it does not look at."""
+    n = len(next(iter(components.values())))
+    # A prompt set has both labels, so the first prompt stands there once more.
+    names = [str(i) for i in range(n + 1)]
+    labels = np.arange(n + 1).clip(0, 1).astype(np.int8)
+    prompts = PromptSet("given", names, names, labels, np.arange(n + 1), names, names)
+    twice = {name: np.concatenate([values, values[:1]]) for name, values in components.items()}
+    return detector.combine(Recorded(twice, prompts, model.stands_for))[:n]
