@@ -35,6 +35,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     running.add_argument(
         "overrides", nargs="*", metavar="name=value", help="e.g. experiment=quickstart"
     )
+    generating = commands.add_parser(
+        "generate", help="sample a prompt, before and after a mitigation, with its scores"
+    )
+    generating.add_argument("prompt", metavar="PROMPT")
+    generating.add_argument(
+        "overrides", nargs="*", metavar="name=value", help="e.g. model=sd14 seeds=[7]"
+    )
+    generating.add_argument(
+        "--mitigate", metavar="NAME", help="as anisomem list mitigations names it"
+    )
+    generating.add_argument(
+        "--out", type=Path, default=Path("generated.png"), metavar="FILE.png", help="the pictures"
+    )
     table = commands.add_parser("table", help="print the table of finished runs from their stores")
     table.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="e.g. runs/quickstart")
     table.add_argument(
@@ -74,7 +87,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     exporting.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     exporting.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     listing = commands.add_parser("list", help="name what can be run")
-    listing.add_argument("what", choices=("detectors", "models", "datasets", "experiments"))
+    listing.add_argument(
+        "what", choices=("detectors", "mitigations", "models", "datasets", "experiments")
+    )
     listing.add_argument(
         "--long", action="store_true", help="of detectors: sources, needs and costs, in Markdown"
     )
@@ -126,7 +141,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="name=value,value",
         help="e.g. model=testbed_epsilon,testbed_velocity hydra/launcher=joblib",
     )
-    options = parser.parse_args(arguments)
+    options, more = parser.parse_known_args(arguments)
+    if options.command == "generate" and not any(word.startswith("-") for word in more):
+        options.overrides += more  # those that stand behind an option
+    elif more:
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
     if "" not in sys.path:
         sys.path.append("")  # a detector may lie here; what is installed goes first
     # The libraries underneath announce optional packages and progress that are not ours.
@@ -137,6 +156,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         match options.command:
             case "run":
                 return run(options.overrides)
+            case "generate":
+                _generate(options)
             case "sweep":
                 return _sweep(options.name, options.overrides)
             case "multirun":
@@ -231,6 +252,12 @@ def run(overrides: Sequence[str], apart: bool = False) -> int:
     if apart:
         return max(_finish([case], case.folder, logger) for case in cases)
     return _finish(cases, cases[0].folder.parent, logger)
+
+
+def _generate(options: argparse.Namespace) -> None:
+    from anisomem.generate import generate
+
+    print(generate(options.prompt, options.mitigate, options.overrides, options.out))
 
 
 def _plan(configs: Sequence[DictConfig], what: str) -> int:

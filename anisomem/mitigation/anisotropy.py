@@ -38,6 +38,7 @@ from anisomem.mitigation.guidance import TOKENS, OnNoise, embedded, movable, pre
 from anisomem.models.base import Conditioning
 
 if TYPE_CHECKING:
+    from anisomem.detection.needs import Evaluations
     from anisomem.models.base import DiffusionModel
 
 
@@ -66,9 +67,13 @@ class Metric:
 
     def __call__(self, conditioning: Conditioning, rows: Tensor) -> Tensor:
         """Mean over noise samples, one for each of ``rows``, ``[b]``."""
-        evaluations = self.on_noise.evaluations(conditioning, rows)
+        scores = self.of(self.on_noise.evaluations(conditioning, rows))
+        return scores.view(len(rows), -1).mean(1)
+
+    def of(self, evaluations: Evaluations) -> Tensor:
+        """One for each row of the evaluations."""
         terms = [weight * compute(evaluations) for weight, compute in self.terms]
-        return torch.stack(terms).sum(0).view(len(rows), -1).mean(1)
+        return torch.stack(terms).sum(0)
 
 
 @dataclass

@@ -1,0 +1,203 @@
+"""``anisomem generate``: one prompt's picture before and after a mitigation, with its scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from anisomem import config as configuration
+from anisomem.detection.anisotropy import PUBLISHED_WEIGHTS, Anisotropy
+from anisomem.detection.needs import NOISE
+from anisomem.errors import UserError
+from anisomem.report.tables import Table
+from anisomem.storage import atomic
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from anisomem.mitigation.base import Effort, Mitigated, Mitigation
+    from anisomem.models.base import DiffusionModel
+
+HELD_OUT = 4  # noise samples that no mitigation sees
+INCHES, DPI = 3.2, 120  # a picture's side
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Of a prompt at some noise: the metric, and Wen's norm."""
+
+    metric: float
+    wen: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A prompt as it is sampled one way.
+
+    Attributes:
+        label: The way.
+        text: The prompt as it was encoded.
+        picture: uint8 ``[H, W, 3]``.
+        sampled, held_out: Scores at the noise it is sampled from, and the mean over other noise.
+        embeddings, noise: Relative distances from where they were.
+        effort: Of the mitigation.
+        seconds: Mitigating and sampling.
+    """
+
+    label: str
+    text: str
+    picture: npt.NDArray[np.uint8]
+    sampled: Scores
+    held_out: Scores
+    embeddings: float
+    noise: float
+    effort: Effort
+    seconds: float
+
+
+def generate(prompt: str, mitigate: str | None, overrides: Sequence[str], out: Path) -> str:
+    """Samples a prompt, and once more with a mitigation; writes the pictures side by side.
+
+    Arguments:
+        prompt: The prompt.
+        mitigate: A mitigation, or None.
+        overrides: As of ``anisomem run``; the first of the seeds is used.
+        out: The PNG.
+
+    Returns:
+        A table of both, to print.
+
+    Raises:
+        UserError: An empty prompt, an unknown mitigation or setting, a file that cannot be
+            written, or a model that lacks what is changed.
+    """
+    if not prompt.strip():
+        raise UserError("the prompt is empty")
+    if out.suffix != ".png":
+        raise UserError(f"--out must name a .png file, got {str(out)!r}")
+    names = list(dict.fromkeys(["none", *([mitigate] if mitigate else [])]))
+    config = configuration.cases([f"mitigation=[{','.join(names)}]", *overrides])[0]
+    outcomes = sample(prompt, config, configuration.mitigations(config))
+    atomic.write(out, partial(_draw, outcomes=outcomes))
+    return f"{table(outcomes).markdown()}\nPictures: {out}"
+
+
+def sample(prompt: str, config: DictConfig, mitigations: Sequence[Mitigation]) -> list[Outcome]:
+    """The prompt sampled with every mitigation, from the same noise."""
+    from anisomem.mitigation.base import EMBEDDINGS, moved
+    from anisomem.recording import one_thread
+
+    model: DiffusionModel = configuration.build(config.model, "model")
+    seed, outcomes = config.seeds[0], []
+    x, given = model.initial_noise(seed, 1), model.encode([prompt])
+    with one_thread():
+        for mitigation in mitigations:
+            begin = perf_counter()
+            found = mitigation(model, [prompt], x, [seed], config.batch_size)
+            picture = model.decode(found.sample(model))[0]
+            seconds = perf_counter() - begin
+            sampled, held_out = _scores(model, found, seed)
+            before, after = (c.tensors.get(EMBEDDINGS) for c in (given, found.conditioning))
+            outcomes.append(
+                Outcome(
+                    mitigation.name,
+                    found.texts[0],
+                    picture,
+                    sampled,
+                    held_out,
+                    0.0 if before is None or after is None else moved(before, after)[0],
+                    moved(x, found.x.cpu())[0],
+                    found.efforts[0],
+                    seconds,
+                )
+            )
+    return outcomes
+
+
+def _scores(model: DiffusionModel, found: Mitigated, seed: int) -> tuple[Scores, Scores]:
+    """At the noise that is sampled from, and at noise that nothing was optimised on."""
+    import torch
+
+    from anisomem.mitigation.anisotropy import Metric
+    from baselines.wen import guidance_norm
+
+    other = np.random.SeedSequence([seed, *b"held out"]).generate_state(1)[0]
+    x = torch.cat([found.x, model.initial_noise(int(other), HELD_OUT).to(found.x)])
+    weights = "published" if model.stands_for in PUBLISHED_WEIGHTS else (1.0, 1.0)
+    detector = Anisotropy("anisotropy", weights=weights)
+    with torch.no_grad():
+        metric = Metric(detector, model, x, [seed] * len(x))
+        rows = torch.arange(len(x))
+        at_once = len(x) * len(metric.on_noise.steps)  # in the one pass with the prompt
+        with found[[0] * at_once].hooks(model):
+            evaluations = metric.on_noise.evaluations(found.conditioning[[0] * len(x)], rows)
+        scores = metric.of(evaluations).tolist()
+        norms = guidance_norm(evaluations, model.timesteps()[0], NOISE).tolist()
+    first, *rest = [Scores(*pair) for pair in zip(scores, norms, strict=True)]
+    mean = Scores(
+        float(np.mean([one.metric for one in rest])), float(np.mean([one.wen for one in rest]))
+    )
+    return first, mean
+
+
+def table(outcomes: Sequence[Outcome]) -> Table:
+    """Scores, distances and costs of every way."""
+    headings = (
+        "mitigation",
+        "metric at x_T",
+        "on other noise",
+        "Wen's norm at x_T",
+        "on other noise",
+        "embeddings moved",
+        "noise moved",
+        "iterations",
+        "NFE",
+        "gradients",
+        "seconds",
+    )
+    rows = [
+        (
+            one.label,
+            *(f"{score:.3g}" for score in (one.sampled.metric, one.held_out.metric)),
+            *(f"{score:.3g}" for score in (one.sampled.wen, one.held_out.wen)),
+            f"{one.embeddings:.1%}",
+            f"{one.noise:.1%}",
+            str(one.effort.iterations),
+            str(one.effort.nfe),
+            str(one.effort.backward),
+            f"{one.seconds:.1f}",
+        )
+        for one in outcomes
+    ]
+    notes = [
+        f"The noise of one seed; other noise: mean of {HELD_OUT} samples that nothing was "
+        "optimised on. NFE and gradients of the mitigation, without sampling.",
+    ]
+    prompt = outcomes[0].text
+    for one in outcomes:
+        if one.effort.note:
+            notes.append(f"{one.label}: {one.effort.note}.")
+        if one.text != prompt:
+            notes.append(f"{one.label}: the prompt reads {one.text!r}.")
+    return Table("Generated", headings, rows, notes)
+
+
+def _draw(path: Path, outcomes: Sequence[Outcome]) -> None:
+    """The pictures side by side, each under its scores."""
+    from matplotlib.figure import Figure
+
+    width = INCHES * len(outcomes)
+    figure = Figure(figsize=(width, INCHES + 0.6), layout="constrained")
+    for axes, one in zip(np.ravel(figure.subplots(1, len(outcomes))), outcomes, strict=True):
+        axes.imshow(one.picture, interpolation="nearest")
+        axes.set_axis_off()
+        scores = f"metric {one.sampled.metric:.3g}, Wen's norm {one.sampled.wen:.3g}"
+        axes.set_title(f"{one.label}\n{scores}", fontsize=9)
+    figure.savefig(path, dpi=DPI)
