@@ -46,6 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--mitigate", metavar="NAME", help="as anisomem list mitigations names it"
     )
     generating.add_argument(
+        "--fpr",
+        type=float,
+        metavar="SHARE",
+        help="act only where the metric is above what this share of ordinary prompts exceed",
+    )
+    generating.add_argument(
         "--out", type=Path, default=Path("generated.png"), metavar="FILE.png", help="the pictures"
     )
     table = commands.add_parser("table", help="print the table of finished runs from their stores")
@@ -257,7 +263,8 @@ def run(overrides: Sequence[str], apart: bool = False) -> int:
 def _generate(options: argparse.Namespace) -> None:
     from anisomem.generate import generate
 
-    print(generate(options.prompt, options.mitigate, options.overrides, options.out))
+    given = (options.prompt, options.mitigate, options.fpr, options.overrides, options.out)
+    print(generate(*given))
 
 
 def _plan(configs: Sequence[DictConfig], what: str) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anisomem import config as configuration
+from anisomem.datasets.references import draw
 from anisomem.detection.anisotropy import PUBLISHED_WEIGHTS, Anisotropy
 from anisomem.detection.needs import NOISE
 from anisomem.errors import UserError
@@ -22,6 +23,7 @@ from anisomem.storage import atomic
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from anisomem.datasets.prompts import PromptSet
     from anisomem.mitigation.base import Effort, Mitigated, Mitigation
     from anisomem.models.base import DiffusionModel
 
@@ -62,12 +64,16 @@ class Outcome:
     seconds: float
 
 
-def generate(prompt: str, mitigate: str | None, overrides: Sequence[str], out: Path) -> str:
+def generate(
+    prompt: str, mitigate: str | None, fpr: float | None, overrides: Sequence[str], out: Path
+) -> str:
     """Samples a prompt, and once more with a mitigation; writes the pictures side by side.
 
     Arguments:
         prompt: The prompt.
         mitigate: A mitigation, or None.
+        fpr: It acts only where the metric is above what this share of ordinary prompts exceed;
+            None acts always.
         overrides: As of ``anisomem run``; the first of the seeds is used.
         out: The PNG.
 
@@ -76,26 +82,32 @@ def generate(prompt: str, mitigate: str | None, overrides: Sequence[str], out: P
 
     Raises:
         UserError: An empty prompt, an unknown mitigation or setting, a file that cannot be
-            written, or a model that lacks what is changed.
+            written, a model that lacks what is changed, or too few ordinary prompts for ``fpr``.
     """
+    if fpr is not None and not mitigate:
+        raise UserError("--fpr says when a mitigation acts; name one with --mitigate")
     if not prompt.strip():
         raise UserError("the prompt is empty")
     if out.suffix != ".png":
         raise UserError(f"--out must name a .png file, got {str(out)!r}")
     names = list(dict.fromkeys(["none", *([mitigate] if mitigate else [])]))
     config = configuration.cases([f"mitigation=[{','.join(names)}]", *overrides])[0]
-    outcomes = sample(prompt, config, configuration.mitigations(config))
+    outcomes = sample(prompt, config, fpr)
     atomic.write(out, partial(_draw, outcomes=outcomes))
     return f"{table(outcomes).markdown()}\nPictures: {out}"
 
 
-def sample(prompt: str, config: DictConfig, mitigations: Sequence[Mitigation]) -> list[Outcome]:
-    """The prompt sampled with every mitigation, from the same noise."""
+def sample(prompt: str, config: DictConfig, fpr: float | None) -> list[Outcome]:
+    """The prompt sampled with every mitigation of the configuration, from the same noise."""
     from anisomem.mitigation.base import EMBEDDINGS, moved
     from anisomem.recording import one_thread
 
+    mitigations = configuration.mitigations(config)
     model: DiffusionModel = configuration.build(config.model, "model")
     seed, outcomes = config.seeds[0], []
+    if fpr is not None:
+        with one_thread():
+            mitigations[1:] = [_gated(one, model, config, fpr) for one in mitigations[1:]]
     x, given = model.initial_noise(seed, 1), model.encode([prompt])
     with one_thread():
         for mitigation in mitigations:
@@ -121,6 +133,23 @@ def sample(prompt: str, config: DictConfig, mitigations: Sequence[Mitigation]) -
     return outcomes
 
 
+def _gated(
+    mitigation: Mitigation, model: DiffusionModel, config: DictConfig, fpr: float
+) -> Mitigation:
+    """Acts where the metric fires."""
+    from anisomem.mitigation.on_detection import OnDetection
+
+    prompts: PromptSet = configuration.build(config.dataset, "dataset")
+    ordinary, seed = draw(config, prompts), config.seeds[0]
+    return OnDetection.calibrated(mitigation, _metric(model), model, ordinary, fpr, seed)
+
+
+def _metric(model: DiffusionModel) -> Anisotropy:
+    """With the published weights, where there are any."""
+    published = model.stands_for in PUBLISHED_WEIGHTS
+    return Anisotropy("anisotropy", weights="published" if published else (1.0, 1.0))
+
+
 def _scores(model: DiffusionModel, found: Mitigated, seed: int) -> tuple[Scores, Scores]:
     """At the noise that is sampled from, and at noise that nothing was optimised on."""
     import torch
@@ -130,10 +159,8 @@ def _scores(model: DiffusionModel, found: Mitigated, seed: int) -> tuple[Scores,
 
     other = np.random.SeedSequence([seed, *b"held out"]).generate_state(1)[0]
     x = torch.cat([found.x, model.initial_noise(int(other), HELD_OUT).to(found.x)])
-    weights = "published" if model.stands_for in PUBLISHED_WEIGHTS else (1.0, 1.0)
-    detector = Anisotropy("anisotropy", weights=weights)
     with torch.no_grad():
-        metric = Metric(detector, model, x, [seed] * len(x))
+        metric = Metric(_metric(model), model, x, [seed] * len(x))
         rows = torch.arange(len(x))
         at_once = len(x) * len(metric.on_noise.steps)  # in the one pass with the prompt
         with found[[0] * at_once].hooks(model):

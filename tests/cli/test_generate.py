@@ -1,0 +1,107 @@
+"""``anisomem generate``: the pictures, their scores, and what a user can get wrong."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from anisomem import config
+from anisomem.cli import main
+from anisomem.generate import sample
+from anisomem.mitigation.anisotropy import Metric
+from anisomem.models.diffusers_unet import DiffusersUNet
+
+ALL = config.names("mitigation")
+
+
+@pytest.fixture
+def tiny(pipeline_folder, tmp_path, write_prompts):
+    """Overrides that generate with the tiny pipeline."""
+    return [
+        "model=diffusers_folder",
+        f"model.path={pipeline_folder}",
+        "model.stands_for=sd14",
+        "dataset=prompts_file",
+        f"dataset.path={write_prompts(tmp_path / 'prompts.parquet')}",
+        "seeds=[3]",
+    ]
+
+
+def test_before_and_after(tiny, tmp_path, capsys, pipeline_folder):
+    out = tmp_path / "folder" / "pictures.png"
+    # Overrides may stand behind the options.
+    assert main(["generate", "a red cat", "--mitigate", "wen", "--out", str(out), *tiny]) == 0
+    printed = capsys.readouterr().out
+    rows = [line.split("|") for line in printed.splitlines() if line.startswith("|")]
+    cells = {row[1].strip(): [cell.strip() for cell in row[2:-1]] for row in rows}
+    before, after = cells["none"], cells["wen"]
+    assert float(after[2]) < float(before[2])  # Wen's norm where it was lowered
+    assert before[4:9] == ["0.0%", "0.0%", "0", "0", "0"]
+    assert after[6:9] == ["10", "12", "10"]
+    width, height = Image.open(out).size
+    assert width > 1.5 * height and str(out) in printed
+
+    model = DiffusersUNet.load(str(pipeline_folder), stands_for="sd14")
+    assert float(before[0]) == pytest.approx(score(model, "a red cat", 3), rel=5e-3)
+
+
+def score(model, text, seed):
+    """The metric as the detector defines it."""
+    from anisomem.detection.anisotropy import Anisotropy
+
+    metric = Metric(Anisotropy("a"), model, model.initial_noise(seed, 1), [seed])
+    with torch.no_grad():
+        return metric(model.encode([text]), torch.arange(1)).item()
+
+
+def test_every_mitigation_that_is_shipped(tiny):
+    small = ["mitigation.sail.steps=1", "mitigation.sail_sd14.budget=2"]
+    composed = config.cases([f"mitigation=[{','.join(ALL)}]", *tiny, *small])[0]
+    outcomes = {one.label: one for one in sample("a red cat", composed, None)}
+    assert list(outcomes) == ALL
+    plain = outcomes["none"]
+    for name, one in outcomes.items():
+        assert np.isfinite([one.sampled.metric, one.held_out.wen]).all()
+        assert (one.embeddings > 0) == (name not in ("none", "ren") and "sail" not in name), name
+    changed = [n for n, one in outcomes.items() if not np.array_equal(one.picture, plain.picture)]
+    assert {"anisotropy", "wen", "ren", "random_tokens", "pad_mask", "pad_replace"} <= {*changed}
+    assert outcomes["ren"].sampled != plain.sampled  # scored as it is sampled
+
+
+def test_acting_on_detection(tiny, tmp_path, capsys):
+    ordinary = tmp_path / "ordinary.txt"
+    ordinary.write_text("".join(f"dog cat {i}\n" for i in range(30)))
+    choices = [*tiny, f"references.prompts={ordinary}", "references.count=20"]
+    out = ["--mitigate", "wen", "--out", str(tmp_path / "x.png")]
+    assert main(["generate", "dog cat 0", *out, "--fpr", "0.5", *choices]) == 0
+    assert main(["generate", "dog cat 0", *out, "--fpr", "0.01", *choices]) == 2
+    printed = capsys.readouterr()
+    assert "20 ordinary prompts cannot tell a false-positive rate of 0.01" in printed.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a cat", "--mitigate", "anisotopy"], "did you mean 'anisotropy'?"),
+        (["a cat", "--mitigate", "wen", "mitigation.wen.lr=-1"], "lr must be a number above 0"),
+        (["a cat", "--mitigate", "wen", "mitigation.wen.rl=1"], "Could not override"),
+        (["a cat", "modle=sd14"], "did you mean 'model'?"),
+        (["a cat", "--out", "cat.jpg"], "must name a .png file, got 'cat.jpg'"),
+        (["a cat", "--out", "/proc/x/cat.png"], "cannot write /proc/x/cat.png"),
+        (["a cat", "--fpr", "0.1"], "name one with --mitigate"),
+        (["  "], "the prompt is empty"),
+        (["a cat", "seeds=[]"], "seeds must be distinct integers"),
+    ],
+)
+def test_mistakes_are_one_line(tiny, arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["generate", *arguments, *tiny[:-1]]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_unknown_options_are_refused(capsys):
+    for arguments in (["generate", "a", "--mitgate", "wen"], ["list", "models", "more"]):
+        with pytest.raises(SystemExit):
+            main(arguments)
+        assert "unrecognized arguments" in capsys.readouterr().err
