@@ -27,3 +27,10 @@ def test_every_detector_has_a_line():
     first = [line.split("|")[1] for line in documented.splitlines() if line.startswith("| `")]
     named = set(re.findall(r"`(\w+)`", " ".join(first)))
     assert named == {file.stem for file in (ROOT / "conf" / "detector").glob("*.yaml")}
+
+
+def test_every_mitigation_has_a_line():
+    documented = (ROOT / "docs" / "mitigation.md").read_text()
+    first = [line.split("|")[1] for line in documented.splitlines() if line.startswith("| `")]
+    named = set(re.findall(r"`(\w+)`", " ".join(first)))
+    assert named == {file.stem for file in (ROOT / "conf" / "mitigation").glob("*.yaml")}

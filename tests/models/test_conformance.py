@@ -11,6 +11,10 @@ import torch
 from diffusers import DDIMScheduler
 
 from anisomem.engine import Engine
+from anisomem.errors import UserError
+from anisomem.mitigation.anisotropy import AnisotropyDescent
+from anisomem.mitigation.none import NoMitigation
+from anisomem.mitigation.ren import RenAttention
 from anisomem.models.base import Parameterisation
 from anisomem.models.pretrained import PipelineModel
 from baselines.jeon import JeonSharpness
@@ -246,3 +250,30 @@ def test_parameterisation_is_the_schedulers(families):
     for name, parameterisation in expected.items():
         family = families[name]
         assert family.model(family.build()).parameterisation is parameterisation
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_prompt_can_be_moved(family, dtype):
+    """A descent on the embeddings lowers the metric, in the model's precision."""
+    model = family.model(family.build(dtype))
+    x = model.initial_noise(0, 1).repeat(2, 1, 1, 1)
+    method = AnisotropyDescent("a", weights=(1.0, 2.0), lr=0.02, steps=8)
+    found = method(model, PROMPTS, x, [0, 0])
+    embeddings = found.conditioning.tensors["embeddings"]
+    assert embeddings.dtype == dtype
+    start = model.encode(PROMPTS).tensors["embeddings"]
+    assert torch.equal(embeddings[:, 0], start[:, 0])
+    assert all(effort.after < effort.before for effort in found.efforts)
+    assert found.sample(model, 2).isfinite().all()
+
+
+def test_attention_is_changed_or_refused(family):
+    model = family.model(family.build())
+    x = model.initial_noise(0, 1).repeat(2, 1, 1, 1)
+    if not hasattr(model.denoiser, "up_blocks"):
+        with pytest.raises(UserError, match="must know where a prompt's text ends"):
+            RenAttention("ren")(model, PROMPTS, x, [0, 0])
+        return
+    found = RenAttention("ren")(model, PROMPTS, x, [0, 0])
+    plain = NoMitigation("none")(model, PROMPTS, x, [0, 0])
+    assert relative(found.sample(model, 2), plain.sample(model, 2)) > 1e-3
