@@ -51,6 +51,7 @@ class Outcome:
         embeddings, noise: Relative distances from where they were.
         effort: Of the mitigation.
         seconds: Mitigating and sampling.
+        source: Where the mitigation comes from; "" for none.
     """
 
     label: str
@@ -62,6 +63,7 @@ class Outcome:
     noise: float
     effort: Effort
     seconds: float
+    source: str
 
 
 def generate(
@@ -84,6 +86,8 @@ def generate(
         UserError: An empty prompt, an unknown mitigation or setting, a file that cannot be
             written, a model that lacks what is changed, or too few ordinary prompts for ``fpr``.
     """
+    from anisomem.recording import one_thread
+
     if fpr is not None and not mitigate:
         raise UserError("--fpr says when a mitigation acts; name one with --mitigate")
     if not prompt.strip():
@@ -92,44 +96,49 @@ def generate(
         raise UserError(f"--out must name a .png file, got {str(out)!r}")
     names = list(dict.fromkeys(["none", *([mitigate] if mitigate else [])]))
     config = configuration.cases([f"mitigation=[{','.join(names)}]", *overrides])[0]
-    outcomes = sample(prompt, config, fpr)
+    with one_thread():  # as runs compute
+        outcomes = sample(prompt, config, fpr)
     atomic.write(out, partial(_draw, outcomes=outcomes))
     return f"{table(outcomes).markdown()}\nPictures: {out}"
 
 
 def sample(prompt: str, config: DictConfig, fpr: float | None) -> list[Outcome]:
     """The prompt sampled with every mitigation of the configuration, from the same noise."""
+    from tqdm import tqdm
+
     from anisomem.mitigation.base import EMBEDDINGS, moved
-    from anisomem.recording import one_thread
+    from anisomem.mitigation.none import NoMitigation
 
     mitigations = configuration.mitigations(config)
     model: DiffusionModel = configuration.build(config.model, "model")
-    seed, outcomes = config.seeds[0], []
     if fpr is not None:
-        with one_thread():
-            mitigations[1:] = [_gated(one, model, config, fpr) for one in mitigations[1:]]
+        mitigations = [
+            one if isinstance(one, NoMitigation) else _gated(one, model, config, fpr)
+            for one in mitigations
+        ]
+    seed, outcomes = config.seeds[0], []
     x, given = model.initial_noise(seed, 1), model.encode([prompt])
-    with one_thread():
-        for mitigation in mitigations:
-            begin = perf_counter()
-            found = mitigation(model, [prompt], x, [seed], config.batch_size)
-            picture = model.decode(found.sample(model))[0]
-            seconds = perf_counter() - begin
-            sampled, held_out = _scores(model, found, seed)
-            before, after = (c.tensors.get(EMBEDDINGS) for c in (given, found.conditioning))
-            outcomes.append(
-                Outcome(
-                    mitigation.name,
-                    found.texts[0],
-                    picture,
-                    sampled,
-                    held_out,
-                    0.0 if before is None or after is None else moved(before, after)[0],
-                    moved(x, found.x.cpu())[0],
-                    found.efforts[0],
-                    seconds,
-                )
+    for mitigation in tqdm(mitigations, desc="generate", leave=False, disable=None):
+        begin = perf_counter()
+        found = mitigation(model, [prompt], x, [seed], config.batch_size)
+        picture = model.decode(found.sample(model))[0]
+        seconds = perf_counter() - begin
+        sampled, held_out = _scores(model, found, seed)
+        before, after = (c.tensors.get(EMBEDDINGS) for c in (given, found.conditioning))
+        outcomes.append(
+            Outcome(
+                mitigation.name,
+                found.texts[0],
+                picture,
+                sampled,
+                held_out,
+                0.0 if before is None or after is None else moved(before, after)[0],
+                moved(x, found.x.cpu())[0],
+                found.efforts[0],
+                seconds,
+                mitigation.source.cited if mitigation.source else "",
             )
+        )
     return outcomes
 
 
@@ -209,6 +218,8 @@ def table(outcomes: Sequence[Outcome]) -> Table:
     ]
     prompt = outcomes[0].text
     for one in outcomes:
+        if one.source:
+            notes.append(f"{one.label}: {one.source}.")
         if one.effort.note:
             notes.append(f"{one.label}: {one.effort.note}.")
         if one.text != prompt:

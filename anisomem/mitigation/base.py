@@ -49,6 +49,12 @@ class Source:
     code: str | None = None
     licence: str | None = None
 
+    @property
+    def cited(self) -> str:
+        """In one line."""
+        arxiv = f", arXiv {self.arxiv}" if self.arxiv else ""
+        return f"{self.authors}, {self.venue} {self.year}{arxiv}"
+
 
 @dataclass(frozen=True)
 class Effort:

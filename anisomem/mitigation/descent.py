@@ -103,12 +103,12 @@ class Descent:
             for i in [i for i in active if not gradient[i].isfinite().all()]:
                 self._diverged(rows[i])
                 active.remove(i)
+            if not active:
+                break
             current.grad = gradient.nan_to_num(0, 0, 0)
             if mask is not None:
                 current.grad *= mask
             optimiser.step()
-            if not active:
-                break
         for i in active:
             if self.threshold is not None:
                 rows[i].note = f"still above {self.threshold:g}"

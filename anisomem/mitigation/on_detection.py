@@ -18,7 +18,7 @@ from anisomem.datasets.prompts import PromptSet
 from anisomem.detection.base import Array, Detector, Recorded
 from anisomem.engine import Engine
 from anisomem.errors import UserError
-from anisomem.mitigation.base import Effort, Mitigated, Mitigation
+from anisomem.mitigation.base import Effort, Mitigated, Mitigation, Source
 from anisomem.mitigation.none import NoMitigation
 
 if TYPE_CHECKING:
@@ -104,6 +104,10 @@ class OnDetection(Mitigation):
         """
         found = scores(model, detector, ordinary, [seed] * len(ordinary))
         return cls(mitigation.name, mitigation, detector, threshold(found, fpr))
+
+    @property
+    def source(self) -> Source | None:  # type: ignore[override]
+        return self.mitigation.source
 
     def require(self, model: DiffusionModel) -> None:
         self.mitigation.require(model)

@@ -6,9 +6,11 @@ Jeon, Kim & No, ICML 2025 (arXiv 2412.04140), Algorithm 2: starting from Gaussia
 
 * ``paper``: sharpness along the guidance by a finite difference, and the size of the latent,
 
-  .. math:: \|s_\Delta(x + \delta\, s_\Delta(x)) - s_\Delta(x)\|_2^2 + \alpha \|x\|_2^2
+  .. math:: \|s_\Delta(x + d) - s_\Delta(x)\|_2^2 + \alpha \|x\|_2^2,\qquad
+      d = \delta\, s_\Delta(x) / \|s_\Delta(x)\|_2
 
-  with true scores, the direction taken anew in every step;
+  with true scores, the direction taken anew in every step and differentiated; the paper gives no
+  :math:`\delta`, and 1 is what the released code has;
 * ``released`` (Dongjae0324/sharpness_memorization_diffusion):
 
   .. math:: \|\Delta(x + d)\|_2 + \alpha \|x\|_2,\qquad d = \Delta(x_0) / \|\Delta(x_0)\|_2
@@ -18,9 +20,9 @@ Jeon, Kim & No, ICML 2025 (arXiv 2412.04140), Algorithm 2: starting from Gaussia
   its derivative there enters the gradient of every step.
 
 Published for ``released``: learning rate 0.05, at most 10 steps, eight latents at once of which
-the first below the threshold is taken (here the lowest of several); on Stable Diffusion v1.4
-threshold 8.2 and alpha 0.05, on v2 4 to 6 and 0.01. The threshold includes alpha times the norm of
-the latents, so it belongs to a latent size.
+the first below the threshold is taken (here the lowest of several); on Stable Diffusion v1.4 alpha
+0.05 and thresholds from 7.6 to 9, mostly 8.2, on v2 0.01 and 4 to 6. The threshold includes alpha
+times the norm of the latents, so it belongs to a latent size.
 
 Further released behaviour: :math:`\Delta` is that of epsilon, and for velocity models
 :math:`-(\sqrt{\bar\alpha}/\sigma)` times that of the outputs, so the direction is the opposite
@@ -73,7 +75,7 @@ class Sail(Mitigation):
         threshold: The first latents whose loss is not above are taken.
         rounds: At most, with other noise and a higher threshold each.
         alpha: Weight of the latent's norm; None is 0.01 for velocity models and 0.05 for others.
-        delta: Step of the finite difference, ``paper`` alone.
+        delta: Length of the finite difference's step, ``paper`` alone.
 
     Raises:
         UserError: A value out of range, or a model without gradients.
@@ -191,12 +193,11 @@ class Loss:
         """``[b]``."""
         if self.method.convention == "paper":
             here = self._difference(x)
-            there = self._difference(x + self.method.delta * here)
+            there = self._difference(x + self.method.delta * _unit(here))
             return flat_norm(there - here).square() + self.alpha * flat_norm(x).square()
         begun = self.start[rows] + (x - x.detach())  # the value of one, the derivative of both
-        direction = self._difference(begun)
-        direction = direction / flat_norm(direction)[:, None, None, None]
-        return flat_norm(self._difference(x + direction)) + self.alpha * flat_norm(x)
+        there = self._difference(x + _unit(self._difference(begun)))
+        return flat_norm(there) + self.alpha * flat_norm(x)
 
     def _difference(self, x: Tensor) -> Tensor:
         """With prompt less without, ``[b, C, H, W]``."""
@@ -205,6 +206,11 @@ class Loss:
         return _quantity(prediction[len(x) :], self.method.convention) - _quantity(
             prediction[: len(x)], self.method.convention
         )
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    """Of length 1, ``[b, C, H, W]``."""
+    return vectors / flat_norm(vectors)[:, None, None, None]
 
 
 def _quantity(prediction: Prediction, convention: str) -> Tensor:
