@@ -76,6 +76,8 @@ class Case:
         self, config: DictConfig, experiment: str, references: Sequence[str] | None = None
     ) -> None:
         self.config = config
+        if config.mitigation:
+            raise UserError("a run only detects; mitigations are of anisomem generate")
         one_of("on_failure", config.on_failure, ON_FAILURE)
         one_of("noise policy", config.noise_policy, NOISE_POLICIES)
         if missing := OmegaConf.missing_keys(config.model):

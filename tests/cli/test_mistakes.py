@@ -75,6 +75,8 @@ def test_wrong_settings_are_found_before_processes_start(setting, workers, refus
         ("detector.wen.n=[0]", "positive integers"),
         ("model.device=gpu", "no device named 'gpu'"),
         ("model.device=cuda:7", "device 'cuda:7': "),
+        ("mitigation=[wen]", "a run only detects"),
+        ("mitigation=[sial]", "did you mean 'sail'?"),
         ("logger=wandbb", "did you mean 'wandb'?"),
         ("logger.mode=offline", "Could not override 'logger.mode'"),
         ("runs=/proc/x", "cannot write /proc/x/"),
