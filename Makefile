@@ -25,8 +25,9 @@ SWEEPS := gamma transfer timesteps n seeds normalisation mode latents negatives
 sweeps: install
 	for sweep in $(SWEEPS); do $(BIN)/anisomem sweep $$sweep runs=results || exit 1; done
 
+# A process a core; a file's tests stay together, they share what is expensive to set up.
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .
