@@ -25,6 +25,8 @@ SEED = 7  # of the noise
 RELATIVE = 1e-4  # by which a component may move with batch size, order and company,
 PICTURED = 1e-2  # and what is read off pictures of 256 levels, which may round to another
 EACH, REFERENCES = 12, 6  # prompts of each class of a mixture, and others to compare with
+SIDE = 4  # of a mixture's latents
+WIDE, WIDE_EACH, WIDE_REFERENCES = 44, 2, 2  # for what needs room: published windows fit
 FEW, FITTED = 2, 5  # of each class on a bundled model, the latter for a fit in folds
 MEMORIZED_STD, ORDINARY_STD = 0.05, 0.8
 
@@ -38,7 +40,7 @@ class Place:
         model: The model.
         prompts: Of both classes.
         references: Further prompts, for detectors that compare with some.
-        closed: Whether it is a mixture, so that which prompt is memorized is beyond doubt.
+        closed: Whether it is a mixture of many prompts, of which some are memorized beyond doubt.
     """
 
     name: str
@@ -49,18 +51,19 @@ class Place:
 
 
 @cache
-def mixture(parameterisation: Parameterisation) -> Place:
+def mixture(parameterisation: Parameterisation, wide: bool = False) -> Place:
     """A mixture in double precision, so that rounding hides nothing; flow has its own schedule."""
-    total = 2 * EACH + REFERENCES
-    memorized = [i % 2 == 0 and i < 2 * EACH for i in range(total)]
+    side, each = (WIDE, WIDE_EACH) if wide else (SIDE, EACH)
+    n = 2 * each
+    total = n + (WIDE_REFERENCES if wide else REFERENCES)
+    memorized = [i % 2 == 0 and i < n for i in range(total)]
     stds = [MEMORIZED_STD if yes else ORDINARY_STD for yes in memorized]
-    means = torch.randn(total, 4, 4, 4, generator=torch.Generator().manual_seed(0)).double()
+    means = torch.randn(total, 4, side, side, generator=torch.Generator().manual_seed(0)).double()
     means *= (1 - torch.tensor(stds).double().square()).sqrt()[:, None, None, None]
     texts = [f"prompt {i}" for i in range(total)]
     flow = parameterisation == Parameterisation.FLOW
     schedule = FlowSchedule(FlowMatchEulerDiscreteScheduler(shift=3.0)) if flow else None
     model = AnalyticMixture(means, stds, texts, None, parameterisation, schedule)
-    n = 2 * EACH
     prompts = PromptSet(
         "mixture",
         texts[:n],
@@ -70,7 +73,8 @@ def mixture(parameterisation: Parameterisation) -> Place:
         ["mixture"] * n,
         ["component"] * n,
     )
-    return Place(f"{parameterisation} mixture", model, prompts, texts[n:], closed=True)
+    name = f"{'wide ' * wide}{parameterisation} mixture"
+    return Place(name, model, prompts, texts[n:], closed=not wide)
 
 
 @cache
@@ -99,15 +103,19 @@ def reads(detector: Detector, model: DiffusionModel) -> set[Need]:
 def places(detector: Detector) -> list[Place]:
     """The models that a detector is to be tried on, by what it reads."""
     mixtures = [mixture(parameterisation) for parameterisation in Parameterisation]
+    accepted = 0
     for place in mixtures:
         try:
             needs = reads(detector, place.model)
         except UserError:
             continue
+        accepted += 1
         if any(isinstance(need, TokenAttention | EndAttention | Picture) for need in needs):
             each = FITTED if detector.uses_labels else FEW
             return [bundled(variant, each) for variant in ("epsilon", "velocity")]
-    return mixtures
+    if accepted:
+        return mixtures
+    return [mixture(parameterisation, wide=True) for parameterisation in Parameterisation]
 
 
 class Trial:
