@@ -13,7 +13,7 @@ from anisomem import config as configuration
 from anisomem.benchmark import SHARD
 from anisomem.datasets import cards
 from anisomem.detection.base import Detector
-from anisomem.engine import Engine
+from anisomem.engine import GPU_BATCH, Engine
 from anisomem.errors import UserError
 from anisomem.models import architecture, pretrained
 from anisomem.models.analytic import AnalyticMixture
@@ -63,9 +63,10 @@ def plan(configs: Sequence[DictConfig], experiment: str) -> Table:
     headings += ["to download", "memory", "time"]
     notes = [
         "NFE and JVP are counted by the engine on a stand-in with closed form, for one prompt.",
-        "Memory and time: measured on one batch where the model is here; else the weights, and"
-        f" what {SHARD} prompts' evaluations at one noise sample take until they are components;"
-        " the activations of a forward pass come on top.",
+        "Memory and time: measured on one batch where the model is here. Else the peak is the"
+        f" weights, what {SHARD} prompts' evaluations at one noise sample take until they are"
+        " components, and the activations of a full batch, which is halved where memory ends;"
+        " kernels' work space, and attention maps of directional derivatives, come on top.",
     ]
     return Table(f"Plan of {experiment}", headings, lines, notes)
 
@@ -213,7 +214,11 @@ def _absent(config: DictConfig, detectors: Sequence[Detector]) -> Model:
     parameters = architecture.parameters(config.model.path)
     memory = "unknown"
     if parameters:
-        shape = architecture.latent_shape(config.model.path)
-        sizes = parameters * dtype.itemsize, SHARD * kept(detectors, shape, dtype)
-        memory = " + ".join(f"{size / 1e9:.2g} GB" for size in sizes)
+        shape, batch = architecture.latent_shape(config.model.path), config.batch_size or GPU_BATCH
+        weights, held = parameters * dtype.itemsize, SHARD * kept(detectors, shape, dtype)
+        each = architecture.activations(config.model.path, dtype)
+        parts = [f"{size / 1e9:.2g} GB" for size in (weights + held + batch * each, weights, held)]
+        memory = "{}: {} + {} + {batch} × {each:.2g} GB".format(
+            *parts, batch=batch, each=each / 1e9
+        )
     return Model(pretrained.size(config.model.path, config.model.revision), memory, "unknown")

@@ -58,7 +58,11 @@ def test_dry_run_of_a_published_table_starts_nothing(capsys, tmp_path, monkeypat
     # three seeds of 1,000 prompts at 16 NFE (8 norms, 4 cosines at each of two timesteps), and 16
     # for all of them
     assert "| CompVis/stable-diffusion-v1-4 | sd14_webster500 | 500 / 500 " in out
-    assert "| 48,048 " in out and "| 24,000 " in out and "| 2.1 GB + 0.0" in out
+    assert (
+        "| 48,048 " in out
+        and "| 24,000 " in out
+        and "GB: 2.1 GB + 0.012 GB + 256 × 0.068 GB |" in out
+    )
     assert not list(tmp_path.iterdir())
 
 

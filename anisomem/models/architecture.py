@@ -56,6 +56,35 @@ def latent_shape(path: str) -> tuple[int, int, int]:
     return config["in_channels"], config["sample_size"], config["sample_size"]
 
 
+def activations(path: str, dtype: torch.dtype) -> int:
+    """Bytes of a U-Net's activations at their peak, for each latent of a forward pass.
+
+    Traced on tensors without storage, with fused attention, in ``dtype``; directional derivatives
+    take more, since they hold attention maps.
+    """
+    from diffusers import UNet2DConditionModel
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.distributed._tools.mem_tracker import MemTracker
+
+    settings = UNet2DConditionModel.load_config(folder(path) / "unet")
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with FakeTensorMode(), torch.no_grad():
+            unet = UNet2DConditionModel.from_config(settings).eval()
+            x = torch.randn(1, *latent_shape(path))
+            states = torch.randn(1, 77, unet.config.cross_attention_dim)
+            tracker = MemTracker()
+            tracker.track_external(unet, x, states)
+            with tracker:
+                unet(x, torch.tensor([1]), encoder_hidden_states=states)
+    finally:
+        torch.set_default_dtype(usual)
+    (peak,) = tracker.get_tracker_snapshot("peak").values()
+    weights = sum(p.numel() * p.element_size() for p in unet.parameters())
+    return int(peak["Total"]) - weights
+
+
 def _is_network(source: Any) -> bool:
     """Whether an entry of a pipeline's index is a network that is needed."""
     if not isinstance(source, list) or None in source:

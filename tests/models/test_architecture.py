@@ -89,3 +89,24 @@ def test_random_weights_are_not_scored(setting, tmp_path, capsys):
     assert "weights=random is for anisomem bench" in error
     assert error.count("\n") == 1
     assert not runs.exists()
+
+
+@pytest.mark.parametrize("v2", [False, True])
+def test_activations_are_what_a_pass_allocates(save_pipeline, v2):
+    folder = save_pipeline(v2=v2)
+    unet = PipelineModel.load(str(folder), device="cpu").denoiser
+    live, peak = 0, 0
+    with torch.profiler.profile(profile_memory=True) as profile, torch.no_grad():
+        unet(
+            torch.zeros(1, 4, 8, 8), torch.tensor([1]), encoder_hidden_states=torch.zeros(1, 77, 8)
+        )
+    for event in profile.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            live += event.nbytes()
+            peak = max(peak, live)
+    # What a kernel works in is the allocator's too, and no tensor.
+    traced = architecture.activations(str(folder), torch.float32)
+    assert 0.5 * peak < traced < 1.5 * peak
+    assert architecture.activations(str(folder), torch.bfloat16) == pytest.approx(
+        traced / 2, rel=0.1
+    )
