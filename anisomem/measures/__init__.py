@@ -1,0 +1,1 @@
+"""What mitigated pictures are judged by."""

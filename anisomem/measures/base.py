@@ -1,0 +1,127 @@
+"""What a measure is: numbers for every picture of a prompt, and how a prompt's number is made.
+
+A measure looks at pictures alone, so what is sampled once can be measured by any number of them.
+Copying is measured on prompts with known training pictures, everything else on all prompts.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Picture = npt.NDArray[np.uint8]  # [H, W, 3]
+SUBJECTS = ("copying", "fidelity", "diversity")
+
+
+@dataclass(frozen=True)
+class References:
+    """The training pictures of some prompts.
+
+    Attributes:
+        pictures: Prompt id to its training pictures, ``[h, w, 3]`` each, at least one.
+        lacking: Prompt id to why none of its training pictures is at hand.
+    """
+
+    pictures: Mapping[str, Sequence[Picture]]
+    lacking: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Generated:
+    """The pictures of one prompt.
+
+    Attributes:
+        id: Of the prompt.
+        text: The prompt as the user gave it, whatever a mitigation made of it.
+        pictures: One a seed, uint8 ``[S, H, W, 3]``.
+        plain: The same without a mitigation, from the same noise.
+    """
+
+    id: str
+    text: str
+    pictures: npt.NDArray[np.uint8]
+    plain: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A prompt's number, made of its pictures' numbers.
+
+    Attributes:
+        name: As a heading.
+        subject: What it says something about, of :data:`SUBJECTS`.
+        column: Of a measure.
+        reduce: ``[N, S]`` for N prompts of S pictures to ``[N]``.
+        percent: Whether it is a share, printed as a percentage.
+        smaller: Whether smaller values are more of it: more copying, more fidelity.
+    """
+
+    name: str
+    subject: str
+    column: str
+    reduce: Callable[[Array], Array]
+    percent: bool = False
+    smaller: bool = False
+
+
+@dataclass
+class Measure(ABC):
+    """Judges pictures.
+
+    Arguments:
+        name: In a table's notes, and of the store.
+
+    Attributes:
+        of_copies: Whether it compares with training pictures; then it is asked only about prompts
+            that have one.
+    """
+
+    of_copies: ClassVar[bool] = False
+    name: str
+
+    @property
+    @abstractmethod
+    def statistics(self) -> Sequence[Statistic]:
+        """What a table may show of it, the most telling first."""
+
+    def start(self, references: References, device: str) -> None:  # noqa: B027
+        """Loads what is needed, once in a process and before the first picture.
+
+        Raises:
+            UserError: Weights that are not there, or are others than they should be.
+        """
+
+    @abstractmethod
+    def __call__(self, generated: Generated) -> dict[str, Array]:
+        """Column to a finite number for every picture, ``[S]``."""
+
+
+def mean(values: Array) -> Array:
+    """Of a prompt's pictures."""
+    return values.mean(axis=1)
+
+
+def largest(values: Array) -> Array:
+    """Of a prompt's pictures: MemBench's top-1."""
+    return values.max(axis=1)
+
+
+def largest_three(values: Array) -> Array:
+    """Mean of the three largest, or of all where there are fewer: MemBench's top-3."""
+    return np.sort(values, axis=1)[:, -3:].mean(axis=1)
+
+
+@dataclass(frozen=True)
+class ShareAbove:
+    """Share of a prompt's pictures whose number exceeds a bound."""
+
+    bound: float
+
+    def __call__(self, values: Array) -> Array:
+        return (values > self.bound).mean(axis=1)
