@@ -14,8 +14,6 @@ import numpy.typing as npt
 
 from anisomem import config as configuration
 from anisomem.datasets.references import draw
-from anisomem.detection.anisotropy import PUBLISHED_WEIGHTS, Anisotropy
-from anisomem.detection.needs import NOISE
 from anisomem.errors import UserError
 from anisomem.report.tables import Table
 from anisomem.storage import atomic
@@ -23,20 +21,11 @@ from anisomem.storage import atomic
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from anisomem.datasets.prompts import PromptSet
-    from anisomem.mitigation.base import Effort, Mitigated, Mitigation
+    from anisomem.mitigation.base import Effort
+    from anisomem.mitigation.scoring import Scores
     from anisomem.models.base import DiffusionModel
 
-HELD_OUT = 4  # noise samples that no mitigation sees
 INCHES, DPI = 3.2, 120  # a picture's side
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Of a prompt at some noise: the metric, and Wen's norm."""
-
-    metric: float
-    wen: float
 
 
 @dataclass(frozen=True)
@@ -47,7 +36,7 @@ class Outcome:
         label: The way.
         text: The prompt as it was encoded.
         picture: uint8 ``[H, W, 3]``.
-        sampled, held_out: Scores at the noise it is sampled from, and the mean over other noise.
+        scores: At the noise it is sampled from, and at other noise.
         embeddings, noise: Relative distances from where they were.
         effort: Of the mitigation.
         seconds: Mitigating and sampling.
@@ -57,8 +46,7 @@ class Outcome:
     label: str
     text: str
     picture: npt.NDArray[np.uint8]
-    sampled: Scores
-    held_out: Scores
+    scores: Scores
     embeddings: float
     noise: float
     effort: Effort
@@ -106,32 +94,36 @@ def sample(prompt: str, config: DictConfig, fpr: float | None) -> list[Outcome]:
     """The prompt sampled with every mitigation of the configuration, from the same noise."""
     from tqdm import tqdm
 
-    from anisomem.mitigation.base import EMBEDDINGS, moved
+    from anisomem.mitigation.base import EMBEDDINGS, Ordinary, moved
     from anisomem.mitigation.none import NoMitigation
+    from anisomem.mitigation.on_detection import OnDetection
+    from anisomem.mitigation.scoring import scores
 
     mitigations = configuration.mitigations(config)
     model: DiffusionModel = configuration.build(config.model, "model")
+    seed, outcomes, texts = config.seeds[0], [], []
     if fpr is not None:
         mitigations = [
-            one if isinstance(one, NoMitigation) else _gated(one, model, config, fpr)
+            one if isinstance(one, NoMitigation) else OnDetection(one.name, one, fpr=fpr)
             for one in mitigations
         ]
-    seed, outcomes = config.seeds[0], []
+    if any(one.uses_ordinary for one in mitigations):
+        texts = draw(config, configuration.build(config.dataset, "dataset"))
+    mitigations = [one.ready(model, Ordinary(texts, [seed])) for one in mitigations]
     x, given = model.initial_noise(seed, 1), model.encode([prompt])
     for mitigation in tqdm(mitigations, desc="generate", leave=False, disable=None):
         begin = perf_counter()
         found = mitigation(model, [prompt], x, [seed], config.batch_size)
         picture = model.decode(found.sample(model))[0]
         seconds = perf_counter() - begin
-        sampled, held_out = _scores(model, found, seed)
+        found_scores = scores(model, found, [seed], config.batch_size)
         before, after = (c.tensors.get(EMBEDDINGS) for c in (given, found.conditioning))
         outcomes.append(
             Outcome(
                 mitigation.name,
                 found.texts[0],
                 picture,
-                sampled,
-                held_out,
+                found_scores,
                 0.0 if before is None or after is None else moved(before, after)[0],
                 moved(x, found.x.cpu())[0],
                 found.efforts[0],
@@ -140,47 +132,6 @@ def sample(prompt: str, config: DictConfig, fpr: float | None) -> list[Outcome]:
             )
         )
     return outcomes
-
-
-def _gated(
-    mitigation: Mitigation, model: DiffusionModel, config: DictConfig, fpr: float
-) -> Mitigation:
-    """Acts where the metric fires."""
-    from anisomem.mitigation.on_detection import OnDetection
-
-    prompts: PromptSet = configuration.build(config.dataset, "dataset")
-    ordinary, seed = draw(config, prompts), config.seeds[0]
-    return OnDetection.calibrated(mitigation, _metric(model), model, ordinary, fpr, seed)
-
-
-def _metric(model: DiffusionModel) -> Anisotropy:
-    """With the published weights, where there are any."""
-    published = model.stands_for in PUBLISHED_WEIGHTS
-    return Anisotropy("anisotropy", weights="published" if published else (1.0, 1.0))
-
-
-def _scores(model: DiffusionModel, found: Mitigated, seed: int) -> tuple[Scores, Scores]:
-    """At the noise that is sampled from, and at noise that nothing was optimised on."""
-    import torch
-
-    from anisomem.mitigation.anisotropy import Metric
-    from baselines.wen import guidance_norm
-
-    other = np.random.SeedSequence([seed, *b"held out"]).generate_state(1)[0]
-    x = torch.cat([found.x, model.initial_noise(int(other), HELD_OUT).to(found.x)])
-    with torch.no_grad():
-        metric = Metric(_metric(model), model, x, [seed] * len(x))
-        rows = torch.arange(len(x))
-        at_once = len(x) * len(metric.on_noise.steps)  # in the one pass with the prompt
-        with found[[0] * at_once].hooks(model):
-            evaluations = metric.on_noise.evaluations(found.conditioning[[0] * len(x)], rows)
-        scores = metric.of(evaluations).tolist()
-        norms = guidance_norm(evaluations, model.timesteps()[0], NOISE).tolist()
-    first, *rest = [Scores(*pair) for pair in zip(scores, norms, strict=True)]
-    mean = Scores(
-        float(np.mean([one.metric for one in rest])), float(np.mean([one.wen for one in rest]))
-    )
-    return first, mean
 
 
 def table(outcomes: Sequence[Outcome]) -> Table:
@@ -201,8 +152,10 @@ def table(outcomes: Sequence[Outcome]) -> Table:
     rows = [
         (
             one.label,
-            *(f"{score:.3g}" for score in (one.sampled.metric, one.held_out.metric)),
-            *(f"{score:.3g}" for score in (one.sampled.wen, one.held_out.wen)),
+            f"{one.scores.metric[0]:.3g}",
+            f"{one.scores.metric_held_out[0]:.3g}",
+            f"{one.scores.wen[0]:.3g}",
+            f"{one.scores.wen_held_out[0]:.3g}",
             f"{one.embeddings:.1%}",
             f"{one.noise:.1%}",
             str(one.effort.iterations),
@@ -213,7 +166,7 @@ def table(outcomes: Sequence[Outcome]) -> Table:
         for one in outcomes
     ]
     notes = [
-        f"The noise of one seed; other noise: mean of {HELD_OUT} samples that nothing was "
+        "The noise of one seed; other noise: mean of four samples that nothing was "
         "optimised on. NFE and gradients of the mitigation, without sampling.",
     ]
     prompt = outcomes[0].text
@@ -236,6 +189,6 @@ def _draw(path: Path, outcomes: Sequence[Outcome]) -> None:
     for axes, one in zip(np.ravel(figure.subplots(1, len(outcomes))), outcomes, strict=True):
         axes.imshow(one.picture, interpolation="nearest")
         axes.set_axis_off()
-        scores = f"metric {one.sampled.metric:.3g}, Wen's norm {one.sampled.wen:.3g}"
+        scores = f"metric {one.scores.metric[0]:.3g}, Wen's norm {one.scores.wen[0]:.3g}"
         axes.set_title(f"{one.label}\n{scores}", fontsize=9)
     figure.savefig(path, dpi=DPI)

@@ -132,6 +132,10 @@ class AnisotropyDescent(Mitigation):
     def width(self) -> int:
         return 2 * self.n
 
+    @property
+    def most(self) -> Effort:
+        return Effort(nfe=self.width) + self.descent.most(self.width)
+
     def require(self, model: DiffusionModel) -> None:
         require_embeddings(model, self.name)
         require_gradients(model, self.name)

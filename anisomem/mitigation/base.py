@@ -29,6 +29,20 @@ if TYPE_CHECKING:
     from anisomem.models.base import DiffusionModel
 
 EMBEDDINGS = "embeddings"
+DIVERGED = "diverged"
+
+
+@dataclass(frozen=True)
+class Ordinary:
+    """Prompts that are taken as not memorized.
+
+    Attributes:
+        texts: The prompts.
+        seeds: Of the noise that they are looked at with, every one at each.
+    """
+
+    texts: Sequence[str]
+    seeds: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -76,6 +90,11 @@ class Effort:
     before: float | None = None
     after: float | None = None
     note: str = ""
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a descent met NaN or infinity."""
+        return self.note.startswith(DIVERGED)
 
     def __add__(self, other: Effort) -> Effort:
         """One after the other: the costs of both, the objective and the note of the latter."""
@@ -162,10 +181,29 @@ class Mitigation(ABC):
     ) -> Mitigated:
         """What is sampled instead, of few enough rows for one pass."""
 
+    def ready(self, model: DiffusionModel, ordinary: Ordinary) -> Mitigation:
+        """What acts on prompts: itself, or with what must be learnt of ordinary prompts first.
+
+        Raises:
+            UserError: The model lacks what is changed, or the prompts are too few.
+        """
+        self.require(model)
+        return self
+
+    @property
+    def uses_ordinary(self) -> bool:
+        """Whether :meth:`ready` looks at ordinary prompts."""
+        return False
+
     @property
     def width(self) -> int:
         """Latents that it evaluates at once for each row."""
         return 1
+
+    @property
+    def most(self) -> Effort:
+        """What one prompt takes at most."""
+        return Effort()
 
     def __call__(
         self,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from anisomem.errors import one_of
-from anisomem.mitigation.base import Effort, require_count, require_number
+from anisomem.mitigation.base import DIVERGED, Effort, require_count, require_number
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -114,8 +114,12 @@ class Descent:
                 rows[i].note = f"still above {self.threshold:g}"
         return kept, [row.effort(width) for row in rows]
 
+    def most(self, width: int) -> Effort:
+        """What a row takes where all steps are taken."""
+        return Effort(width * (self.steps + 1), width * self.steps, iterations=self.steps)
+
     def _diverged(self, row: _Row) -> None:
-        row.note = f"diverged at step {row.steps}, kept the last finite one"
+        row.note = f"{DIVERGED} at step {row.steps}, kept the last finite one"
         log.warning("%s; lower the learning rate, now %g", row.note, self.lr)
 
     def _optimiser(self, parameter: Tensor) -> Optimizer:

@@ -15,10 +15,11 @@ import numpy as np
 from torch import Tensor
 
 from anisomem.datasets.prompts import PromptSet
+from anisomem.detection.anisotropy import PUBLISHED_WEIGHTS, Anisotropy
 from anisomem.detection.base import Array, Detector, Recorded
 from anisomem.engine import Engine
 from anisomem.errors import UserError
-from anisomem.mitigation.base import Effort, Mitigated, Mitigation, Source
+from anisomem.mitigation.base import Effort, Mitigated, Mitigation, Ordinary, Source
 from anisomem.mitigation.none import NoMitigation
 
 if TYPE_CHECKING:
@@ -72,38 +73,40 @@ class OnDetection(Mitigation):
 
     Arguments:
         mitigation: What is done to them.
-        detector: What fires, above ``threshold``.
-        threshold: A score.
+        detector: What fires, above the threshold; None is the anisotropy metric.
+        fpr: The share of ordinary prompts that may exceed the threshold, to be found by
+            :meth:`ready`.
+        threshold: Or a score.
 
     Raises:
-        UserError: A threshold that is not finite.
+        UserError: Not one of ``fpr`` and ``threshold``, or a threshold that is not finite.
     """
 
     mitigation: Mitigation
-    detector: Detector
-    threshold: float
+    detector: Detector | None = None
+    fpr: float | None = None
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
-        if not isfinite(self.threshold):
+        if (self.fpr is None) == (self.threshold is None):
+            raise UserError(f"{self.name} needs either fpr or threshold")
+        if self.threshold is not None and not isfinite(self.threshold):
             raise UserError(f"threshold must be a finite score, got {self.threshold!r}")
 
-    @classmethod
-    def calibrated(
-        cls,
-        mitigation: Mitigation,
-        detector: Detector,
-        model: DiffusionModel,
-        ordinary: Sequence[str],
-        fpr: float,
-        seed: int,
-    ) -> OnDetection:
-        """With the threshold that at most the share ``fpr`` of ordinary prompts exceed.
+    def ready(self, model: DiffusionModel, ordinary: Ordinary) -> OnDetection:
+        """With the threshold of the ordinary prompts on all their noise.
 
         Raises:
-            UserError: Fewer prompts than resolve the share.
+            UserError: The model lacks what is changed, or the prompts do not resolve the share.
         """
-        found = scores(model, detector, ordinary, [seed] * len(ordinary))
-        return cls(mitigation.name, mitigation, detector, threshold(found, fpr))
+        detector = self.detector or metric_of(model)
+        inner = self.mitigation.ready(model, ordinary)
+        bound = self.threshold
+        if self.fpr is not None:
+            texts = [text for _ in ordinary.seeds for text in ordinary.texts]
+            seeds = [seed for seed in ordinary.seeds for _ in ordinary.texts]
+            bound = threshold(scores(model, detector, texts, seeds), self.fpr)
+        return OnDetection(self.name, inner, detector, threshold=bound)
 
     @property
     def source(self) -> Source | None:  # type: ignore[override]
@@ -115,6 +118,8 @@ class OnDetection(Mitigation):
     def apply(
         self, model: DiffusionModel, texts: Sequence[str], x: Tensor, seeds: Sequence[int]
     ) -> Mitigated:
+        if self.detector is None or self.threshold is None:
+            raise UserError(f"{self.name} has no threshold yet; give ready() ordinary prompts")
         found = scores(model, self.detector, texts, seeds)
         fired = [i for i, score in enumerate(found) if score > self.threshold]
         quiet = [i for i, score in enumerate(found) if score <= self.threshold]
@@ -125,24 +130,39 @@ class OnDetection(Mitigation):
         ]
         order = np.argsort(quiet + fired)
         whole = Mitigated.cat(parts)[order.tolist()]
-        detection = self._detection(model)
+        spent = detection(self.detector)
         efforts = []
         for i, effort in enumerate(whole.efforts):
-            total = detection + effort
+            total = spent + effort
             if i in quiet:
                 total = replace(total, note=f"{found[i]:.3g}, not above {self.threshold:.3g}")
             efforts.append(total)
         return replace(whole, efforts=efforts)
 
     @property
+    def uses_ordinary(self) -> bool:
+        return self.fpr is not None
+
+    @property
     def width(self) -> int:
         return self.mitigation.width
 
-    def _detection(self, model: DiffusionModel) -> Effort:
-        """What the detector evaluates for one prompt on its own."""
-        assert self.detector.info is not None
-        nfe, jvps = self.detector.info.counted(self.detector.n, self.detector.k)
-        return Effort(nfe=nfe, jvps=jvps)
+    @property
+    def most(self) -> Effort:
+        return detection(self.detector or Anisotropy("anisotropy")) + self.mitigation.most
+
+
+def metric_of(model: DiffusionModel) -> Anisotropy:
+    """The anisotropy metric, with the published weights where there are any."""
+    published = model.stands_for in PUBLISHED_WEIGHTS
+    return Anisotropy("anisotropy", weights="published" if published else (1.0, 1.0))
+
+
+def detection(detector: Detector) -> Effort:
+    """What a detector evaluates for one prompt on its own."""
+    assert detector.info is not None
+    nfe, jvps = detector.info.counted(detector.n, detector.k)
+    return Effort(nfe=nfe, jvps=jvps)
 
 
 def _combined(detector: Detector, components: dict[str, Array], model: DiffusionModel) -> Array:

@@ -46,6 +46,7 @@ from torch import Tensor
 from anisomem.detection.base import flat_norm
 from anisomem.errors import one_of
 from anisomem.mitigation.base import (
+    DIVERGED,
     Effort,
     Mitigated,
     Mitigation,
@@ -114,6 +115,15 @@ class Sail(Mitigation):
     def width(self) -> int:
         return EVALUATED // 2 * self.budget
 
+    @property
+    def most(self) -> Effort:
+        one = self.descent.most(EVALUATED * self.budget)
+        return Effort(
+            self.rounds * one.nfe,
+            self.rounds * one.backward,
+            iterations=self.rounds * one.iterations,
+        )
+
     def require(self, model: DiffusionModel) -> None:
         require_gradients(model, self.name)
 
@@ -155,7 +165,7 @@ class Sail(Mitigation):
         note = f"none reached {bound:g}, took the lowest"
         latents, after = best or (x, None)
         if best is None:
-            note = "diverged at step 0, kept the noise"
+            note = f"{DIVERGED} at step 0, kept the noise"
         return latents, replace(spent, before=before, after=after, note=note)
 
     def _drawn(self, model: DiffusionModel, x: Tensor, seed: int, number: int) -> Tensor:

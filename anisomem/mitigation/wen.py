@@ -78,6 +78,10 @@ class WenDescent(Mitigation):
     def width(self) -> int:
         return self.n
 
+    @property
+    def most(self) -> Effort:
+        return Effort(nfe=self.n) + self.descent.most(self.n)
+
     def require(self, model: DiffusionModel) -> None:
         require_embeddings(model, self.name)
         require_gradients(model, self.name)

@@ -54,18 +54,23 @@ def score(model, text, seed):
         return metric(model.encode([text]), torch.arange(1)).item()
 
 
-def test_every_mitigation_that_is_shipped(tiny):
+def test_every_mitigation_that_is_shipped(tiny, tmp_path):
+    ordinary = tmp_path / "ordinary.txt"
+    ordinary.write_text("".join(f"dog cat fox {i}\n" for i in range(50)))
+    tiny += [f"references.prompts={ordinary}", "references.count=20"]
     small = ["mitigation.sail.steps=1", "mitigation.sail_sd14.budget=2"]
     composed = config.cases([f"mitigation=[{','.join(ALL)}]", *tiny, *small])[0]
     outcomes = {one.label: one for one in sample("a red cat", composed, None)}
     assert list(outcomes) == ALL
     plain = outcomes["none"]
     for name, one in outcomes.items():
-        assert np.isfinite([one.sampled.metric, one.held_out.wen]).all()
-        assert (one.embeddings > 0) == (name not in ("none", "ren") and "sail" not in name), name
+        assert np.isfinite([one.scores.metric, one.scores.wen_held_out]).all()
+        still = name in ("none", "ren", "anisotropy_on_detection") or "sail" in name
+        assert (one.embeddings > 0) != still, name
+    assert "not above" in outcomes["anisotropy_on_detection"].effort.note
     changed = [n for n, one in outcomes.items() if not np.array_equal(one.picture, plain.picture)]
     assert {"anisotropy", "wen", "ren", "random_tokens", "pad_mask", "pad_replace"} <= {*changed}
-    assert outcomes["ren"].sampled != plain.sampled  # scored as it is sampled
+    assert outcomes["ren"].scores.wen != plain.scores.wen  # scored as it is sampled
 
 
 def test_acting_on_detection(tiny, tmp_path, capsys):

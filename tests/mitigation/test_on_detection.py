@@ -7,6 +7,7 @@ import torch
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.engine import Engine
 from anisomem.errors import UserError
+from anisomem.mitigation.base import Ordinary
 from anisomem.mitigation.on_detection import OnDetection, scores, threshold
 from anisomem.mitigation.ren import RenAttention
 from anisomem.mitigation.wen import WenDescent
@@ -57,7 +58,10 @@ def test_scores_are_those_of_a_run(model, detector):
 )
 def test_only_what_fires_is_changed_and_costs_more(model, mitigation):
     detector = WenNorm("wen")
-    gated = OnDetection.calibrated(mitigation, detector, model, ORDINARY, 0.25, 5)
+    gated = OnDetection("o", mitigation, detector, fpr=0.25)
+    with pytest.raises(UserError, match=r"no threshold yet; give ready\(\) ordinary prompts"):
+        gated.apply(model, ["a cat"], model.initial_noise(5, 1), [5])
+    gated = gated.ready(model, Ordinary(ORDINARY, [5]))
     fired = scores(model, detector, ORDINARY, [5] * 12) > gated.threshold
     assert fired.sum() == 3
     x = model.initial_noise(5, 1).double().repeat(12, 1, 1, 1)
@@ -85,4 +89,6 @@ def test_what_cannot_gate_is_refused(model):
     with pytest.raises(UserError, match="does not score a prompt on its own"):
         scores(model, Anisotropy("a", weights="fitted"), ["a cat"], [0])
     with pytest.raises(UserError, match="threshold must be a finite score, got nan"):
-        OnDetection("o", RenAttention("ren"), WenNorm("w"), float("nan"))
+        OnDetection("o", RenAttention("ren"), WenNorm("w"), threshold=float("nan"))
+    with pytest.raises(UserError, match="o needs either fpr or threshold"):
+        OnDetection("o", RenAttention("ren"))

@@ -1,0 +1,234 @@
+"""A classifier of the bundled models' pictures: which concepts they show, on which background.
+
+It tells whether a picture that a mitigation changed still shows what the prompt names. It was
+trained on drawn pictures as the autoencoder renders them, in layouts of their own, and never saw a
+generated one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from anisomem.storage import atomic
+from anisomem.testbed import checkpoint
+from anisomem.testbed.autoencoder import to_tensor
+from anisomem.testbed.ground_truth import Pictures, render
+from anisomem.testbed.pictures import Icons, Layout, draw, random_layout
+
+FOLDER = Path(__file__).parent / "concepts"
+PAIRS = 0.4  # share of pictures of two concepts, as among the evaluation prompts
+#: Backgrounds: less saturated ones are grey, others the nearest of these hues in degrees.
+GREY = 0.25
+HUES = {
+    "red": 0,
+    "orange": 30,
+    "yellow": 60,
+    "green": 120,
+    "cyan": 180,
+    "blue": 230,
+    "purple": 275,
+    "pink": 320,
+}
+COLOURS = (*HUES, "grey")
+
+
+class Classifier(nn.Module):
+    """A 1.1 M parameter convolutional network with a head for concepts and one for colours.
+
+    Arguments:
+        concepts: How many.
+    """
+
+    def __init__(self, concepts: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        widths = (3, 32, 64, 64, 128, 128, 192)
+        for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
+            layers += [nn.Conv2d(a, b, 3, 1 + i % 2, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU()]
+        self.trunk = nn.Sequential(*layers)
+        self.concepts = nn.Linear(widths[-1] * 2, concepts)
+        self.colours = nn.Linear(widths[-1] * 2, len(COLOURS))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of concepts ``[n, K]`` and of colours ``[n, 9]`` from ``[n, 3, 32, 32]``."""
+        features = self.trunk(x).flatten(2)
+        # The mean says what fills the picture, the maximum what stands somewhere in it.
+        pooled = torch.cat([features.mean(2), features.amax(2)], 1)
+        return self.concepts(pooled), self.colours(pooled)
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Pictures with what they show.
+
+    Attributes:
+        pictures: uint8 ``[n, 32, 32, 3]``.
+        concepts: Indices, the second -1 where there is one, ``[n, 2]``.
+        colours: Indices, ``[n]``.
+    """
+
+    pictures: Pictures
+    concepts: npt.NDArray[np.int64]
+    colours: npt.NDArray[np.int64]
+
+
+def colour(layout: Layout) -> int:
+    """The index in :data:`COLOURS` of a layout's background."""
+    import colorsys
+
+    hue, saturation, _ = colorsys.rgb_to_hsv(*layout.background)
+    if saturation < GREY:
+        return len(HUES)
+    away = [abs((360 * hue - degrees + 180) % 360 - 180) for degrees in HUES.values()]
+    return int(np.argmin(away))
+
+
+def examples(
+    styles: Mapping[str, list[str]], icons: Icons, vae: AutoencoderKL, count: int, seed: int
+) -> Examples:
+    """Pictures of random concepts in random layouts, as the autoencoder renders them."""
+    rng, names = np.random.default_rng((4, seed)), sorted(styles)
+    drawn, concepts, colours = [], np.full((count, 2), -1), np.empty(count, np.int64)
+    for i in tqdm(range(count), desc="pictures", mininterval=30):
+        shown = rng.choice(len(names), 1 + int(rng.uniform() < PAIRS), replace=False)
+        layout = random_layout(tuple(names[c] for c in shown), styles, rng)
+        drawn.append(draw(layout, icons))
+        concepts[i, : len(shown)], colours[i] = shown, colour(layout)
+    return Examples(render(vae, np.stack(drawn)), concepts, colours)
+
+
+def train(
+    data: Examples, concepts: int, state_file: Path, steps: int, batch_size: int = 128
+) -> Classifier:
+    """Minimises the cross-entropies of concepts and colour; resumes from ``state_file``."""
+    torch.manual_seed(0)
+    model = Classifier(concepts).to(memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser,
+        lambda i: min(1, (i + 1) / 200) * 0.5 * (1 + math.cos(math.pi * min(1, i / steps))),
+    )
+    parts = {"model": model, "optimiser": optimiser, "schedule": schedule}
+    begin = 0
+    if state := checkpoint.load(state_file):
+        begin = state["step"]
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+    bar = tqdm(range(begin, steps), initial=begin, total=steps, desc="classifier", mininterval=20)
+    for step in bar:
+        rng = np.random.default_rng((5, step))
+        rows = rng.integers(0, len(data.pictures), batch_size)
+        x = to_tensor(data.pictures[rows]).to(memory_format=torch.channels_last)
+        mirrored = torch.from_numpy(rng.uniform(size=batch_size) < 0.5)
+        x[mirrored] = x[mirrored].flip(3)
+        shown = torch.from_numpy(data.concepts[rows])
+        with torch.autocast("cpu", torch.bfloat16):
+            logits, tints = model(x)
+        # A picture of two concepts asks for half of the probability on each.
+        log = logits.float().log_softmax(1)
+        present = (shown >= 0).float()
+        of_concepts = -(log.gather(1, shown.clamp(min=0)) * present).sum(1) / present.sum(1)
+        of_colours = F.cross_entropy(tints.float(), torch.from_numpy(data.colours[rows]))
+        loss = of_concepts.mean() + 0.2 * of_colours
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        optimiser.zero_grad()
+        if (step + 1) % 250 == 0:
+            bar.set_postfix(loss=f"{loss.item():.3f}")
+            checkpoint.save(
+                state_file,
+                {"step": step + 1} | {name: part.state_dict() for name, part in parts.items()},
+            )
+    return model.eval()
+
+
+@dataclass(frozen=True)
+class Recogniser:
+    """The trained classifier.
+
+    Arguments:
+        model: It.
+        names: The concepts in the order of its outputs.
+        accuracy: On held-out pictures, see :func:`accuracy`.
+    """
+
+    model: Classifier
+    names: Sequence[str]
+    accuracy: Mapping[str, float]
+
+    @classmethod
+    def load(cls, folder: Path = FOLDER) -> Recogniser:
+        """The bundled one."""
+        described = json.loads((folder / "config.json").read_text())
+        model = Classifier(len(described["concepts"]))
+        weights = load_file(folder / "model.safetensors")
+        model.load_state_dict({name: value.float() for name, value in weights.items()})
+        return cls(model.eval(), described["concepts"], described["accuracy"])
+
+    def save(self, folder: Path) -> None:
+        """Writes the weights in float16, the concepts and the accuracy."""
+        weights = {
+            name: value.half().contiguous() if value.is_floating_point() else value
+            for name, value in self.model.state_dict().items()
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(weights, folder / "model.safetensors")
+        content = {"concepts": list(self.names), "accuracy": dict(self.accuracy)}
+        atomic.write_text(folder / "config.json", json.dumps(content, indent=1) + "\n")
+
+    @torch.inference_mode()
+    def ranks(self, pictures: Pictures, concepts: Sequence[str]) -> npt.NDArray[np.int64]:
+        """How many other concepts are taken for likelier than each of some, ``[n, k]``.
+
+        Those that are asked about do not count as others.
+
+        Arguments:
+            pictures: uint8 ``[n, 32, 32, 3]``.
+            concepts: k names.
+        """
+        logits, _ = self.model(to_tensor(pictures))
+        asked = [self.names.index(name) for name in concepts]
+        others = logits.clone()
+        others[:, asked] = -torch.inf
+        ranks: npt.NDArray[np.int64] = (others[:, None] > logits[:, asked, None]).sum(2).numpy()
+        return ranks
+
+    @torch.inference_mode()
+    def colours(self, pictures: Pictures) -> npt.NDArray[np.int64]:
+        """The background's likeliest colour, indices in :data:`COLOURS`, ``[n]``."""
+        colours: npt.NDArray[np.int64] = self.model(to_tensor(pictures))[1].argmax(1).numpy()
+        return colours
+
+
+def accuracy(found: Recogniser, data: Examples) -> dict[str, float]:
+    """Shares of held-out pictures: every concept ranked first, among the first five, colour right.
+
+    Arguments:
+        found: With any accuracy.
+        data: Pictures that it was not trained on.
+    """
+    first, five = [], []
+    for picture, shown in zip(data.pictures, data.concepts, strict=True):
+        ranks = found.ranks(picture[None], [found.names[c] for c in shown if c >= 0])
+        first.append((ranks < 1).all())
+        five.append((ranks < 5).all())
+    right = found.colours(data.pictures) == data.colours
+    return {
+        "every concept ranked first": round(float(np.mean(first)), 4),
+        "every concept among the first five": round(float(np.mean(five)), 4),
+        "colour": round(float(right.mean()), 4),
+    }
