@@ -46,6 +46,12 @@ def _parser() -> argparse.ArgumentParser:
     generating.add_argument(
         "--out", type=Path, default=Path("generated.png"), metavar="FILE.png", help="the pictures"
     )
+    mitigating = commands.add_parser(
+        "mitigate", help="sample prompts with every mitigation and measure what it costs"
+    )
+    mitigating.add_argument(
+        "overrides", nargs="*", metavar="name=value", help="e.g. experiment=mitigation_testbed"
+    )
     table = commands.add_parser("table", help="print the table of finished runs from their stores")
     table.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="e.g. runs/quickstart")
     table.add_argument(
@@ -86,7 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     exporting.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     listing = commands.add_parser("list", help="name what can be run")
     listing.add_argument(
-        "what", choices=("detectors", "mitigations", "models", "datasets", "experiments")
+        "what",
+        choices=("detectors", "mitigations", "measures", "models", "datasets", "experiments"),
     )
     listing.add_argument(
         "--long", action="store_true", help="of detectors: sources, needs and costs, in Markdown"

@@ -77,7 +77,7 @@ class Case:
     ) -> None:
         self.config = config
         if config.mitigation:
-            raise UserError("a run only detects; mitigations are of anisomem generate")
+            raise UserError("a run only detects; mitigations are of mitigate and generate")
         one_of("on_failure", config.on_failure, ON_FAILURE)
         one_of("noise policy", config.noise_policy, NOISE_POLICIES)
         if missing := OmegaConf.missing_keys(config.model):

@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return run(options.overrides)
             case "generate":
                 _generate(options)
+            case "mitigate":
+                _mitigate(options.overrides)
             case "sweep":
                 return _sweep(options.name, options.overrides)
             case "multirun":
@@ -140,6 +142,12 @@ def _generate(options: argparse.Namespace) -> None:
 
     given = (options.prompt, options.mitigate, options.fpr, options.overrides, options.out)
     print(generate(*given))
+
+
+def _mitigate(overrides: Sequence[str]) -> None:
+    from anisomem.tradeoff.command import mitigate
+
+    print(mitigate(overrides))
 
 
 def _plan(configs: Sequence[DictConfig], what: str) -> int:

@@ -21,9 +21,10 @@ from anisomem.detection.base import Detector
 from anisomem.errors import UserError, unknown
 
 if TYPE_CHECKING:  # a mitigation imports torch
+    from anisomem.measures.base import Measure
     from anisomem.mitigation.base import Mitigation
 
-GROUPS = ("model", "dataset", "detector", "mitigation", "logger", "experiment")
+GROUPS = ("model", "dataset", "detector", "mitigation", "measure", "logger", "experiment")
 
 
 @dataclass
@@ -43,6 +44,18 @@ class References:
 
 
 @dataclass
+class Trial:
+    """Of ``anisomem mitigate``."""
+
+    memorized: int | None = None
+    others: int | None = None
+    seed: int = 0
+    steps: int = 50
+    guidance: float = 7.5
+    sheet: int = 8
+
+
+@dataclass
 class Schema:
     """Every setting with its type; a name that is not here is refused."""
 
@@ -50,6 +63,9 @@ class Schema:
     dataset: dict[str, Any] = field(default_factory=dict)
     detector: dict[str, dict[str, Any]] = field(default_factory=dict)
     mitigation: dict[str, dict[str, Any]] = field(default_factory=dict)
+    strengths: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
+    measure: dict[str, dict[str, Any]] = field(default_factory=dict)
+    trial: Trial = field(default_factory=Trial)
     references: References = field(default_factory=References)
     logger: dict[str, Any] = field(default_factory=dict)
     cases: list[list[str]] = field(default_factory=list)
@@ -101,11 +117,15 @@ def title(file: Path) -> str:
     return next(comments, "")
 
 
-def cases(overrides: Sequence[str]) -> list[DictConfig]:
+def cases(overrides: Sequence[str], group: str = "detector") -> list[DictConfig]:
     """The composed configuration of every case of an experiment.
 
     A ``model=`` or ``dataset=`` among the overrides chooses the cases that have it, or makes a
     case of its own where none has.
+
+    Arguments:
+        overrides: As on the command line.
+        group: Of which something must be chosen.
 
     Raises:
         UserError: An unknown group member or setting, or a value of the wrong type.
@@ -117,8 +137,8 @@ def cases(overrides: Sequence[str]) -> list[DictConfig]:
         chosen = {o for o in overrides if o.partition("=")[0] in ("model", "dataset")}
         matching = [case for case in whole.cases if chosen <= set(case)]
         composed = [compose("config", [*case, *overrides]) for case in matching or [[]]]
-    if not composed[0].detector:
-        raise UserError(f"no detector chosen; use detector=[{','.join(names('detector')[:2])}]")
+    if not composed[0][group]:
+        raise UserError(f"no {group} chosen; use {group}=[{','.join(names(group)[:2])}]")
     for config in composed:
         _check_values(config)
     return composed
@@ -199,6 +219,21 @@ def mitigations(config: DictConfig) -> list[Mitigation]:
     ]
 
 
+def measures(config: DictConfig) -> list[Measure]:
+    """Every measure of the table.
+
+    Raises:
+        UserError: One that cannot be built.
+    """
+    return [build(node, f"measure.{name}", name=name) for name, node in config.measure.items()]
+
+
+def node(group: str, name: str) -> dict[str, Any]:
+    """The settings that a member of a group has by default."""
+    file = OmegaConf.load(folder() / group / f"{name}.yaml")
+    return cast(dict[str, Any], OmegaConf.to_container(file, resolve=True))[name]
+
+
 def _detector(config: DictConfig, name: str, node: DictConfig, **more: Any) -> Detector:
     """A detector; those that it names as members are built with its n."""
     if "members" in node:
@@ -246,10 +281,13 @@ def _check_values(config: DictConfig) -> None:
         "timing_repeats": (config.timing_repeats >= 0, "an integer from 0"),
         "gallery": (config.gallery >= 0, "an integer from 0"),
         "references.count": (config.references.count >= 2, "an integer from 2"),
+        "trial.seed": (config.trial.seed >= 0, "an integer from 0"),
+        "trial.steps": (1 <= config.trial.steps <= 1000, "from 1 to 1,000"),
+        "trial.sheet": (config.trial.sheet >= 2, "an integer from 2"),
         "references.seed": (config.references.seed >= 0, "an integer from 0"),
     }
-    for name in ("batch_size", "workers"):
-        value = config[name]
+    for name in ("batch_size", "workers", "trial.memorized", "trial.others"):
+        value = OmegaConf.select(config, name)
         expected[name] = (value is None or value >= 1, "a positive integer or null")
     for name, (valid, form) in expected.items():
         if not valid:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from time import perf_counter
+from typing import Any, TypeVar
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -24,6 +26,8 @@ from anisomem.errors import UserError
 from anisomem.models.base import DiffusionModel
 from anisomem.provenance import device_name, git_commit
 from anisomem.storage.store import Origin
+
+T = TypeVar("T")
 
 
 class Recorder:
@@ -62,27 +66,54 @@ class Recorder:
 
 
 def record(case: Case, model: DiffusionModel, batches: Sequence[Batch]) -> None:
-    """Records all batches; on a CPU one process a core, since small batches leave a second idle.
-
-    How many processes share the work changes no bit: batches are the same, and each process
-    computes in one thread. Each loads the model for itself; ``model`` serves where this process
-    does the work alone.
+    """Records all batches, see :func:`shared_out`.
 
     Raises:
         UserError: As :class:`Recorder`, or a process died.
     """
-    workers = min(case.config.workers or _cores(model), len(batches))
+    start = partial(_recorder, OmegaConf.to_yaml(case.config), case.folder.parent.name)
+    total = sum(len(rows) for _, rows in batches)
+    workers = case.config.workers or cores(model)
+    work_through(batches, Recorder(case, model), start, workers, total, case.name, "prompt")
+
+
+def _recorder(config: str, experiment: str) -> Recorder:
+    case = Case(DictConfig(OmegaConf.create(config)), experiment)
+    return Recorder(case, configuration.build(case.config.model, "model"))
+
+
+def work_through(
+    tasks: Sequence[T],
+    here: Callable[[T], int],
+    start: Callable[[], Callable[[T], int]],
+    workers: int,
+    total: int,
+    title: str,
+    unit: str,
+) -> None:
+    """Does all tasks; on a CPU in a process a core, since small batches leave a second idle.
+
+    How many processes share the work changes no bit: tasks are the same, and each process
+    computes in one thread. Each loads the model for itself.
+
+    Arguments:
+        tasks: What is to be done; each is pickled.
+        here: Does one in this process and returns how much it was, where it works alone; made
+            where others do the work too, since that checks the settings.
+        start: Makes the same in another process; is pickled.
+        workers: Processes at most.
+        total: How much all tasks are.
+        title, unit: Of the progress bar.
+
+    Raises:
+        UserError: A process died, or what a task raises.
+    """
     with (
-        _recorders(case, model, workers, batches) as recorded,
-        tqdm(
-            total=sum(len(rows) for _, rows in batches),
-            desc=case.name,
-            unit="prompt",
-            disable=None,
-        ) as bar,
+        _shared_out(tasks, here, start, min(workers, len(tasks))) as done,
+        tqdm(total=total, desc=title, unit=unit, disable=None) as bar,
     ):
-        for prompts in recorded:
-            bar.update(prompts)
+        for amount in done:
+            bar.update(amount)
 
 
 @contextmanager
@@ -97,20 +128,21 @@ def one_thread() -> Iterator[None]:
 
 
 @contextmanager
-def _recorders(
-    case: Case, model: DiffusionModel, workers: int, batches: Sequence[Batch]
+def _shared_out(
+    tasks: Sequence[T],
+    here: Callable[[T], int],
+    start: Callable[[], Callable[[T], int]],
+    workers: int,
 ) -> Iterator[Iterator[int]]:
-    recorder = Recorder(case, model)  # here also where others do the work: it checks the settings
     if workers == 1:
         with one_thread():
-            yield map(recorder, batches)
+            yield map(here, tasks)
         return
     # A forked child would inherit torch's threads in an undefined state.
     context = multiprocessing.get_context("spawn")
-    arguments = (OmegaConf.to_yaml(case.config), case.folder.parent.name)
-    with ProcessPoolExecutor(workers, context, _start, arguments) as pool:
+    with ProcessPoolExecutor(workers, context, _start, (start,)) as pool:
         try:
-            futures = [pool.submit(_work, batch) for batch in batches]
+            futures = [pool.submit(_work, task) for task in tasks]
             yield (future.result() for future in as_completed(futures))
         except BrokenProcessPool:
             raise UserError(
@@ -121,16 +153,15 @@ def _recorders(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-_recorder: Recorder
+_worker: Callable[[Any], int]
 
 
-def _start(config: str, experiment: str) -> None:
-    global _recorder
+def _start(start: Callable[[], Callable[[Any], int]]) -> None:
+    global _worker
     Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to answer
     torch.set_num_threads(1)
-    case = Case(DictConfig(OmegaConf.create(config)), experiment)
-    _recorder = Recorder(case, configuration.build(case.config.model, "model"))
+    _worker = start()
 
 
 def _end_with_parent() -> None:
@@ -141,9 +172,10 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _work(batch: Batch) -> int:
-    return _recorder(batch)
+def _work(task: object) -> int:
+    return _worker(task)
 
 
-def _cores(model: DiffusionModel) -> int:
+def cores(model: DiffusionModel) -> int:
+    """Processes that share the work if the user does not say."""
     return len(os.sched_getaffinity(0)) if model.device.type == "cpu" else 1

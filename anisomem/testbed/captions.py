@@ -4,7 +4,10 @@ One grammar serves memorized and ordinary captions alike, so that the words alon
 apart. No word describes style, colour, size or place: an ordinary caption leaves them free.
 """
 
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -109,6 +112,32 @@ class Caption:
     def text(self) -> str:
         """The caption as the model reads it."""
         return self.frame.format(concept=" and ".join(self.concepts), **dict(self.words))
+
+
+@cache
+def _inverse(frame: str) -> re.Pattern[str]:
+    """What matches captions of a frame."""
+    slots = {slot: f"(?:{'|'.join(words)})" for slot, words in _SLOTS.items()}
+    return re.compile(frame.format(concept="(?P<concept>.+)", **slots))
+
+
+def concepts_in(text: str, names: Collection[str]) -> tuple[str, ...]:
+    """The one or two concepts that a caption names, () where it is none.
+
+    Arguments:
+        text: As :attr:`Caption.text`.
+        names: All concepts; some contain "and" themselves.
+    """
+    for frame in FRAMES:
+        if not (found := _inverse(frame).fullmatch(text)):
+            continue
+        phrase = found["concept"]
+        words = phrase.split(" and ")
+        cuts = [(" and ".join(words[:i]), " and ".join(words[i:])) for i in range(1, len(words))]
+        for concepts in [(phrase,), *cuts]:
+            if set(concepts) <= set(names):
+                return concepts
+    return ()
 
 
 def random_caption(concepts: tuple[str, ...], rng: np.random.Generator) -> Caption:

@@ -46,6 +46,11 @@ class Entry:
     count: int
     layout: Layout | None = None
 
+    @property
+    def patch(self) -> tuple[int, int] | None:
+        """The corner of the square that varies in a template."""
+        return self.layout and self.layout.patch
+
 
 @dataclass(frozen=True)
 class EvaluationPrompt:

@@ -30,7 +30,7 @@ from anisomem.storage import atomic
 from anisomem.testbed.autoencoder import to_tensor
 from anisomem.testbed.captions import Caption
 from anisomem.testbed.corpus import Corpus, EvaluationPrompt
-from anisomem.testbed.pictures import PATCH, SIZE, Icons, Layout
+from anisomem.testbed.pictures import PATCH, SIZE, Icons
 
 SEEDS = tuple(range(1000, 1016))  # disjoint from the seeds that detectors use
 FALSE_MATCHES = 5e-4  # by each of the two thresholds
@@ -61,11 +61,15 @@ def generate(
     return np.concatenate([np.load(file) for file in files])
 
 
-def mask(layout: Layout | None) -> npt.NDArray[np.float32]:
-    """Weights ``[32, 32]`` of the pixels that count: all but a template's patch."""
+def mask(patch: Sequence[int] | None) -> npt.NDArray[np.float32]:
+    """Weights ``[32, 32]`` of the pixels that count: all but a template's patch.
+
+    Arguments:
+        patch: Its corner, left and top.
+    """
     weights = np.ones((SIZE, SIZE), np.float32)
-    if layout is not None and layout.patch is not None:
-        left, top = layout.patch
+    if patch is not None:
+        left, top = patch
         weights[top : top + PATCH, left : left + PATCH] = 0
     return weights
 
@@ -135,7 +139,7 @@ class References:
     def nearest(self, pictures: Pictures, entries: Iterable[int]) -> npt.NDArray[np.float32]:
         """Distance of each picture to the nearest training picture of some captions, ``[n]``."""
         found = [
-            distances(pictures, self.pictures[e], mask(self.corpus.entries[e].layout)).min(axis=1)
+            distances(pictures, self.pictures[e], mask(self.corpus.entries[e].patch)).min(axis=1)
             for e in entries
         ]
         return np.min(found, axis=0)
@@ -153,7 +157,7 @@ class References:
         single = []
         for i in repeated:
             kin = [self.pictures[k] for k in self._kin(i)]
-            weights = mask(entries[i].layout)
+            weights = mask(entries[i].patch)
             single.append(distances(np.concatenate(kin), self.pictures[i], weights)[:, 0])
         chosen = np.random.default_rng(seed).choice(varied, captions, replace=False)
         nearest = [self.nearest(self.pictures[i], self._kin(i)) for i in chosen]

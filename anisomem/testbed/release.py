@@ -12,7 +12,7 @@ mpl.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
-from datasets import Dataset, Features, Image, Value
+from datasets import Dataset, Features, Image, List, Value
 from matplotlib.figure import Figure
 from PIL import Image as PILImage
 
@@ -41,6 +41,7 @@ FEATURES = Features(
         "concepts": Value("string"),
         "source": Value("string"),  # id of the repeated caption a near miss was derived from
         "picture": Image(),  # the memorized training picture, of repeated captions
+        "patch": List(Value("int32")),  # left and top of the square that varies in a template
     }
 )
 
@@ -72,6 +73,7 @@ def prompts(
                 "picture": {"bytes": _png(corpus.pictures(i, icons)[0]), "path": None}
                 if repeated
                 else None,
+                "patch": corpus.entries[i].patch if repeated else None,
             }
         )
     return Dataset.from_list(rows, features=FEATURES)

@@ -1,0 +1,149 @@
+"""Measures of the bundled models' pictures: what they show, and whether they are copies.
+
+They know the icons and captions of the bundled models and judge no others.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import pyarrow.parquet as pq
+from PIL import Image
+
+from anisomem.errors import UserError
+from anisomem.measures.base import Array, Generated, Measure, References, Statistic, mean
+from anisomem.testbed.captions import concepts_in
+
+if TYPE_CHECKING:
+    from anisomem.testbed.concepts import Recogniser
+    from anisomem.testbed.ground_truth import Pictures
+
+FIVE = 5
+
+
+@dataclass
+class Concept(Measure):
+    r"""Whether pictures show what the prompt names, by the bundled classifier.
+
+    The *rank* of a concept is the number of others that the classifier finds likelier, of
+    :math:`K = 1445`; those that the same prompt names do not count.
+
+    .. math:: \text{shown} = \frac{1}{m}\sum_{j=1}^m [\text{rank}_j < 5], \qquad
+        \text{height} = 1 - \frac{1}{m}\sum_{j=1}^m \frac{\text{rank}_j}{K - m}
+
+    for the :math:`m` concepts of the prompt; a picture that has nothing to do with it has a height
+    of 1/2 on average, and shows a concept in 5 of 1,445 cases.
+
+    Raises:
+        UserError: A prompt that names no known concept.
+    """
+
+    _classifier: Recogniser = field(init=False, repr=False, compare=False)
+
+    @property
+    def statistics(self) -> Sequence[Statistic]:
+        return (
+            Statistic("concept's height", "fidelity", "height", mean, percent=True),
+            Statistic("concept shown", "fidelity", "shown", mean, percent=True),
+        )
+
+    def start(self, references: References, device: str) -> None:
+        from anisomem.testbed.concepts import Recogniser
+
+        self._classifier = Recogniser.load()
+
+    def __call__(self, generated: Generated) -> dict[str, Array]:
+        names = self._classifier.names
+        asked = concepts_in(generated.text, names)
+        if not asked:
+            raise UserError(
+                f"{self.name} judges captions of the bundled models, and {generated.text!r} is none"
+            )
+        ranks = self._classifier.ranks(generated.pictures, asked)
+        return {
+            "height": 1 - ranks.mean(axis=1) / (len(names) - len(asked)),
+            "shown": (ranks < FIVE).mean(axis=1),
+        }
+
+
+@dataclass
+class Background(Measure):
+    """Whether pictures have the colour of the training picture's background.
+
+    A trace of copying: the bundled models' captions name no colour. Both colours are what the
+    bundled classifier finds likeliest of nine.
+    """
+
+    of_copies: ClassVar[bool] = True
+    _classifier: Recogniser = field(init=False, repr=False, compare=False)
+    _known: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    @property
+    def statistics(self) -> Sequence[Statistic]:
+        return (Statistic("background's colour", "copying", "background", mean, percent=True),)
+
+    def start(self, references: References, device: str) -> None:
+        from anisomem.testbed.concepts import Recogniser
+
+        self._classifier = Recogniser.load()
+        firsts = np.stack([pictures[0] for pictures in references.pictures.values()])
+        colours = self._classifier.colours(firsts).tolist()
+        self._known = dict(zip(references.pictures, colours, strict=True))
+
+    def __call__(self, generated: Generated) -> dict[str, Array]:
+        same = self._classifier.colours(generated.pictures) == self._known[generated.id]
+        return {"background": same.astype(np.float64)}
+
+
+@dataclass
+class Reproduction(Measure):
+    """Whether pictures reproduce the prompt's training picture, as its label was measured.
+
+    Root-mean-square distance to the training picture, as the autoencoder renders it, below the
+    threshold that the model's card states; a template's patch does not count. The label counts
+    further training pictures of the concepts, which are not shipped.
+
+    Arguments:
+        folder: Of the bundled model.
+        threshold: Of the distance, colours in 0 to 1.
+    """
+
+    of_copies: ClassVar[bool] = True
+    folder: str
+    threshold: float
+    _rendered: dict[str, tuple[Pictures, np.ndarray]] = field(
+        init=False, repr=False, compare=False
+    )
+
+    @property
+    def statistics(self) -> Sequence[Statistic]:
+        return (Statistic("reproduced", "copying", "reproduced", mean, percent=True),)
+
+    def start(self, references: References, device: str) -> None:
+        from diffusers import AutoencoderKL
+
+        from anisomem.testbed.ground_truth import mask, render
+
+        file = Path(self.folder) / "prompts.parquet"
+        if not file.exists():
+            raise UserError(f"{self.name} judges the bundled models, and {self.folder} is none")
+        columns = ["id", "picture", "patch"]
+        rows = [r for r in pq.read_table(file, columns=columns).to_pylist() if r["picture"]]
+        pictures = [np.asarray(Image.open(io.BytesIO(r["picture"]["bytes"]))) for r in rows]
+        vae = AutoencoderKL.from_pretrained(self.folder, subfolder="vae").eval()
+        rendered = render(vae, np.stack(pictures))
+        self._rendered = {
+            row["id"]: (picture[None], mask(row["patch"]))
+            for row, picture in zip(rows, rendered, strict=True)
+        }
+
+    def __call__(self, generated: Generated) -> dict[str, Array]:
+        from anisomem.testbed.ground_truth import distances
+
+        away = distances(generated.pictures, *self._rendered[generated.id])[:, 0]
+        return {"reproduced": (away < self.threshold).astype(np.float64)}

@@ -1,0 +1,1 @@
+"""What mitigations cost: copying against fidelity over each one's strengths."""

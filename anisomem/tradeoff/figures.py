@@ -1,0 +1,116 @@
+"""Pictures of a trial: copying against fidelity and time, and the pictures themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import fill
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import PercentFormatter
+
+from anisomem.report.style import COLOURS, GREY, MARKERS, WIDTH, save
+from anisomem.report.tables import percent
+from anisomem.tradeoff.results import GROUPS, Estimates, Results
+
+LINES = ("-", "--", ":")  # as colours repeat
+
+
+def tradeoff(results: Results, path: Path) -> Path:
+    """Copying against fidelity, and against seconds for a picture, a line for each method."""
+    copying, fidelity = results.primary("copying"), results.primary("fidelity")
+    assert copying is not None
+    assert fidelity is not None
+    y, x = results.of(copying, GROUPS[0]), results.of(fidelity, GROUPS[0])
+    assert y is not None
+    assert x is not None
+    columns = ("mitigation_seconds", "sampling_seconds")
+    seconds = np.median(sum(results.sampled[name] for name in columns), axis=(1, 2))
+    figure, axes = plt.subplots(
+        1, 2, figsize=(1.5 * WIDTH, 4.6), sharey=True, layout="constrained"
+    )
+    plain = results.settings.index(results.trial.plain)
+    for i, (name, settings) in enumerate(results.methods.items()):
+        look = {
+            "color": COLOURS[i % len(COLOURS)],
+            "marker": MARKERS[i % len(MARKERS)],
+            "linestyle": LINES[i // len(COLOURS) % len(LINES)],
+        }
+        curve = [plain, *settings]
+        axes[0].plot(x.values[curve], y.values[curve], label=name, ms=4.5, lw=1.2, **look)
+        for k in settings:
+            _cross(axes[0], x, y, k, look["color"])
+        axes[1].plot(seconds[settings], y.values[settings], ms=4.5, lw=1.2, **look)
+    for axis, across in ((axes[0], x.values), (axes[1], seconds)):
+        axis.plot(across[plain], y.values[plain], "k*", ms=11, label="none", zorder=5)
+        axis.grid(color="0.93")
+    axes[0].set(xlabel=f"{fidelity.name}, memorized prompts")
+    axes[1].set(xlabel="seconds for a picture", xscale="log")
+    axes[0].set_ylabel(copying.name)
+    for axis, shown in ((axes[0].xaxis, fidelity), (axes[0].yaxis, copying)):
+        if shown.percent:
+            axis.set_major_formatter(PercentFormatter(1, decimals=0))
+    figure.suptitle(f"{results.trial.name}: better is lower right, and lower left", fontsize=10)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, ncols=5, fontsize=8, loc="outside lower center")
+    return save(figure, path)
+
+
+def _cross(axis: Axes, x: Estimates, y: Estimates, k: int, colour: str) -> None:
+    """The 95% intervals of a point."""
+    across, up = x.interval(k), y.interval(k)
+    faint = {"color": colour, "alpha": 0.25, "linewidth": 0.8, "zorder": 1}
+    axis.plot([across.low, across.high], [y.values[k]] * 2, **faint)
+    axis.plot([x.values[k]] * 2, [up.low, up.high], **faint)
+
+
+def sheet(results: Results, loss: float, path: Path) -> Path:
+    """Training picture, unmitigated picture, and each method's, for some prompts."""
+    trial, shown = results.trial, results.chosen(loss)
+    count = trial.config.trial.sheet
+    chosen = [
+        int(p)
+        for value in (1, 0)
+        for p in np.flatnonzero(results.prompts.labels == value)[: count if value else count // 2]
+    ]
+    columns = [trial.plain, *shown.values()]
+    width = 1 + len(columns)
+    figure, axes = plt.subplots(
+        len(chosen),
+        width,
+        figsize=(0.95 * width + 1.4, 1.02 * len(chosen) + 0.9),
+        squeeze=False,
+        gridspec_kw={"wspace": 0.06, "hspace": 0.06},
+    )
+    for line, p in zip(axes, chosen, strict=True):
+        known = trial.references.pictures.get(results.prompts.ids[p])
+        pictures = [known[0] if known else None]
+        pictures += [trial.pictures(setting, results.rows[p])[0] for setting in columns]
+        for axis, picture in zip(line, pictures, strict=True):
+            axis.set(xticks=[], yticks=[])
+            for spine in axis.spines.values():
+                spine.set(color=GREY, linewidth=0.5)
+            if picture is not None:
+                axis.imshow(picture, interpolation="nearest")
+        word = "memorized" if results.prompts.labels[p] else "other"
+        line[0].set_ylabel(
+            f"{_wrapped(results.prompts.texts[p])}\n({word})",
+            rotation=0,
+            ha="right",
+            va="center",
+            fontsize=6,
+        )
+    titles = ["training\npicture", *(s.label.replace(", ", "\n") for s in columns)]
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.set_title(title.replace("_", " ", 1).replace(" ", "\n", 1), fontsize=6)
+    figure.suptitle(
+        f"{trial.name}, noise seed {trial.seeds[0]}; each method at the setting that copies least"
+        f" while at most {percent(loss)} of the fidelity is lost, or its weakest",
+        fontsize=8,
+    )
+    return save(figure, path)
+
+
+def _wrapped(text: str) -> str:
+    return fill(text, 22, max_lines=3, placeholder="…")

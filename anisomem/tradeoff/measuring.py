@@ -1,0 +1,66 @@
+"""Measures what is missing of a trial's pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+from tqdm import tqdm
+
+from anisomem.measures.base import Generated, Measure
+from anisomem.provenance import git_commit
+from anisomem.storage.store import Origin, ScoreStore
+from anisomem.tradeoff.settings import Setting
+from anisomem.tradeoff.trial import Trial
+
+SHARD = 64  # prompts measured between two writes to the store
+
+Pair = tuple[Setting, int]  # with the row of a prompt
+
+
+def measure(trial: Trial) -> None:
+    """Asks every measure about every picture that it has not seen."""
+    for one in trial.measures:
+        store = trial.measured(one)
+        if tasks := missing(trial, one, store):
+            _measure(trial, one, store, tasks)
+
+
+def missing(trial: Trial, one: Measure, store: ScoreStore) -> list[Pair]:
+    """The prompts, with their settings, that a measure has not seen."""
+    done = set(store.read()["prompt_id"])
+    return [
+        (setting, row)
+        for setting in trial.settings
+        for row in trial.rows_of(one)
+        if trial.key(setting, row) not in done
+    ]
+
+
+def _measure(trial: Trial, one: Measure, store: ScoreStore, tasks: list[Pair]) -> None:
+    device = str(trial.config.model.get("device", "cpu"))
+    one.start(trial.references, device)
+    origin = Origin(1, device, git_commit(Path(__file__).parent), None)
+    bar = tqdm(total=len(tasks), desc=one.name, unit="prompt", leave=False, disable=None)
+    with bar:
+        for begin in range(0, len(tasks), SHARD):
+            some, start = tasks[begin : begin + SHARD], perf_counter()
+            found = []
+            for setting, row in some:
+                found.append(one(_generated(trial, setting, row)))
+                bar.update()
+            columns = {name: np.stack([values[name] for values in found]) for name in found[0]}
+            keys = [trial.key(setting, row) for setting, row in some]
+            store.append(keys, trial.seeds[0], columns, perf_counter() - start, origin)
+    store.merge()
+
+
+def _generated(trial: Trial, setting: Setting, row: int) -> Generated:
+    planned = trial.planned
+    return Generated(
+        planned.ids[row],
+        planned.texts[row],
+        trial.pictures(setting, row),
+        trial.pictures(trial.plain, row),
+    )

@@ -1,0 +1,261 @@
+"""Tables and pictures of finished trials."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import OmegaConf
+
+from anisomem.evaluation import NOT_SEPARABLE, Interval
+from anisomem.evaluation.bootstrap import FAMILY_LEVEL
+from anisomem.measures.base import Statistic
+from anisomem.report import tables
+from anisomem.report.tables import Table, percent
+from anisomem.storage import atomic
+from anisomem.tradeoff import figures
+from anisomem.tradeoff.results import COLUMNS, GROUPS, Estimates, Matched, Results, adjusted
+
+LOSSES = (0.05, 0.1, 0.2)  # shares of the fidelity at which methods are compared
+COMPARED_AT = 0.1  # of these, where every pair is compared and the pictures are chosen
+Column = tuple[str, Estimates | None, bool]  # heading, numbers, whether they are shares
+
+
+def tradeoff_table(all_results: Sequence[Results]) -> Table:
+    """Copying, fidelity and time of every setting: the table that is printed."""
+    rows, headings, notes = [], [], []
+    for results in all_results:
+        columns = _main_columns(results)
+        headings = ["prompts", "mitigation", "strength", *(name for name, _, _ in columns)]
+        headings += ["NFE", "gradients", "s per picture"]
+        for k, setting in enumerate(results.settings):
+            cells = [results.trial.name, setting.name, setting.strength or "–"]
+            cells += [_cell(found, k, share) for _, found, share in columns]
+            rows.append([*cells, *_cost(results, k)])
+        notes += [f"{results.trial.name}: {note}" for note in _notes(results)]
+    notes.insert(
+        0,
+        "Means over prompts with 95% intervals, bootstrap over clusters of related prompts. NFE"
+        " and gradients of the mitigation for a memorized prompt and for another, sampling not"
+        " included; seconds include it, in one process beside the others of the run.",
+    )
+    return Table("Mitigations", headings, rows, notes)
+
+
+def _main_columns(results: Results) -> list[Column]:
+    columns: list[Column] = []
+    if copying := results.primary("copying"):
+        columns.append((copying.name, results.of(copying, GROUPS[0]), copying.percent))
+    if fidelity := results.primary("fidelity"):
+        for group in GROUPS:
+            name = f"{fidelity.name}, {group}"
+            columns.append((name, results.of(fidelity, group), fidelity.percent))
+    for one in (s for s in results.statistics if s.column == "moved"):
+        columns.append((f"{one.name}, others", results.of(one, "others"), one.percent))
+    return columns
+
+
+def _cost(results: Results, k: int) -> list[str]:
+    labels = results.prompts.labels == 1
+    cells = []
+    for column in ("nfe", "backward"):
+        of = results.sampled[column][k]
+        memorized, others = (f"{of[rows].mean():.3g}" for rows in (labels, ~labels))
+        cells.append(memorized if memorized == others else f"{memorized} / {others}")
+    seconds = results.sampled["mitigation_seconds"][k] + results.sampled["sampling_seconds"][k]
+    return [*cells, f"{np.median(seconds):.2f}"]
+
+
+def _cell(found: Estimates | None, k: int, share: bool) -> str:
+    if found is None:
+        return "–"
+    return _text(found.values[k], found.interval(k), share)
+
+
+def _text(value: float, interval: Interval, share: bool) -> str:
+    if share:
+        return f"{value:.1%} [{interval.low:.1%}, {interval.high:.1%}]"
+    return f"{value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+
+
+def _notes(results: Results) -> list[str]:
+    """What a reader must know about the prompts and the pictures."""
+    trial, labels = results.trial, results.prompts.labels
+    config = trial.config.trial
+    notes = [
+        f"{(labels == 1).sum()} memorized and {(labels == 0).sum()} other prompts, "
+        f"{len(trial.seeds)} pictures each, {config.steps} steps, guidance {config.guidance:g}."
+    ]
+    if results.failures:
+        notes.append(f"{len(results.failures)} prompts left out, the model failed.")
+    lacking = trial.references.lacking
+    if lacking and any(measure.of_copies for measure in trial.measures):
+        notes.append(f"{len(lacking)} memorized prompts left out, no training picture at hand.")
+    for k, setting in enumerate(results.settings):
+        if count := int(results.sampled["diverged"][k].sum()):
+            notes.append(f"{setting.label}: {count} descents diverged and kept the last finite.")
+    return [*notes, *(f"{caution}." for caution in trial.planned.cautions)]
+
+
+def measures_table(results: Results) -> Table:
+    """Every statistic of every setting, for memorized prompts and others."""
+    columns: list[Column] = [
+        (f"{one.name}, {group}", found, one.percent)
+        for one in results.statistics
+        for group in GROUPS
+        if (found := results.of(one, group))
+    ]
+    return _by_setting(f"Measures of {results.trial.name}", results, columns, [])
+
+
+def scores_table(results: Results) -> Table:
+    """What detectors say after the mitigation, at the noise sampled from and at other noise."""
+    columns: list[Column] = [
+        (f"{COLUMNS[name]}, {group}", results.of_sampling(name, group), False)
+        for name in ("metric", "metric_held_out", "wen", "wen_held_out")
+        for group in GROUPS
+    ]
+    notes = ["Other noise: mean over four samples that nothing was optimised on."]
+    return _by_setting(f"Scores of {results.trial.name}", results, columns, notes)
+
+
+def efforts_table(results: Results) -> Table:
+    """What mitigating and sampling took, and how far prompts and noise were moved."""
+    names = [name for name in COLUMNS if not name.startswith(("metric", "wen"))]
+    rows = []
+    for k, setting in enumerate(results.settings):
+        cells = [setting.name, setting.strength or "–"]
+        for name in names:
+            of = results.sampled[name][k]
+            parts = (of[results.prompts.labels == value].mean() for value in (1, 0))
+            cells.append(" / ".join(f"{part:.3g}" for part in parts))
+        rows.append(cells)
+    headings = ["mitigation", "strength", *(COLUMNS[name] for name in names)]
+    notes = [
+        "Means over pictures of memorized / other prompts. Moved: relative distance. Seconds: in"
+        " one process beside the others of the run, a batch's divided by its pictures."
+    ]
+    return Table(f"Efforts on {results.trial.name}", headings, rows, notes)
+
+
+def _by_setting(
+    title: str, results: Results, columns: Sequence[Column], notes: Sequence[str]
+) -> Table:
+    rows = [
+        [s.name, s.strength or "–", *(_cell(found, k, share) for _, found, share in columns)]
+        for k, s in enumerate(results.settings)
+    ]
+    headings = ["mitigation", "strength", *(name for name, _, _ in columns)]
+    return Table(title, headings, rows, notes)
+
+
+def matched_table(all_results: Sequence[Results]) -> Table | None:
+    """Every method's copying where 5, 10 and 20% of the fidelity are lost at most."""
+    rows, names = [], []
+    for results in all_results:
+        found = [one for loss in LOSSES if (one := results.matched(loss))]
+        copying = results.primary("copying")
+        if not found or copying is None:
+            return None
+        plain = results.of(copying, GROUPS[0])
+        names = [f"{copying.name}, {percent(loss)} lost" for loss in LOSSES]
+        cell = _cell(plain, results.settings.index(results.trial.plain), copying.percent)
+        rows.append([results.trial.name, "none", *[cell] * len(found)])
+        for m, name in enumerate(found[0].names):
+            cells = [_cell(one.estimates, m, copying.percent) for one in found]
+            rows.append([results.trial.name, name, *cells])
+    if not rows:
+        return None
+    notes = [
+        "The least copying on the line through a method's settings where the fidelity to"
+        " memorized prompts is at most so much below that without a mitigation; interpolated"
+        " between settings, no mitigation being one of them."
+    ]
+    return Table("At matched fidelity", ["prompts", "mitigation", *names], rows, notes)
+
+
+def pairs_table(results: Results, found: Matched, copying: Statistic) -> Table:
+    """Every pair of methods at matched fidelity."""
+    pairs = list(combinations(range(len(found.names)), 2))
+    differences = [found.difference(a, b) for a, b in pairs]
+    rows = []
+    for (a, b), one, p in zip(pairs, differences, adjusted(differences), strict=True):
+        # A smaller copy is the better mitigation, whichever way the measure points.
+        better = (one.difference < 0) != copying.smaller
+        verdict = ("better" if better else "worse") if p < FAMILY_LEVEL else NOT_SEPARABLE
+        cell = tables.difference_text(one)
+        rows.append([found.names[a], found.names[b], cell, f"{p:.2g}", verdict])
+    notes = [
+        f"{copying.name} of a minus that of b, where {percent(found.loss)} of the fidelity is lost"
+        " at most; paired 95% intervals; p adjusted by Holm's method over all pairs. Better: a"
+        " copies less."
+    ]
+    headings = ["a", "b", "a − b", "p, Holm", "a is"]
+    return Table(f"Pairs on {results.trial.name}", headings, rows, notes)
+
+
+def records(results: Results) -> list[dict[str, Any]]:
+    """Every setting, numbers unrounded."""
+    rows: list[dict[str, Any]] = []
+    sources: list[tuple[str, Callable[[str], Estimates | None]]] = [
+        (one.name, lambda group, one=one: results.of(one, group))  # type: ignore[misc]
+        for one in results.statistics
+    ]
+    sources += [
+        (name, lambda group, name=name: results.of_sampling(name, group))  # type: ignore[misc]
+        for name in COLUMNS
+    ]
+    columns = {
+        f"{name}, {group}": found
+        for name, of in sources
+        for group in GROUPS
+        if (found := of(group))
+    }
+    for k, setting in enumerate(results.settings):
+        row: dict[str, Any] = {
+            "prompts": results.trial.name,
+            "mitigation": setting.name,
+            "strength": setting.strength,
+        }
+        for name, found in columns.items():
+            interval = found.interval(k)
+            row |= {
+                name: found.values[k],
+                f"{name}, low": interval.low,
+                f"{name}, high": interval.high,
+            }
+        rows.append(row)
+    return rows
+
+
+def write(all_results: Sequence[Results], folder: Path) -> str:
+    """Writes tables and pictures; returns the tables that are printed, as Markdown."""
+    main, kept = tradeoff_table(all_results), matched_table(all_results)
+    more = [table for table in [kept] if table]
+    for results in all_results:
+        more += [measures_table(results), scores_table(results), efforts_table(results)]
+        found, copying = results.matched(COMPARED_AT), results.primary("copying")
+        if found and copying and len(found.names) > 1:
+            more.append(pairs_table(results, found, copying))
+        name = results.trial.name
+        if found:
+            figures.tradeoff(results, folder / "figures" / f"{name}-tradeoff")
+        figures.sheet(results, COMPARED_AT, folder / "figures" / f"{name}-sheet")
+    atomic.write_text(folder / "table.md", main.markdown())
+    atomic.write_text(folder / "table.tex", main.latex())
+    flat = [row for results in all_results for row in records(results)]
+    atomic.write_text(folder / "table.csv", tables.comma_separated(flat))
+    sections = [f"## {table.title}\n\n{table.markdown()}" for table in more]
+    atomic.write_text(folder / "more.md", "\n".join(sections))
+    for table in more:
+        path = folder / "more" / table.title.lower().replace(" ", "-")
+        atomic.write_text(path.with_name(f"{path.name}.csv"), table.comma_separated())
+        atomic.write_text(path.with_name(f"{path.name}.tex"), table.latex())
+    for results in all_results:
+        settings = OmegaConf.to_yaml(results.trial.config)
+        atomic.write_text(results.trial.folder / "config.yaml", settings)
+    beside = f"\n{kept.title}\n\n{kept.markdown()}" if kept else ""
+    return main.markdown() + beside

@@ -1,0 +1,217 @@
+"""From what is stored of a trial to estimates with intervals; needs no model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from anisomem.detection.base import Array
+from anisomem.errors import UserError
+from anisomem.evaluation import Interval, PairedDifference, holm, paired_difference, resample
+from anisomem.evaluation.bootstrap import percentile_interval
+from anisomem.evaluation.tradeoff import matched, weighted_means
+from anisomem.measures.base import Statistic
+from anisomem.storage.store import FAILURE, arrays
+from anisomem.tradeoff.settings import PLAIN, Setting
+from anisomem.tradeoff.trial import Trial
+
+GROUPS = ("memorized", "others")
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """A number of every setting, averaged over the prompts of a group.
+
+    Attributes:
+        values: ``[K]``.
+        draws: Of the bootstrap over prompt clusters, ``[K, draws]``.
+        clusters: Of the group.
+    """
+
+    values: Array
+    draws: Array
+    clusters: int
+
+    def interval(self, k: int) -> Interval:
+        """Of one setting."""
+        return percentile_interval(self.draws[k], self.clusters)
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Every method's copying where a share of the fidelity is lost at most.
+
+    Attributes:
+        loss: The share of the fidelity without a mitigation.
+        names: M methods.
+        estimates: Of the methods.
+    """
+
+    loss: float
+    names: Sequence[str]
+    estimates: Estimates
+
+    def difference(self, a: int, b: int) -> PairedDifference:
+        """Method a's copying minus method b's, on the same prompts."""
+        values, draws = self.estimates.values, self.estimates.draws
+        return paired_difference(values[a], values[b], draws[a], draws[b])
+
+
+class Results:
+    """What a finished trial says.
+
+    Arguments:
+        trial: Everything sampled and measured.
+
+    Raises:
+        UserError: Prompts failed and the user did not allow it, or none is left.
+    """
+
+    def __init__(self, trial: Trial) -> None:
+        self.trial, self.settings = trial, trial.settings
+        frame = trial.sampled.read()
+        failed = frame[frame[FAILURE].notna()]
+        keys = {trial.key(s, i): i for s in trial.settings for i in range(len(trial.planned))}
+        reasons = zip(failed["prompt_id"], failed[FAILURE], strict=True)
+        #: Row of a prompt to why it has no pictures with some setting.
+        self.failures = {keys[key]: str(reason) for key, reason in reasons if key in keys}
+        if self.failures and trial.config.on_failure != "keep":
+            row, reason = next(iter(self.failures.items()))
+            raise UserError(
+                f"{trial.name}: {len(self.failures)} of {len(trial.planned)} prompts failed, "
+                f"first {trial.planned.ids[row]!r} ({reason}); on_failure=keep makes the table "
+                "without them, on_failure=retry samples them again"
+            )
+        self.rows = [i for i in range(len(trial.planned)) if i not in self.failures]
+        self.prompts = trial.planned.subset(self.rows)
+        config = trial.config
+        self.weights = resample(
+            self.prompts.labels, self.prompts.clusters, config.draws, config.bootstrap_seed
+        ).weights
+
+    @cached_property
+    def statistics(self) -> list[Statistic]:
+        """Of all measures, in their order."""
+        return [one for measure in self.trial.measures for one in measure.statistics]
+
+    def primary(self, subject: str) -> Statistic | None:
+        """The first statistic about something: what methods are compared by."""
+        return next((one for one in self.statistics if one.subject == subject), None)
+
+    @cached_property
+    def sampled(self) -> dict[str, Array]:
+        """Everything recorded while sampling, column to ``[K, N, S]``."""
+        frame = self.trial.sampled.read()
+        columns = [c for c in frame.columns if c in COLUMNS]
+        return self._stored(frame, columns, self.rows)
+
+    def _stored(self, frame: object, columns: Sequence[str], rows: Sequence[int]) -> dict[str, Array]:
+        trial, count = self.trial, len(self.trial.seeds)
+        keys = [trial.key(setting, i) for setting in self.settings for i in rows]
+        shape = (len(self.settings), len(rows), count)
+        found = arrays(frame, keys, trial.seeds[0], dict.fromkeys(columns, count))
+        return {name: values.reshape(shape) for name, values in found.items()}
+
+    def values(self, one: Statistic) -> tuple[Array, list[int]]:
+        """A statistic of every prompt, ``[K, n]``, and which of :attr:`prompts` these are."""
+        measure = next(m for m in self.trial.measures if one in m.statistics)
+        asked = set(self.trial.rows_of(measure))
+        at = [p for p, row in enumerate(self.rows) if row in asked]
+        frame = self.trial.measured(measure).read()
+        found = self._stored(frame, [one.column], [self.rows[p] for p in at])[one.column]
+        return np.stack([one.reduce(of_setting) for of_setting in found]), at
+
+    def of(self, one: Statistic, group: str) -> Estimates | None:
+        """A statistic of every setting, or None where no prompt of the group has it."""
+        values, at = self.values(one)
+        return self._estimates(values, at, group)
+
+    def of_sampling(self, column: str, group: str) -> Estimates | None:
+        """Something recorded while sampling, averaged over pictures."""
+        return self._estimates(self.sampled[column].mean(axis=2), range(len(self.rows)), group)
+
+    def _estimates(self, values: Array, at: Sequence[int], group: str) -> Estimates | None:
+        labels = self.prompts.labels[list(at)]
+        chosen = labels == GROUPS[::-1].index(group)
+        if not chosen.any():
+            return None
+        rows = np.array(at)[chosen]
+        weights = self.weights[:, rows]
+        weights = weights[weights.sum(axis=1) > 0]  # a draw may have none of a part
+        clusters = len(np.unique(self.prompts.clusters[rows]))
+        some = values[:, chosen]
+        return Estimates(some.mean(axis=1), weighted_means(some, weights), clusters)
+
+    @cached_property
+    def methods(self) -> dict[str, list[int]]:
+        """Every mitigation's settings, from the weakest on."""
+        names = dict.fromkeys(s.name for s in self.settings if s.name != PLAIN)
+        return {n: [k for k, s in enumerate(self.settings) if s.name == n] for n in names}
+
+    def matched(self, loss: float) -> Matched | None:
+        """Every method's copying at fidelity that is kept; None without measures of both."""
+        copying, fidelity = self.primary("copying"), self.primary("fidelity")
+        c = copying and self.of(copying, "memorized")
+        f = fidelity and self.of(fidelity, "memorized")
+        if not (copying and fidelity and c and f):
+            return None
+        # Larger is more of it, whatever the measure's direction.
+        turn_c, turn_f = (-1 if one.smaller else 1 for one in (copying, fidelity))
+        plain = self.settings.index(self.trial.plain)
+        values, draws = [], []
+        for settings in self.methods.values():
+            curve = [plain, *settings]
+            for found, of_c, of_f in (
+                (values, c.values, f.values),
+                (draws, c.draws, f.draws),
+            ):
+                kept = turn_f * of_f[plain] - loss * np.abs(of_f[plain])
+                found.append(turn_c * matched(turn_c * of_c[curve], turn_f * of_f[curve], kept))
+        estimates = Estimates(np.array(values), np.array(draws), c.clusters)
+        return Matched(loss, list(self.methods), estimates)
+
+    def chosen(self, loss: float) -> dict[str, Setting]:
+        """Every method's setting that copies least while a share of the fidelity is lost at most.
+
+        The weakest where none keeps so much.
+        """
+        copying, fidelity = self.primary("copying"), self.primary("fidelity")
+        c = copying and self.of(copying, "memorized")
+        f = fidelity and self.of(fidelity, "memorized")
+        plain = self.settings.index(self.trial.plain)
+        found = {}
+        for name, settings in self.methods.items():
+            kept = settings[:1]
+            if copying and fidelity and c and f:
+                turn_c, turn_f = (-1 if one.smaller else 1 for one in (copying, fidelity))
+                least = turn_f * f.values[plain] - loss * abs(f.values[plain])
+                good = [k for k in settings if turn_f * f.values[k] >= least]
+                kept = sorted(good, key=lambda k: turn_c * c.values[k])[:1] or kept
+            found[name] = self.settings[kept[0]]
+        return found
+
+
+def adjusted(found: Sequence[PairedDifference]) -> list[float]:
+    """p values of all comparisons by Holm's method."""
+    return [float(p) for p in holm([one.p_value for one in found])]
+
+
+#: What sampling records, with its heading.
+COLUMNS = {
+    "metric": "metric at x_T",
+    "metric_held_out": "metric on other noise",
+    "wen": "Wen's norm at x_T",
+    "wen_held_out": "Wen's norm on other noise",
+    "embeddings_moved": "embeddings moved",
+    "noise_moved": "noise moved",
+    "nfe": "NFE",
+    "backward": "gradients",
+    "jvps": "JVP",
+    "iterations": "iterations",
+    "diverged": "diverged",
+    "mitigation_seconds": "s to mitigate",
+    "sampling_seconds": "s to sample",
+}

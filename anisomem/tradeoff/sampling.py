@@ -1,0 +1,120 @@
+"""Samples what is missing of a trial, in this process or in several."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import cache, partial
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from anisomem import config as configuration
+from anisomem.detection.base import Array
+from anisomem.engine import Engine
+from anisomem.mitigation.base import EMBEDDINGS, Mitigated, Mitigation, Ordinary, moved
+from anisomem.mitigation.scoring import scores
+from anisomem.models.base import DiffusionModel
+from anisomem.provenance import device_name, git_commit
+from anisomem.recording import cores, work_through
+from anisomem.storage.store import Origin
+from anisomem.timing import synchronise
+from anisomem.tradeoff.trial import Task, Trial
+
+COST = ("nfe", "backward", "jvps", "iterations")
+
+
+class Sampler:
+    """Samples some prompts with a setting and keeps pictures and numbers.
+
+    Arguments:
+        trial: The trial.
+        model: Its model, loaded.
+
+    Raises:
+        UserError: A mitigation that the model does not allow.
+    """
+
+    def __init__(self, trial: Trial, model: DiffusionModel) -> None:
+        self.trial, self.model = trial, model
+        self.device, self.commit = device_name(model.device), git_commit(Path(__file__).parent)
+        self.engine = Engine(model, [], batch_size=trial.config.batch_size)
+        self.mitigation = cache(self._mitigation)
+        for setting in trial.settings:
+            setting.build().require(model)
+
+    def _mitigation(self, index: int) -> Mitigation:
+        ordinary = Ordinary(self.trial.ordinary, self.trial.seeds)
+        return self.trial.settings[index].build().ready(self.model, ordinary)
+
+    def __call__(self, task: Task) -> int:
+        """Does one task and returns its number of pictures."""
+        index, prompts = task
+        trial, model, setting = self.trial, self.model, self.trial.settings[index]
+        mitigation = self.mitigation(index)
+        texts = [trial.planned.texts[i] for i in prompts for _ in trial.seeds]
+        seeds = [seed for i in prompts for seed in trial.noise_seeds(i)]
+        x = torch.cat([model.initial_noise(seed, 1) for seed in seeds]).to(model.device)
+        begin = perf_counter()
+        found = mitigation(model, texts, x, seeds, trial.config.batch_size)
+        synchronise(model)
+        between = perf_counter()
+        latents = self._sampled(found)
+        pictures = model.decode(latents)
+        synchronise(model)
+        end = perf_counter()
+        values = {
+            **{name: np.array([getattr(e, name) for e in found.efforts]) for name in COST},
+            "diverged": np.array([effort.diverged for effort in found.efforts]),
+            **asdict(scores(model, found, seeds, trial.config.batch_size)),
+            **self._moved(found, texts, x),
+            # A picture hides NaN; the size of its latents does not.
+            "latents": latents.double().flatten(1).square().mean(1).sqrt().cpu().numpy(),
+            "mitigation_seconds": np.full(len(seeds), (between - begin) / len(seeds)),
+            "sampling_seconds": np.full(len(seeds), (end - between) / len(seeds)),
+        }
+        shape = (len(prompts), len(trial.seeds))
+        for row, strip in zip(prompts, pictures.reshape(*shape, *pictures.shape[1:]), strict=True):
+            trial.keep(setting, row, strip)
+        origin = Origin(self.engine.batch_size, self.device, self.commit, model.revision)
+        trial.sampled.append(
+            [trial.key(setting, row) for row in prompts],
+            trial.seeds[0],
+            {name: column.astype(np.float64).reshape(shape) for name, column in values.items()},
+            perf_counter() - begin,
+            origin,
+        )
+        return len(seeds)
+
+    def _sampled(self, found: Mitigated) -> torch.Tensor:
+        config = self.trial.config.trial
+
+        def part(rows: slice) -> torch.Tensor:
+            some = found[range(len(found.texts))[rows]]
+            return some.sample(self.model, config.steps, config.guidance)
+
+        return torch.cat(self.engine.in_batches(len(found.texts), part, 2))
+
+    def _moved(self, found: Mitigated, texts: list[str], x: torch.Tensor) -> dict[str, Array]:
+        """Relative distances of embeddings and noise from what was given."""
+        given = self.model.encode(texts).tensors.get(EMBEDDINGS)
+        after = found.conditioning.tensors.get(EMBEDDINGS)
+        away = [0.0] * len(texts) if given is None or after is None else moved(given, after)
+        return {"embeddings_moved": np.array(away), "noise_moved": np.array(moved(x, found.x))}
+
+
+def sample(trial: Trial, model: DiffusionModel, tasks: list[Task]) -> None:
+    """Does all tasks, see :func:`anisomem.recording.work_through`."""
+    start = partial(_sampler, OmegaConf.to_yaml(trial.config), trial.folder.parent.name)
+    total = sum(len(rows) for _, rows in tasks) * len(trial.seeds)
+    workers = trial.config.workers or cores(model)
+    here = Sampler(trial, model)
+    work_through(tasks, here, start, workers, total, trial.name, "picture")
+    trial.sampled.merge()
+
+
+def _sampler(config: str, experiment: str) -> Sampler:
+    trial = Trial(DictConfig(OmegaConf.create(config)), experiment)
+    return Sampler(trial, configuration.build(trial.config.model, "model"))

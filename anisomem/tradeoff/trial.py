@@ -1,0 +1,188 @@
+"""One model with all mitigations: what is sampled, where it is kept, what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import quote
+
+import numpy as np
+import numpy.typing as npt
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
+
+from anisomem import config as configuration
+from anisomem.benchmark import NOISE_POLICIES, ON_FAILURE
+from anisomem.datasets.prompts import PromptSet
+from anisomem.datasets.references import draw
+from anisomem.errors import UserError, one_of
+from anisomem.measures import references
+from anisomem.measures.base import Measure, References
+from anisomem.storage import atomic, identity
+from anisomem.storage.store import FAILURE, ScoreStore
+from anisomem.tradeoff.settings import PLAIN, Setting, expanded
+
+AT_ONCE = 16  # pictures sampled together
+
+Pictures = npt.NDArray[np.uint8]
+Task = tuple[int, list[int]]  # the index of a setting, and the rows of some prompts
+
+
+class Trial:
+    """Some prompts sampled with every setting of every mitigation, and measured.
+
+    Arguments:
+        config: The composed configuration.
+        experiment: Its name, the parent folder.
+
+    Raises:
+        UserError: Settings that are wrong, or no prompts to judge copying on.
+    """
+
+    def __init__(self, config: DictConfig, experiment: str) -> None:
+        self.config = config
+        one_of("on_failure", config.on_failure, ON_FAILURE)
+        one_of("noise policy", config.noise_policy, NOISE_POLICIES)
+        self.settings = expanded(config)
+        self.measures: list[Measure] = configuration.measures(config)
+        if not self.measures:
+            raise UserError("no measure chosen; anisomem list measures names them")
+        self.whole: PromptSet = configuration.build(config.dataset, "dataset")
+        self.planned = self.whole.subset(self._chosen())
+        mitigations = [setting.build() for setting in self.settings]
+        uses = any(mitigation.uses_ordinary for mitigation in mitigations)
+        self.ordinary = draw(config, self.whole) if uses else []
+        settings = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+        self.content = {
+            **identity.describe(settings, {}, self.planned, self.ordinary),
+            "steps": config.trial.steps,
+            "guidance": config.trial.guidance,
+        }
+        self.identity = identity.digest(self.content)
+        self.name = self.planned.name
+        self.folder = Path(config.runs) / experiment / f"{self.name}-{self.identity[:10]}"
+        self.sampled = ScoreStore(self.folder / "sampled", self.content)
+
+    @cached_property
+    def references(self) -> References:
+        """The training pictures of the whole set's prompts."""
+        return references.of(self.whole, self.config.paths.data)
+
+    def _chosen(self) -> list[int]:
+        """The rows that are sampled: memorized ones with a training picture, and others.
+
+        Raises:
+            UserError: None of a kind.
+        """
+        labels, settings = self.whole.labels, self.config.trial
+        memorized = [i for i, label in enumerate(labels) if label]
+        if any(measure.of_copies for measure in self.measures):
+            known = self.references.pictures
+            memorized = [i for i in memorized if self.whole.ids[i] in known]
+            if not memorized:
+                reason = next(iter(self.references.lacking.values()), "it names none")
+                raise UserError(
+                    f"no training picture of {self.whole.name!r} is at hand ({reason}); run "
+                    "anisomem fetch NAME --pictures, or choose measures without one"
+                )
+        others = [i for i, label in enumerate(labels) if not label]
+        chosen = self._drawn(memorized, settings.memorized, "memorized")
+        return sorted(chosen + self._drawn(others, settings.others, "others"))
+
+    def _drawn(self, rows: Sequence[int], count: int | None, what: str) -> list[int]:
+        """Some rows, by the seed alone, from as many clusters as possible."""
+        if count is None:
+            return list(rows)
+        if count > len(rows):
+            raise UserError(
+                f"trial.{what} is {count}, and {self.whole.name!r} has {len(rows)} to choose from"
+            )
+        order = [rows[i] for i in np.random.default_rng(self.config.trial.seed).permutation(len(rows))]
+        _, first = np.unique(self.whole.clusters[order], return_index=True)
+        apart = [order[i] for i in sorted(first)]
+        return [*apart, *(i for i in order if i not in set(apart))][:count]
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of the pictures of a prompt, one each."""
+        return list(self.config.seeds)
+
+    def noise_seeds(self, row: int) -> list[int]:
+        """What the noise of a prompt's pictures is drawn from."""
+        own = row if self.config.noise_policy == "per_prompt" else 0
+        return [seed + own for seed in self.seeds]
+
+    def key(self, setting: Setting, row: int) -> str:
+        """Under which the numbers of a prompt's pictures are kept."""
+        return f"{setting.key}/{self.planned.ids[row]}"
+
+    def file(self, setting: Setting, row: int) -> Path:
+        """A prompt's pictures side by side, in the order of the seeds."""
+        name = quote(self.planned.ids[row], safe="")
+        return self.folder / "pictures" / setting.key / f"{name}.png"
+
+    def pictures(self, setting: Setting, row: int) -> Pictures:
+        """A prompt's pictures, ``[S, H, W, 3]``."""
+        with Image.open(self.file(setting, row)) as strip:
+            pixels = np.asarray(strip.convert("RGB"))
+        return np.stack(np.split(pixels, len(self.seeds), axis=1))
+
+    def keep(self, setting: Setting, row: int, pictures: Pictures) -> None:
+        """Writes a prompt's pictures."""
+        strip = Image.fromarray(np.concatenate(list(pictures), axis=1))
+        atomic.write(self.file(setting, row), lambda path: strip.save(path, "PNG"))
+
+    def missing(self) -> list[Task]:
+        """What is to be sampled, cut the same way however often it is interrupted."""
+        frame = self.sampled.read()
+        if self.config.on_failure == "retry":
+            frame = frame[frame[FAILURE].isna()]
+        done, count = set(frame["prompt_id"]), max(1, AT_ONCE // len(self.seeds))
+        rows = range(len(self.planned))
+        tasks = [
+            (s, list(rows[begin : begin + count]))
+            for s in range(len(self.settings))
+            for begin in rows[::count]
+        ]
+        return [
+            (s, some)
+            for s, some in tasks
+            for setting in [self.settings[s]]
+            if not all(
+                self.key(setting, i) in done and self.file(setting, i).exists() for i in some
+            )
+        ]
+
+    def measured(self, measure: Measure) -> ScoreStore:
+        """Where the numbers of a measure are kept."""
+        node = OmegaConf.to_container(self.config.measure[measure.name], resolve=True)
+        content = {"measure": node, "sampled": self.content}
+        if measure.of_copies:
+            content["references"] = self._of_references
+        name = f"{measure.name}-{identity.digest(content)[:10]}"
+        return ScoreStore(self.folder / "measured" / name, content)
+
+    @cached_property
+    def _of_references(self) -> str:
+        total = sha256()
+        for key, pictures in sorted(self.references.pictures.items()):
+            total.update(key.encode())
+            for picture in pictures:
+                total.update(str(picture.shape).encode() + picture.tobytes())
+        return total.hexdigest()
+
+    def rows_of(self, measure: Measure) -> list[int]:
+        """The prompts that a measure is asked about."""
+        if not measure.of_copies:
+            return list(range(len(self.planned)))
+        known = self.references.pictures
+        labels, ids = self.planned.labels, self.planned.ids
+        return [i for i in range(len(ids)) if labels[i] and ids[i] in known]
+
+    @property
+    def plain(self) -> Setting:
+        """Without a mitigation."""
+        return next(setting for setting in self.settings if setting.name == PLAIN)
