@@ -86,7 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     exporting.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     listing = commands.add_parser("list", help="name what can be run")
     listing.add_argument(
-        "what", choices=("detectors", "mitigations", "models", "datasets", "experiments")
+        "what",
+        choices=("detectors", "mitigations", "measures", "models", "datasets", "experiments"),
     )
     listing.add_argument(
         "--long", action="store_true", help="of detectors: sources, needs and costs, in Markdown"

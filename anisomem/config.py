@@ -21,9 +21,10 @@ from anisomem.detection.base import Detector
 from anisomem.errors import UserError, unknown
 
 if TYPE_CHECKING:  # a mitigation imports torch
+    from anisomem.measures.base import Measure
     from anisomem.mitigation.base import Mitigation
 
-GROUPS = ("model", "dataset", "detector", "mitigation", "logger", "experiment")
+GROUPS = ("model", "dataset", "detector", "mitigation", "measure", "logger", "experiment")
 
 
 @dataclass
@@ -50,6 +51,7 @@ class Schema:
     dataset: dict[str, Any] = field(default_factory=dict)
     detector: dict[str, dict[str, Any]] = field(default_factory=dict)
     mitigation: dict[str, dict[str, Any]] = field(default_factory=dict)
+    measure: dict[str, dict[str, Any]] = field(default_factory=dict)
     references: References = field(default_factory=References)
     logger: dict[str, Any] = field(default_factory=dict)
     cases: list[list[str]] = field(default_factory=list)
@@ -197,6 +199,15 @@ def mitigations(config: DictConfig) -> list[Mitigation]:
     return [
         build(node, f"mitigation.{name}", name=name) for name, node in config.mitigation.items()
     ]
+
+
+def measures(config: DictConfig) -> list[Measure]:
+    """Every measure of the table.
+
+    Raises:
+        UserError: One that cannot be built.
+    """
+    return [build(node, f"measure.{name}", name=name) for name, node in config.measure.items()]
 
 
 def _detector(config: DictConfig, name: str, node: DictConfig, **more: Any) -> Detector:

@@ -26,6 +26,7 @@ OUTSIDE = frozenset(
         "fpr_targets",
         "gallery",
         "logger",
+        "measure",
         "mitigation",
         "on_failure",
         "paths",
