@@ -34,10 +34,10 @@ class Concept(Measure):
     :math:`K = 1445`; those that the same prompt names do not count.
 
     .. math:: \text{shown} = \frac{1}{m}\sum_{j=1}^m [\text{rank}_j < 5], \qquad
-        \text{height} = 1 - \frac{1}{m}\sum_{j=1}^m \frac{\text{rank}_j}{K - m}
+        \text{percentile} = 1 - \frac{1}{m}\sum_{j=1}^m \frac{\text{rank}_j}{K - m}
 
-    for the :math:`m` concepts of the prompt; a picture that has nothing to do with it has a height
-    of 1/2 on average, and shows a concept in 5 of 1,445 cases.
+    for the :math:`m` concepts of the prompt; a picture that has nothing to do with it has a
+    percentile of 50%, and shows a concept in 5 of 1,445 cases.
 
     Raises:
         UserError: A prompt that names no known concept.
@@ -48,7 +48,7 @@ class Concept(Measure):
     @property
     def statistics(self) -> Sequence[Statistic]:
         return (
-            Statistic("concept's height", "fidelity", "height", mean, percent=True),
+            Statistic("concept's percentile", "fidelity", "percentile", mean, percent=True),
             Statistic("concept shown", "fidelity", "shown", mean, percent=True),
         )
 
@@ -66,7 +66,7 @@ class Concept(Measure):
             )
         ranks = self._classifier.ranks(generated.pictures, asked)
         return {
-            "height": 1 - ranks.mean(axis=1) / (len(names) - len(asked)),
+            "percentile": 1 - ranks.mean(axis=1) / (len(names) - len(asked)),
             "shown": (ranks < FIVE).mean(axis=1),
         }
 

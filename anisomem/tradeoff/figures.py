@@ -8,7 +8,7 @@ from textwrap import fill
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter, StrMethodFormatter
 
 from anisomem.report.style import COLOURS, GREY, MARKERS, WIDTH, save
 from anisomem.report.tables import percent
@@ -44,9 +44,12 @@ def tradeoff(results: Results, path: Path) -> Path:
         axes[1].plot(seconds[settings], y.values[settings], ms=4.5, lw=1.2, **look)
     for axis, across in ((axes[0], x.values), (axes[1], seconds)):
         axis.plot(across[plain], y.values[plain], "k*", ms=11, label="none", zorder=5)
-        axis.grid(color="0.93")
+        axis.grid(color="0.93", which="both")
     axes[0].set(xlabel=f"{fidelity.name}, memorized prompts")
     axes[1].set(xlabel="seconds for a picture", xscale="log")
+    axes[1].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes[1].xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes[1].xaxis.set_minor_formatter(NullFormatter())
     axes[0].set_ylabel(copying.name)
     for axis, shown in ((axes[0].xaxis, fidelity), (axes[0].yaxis, copying)):
         if shown.percent:
@@ -75,13 +78,21 @@ def sheet(results: Results, loss: float, path: Path) -> Path:
         for p in np.flatnonzero(results.prompts.labels == value)[: count if value else count // 2]
     ]
     columns = [trial.plain, *shown.values()]
-    width = 1 + len(columns)
+    across, down = 1 + len(columns), len(chosen)
+    size = (0.95 * across + 1.5, 0.95 * down + 1)
     figure, axes = plt.subplots(
-        len(chosen),
-        width,
-        figsize=(0.95 * width + 1.4, 1.02 * len(chosen) + 0.9),
+        down,
+        across,
+        figsize=size,
         squeeze=False,
-        gridspec_kw={"wspace": 0.06, "hspace": 0.06},
+        gridspec_kw={
+            "wspace": 0.06,
+            "hspace": 0.06,
+            "left": 1.4 / size[0],
+            "right": 1 - 0.1 / size[0],
+            "top": 1 - 0.9 / size[1],
+            "bottom": 0.1 / size[1],
+        },
     )
     for line, p in zip(axes, chosen, strict=True):
         known = trial.references.pictures.get(results.prompts.ids[p])
@@ -90,7 +101,7 @@ def sheet(results: Results, loss: float, path: Path) -> Path:
         for axis, picture in zip(line, pictures, strict=True):
             axis.set(xticks=[], yticks=[])
             for spine in axis.spines.values():
-                spine.set(color=GREY, linewidth=0.5)
+                spine.set(color=GREY, linewidth=0.5, visible=picture is not None)
             if picture is not None:
                 axis.imshow(picture, interpolation="nearest")
         word = "memorized" if results.prompts.labels[p] else "other"
@@ -101,13 +112,15 @@ def sheet(results: Results, loss: float, path: Path) -> Path:
             va="center",
             fontsize=6,
         )
-    titles = ["training\npicture", *(s.label.replace(", ", "\n") for s in columns)]
+    labels = (fill(s.name.replace("_", " "), 12) + f"\n{s.strength}" for s in columns)
+    titles = ["training\npicture", *labels]
     for axis, title in zip(axes[0], titles, strict=True):
-        axis.set_title(title.replace("_", " ", 1).replace(" ", "\n", 1), fontsize=6)
+        axis.set_title(title, fontsize=6)
     figure.suptitle(
         f"{trial.name}, noise seed {trial.seeds[0]}; each method at the setting that copies least"
         f" while at most {percent(loss)} of the fidelity is lost, or its weakest",
         fontsize=8,
+        y=1 - 0.15 / size[1],
     )
     return save(figure, path)
 

@@ -144,8 +144,8 @@ class Trial:
         rows = range(len(self.planned))
         tasks = [
             (s, list(rows[begin : begin + count]))
+            for begin in rows[::count]  # settings take turns, so that their times compare
             for s in range(len(self.settings))
-            for begin in rows[::count]
         ]
         return [
             (s, some)
