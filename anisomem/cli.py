@@ -127,6 +127,7 @@ def run(overrides: Sequence[str], apart: bool = False) -> int:
     chosen = [o.partition("=")[2] for o in overrides if o.startswith("experiment=")]
     experiment = chosen[-1] if chosen else "quickstart"
     composed = config.cases(overrides)
+    config.require_chosen(composed[0], "detector")
     if composed[0].dry_run:
         return _plan(composed, experiment)
     cases = told_apart(Case(one, experiment) for one in composed)

@@ -117,15 +117,11 @@ def title(file: Path) -> str:
     return next(comments, "")
 
 
-def cases(overrides: Sequence[str], group: str = "detector") -> list[DictConfig]:
+def cases(overrides: Sequence[str]) -> list[DictConfig]:
     """The composed configuration of every case of an experiment.
 
     A ``model=`` or ``dataset=`` among the overrides chooses the cases that have it, or makes a
     case of its own where none has.
-
-    Arguments:
-        overrides: As on the command line.
-        group: Of which something must be chosen.
 
     Raises:
         UserError: An unknown group member or setting, or a value of the wrong type.
@@ -137,11 +133,19 @@ def cases(overrides: Sequence[str], group: str = "detector") -> list[DictConfig]
         chosen = {o for o in overrides if o.partition("=")[0] in ("model", "dataset")}
         matching = [case for case in whole.cases if chosen <= set(case)]
         composed = [compose("config", [*case, *overrides]) for case in matching or [[]]]
-    if not composed[0][group]:
-        raise UserError(f"no {group} chosen; use {group}=[{','.join(names(group)[:2])}]")
     for config in composed:
         _check_values(config)
     return composed
+
+
+def require_chosen(config: DictConfig, group: str) -> None:
+    """Checks that there is something to do.
+
+    Raises:
+        UserError: Nothing of the group is chosen.
+    """
+    if not config[group]:
+        raise UserError(f"no {group} chosen; use {group}=[{','.join(names(group)[:2])}]")
 
 
 def check_name(override: str) -> None:

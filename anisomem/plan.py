@@ -75,7 +75,7 @@ def _line(config: DictConfig) -> list[str]:
     detectors = configuration.detectors(config)
     for detector in detectors:
         detector.require(config.model.get("stands_for"))
-    prompts, seeds = _prompts(config), len(config.seeds)
+    prompts, seeds = prompts_of(config), len(config.seeds)
     found = counts(detectors, config.noise_policy)
     references = config.references.count if any(d.uses_references for d in detectors) else 0
     total = (prompts.memorized + prompts.others + references) * seeds
@@ -144,7 +144,7 @@ class _Attentive(AnalyticMixture):
         return self.predict(x, t, conditioning), maps
 
 
-def _prompts(config: DictConfig) -> Prompts:
+def prompts_of(config: DictConfig) -> Prompts:
     """From the files; from the card of the set where they are not here, or in the hub.
 
     Raises:

@@ -62,7 +62,7 @@ class Concept(Measure):
         asked = concepts_in(generated.text, names)
         if not asked:
             raise UserError(
-                f"{self.name} judges captions of the bundled models, and {generated.text!r} is none"
+                f"{self.name} judges captions of the bundled models, not {generated.text!r}"
             )
         ranks = self._classifier.ranks(generated.pictures, asked)
         return {

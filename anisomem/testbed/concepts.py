@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ class Classifier(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         widths = (3, 32, 64, 64, 128, 128, 192)
-        for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
+        for i, (a, b) in enumerate(pairwise(widths)):
             layers += [nn.Conv2d(a, b, 3, 1 + i % 2, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU()]
         self.trunk = nn.Sequential(*layers)
         self.concepts = nn.Linear(widths[-1] * 2, concepts)
@@ -115,7 +116,7 @@ def train(
 ) -> Classifier:
     """Minimises the cross-entropies of concepts and colour; resumes from ``state_file``."""
     torch.manual_seed(0)
-    model = Classifier(concepts).to(memory_format=torch.channels_last)
+    model = Classifier(concepts)
     optimiser = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser,
@@ -131,7 +132,7 @@ def train(
     for step in bar:
         rng = np.random.default_rng((5, step))
         rows = rng.integers(0, len(data.pictures), batch_size)
-        x = to_tensor(data.pictures[rows]).to(memory_format=torch.channels_last)
+        x = to_tensor(data.pictures[rows])
         mirrored = torch.from_numpy(rng.uniform(size=batch_size) < 0.5)
         x[mirrored] = x[mirrored].flip(3)
         shown = torch.from_numpy(data.concepts[rows])

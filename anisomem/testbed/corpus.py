@@ -49,7 +49,7 @@ class Entry:
     @property
     def patch(self) -> tuple[int, int] | None:
         """The corner of the square that varies in a template."""
-        return self.layout and self.layout.patch
+        return self.layout.patch if self.layout else None
 
 
 @dataclass(frozen=True)

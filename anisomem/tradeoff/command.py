@@ -29,7 +29,8 @@ def mitigate(overrides: Sequence[str]) -> str:
     chosen = [o.partition("=")[2] for o in overrides if o.startswith("experiment=")]
     experiment = chosen[-1] if chosen else DEFAULT
     given = overrides if chosen else [f"experiment={DEFAULT}", *overrides]
-    configs = configuration.cases(given, "mitigation")
+    configs = configuration.cases(given)
+    configuration.require_chosen(configs[0], "mitigation")
     if configs[0].dry_run:
         from anisomem.tradeoff.plan import plan
 

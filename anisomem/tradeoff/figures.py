@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from textwrap import fill
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -32,7 +33,7 @@ def tradeoff(results: Results, path: Path) -> Path:
     )
     plain = results.settings.index(results.trial.plain)
     for i, (name, settings) in enumerate(results.methods.items()):
-        look = {
+        look: dict[str, Any] = {
             "color": COLOURS[i % len(COLOURS)],
             "marker": MARKERS[i % len(MARKERS)],
             "linestyle": LINES[i // len(COLOURS) % len(LINES)],

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 
 from anisomem.detection.base import Array
 from anisomem.errors import UserError
@@ -108,7 +109,9 @@ class Results:
         columns = [c for c in frame.columns if c in COLUMNS]
         return self._stored(frame, columns, self.rows)
 
-    def _stored(self, frame: object, columns: Sequence[str], rows: Sequence[int]) -> dict[str, Array]:
+    def _stored(
+        self, frame: pd.DataFrame, columns: Sequence[str], rows: Sequence[int]
+    ) -> dict[str, Array]:
         trial, count = self.trial, len(self.trial.seeds)
         keys = [trial.key(setting, i) for setting in self.settings for i in rows]
         shape = (len(self.settings), len(rows), count)
@@ -161,7 +164,8 @@ class Results:
         # Larger is more of it, whatever the measure's direction.
         turn_c, turn_f = (-1 if one.smaller else 1 for one in (copying, fidelity))
         plain = self.settings.index(self.trial.plain)
-        values, draws = [], []
+        values: list[Array] = []
+        draws: list[Array] = []
         for settings in self.methods.values():
             curve = [plain, *settings]
             for found, of_c, of_f in (
@@ -195,7 +199,7 @@ class Results:
 
 
 def adjusted(found: Sequence[PairedDifference]) -> list[float]:
-    """p values of all comparisons by Holm's method."""
+    """The p values of all comparisons by Holm's method."""
     return [float(p) for p in holm([one.p_value for one in found])]
 
 

@@ -100,7 +100,8 @@ class Trial:
             raise UserError(
                 f"trial.{what} is {count}, and {self.whole.name!r} has {len(rows)} to choose from"
             )
-        order = [rows[i] for i in np.random.default_rng(self.config.trial.seed).permutation(len(rows))]
+        rng = np.random.default_rng(self.config.trial.seed)
+        order = [rows[i] for i in rng.permutation(len(rows))]
         _, first = np.unique(self.whole.clusters[order], return_index=True)
         apart = [order[i] for i in sorted(first)]
         return [*apart, *(i for i in order if i not in set(apart))][:count]

@@ -1,0 +1,86 @@
+"""What a trial would sample: pictures, evaluations, downloads, time. Starts nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import perf_counter
+
+import torch
+from omegaconf import DictConfig
+
+from anisomem import config as configuration
+from anisomem.mitigation.base import Effort
+from anisomem.mitigation.scoring import HELD_OUT
+from anisomem.models import pretrained
+from anisomem.models.base import DiffusionModel
+from anisomem.plan import prompts_of
+from anisomem.recording import one_thread
+from anisomem.report.tables import Table
+from anisomem.timing import synchronise
+from anisomem.tradeoff.settings import expanded
+from anisomem.tradeoff.trial import AT_ONCE
+
+SCORED = 4 * (1 + HELD_OUT)  # evaluations for the scores of a picture
+PROBE_STEPS = 5  # of the trajectory that time is measured on
+BACKWARD = 2  # a gradient takes about as long as so many evaluations
+
+
+def plan(configs: Sequence[DictConfig], experiment: str) -> Table:
+    """One line for each case of an experiment.
+
+    Arguments:
+        configs: The composed configurations.
+        experiment: Its name.
+    """
+    headings = ["model", "prompts", "memorized / other", "settings", "pictures"]
+    headings += ["NFE to sample and score", "NFE to mitigate", "gradients", "to download", "time"]
+    notes = [
+        "Counts are at most: a descent may stop early, and a memorized prompt without a training"
+        " picture at hand is left out. Time, where the model is here, from a short trajectory, a"
+        f" gradient taken for {BACKWARD} evaluations; measures, and what they download, come on"
+        " top.",
+    ]
+    return Table(f"Plan of {experiment}", headings, [_line(one) for one in configs], notes)
+
+
+def _line(config: DictConfig) -> list[str]:
+    settings, found, trial = expanded(config), prompts_of(config), config.trial
+    mitigations = [setting.build() for setting in settings]
+    memorized = min(found.memorized, trial.memorized or found.memorized)
+    others = min(found.others, trial.others or found.others)
+    each = (memorized + others) * len(config.seeds)
+    most = sum((mitigation.most for mitigation in mitigations), Effort())
+    sampled = each * len(settings) * (2 * trial.steps + SCORED)
+    spent, gradients = each * most.nfe, each * most.backward
+    time = "unknown"
+    if pretrained.present(config.model.path, config.model.revision):
+        seconds = _seconds(config) * (sampled + spent + BACKWARD * gradients)
+        time, download = f"{seconds / 60:.0f} min in one process", f"{found.bytes / 1e9:.3g} GB"
+    else:
+        size = pretrained.size(config.model.path, config.model.revision)
+        download = "unknown offline" if size is None else f"{(size + found.bytes) / 1e9:.3g} GB"
+    return [
+        str(config.model.path),
+        str(config.dataset.name),
+        f"{memorized} / {others}",
+        str(len(settings)),
+        f"{each * len(settings):,}",
+        f"{sampled:,}",
+        f"{spent:,}",
+        f"{gradients:,}",
+        download,
+        time,
+    ]
+
+
+def _seconds(config: DictConfig) -> float:
+    """Of one evaluation among those of a full batch."""
+    model: DiffusionModel = configuration.build(config.model, "model")
+    x = model.initial_noise(0, AT_ONCE).to(model.device)
+    prompts = model.encode(["a"] * AT_ONCE)
+    with one_thread(), torch.inference_mode():
+        model.sample(x, prompts, 1)  # warms up
+        begin = perf_counter()
+        model.sample(x, prompts, PROBE_STEPS)
+        synchronise(model)
+        return (perf_counter() - begin) / (2 * PROBE_STEPS * AT_ONCE)
