@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -122,7 +123,7 @@ def train(
         optimiser,
         lambda i: min(1, (i + 1) / 200) * 0.5 * (1 + math.cos(math.pi * min(1, i / steps))),
     )
-    parts = {"model": model, "optimiser": optimiser, "schedule": schedule}
+    parts: dict[str, Any] = {"model": model, "optimiser": optimiser, "schedule": schedule}
     begin = 0
     if state := checkpoint.load(state_file):
         begin = state["step"]

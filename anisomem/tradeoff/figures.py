@@ -64,7 +64,7 @@ def tradeoff(results: Results, path: Path) -> Path:
 def _cross(axis: Axes, x: Estimates, y: Estimates, k: int, colour: str) -> None:
     """The 95% intervals of a point."""
     across, up = x.interval(k), y.interval(k)
-    faint = {"color": colour, "alpha": 0.25, "linewidth": 0.8, "zorder": 1}
+    faint: dict[str, Any] = {"color": colour, "alpha": 0.25, "linewidth": 0.8, "zorder": 1}
     axis.plot([across.low, across.high], [y.values[k]] * 2, **faint)
     axis.plot([x.values[k]] * 2, [up.low, up.high], **faint)
 
