@@ -1,0 +1,161 @@
+"""Copying by SSCD, a descriptor for copy detection (Pizzi et al., 2022)."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from anisomem.errors import UserError, one_of
+from anisomem.measures.base import (
+    Array,
+    Generated,
+    Measure,
+    Picture,
+    References,
+    ShareAbove,
+    Statistic,
+    largest,
+    largest_three,
+    mean,
+)
+from anisomem.measures.weights import Weights, device
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BATCH = 32  # pictures in a forward pass
+Channels = tuple[float, float, float]
+IMAGENET: tuple[Channels, Channels] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+HALF: tuple[Channels, Channels] = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+@dataclass(frozen=True)
+class Convention:
+    """How a released code prepares pictures, and the model that it uses.
+
+    Attributes:
+        model: Its name in the SSCD repository.
+        side: Pixels to resize to: the whole picture, which stretches it, or with ``crop`` its
+            shorter side.
+        crop: Side of the square cut from the middle afterwards.
+        normalisation: Mean and standard deviation of the colours.
+    """
+
+    model: str
+    side: int
+    crop: int | None
+    normalisation: tuple[Channels, Channels]
+
+    def prepared(self, picture: Picture) -> npt.NDArray[np.float32]:
+        """The model's input, ``[3, h, w]``.
+
+        Resized as torchvision resizes a Pillow picture: Pillow's bilinear filter, which widens
+        where it shrinks (antialias); a fraction of a pixel is cut off the longer side.
+        """
+        image = Image.fromarray(picture)
+        size = (self.side, self.side)
+        if self.crop is not None:
+            short = min(image.size)
+            size = (self.side * image.width // short, self.side * image.height // short)
+        image = image.resize(size, Image.Resampling.BILINEAR)
+        if self.crop is not None:
+            left, top = (round((n - self.crop) / 2) for n in image.size)
+            image = image.crop((left, top, left + self.crop, top + self.crop))
+        average, deviation = np.array(self.normalisation, np.float32)
+        colours = np.asarray(image, np.float32) / 255
+        return ((colours - average) / deviation).transpose(2, 0, 1)
+
+
+CONVENTIONS = {
+    "membench": Convention("sscd_disc_large", 288, None, IMAGENET),
+    "jeon": Convention("sscd_disc_large", 256, 224, HALF),
+    "nemo": Convention("sscd_disc_mixup", 320, None, IMAGENET),
+}
+
+
+@dataclass
+class SSCD(Measure):
+    r"""Cosine similarity of SSCD descriptors to the most similar training picture.
+
+    .. math:: \max_j \frac{f(x)^\top f(t_j)}{\|f(x)\| \|f(t_j)\|}
+
+    The model is TorchScript, that is a program: whoever can replace the file runs code on this
+    machine. So its sha256 is asked for a path too, and checked on the bytes that are then loaded.
+
+    Arguments:
+        weights: Path or ``https://`` address of a TorchScript file.
+        sha256: Of it.
+        convention: A name of :data:`CONVENTIONS`. Numbers of two are not comparable.
+
+    Raises:
+        UserError: An unknown convention, weights that are not there, are others, or are no
+            TorchScript model of pictures.
+    """
+
+    of_copies: ClassVar[bool] = True
+    weights: str
+    sha256: str
+    convention: str = "membench"
+    _model: object = field(init=False, repr=False, compare=False)
+    _device: str = field(init=False, repr=False, compare=False)
+    _references: References = field(init=False, repr=False, compare=False)
+    _known: dict[str, Tensor] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        one_of("SSCD convention", self.convention, CONVENTIONS)
+        Weights(self.weights, self.sha256)
+
+    @property
+    def statistics(self) -> Sequence[Statistic]:
+        def one(name: str, *how: object) -> Statistic:
+            return Statistic(f"{name} ({self.convention})", "copying", "sscd", *how)
+
+        return (
+            one("SSCD", largest),
+            one("SSCD, top 3", largest_three),
+            one("SSCD > 0.5", ShareAbove(0.5), True),
+            one("SSCD, mean", mean),
+        )
+
+    def start(self, references: References, device_name: str) -> None:
+        import torch
+
+        content = Weights(self.weights, self.sha256).read()
+        self._device, self._references, self._known = device(device_name), references, {}
+        try:
+            self._model = torch.jit.load(io.BytesIO(content), self._device).eval()
+        except RuntimeError as error:
+            raise UserError(
+                f"{self.weights} is no TorchScript model: {str(error).strip().splitlines()[0]}"
+            ) from None
+
+    def __call__(self, generated: Generated) -> dict[str, Array]:
+        if generated.id not in self._known:  # asked again for every mitigation
+            pictures = self._references.pictures[generated.id]
+            self._known[generated.id] = self._described(pictures)
+        similarity = self._described(generated.pictures) @ self._known[generated.id].T
+        return {"sscd": similarity.amax(dim=1).double().numpy()}
+
+    def _described(self, pictures: Sequence[Picture] | npt.NDArray[np.uint8]) -> Tensor:
+        """Descriptors of length 1, ``[n, d]``."""
+        import torch
+        from torch.nn.functional import normalize
+
+        prepare, found = CONVENTIONS[self.convention].prepared, []
+        for begin in range(0, len(pictures), BATCH):
+            batch = np.stack([prepare(one) for one in pictures[begin : begin + BATCH]])
+            with torch.inference_mode():
+                found.append(self._model(torch.from_numpy(batch).to(self._device)))  # type: ignore[operator]
+        described = torch.cat(found)
+        if described.ndim != 2:
+            raise UserError(
+                f"{self.weights} is no SSCD model: it makes {list(described.shape)} of "
+                f"{len(pictures)} pictures, expected one vector for each"
+            )
+        return normalize(described.float(), dim=1).cpu()
