@@ -11,7 +11,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from anisomem.evaluation import NOT_SEPARABLE, Interval
-from anisomem.evaluation.bootstrap import FAMILY_LEVEL
+from anisomem.evaluation.bootstrap import FAMILY_LEVEL, enough_draws
 from anisomem.measures.base import Statistic
 from anisomem.report import tables
 from anisomem.report.tables import Table, percent
@@ -193,6 +193,8 @@ def pairs_table(results: Results, found: Matched, copying: Statistic) -> Table:
         " at most; paired 95% intervals; p adjusted by Holm's method over all pairs. Better: a"
         " copies less."
     ]
+    if results.trial.config.draws < (enough := enough_draws(len(pairs))):
+        notes.append(f"So few draws can hardly separate anything; give at least draws={enough}.")
     headings = ["a", "b", "a − b", "p, Holm", "a is"]
     return Table(f"Pairs on {results.trial.name}", headings, rows, notes)
 

@@ -54,7 +54,7 @@ class Setting:
 
 
 def expanded(config: DictConfig) -> list[Setting]:
-    """Without a mitigation first, then each with its strengths from the weakest on.
+    """Without a mitigation first, then each that is chosen, with its strengths in their order.
 
     Raises:
         UserError: Strengths of a mitigation or of a setting that are not there, or not a list of
@@ -66,9 +66,9 @@ def expanded(config: DictConfig) -> list[Setting]:
     }
     found = [Setting(PLAIN, configuration.node("mitigation", PLAIN))]
     for name, varied in config.strengths.items():
-        if name not in nodes:
-            raise unknown("mitigation in strengths", str(name), nodes)
-        if len(varied) != 1:
+        if name not in nodes and name not in (known := configuration.names("mitigation")):
+            raise unknown("mitigation in strengths", str(name), {*known, *nodes})
+        if name in nodes and len(varied) != 1:
             raise UserError(f"strengths.{name} varies one setting, got {', '.join(varied) or '–'}")
     for name, node in nodes.items():
         if name == PLAIN:

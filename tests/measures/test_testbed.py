@@ -1,0 +1,125 @@
+"""The bundled models' own measures: what pictures show, and whether they are copies."""
+
+import io
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from anisomem import config
+from anisomem.errors import UserError
+from anisomem.measures.base import Generated, References
+from anisomem.measures.testbed import Background, Concept, Reproduction
+from anisomem.testbed.captions import concepts_in
+from anisomem.testbed.concepts import Recogniser
+
+FOLDER = config.testbed("epsilon")
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """Of the prompts file, those with a training picture, which is decoded."""
+    found = pq.read_table(f"{FOLDER}/prompts.parquet").to_pylist()
+    for row in found:
+        if row["picture"]:
+            row["pixels"] = np.array(Image.open(io.BytesIO(row["picture"]["bytes"])))
+    return [row for row in found if row["picture"]]
+
+
+@pytest.fixture(scope="module")
+def references(rows):
+    return References({row["id"]: [row["pixels"]] for row in rows})
+
+
+@pytest.fixture(scope="module")
+def reproduction(references):
+    found = Reproduction("reproduction", FOLDER, 0.1022)
+    found.start(references, "cpu")
+    return found
+
+
+def asked(measure, row, *pictures):
+    stacked = np.stack(pictures)
+    return measure(Generated(row["id"], row["prompt"], stacked, stacked))
+
+
+def test_a_training_picture_reproduces_itself_and_no_other(rows, reproduction):
+    for row, other in zip(rows[:40], rows[40:80], strict=True):
+        black = np.zeros_like(row["pixels"])
+        found = asked(reproduction, row, row["pixels"], other["pixels"], black)
+        assert found["reproduced"].tolist() == [1, 0, 0], row["id"]
+
+
+def test_what_varies_in_a_template_does_not_count(rows, reproduction):
+    templates = [row for row in rows if row["patch"]]
+    assert len(templates) == 96 and all(row["kind"] == "template" for row in templates)
+    rng = np.random.default_rng(0)
+    for row in templates[:20]:
+        left, top = row["patch"]
+        rendered = reproduction._rendered[row["id"]][0][0]
+        inside, beside = rendered.copy(), rendered.copy()
+        filling = rng.integers(0, 256, (12, 12, 3))
+        inside[top : top + 12, left : left + 12] = filling
+        free = 0 if top >= 12 else 20  # the same square where the picture is fixed
+        beside[free : free + 12, left : left + 12] = filling
+        assert asked(reproduction, row, inside, beside)["reproduced"].tolist() == [1, 0]
+
+
+def test_captions_name_their_concepts():
+    names = Recogniser.load().names
+    for variant in ("epsilon", "velocity"):
+        table = pq.read_table(f"{config.testbed(variant)}/prompts.parquet")
+        for text, concepts in zip(
+            *(table[c].to_pylist() for c in ("prompt", "concepts")), strict=True
+        ):
+            assert ", ".join(concepts_in(text, names)) == concepts
+    assert concepts_in("a photograph of a fox", names) == ()
+
+
+def test_the_classifier_knows_training_pictures(rows, references, reproduction):
+    rendered = {key: pictures[0] for key, (pictures, _) in reproduction._rendered.items()}
+    rows = [{**row, "pixels": rendered[row["id"]]} for row in rows if not row["patch"]]
+    concept = Concept("concept")
+    concept.start(references, "cpu")
+    found = [asked(concept, row, row["pixels"]) for row in rows]
+    stated = Recogniser.load().accuracy
+    assert np.mean([one["percentile"] for one in found]) > 0.97
+    shown = np.mean([(one["shown"] == 1).all() for one in found])
+    # It was measured on pictures of the same kind that it was not trained on either.
+    assert abs(shown - stated["every concept among the first five"]) < 0.08
+    # What has nothing to do with the prompt is in the middle on average.
+    shuffled = [
+        asked(concept, a, b["pixels"]) for a, b in zip(rows, rows[7:] + rows[:7], strict=True)
+    ]
+    assert np.mean([one["percentile"] for one in shuffled]) == pytest.approx(0.5, abs=0.06)
+    assert np.mean([one["shown"] for one in shuffled]) < 0.03
+
+
+def test_a_concept_is_ranked_among_those_not_asked_about():
+    found = Recogniser.load()
+    picture = np.zeros((1, 32, 32, 3), np.uint8)
+    one, other = found.names[3], found.names[5]
+    apart = np.concatenate([found.ranks(picture, [name]) for name in (one, other)], axis=1)
+    together = found.ranks(picture, [one, other])
+    # The likelier of two loses nobody, the other its rival.
+    assert sorted((apart - together).ravel()) == [0, 1]
+
+
+def test_background_is_that_of_the_training_picture(rows, references):
+    background = Background("background")
+    background.start(references, "cpu")
+    own = [asked(background, row, row["pixels"])["background"][0] for row in rows]
+    assert np.mean(own) == 1
+    inverted = [asked(background, row, 255 - row["pixels"])["background"][0] for row in rows]
+    assert np.mean(inverted) < 0.2
+
+
+def test_other_prompts_and_models_are_refused(references, tmp_path):
+    concept = Concept("concept")
+    concept.start(references, "cpu")
+    pictures = np.zeros((1, 32, 32, 3), np.uint8)
+    with pytest.raises(UserError, match="captions of the bundled models, not 'a red cat'"):
+        concept(Generated("a", "a red cat", pictures, pictures))
+    with pytest.raises(UserError, match=r"judges the bundled models, and .* is none"):
+        Reproduction("reproduction", str(tmp_path), 0.1).start(references, "cpu")

@@ -1,0 +1,149 @@
+"""From stored numbers to tables: estimates, matched fidelity, what is printed and drawn."""
+
+import numpy as np
+import pytest
+import torch
+
+from anisomem.cli import main
+from anisomem.measures.base import Measure, Statistic, mean
+from anisomem.models.diffusers_unet import DiffusersUNet
+from anisomem.storage.store import Origin
+from anisomem.tradeoff import report
+from anisomem.tradeoff.results import Results
+from anisomem.tradeoff.trial import Trial
+
+
+@pytest.fixture
+def command(overrides):
+    return ["mitigate", "experiment=mitigation_testbed", *overrides]
+
+
+def test_a_run_prints_its_tables_and_continues(command, capsys, tmp_path, monkeypatch):
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    folder = tmp_path / "runs" / "mitigation_testbed"
+    assert any(line.startswith("| prompts | none ") for line in printed.splitlines())
+    assert "3 memorized and 2 other prompts, 2 pictures each, 2 steps, guidance 7.5" in printed
+    assert "1 memorized prompts left out" not in printed  # it names no picture at all
+    for name in ("table.md", "table.tex", "table.csv", "more.md"):
+        assert (folder / name).stat().st_size > 200, name
+    for name in ("prompts-tradeoff", "prompts-sheet"):
+        assert (folder / "figures" / f"{name}.png").exists(), name
+        assert (folder / "figures" / f"{name}.svg").exists(), name
+    assert "At matched fidelity" in printed and "pairs" in (folder / "more.md").read_text().lower()
+
+    def forbidden(*_, **__):
+        raise AssertionError("a finished run loads no model")
+
+    monkeypatch.setattr(DiffusersUNet, "load", forbidden)
+    assert main(command) == 0
+    assert capsys.readouterr().out == printed
+
+
+def test_dry_run_counts_and_writes_nothing(command, capsys, tmp_path):
+    assert main([*command, "dry_run=true"]) == 0
+    printed = capsys.readouterr().out
+    # Four memorized and two other prompts, two pictures, seven settings; two steps and scores.
+    assert f"| {6 * 2 * 7} " in printed
+    assert f"| {6 * 2 * 7 * (2 * 2 + 20):,} " in printed
+    # Wen's 1 + 2 and 1 + 4 evaluations; anisotropy's 2 + 2 * 11 after 4 of detection.
+    assert f"| {12 * (3 + 5 + 4 + 24):,} " in printed and f"| {12 * (1 + 3 + 20)} " in printed
+    assert not (tmp_path / "runs").exists()
+
+
+class Made(Measure):
+    """Numbers that are given."""
+
+    of_copies = False
+
+    @property
+    def statistics(self):
+        return (
+            Statistic("copied", "copying", "copied", mean),
+            Statistic("kept", "fidelity", "kept", mean),
+        )
+
+    def __call__(self, generated):
+        raise NotImplementedError
+
+
+@pytest.fixture
+def results(compose, monkeypatch):
+    """Settings whose copying and fidelity are a function of their place."""
+    trial = Trial(compose("measure=[moved]", "draws=1000"), "made")
+    trial.measures = [Made("made")]
+    n, settings = len(trial.planned), len(trial.settings)
+    found = {
+        "copied": np.linspace(1, 0, settings)[:, None, None] * np.ones((settings, n, 2)),
+        "kept": np.linspace(1, 0.4, settings)[:, None, None] * np.ones((settings, n, 2)),
+    }
+    found["copied"][3] = 0.9  # gated
+
+    def stored(self, frame, columns, rows):
+        return {name: found[name][:, rows] for name in columns}
+
+    monkeypatch.setattr(Results, "_stored", stored)
+    monkeypatch.setattr(Trial, "measured", lambda *_: trial.sampled)
+    trial.sampled.append(
+        [trial.key(s, i) for s in trial.settings for i in range(n)],
+        3,
+        {"wen": np.ones((settings * n, 2))},
+        1.0,
+        Origin(1, "cpu", None, None),
+    )
+    return Results(trial)
+
+
+def test_matched_fidelity_by_hand(results):
+    # none 1 / 1, wen 5/6 / .9 and 4/6 / .8: 10% lost is the first, 15% half way.
+    found = results.matched(0.15)
+    values = dict(zip(found.names, found.estimates.values, strict=True))
+    assert values["wen"] == pytest.approx(0.75)
+    assert values["anisotropy_on_detection"] == pytest.approx(1 - 0.1 * 0.5)  # .7 / .9, half way
+    a, b = found.names.index("wen"), found.names.index("anisotropy_on_detection")
+    difference = found.difference(a, b)
+    assert difference.difference == pytest.approx(-0.2) and difference.interval.high < 0
+    table = report.pairs_table(results, found, results.primary("copying"))
+    row = next(r for r in table.rows if r[:2] == ["wen", "anisotropy_on_detection"])
+    assert row[4] == "better"
+    chosen = {name: s.strength for name, s in results.chosen(0.1).items()}
+    assert chosen["wen"] == "steps 1" and chosen["random_tokens"] == "count 1"
+
+
+def test_smaller_may_be_more_copying(results, monkeypatch):
+    statistics = (
+        Statistic("distance", "copying", "copied", lambda v: 1 - mean(v), smaller=True),
+        Statistic("away", "fidelity", "kept", lambda v: 2 - mean(v), smaller=True),
+    )
+    expected = results.matched(0.1).estimates.values
+    monkeypatch.setattr(Made, "statistics", property(lambda self: statistics))
+    del results.statistics
+    np.testing.assert_allclose(1 - results.matched(0.1).estimates.values, expected)
+
+
+def test_failed_prompts_are_left_out_everywhere(command, capsys, monkeypatch):
+    decode = DiffusersUNet.sample
+
+    def broken(self, x, conditioning, *more):
+        latents = decode(self, x, conditioning, *more)
+        lengths = conditioning.tensors["end"]
+        return torch.where((lengths == lengths.max())[:, None, None, None], torch.nan, latents)
+
+    monkeypatch.setattr(DiffusersUNet, "sample", broken)
+    assert main(command) == 2
+    error = capsys.readouterr().err
+    assert "latents is NaN" in error and "on_failure=keep" in error and error.count("\n") == 1
+    monkeypatch.undo()
+    assert main([*command, "on_failure=retry"]) == 0
+    assert "left out" not in capsys.readouterr().out
+
+
+def test_too_few_draws_are_said(results):
+    results.trial.config.draws = 100
+    found, copying = results.matched(0.15), results.primary("copying")
+    assert "give at least draws=479" in report.pairs_table(results, found, copying).notes[-1]
+
+
+def test_random_weights_are_refused(command, capsys):
+    assert main([*command, "weights=random"]) == 2
+    assert "weights=random is for anisomem bench" in capsys.readouterr().err

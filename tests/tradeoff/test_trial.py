@@ -1,0 +1,154 @@
+"""What is sampled, where it is kept, and what is done again."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from anisomem.errors import UserError
+from anisomem.measures.base import Generated
+from anisomem.mitigation.wen import WenDescent
+from anisomem.models.diffusers_unet import DiffusersUNet
+from anisomem.tradeoff.measuring import measure
+from anisomem.tradeoff.sampling import Sampler, sample
+from anisomem.tradeoff.settings import Setting, expanded
+from anisomem.tradeoff.trial import Trial
+
+
+@pytest.fixture
+def trial(compose):
+    return Trial(compose(), "made")
+
+
+@pytest.fixture
+def model(trial):
+    return DiffusersUNet.load(trial.config.model.path, stands_for="sd14")
+
+
+def test_settings_in_the_order_of_their_strength(compose):
+    labels = [setting.label for setting in expanded(compose())]
+    assert labels == [
+        "none",
+        "wen, steps 1",
+        "wen, steps 3",
+        "anisotropy_on_detection, fpr 0.05",
+        "random_tokens, count 1",
+        "random_tokens, count 2",
+        "pad_replace",
+    ]
+    assert [s.build().steps for s in expanded(compose())[1:3]] == [1, 3]
+    # A name is no setting: equal settings share their pictures.
+    wen = expanded(compose())[2]
+    assert Setting("mine", dict(wen.node)).key == wen.key != expanded(compose())[1].key
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("+strengths.wne={steps: [1]}", "did you mean 'wen'?"),
+        ("+strengths.pad_replace={stepz: [1]}", "no setting in strengths.pad_replace named"),
+        ("strengths.wen.steps=[1,1]", "distinct values"),
+        ("+strengths.wen.lr=[2.0]", "varies one setting, got steps, lr"),
+        ("strengths.wen.steps=[0]", "steps must be an integer from 1, got 0"),
+        ("trial.others=9", "trial.others is 9, and 'prompts' has 4 to choose from"),
+        ("trial.memorized=4", "trial.memorized is 4, and 'prompts' has 3 to choose from"),
+        ("measure=[]", "no measure chosen"),
+    ],
+)
+def test_mistakes_are_one_line(compose, override, message):
+    with pytest.raises(UserError) as error:
+        Trial(compose(override), "made")
+    assert message in str(error.value)
+
+
+def test_prompts_come_from_as_many_clusters_as_possible(compose):
+    trial = Trial(compose(), "made")
+    assert trial.planned.ids[:3] != trial.whole.ids[:3]
+    ids = np.array(trial.planned.ids)[trial.planned.labels == 1]
+    assert ids.tolist() == ["p/2", "p/4", "p/6"]  # p/0 has no picture
+    for seed in range(5):
+        planned = Trial(compose(f"trial.seed={seed}"), "made").planned
+        others = planned.clusters[planned.labels == 0]
+        assert len(set(others)) == 2
+    without = Trial(compose("measure=[moved]"), "made")  # then all memorized ones will do
+    assert (without.planned.labels == 1).sum() == 4
+
+
+def test_pictures_and_numbers_are_those_of_the_mitigation(trial, model):
+    sample(trial, model, trial.missing())
+    assert trial.missing() == []
+    setting = trial.settings[2]
+    for row, text in enumerate(trial.planned.texts):
+        x = torch.cat([model.initial_noise(seed, 1) for seed in trial.noise_seeds(row)])
+        method = WenDescent("wen", steps=3)
+        found = method(model, [text] * 2, x, trial.noise_seeds(row))
+        expected = model.decode(found.sample(model, 2))
+        away = np.abs(trial.pictures(setting, row).astype(int) - expected)
+        assert away.max() <= 1  # batches differ in the last bit
+    frame = trial.sampled.read().set_index(["prompt_id", "sample"])
+    at = frame.loc[trial.key(setting, 0)]
+    assert (at["nfe"] == 5).all() and (at["backward"] == 3).all() and (at["iterations"] == 3).all()
+    plain = frame.loc[trial.key(trial.plain, 0)]
+    assert (at["wen"] < plain["wen"]).all()
+    assert (plain[["embeddings_moved", "noise_moved", "nfe"]] == 0).all(axis=None)
+    assert (at["embeddings_moved"] > 0).all()
+
+
+def test_noise_of_a_prompt_is_its_own_or_shared(compose):
+    own, shared = Trial(compose(), "a"), Trial(compose("noise_policy=shared"), "a")
+    assert own.noise_seeds(2) == [5, 6] and shared.noise_seeds(2) == [3, 4]
+    assert own.identity != shared.identity
+
+
+def test_what_is_missing_is_sampled_again_and_nothing_else(trial, model, compose):
+    tasks = trial.missing()
+    assert sum(len(rows) for _, rows in tasks) == 7 * 5
+    Sampler(trial, model)(tasks[1])
+    assert tasks[1] not in trial.missing() and len(trial.missing()) == len(tasks) - 1
+    sample(trial, model, trial.missing())
+    before = trial.sampled.read()
+    lost = trial.settings[4]
+    shutil.rmtree(trial.file(lost, 0).parent)
+    again = trial.missing()
+    assert {trial.settings[s] for s, _ in again} == {lost}
+    sample(trial, model, again)
+    columns = ["prompt_id", "sample", "wen", "metric_held_out", "latents"]
+    pd.testing.assert_frame_equal(trial.sampled.read()[columns], before[columns])
+    # One more strength asks for itself alone.
+    more = Trial(compose("strengths.wen.steps=[1,2,3]"), "made")
+    assert {more.settings[s].label for s, _ in more.missing()} == {"wen, steps 2"}
+
+
+def test_strips_hold_the_pictures_in_the_order_of_the_seeds(trial):
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 6, 8, 3), dtype=np.uint8)
+    trial.keep(trial.plain, 1, pictures)
+    assert trial.file(trial.plain, 1).name == f"p%2F{trial.planned.ids[1][2:]}.png"
+    assert Image.open(trial.file(trial.plain, 1)).size == (16, 6)
+    np.testing.assert_array_equal(trial.pictures(trial.plain, 1), pictures)
+
+
+def test_measures_see_every_picture_once(trial, model, monkeypatch):
+    sample(trial, model, trial.missing())
+    measure(trial)
+    pixel, moved, _ = trial.measures
+    seen = []
+    monkeypatch.setattr(type(moved), "__call__", lambda *a: seen.append(a))
+    measure(trial)
+    assert not seen
+    frame = trial.measured(moved).read()
+    plain = frame[frame["prompt_id"].str.startswith(trial.plain.key)]
+    column = moved.statistics[0].column
+    assert len(plain) == 5 * 2 and (plain[column] == 0).all()
+    # Copying is measured on prompts with a training picture alone.
+    assert trial.rows_of(pixel) == [i for i in range(5) if trial.planned.labels[i]]
+    frame = trial.measured(pixel).read()
+    assert len(frame) == 7 * 3 * 2
+    row = trial.rows_of(pixel)[0]
+    pixel.start(trial.references, "cpu")
+    pictures = trial.pictures(trial.plain, row)
+    expected = pixel(Generated(trial.planned.ids[row], "", pictures, pictures))
+    stored = frame[frame["prompt_id"] == trial.key(trial.plain, row)]
+    np.testing.assert_allclose(stored[pixel.statistics[0].column], expected["pixel_l2"])
