@@ -109,6 +109,9 @@ def _parser() -> argparse.ArgumentParser:
     fetch = commands.add_parser("fetch", help="download a published prompt set and verify it")
     fetch.add_argument("name", metavar="NAME", help="a published set, or all")
     fetch.add_argument("overrides", nargs="*", metavar="name=value", help="e.g. paths.data=FOLDER")
+    fetch.add_argument(
+        "--pictures", action="store_true", help="also the training pictures that it names"
+    )
     audit = commands.add_parser("audit", help="what is wrong with a prompt set, in tables")
     audit.add_argument("name", metavar="NAME", help="as anisomem list datasets names it, or all")
     audit.add_argument(

@@ -80,7 +80,7 @@ CONVENTIONS = {
 
 
 @dataclass
-class SSCD(Measure):
+class Sscd(Measure):
     r"""Cosine similarity of SSCD descriptors to the most similar training picture.
 
     .. math:: \max_j \frac{f(x)^\top f(t_j)}{\|f(x)\| \|f(t_j)\|}
