@@ -20,7 +20,12 @@ from anisomem.storage import atomic
 
 CHUNK = 1 << 12  # bytes at a time; a connection that breaks loses less than that
 TIMEOUT = (10, 60)  # seconds to connect, and between two chunks
-RETRIES = Retry(3, backoff_factor=1, status_forcelist=(429, 500, 502, 503, 504))
+RETRIES = Retry(
+    3,
+    backoff_factor=1,
+    status_forcelist=(429, 500, 502, 503, 504),
+    respect_retry_after_header=False,  # a host may ask for hours
+)
 #: The first kind of error that fits, in few words.
 REASONS = (
     (requests.Timeout, "the host did not answer in time"),
