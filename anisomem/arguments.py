@@ -9,7 +9,8 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The subcommand with its arguments; argparse ends the process where they make no sense."""
     parser = _parser()
     options, more = parser.parse_known_args(arguments)
-    if options.command == "generate" and not any(word.startswith("-") for word in more):
+    takes = options.command in ("generate", "fetch")
+    if takes and not any(word.startswith("-") for word in more):
         options.overrides += more  # those that stand behind an option
     elif more:
         parser.error(f"unrecognized arguments: {' '.join(more)}")

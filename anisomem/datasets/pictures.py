@@ -32,7 +32,7 @@ HEADERS = {"User-Agent": "anisomem (research; pictures named by published prompt
 HINT = "run anisomem fetch NAME --pictures"
 
 
-class Refused(Exception):
+class NoPictureError(Exception):
     """What came is not the picture; says why."""
 
 
@@ -136,7 +136,7 @@ def _download_all(urls: Sequence[str], album: Album, title: str) -> None:
         try:
             content = download(url)
             check(content)
-        except Refused as reason:
+        except NoPictureError as reason:
             album.refuse(url, str(reason))
         else:
             album.add(url, content)
@@ -155,7 +155,7 @@ def download(url: str) -> bytes:
     """The bytes at an address.
 
     Raises:
-        Refused: The host does not serve it, or it is too large or too slow.
+        NoPictureError: The host does not serve it, or it is too large or too slow.
     """
     content, begin = bytearray(), time.monotonic()
     try:
@@ -167,11 +167,11 @@ def download(url: str) -> bytes:
             for chunk in answer.iter_content(fetch.CHUNK):
                 content += chunk
                 if len(content) > LIMIT:
-                    raise Refused(f"larger than {LIMIT >> 20} MiB")
+                    raise NoPictureError(f"larger than {LIMIT >> 20} MiB")
                 if time.monotonic() - begin > PATIENCE:
-                    raise Refused(f"not complete after {PATIENCE:.0f} s")
+                    raise NoPictureError(f"not complete after {PATIENCE:.0f} s")
     except requests.RequestException as error:
-        raise Refused(fetch.reason(error)) from None
+        raise NoPictureError(fetch.reason(error)) from None
     return bytes(content)
 
 
@@ -179,24 +179,25 @@ def check(content: bytes) -> None:
     """Decodes a picture.
 
     Raises:
-        Refused: A page, no picture, or one that shows nothing.
+        NoPictureError: A page, no picture, or one that shows nothing.
     """
     if fetch.is_html(content):
-        raise Refused("an HTML page came in place of a picture")
+        raise NoPictureError("an HTML page came in place of a picture")
     try:
         with Image.open(io.BytesIO(content)) as image:
             width, height = image.size
-            if width * height > PIXELS:
-                raise Refused(f"{width}×{height} pixels, more than {PIXELS:,}")
-            colours = np.asarray(image.convert("RGB"))
-    except Refused:
-        raise
+            fits = width * height <= PIXELS
+            colours = np.asarray(image.convert("RGB")) if fits else None
     except Exception:  # Pillow's decoders raise anything on bytes that are not theirs
-        raise Refused(f"{len(content)} bytes that Pillow cannot read as a picture") from None
+        raise NoPictureError(
+            f"{len(content)} bytes that Pillow cannot read as a picture"
+        ) from None
+    if colours is None:
+        raise NoPictureError(f"{width}×{height} pixels, more than {PIXELS:,}")
     if min(width, height) < SMALLEST:
-        raise Refused(f"{width}×{height} pixels, expected {SMALLEST} a side at least")
+        raise NoPictureError(f"{width}×{height} pixels, expected {SMALLEST} a side at least")
     if (np.ptp(colours, axis=(0, 1)) <= FLAT).all():
-        raise Refused("a picture of one colour")
+        raise NoPictureError("a picture of one colour")
 
 
 def _coverage(prompts: PromptSet, urls: Sequence[str], album: Album) -> Iterator[str]:

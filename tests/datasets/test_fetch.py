@@ -6,8 +6,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from urllib3.util import Retry
 
 from anisomem.datasets import cards, published
+from anisomem.datasets import fetch as fetch_module
 from anisomem.datasets.fetch import fetch
 from anisomem.errors import UserError
 
@@ -51,6 +53,7 @@ def server(pinned, monkeypatch):
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         monkeypatch.setattr(cards, "HOST", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setattr(fetch_module, "RETRIES", Retry(0))
         yield server
         server.shutdown()
         thread.join()

@@ -1,6 +1,9 @@
 """CLIP scores of a tiny random model, against its own logits."""
 
+import re
 from hashlib import sha256
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from anisomem.errors import UserError
 from anisomem.measures.base import References
-from anisomem.measures.clip import Aesthetic, ClipScore
+from anisomem.measures.clip import Aesthetic, ClipScore, _layers
 from anisomem.measures.weights import Weights
 
 NOTHING = References({})
@@ -101,7 +104,7 @@ def layers(path, sizes=SIZES, **changes):
     """Linear layers with numbers like those of the published file, where dropout has some."""
     generator = torch.Generator().manual_seed(0)
     tensors = {}
-    for number, (a, b) in zip((0, 2), zip(sizes, sizes[1:], strict=False), strict=True):
+    for number, (a, b) in zip((0, 2), pairwise(sizes), strict=True):
         tensors[f"layers.{number}.weight"] = torch.randn(b, a, generator=generator)
         tensors[f"layers.{number}.bias"] = torch.randn(b, generator=generator)
     save_file(tensors | changes, path)
@@ -118,17 +121,12 @@ def test_aesthetic_score_is_affine_in_the_embedding(folder, noise, generated, tm
         batch = torch.stack([prepared(picture) for picture in pictures])
         embedded = CLIPModel.from_pretrained(folder).get_image_features(batch).pooler_output
     unit = (embedded / embedded.norm(dim=1, keepdim=True)).double().numpy()
-    (w, b), (v, c) = (
-        [t.double().numpy() for t in pair] for pair in measure._layers
-    )
+    (w, b), (v, c) = ([t.double().numpy() for t in pair] for pair in measure._layers)
     np.testing.assert_allclose(found, unit @ (v @ w)[0] + (v @ b + c), atol=1e-5)
 
 
 def test_the_published_head_is_converted_as_the_page_says(tmp_path, monkeypatch):
     """The conversion in docs/measures.md, on a file of the published layout."""
-    import re
-    from pathlib import Path
-
     page = (Path(__file__).parents[2] / "docs" / "measures.md").read_text()
     code = next(c for c in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if ".pth" in c)
     sizes, numbers = (768, 1024, 128, 64, 16, 1), (0, 2, 4, 6, 7)
@@ -141,8 +139,6 @@ def test_the_published_head_is_converted_as_the_page_says(tmp_path, monkeypatch)
     exec(code, {"print": print})
     (file,) = tmp_path.glob("*.safetensors")
     content = file.read_bytes()
-    from anisomem.measures.clip import _layers
-
     assert Weights(str(file), sha256(content).hexdigest()).read() == content
     found = _layers(file.name, content)
     assert [tuple(weight.shape) for weight, _ in found][::4] == [(1024, 768), (1, 16)]
@@ -167,7 +163,7 @@ def test_mistakes(folder, tmp_path):
     given = {"weights": str(file), "sha256": sha256(b"junk").hexdigest()}
     assert "is no safetensors file" in start(given)
     assert "no CLIP model at" in start(layers(file), model=str(tmp_path))
-    with pytest.raises(UserError, match="no CLIP model at '.*weights in safetensors") as caught:
+    with pytest.raises(UserError, match=r"no CLIP model at '.*weights in safetensors") as caught:
         ClipScore("clip", str(tmp_path / "gone")).start(NOTHING, "cpu")
     assert "\n" not in str(caught.value)
 

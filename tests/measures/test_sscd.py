@@ -117,7 +117,7 @@ def test_nothing_else_than_the_named_content_is_loaded(model, tmp_path):
         Sscd("sscd", "http://host/sscd.pt", other)
     with pytest.raises(UserError, match="did you mean 'membench'"):
         Sscd("sscd", **model, convention="memben")
-    with pytest.raises(UserError, match="cannot read the weights gone.pt: No such file"):
+    with pytest.raises(UserError, match=r"cannot read the weights gone\.pt: No such file"):
         Sscd("sscd", "gone.pt", other).start(References({}), "cpu")
     (tmp_path / "junk.pt").write_bytes(b"junk")
     junk = {"weights": str(tmp_path / "junk.pt"), "sha256": sha256(b"junk").hexdigest()}
@@ -181,6 +181,8 @@ def test_weights_are_downloaded_once_and_verified(server, model, tmp_path, gener
     assert file.exists()
 
     other = sha256(b"other").hexdigest()
-    with pytest.raises(UserError, match=f"has sha256 {model['sha256']}, expected {other}; nothing"):
+    with pytest.raises(
+        UserError, match=f"has sha256 {model['sha256']}, expected {other}; nothing"
+    ):
         Sscd("sscd", url, other).start(References({}), "cpu")
     assert list((tmp_path / "cache").rglob("*.p*")) == [file]
