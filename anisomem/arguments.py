@@ -9,7 +9,8 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The subcommand with its arguments; argparse ends the process where they make no sense."""
     parser = _parser()
     options, more = parser.parse_known_args(arguments)
-    if options.command == "generate" and not any(word.startswith("-") for word in more):
+    takes = options.command in ("generate", "fetch")
+    if takes and not any(word.startswith("-") for word in more):
         options.overrides += more  # those that stand behind an option
     elif more:
         parser.error(f"unrecognized arguments: {' '.join(more)}")
@@ -109,6 +110,9 @@ def _parser() -> argparse.ArgumentParser:
     fetch = commands.add_parser("fetch", help="download a published prompt set and verify it")
     fetch.add_argument("name", metavar="NAME", help="a published set, or all")
     fetch.add_argument("overrides", nargs="*", metavar="name=value", help="e.g. paths.data=FOLDER")
+    fetch.add_argument(
+        "--pictures", action="store_true", help="also the training pictures that it names"
+    )
     audit = commands.add_parser("audit", help="what is wrong with a prompt set, in tables")
     audit.add_argument("name", metavar="NAME", help="as anisomem list datasets names it, or all")
     audit.add_argument(

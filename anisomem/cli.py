@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case "export-released":
                 _export_released(options.runs, options.out)
             case "fetch":
-                _fetch(options.name, options.overrides)
+                _fetch(options.name, options.overrides, options.pictures)
             case "audit":
                 _audit(options)
             case "bench":
@@ -255,11 +255,15 @@ def _export_released(runs: Sequence[Path], out: Path) -> None:
         print(path)
 
 
-def _fetch(name: str, overrides: Sequence[str]) -> None:
+def _fetch(name: str, overrides: Sequence[str], pictures: bool) -> None:
     from anisomem import config
     from anisomem.datasets.fetch import fetch
+    from anisomem.datasets.pictures import fetch_pictures
 
-    for line in fetch(name, config.cases(overrides)[0].paths.data):
+    data = config.cases(overrides)[0].paths.data
+    for line in fetch(name, data):
+        print(line)
+    for line in fetch_pictures(name, data) if pictures else ():
         print(line)
 
 

@@ -214,7 +214,7 @@ def _windowed(values: Array) -> Array:
 
 
 @dataclass
-class SSIM(Measure):
+class Ssim(Measure):
     """Structural similarity to the most similar training picture, see :class:`Structure`.
 
     Training pictures are cut and resized (:func:`fitted`).

@@ -1,62 +1,55 @@
-"""How pictures of one prompt differ: among seeds, and from what no mitigation would have made."""
+"""How pictures of a prompt differ from each other, and from those without a mitigation."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from anisomem.errors import UserError
-from anisomem.measures.base import Array, Generated, Measure, References, Statistic, mean
-from anisomem.measures.pixels import distances
+from anisomem.measures.base import Array, Generated, Measure, Statistic, mean
+from anisomem.measures.pixels import rms
 
 
 @dataclass
 class Diversity(Measure):
-    r"""Mean distance of a picture to the others of its prompt.
+    r"""Mean distance of a picture to the prompt's other pictures, one a seed.
 
-    .. math:: \frac{1}{S - 1} \sum_{t \ne s} d(x_s, x_t)
+    .. math:: \frac{1}{S - 1} \sum_{j \ne i} \text{rms}(x_i, x_j)
 
-    with the root-mean-square difference of colours in [0, 1] without shifts,
-    :func:`anisomem.measures.pixels.distances`. A prompt whose every seed gives one picture has 0.
+    with :func:`~anisomem.measures.pixels.rms`, colours in [0, 1].
 
     Raises:
-        UserError: One picture of a prompt.
+        UserError: One picture a prompt.
     """
-
-    _device: str = field(init=False, repr=False, compare=False)
 
     @property
     def statistics(self) -> Sequence[Statistic]:
-        return (Statistic("distance between seeds", "diversity", "spread", mean),)
-
-    def start(self, references: References, device: str) -> None:
-        self._device = device
+        return (Statistic("diversity", "diversity", "diversity", mean),)
 
     def __call__(self, generated: Generated) -> dict[str, Array]:
-        count = len(generated.pictures)
-        if count < 2:
+        pictures = generated.pictures
+        if len(pictures) < 2:
             raise UserError(
-                f"{self.name} compares pictures of several seeds and got one; give two or more "
-                "with seeds=[...]"
+                f"{self.name} compares the pictures of a prompt and there is one; choose at least "
+                "two seeds, such as seeds=[42,43], or leave it out"
             )
-        found = distances(generated.pictures, generated.pictures, 0, self._device)
-        return {"spread": found.sum(axis=1) / (count - 1)}
+        away = np.stack([rms(pictures, one) for one in pictures])
+        return {"diversity": away.sum(axis=1) / (len(pictures) - 1)}
 
 
 @dataclass
 class Moved(Measure):
-    """Root-mean-square difference to the picture without mitigation, colours in [0, 1].
+    """Distance to the picture without a mitigation, from the same noise.
 
-    Both are from the same noise: 0 where the mitigation changed nothing. It says nothing about
-    whether the prompt is still followed; where a picture was a copy, moving it is the purpose.
+    Root-mean-square difference of colours in [0, 1]. On prompts that are not memorized nothing
+    need change, and less is more fidelity; on memorized ones the copy has to go.
     """
 
     @property
     def statistics(self) -> Sequence[Statistic]:
-        return (Statistic("moved", "fidelity", "distance", mean, smaller=True),)
+        return (Statistic("moved", "fidelity", "moved", mean, smaller=True),)
 
     def __call__(self, generated: Generated) -> dict[str, Array]:
-        change = generated.pictures.astype(np.float64) - generated.plain
-        return {"distance": np.sqrt(np.square(change).mean(axis=(1, 2, 3))) / 255}
+        return {"moved": rms(generated.pictures, generated.plain)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -80,7 +80,7 @@ CONVENTIONS = {
 
 
 @dataclass
-class SSCD(Measure):
+class Sscd(Measure):
     r"""Cosine similarity of SSCD descriptors to the most similar training picture.
 
     .. math:: \max_j \frac{f(x)^\top f(t_j)}{\|f(x)\| \|f(t_j)\|}
@@ -102,7 +102,7 @@ class SSCD(Measure):
     weights: str
     sha256: str
     convention: str = "membench"
-    _model: object = field(init=False, repr=False, compare=False)
+    _model: Callable[[Tensor], Tensor] = field(init=False, repr=False, compare=False)
     _device: str = field(init=False, repr=False, compare=False)
     _references: References = field(init=False, repr=False, compare=False)
     _known: dict[str, Tensor] = field(init=False, repr=False, compare=False)
@@ -113,13 +113,13 @@ class SSCD(Measure):
 
     @property
     def statistics(self) -> Sequence[Statistic]:
-        def one(name: str, *how: object) -> Statistic:
-            return Statistic(f"{name} ({self.convention})", "copying", "sscd", *how)
+        def one(name: str, reduce: Callable[[Array], Array], percent: bool = False) -> Statistic:
+            return Statistic(f"{name} ({self.convention})", "copying", "sscd", reduce, percent)
 
         return (
             one("SSCD", largest),
             one("SSCD, top 3", largest_three),
-            one("SSCD > 0.5", ShareAbove(0.5), True),
+            one("SSCD > 0.5", ShareAbove(0.5), percent=True),
             one("SSCD, mean", mean),
         )
 
@@ -129,11 +129,12 @@ class SSCD(Measure):
         content = Weights(self.weights, self.sha256).read()
         self._device, self._references, self._known = device(device_name), references, {}
         try:
-            self._model = torch.jit.load(io.BytesIO(content), self._device).eval()
+            model = torch.jit.load(io.BytesIO(content), self._device)  # type: ignore[no-untyped-call]
         except RuntimeError as error:
             raise UserError(
                 f"{self.weights} is no TorchScript model: {str(error).strip().splitlines()[0]}"
             ) from None
+        self._model = model.eval()
 
     def __call__(self, generated: Generated) -> dict[str, Array]:
         if generated.id not in self._known:  # asked again for every mitigation
@@ -151,7 +152,7 @@ class SSCD(Measure):
         for begin in range(0, len(pictures), BATCH):
             batch = np.stack([prepare(one) for one in pictures[begin : begin + BATCH]])
             with torch.inference_mode():
-                found.append(self._model(torch.from_numpy(batch).to(self._device)))  # type: ignore[operator]
+                found.append(self._model(torch.from_numpy(batch).to(self._device)))
         described = torch.cat(found)
         if described.ndim != 2:
             raise UserError(

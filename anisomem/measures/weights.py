@@ -28,7 +28,7 @@ class Weights:
 
     url: str
     sha256: str
-    bytes: int | None = None  # as of a card's source; not known
+    bytes: int | None = None  # of a download; nobody says
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[0-9a-f]{64}", str(self.sha256)):

@@ -1,0 +1,64 @@
+"""Every measure of the configuration, and that none loads anything before it starts."""
+
+import subprocess
+import sys
+from itertools import chain
+
+import pytest
+
+from anisomem import config
+from anisomem.cli import main
+from anisomem.errors import UserError
+from anisomem.measures.base import SUBJECTS
+
+DIGEST = "0" * 64
+GIVEN = {
+    "sscd": ["measure.sscd.sha256=" + DIGEST],
+    "sscd_jeon": ["measure.sscd_jeon.sha256=" + DIGEST],
+    "aesthetic": ["measure.aesthetic.weights=x", "measure.aesthetic.sha256=" + DIGEST],
+}
+NAMES = config.names("measure")
+
+
+def built(name, *settings):
+    return config.measures(config.cases([f"measure=[{name}]", *settings])[0])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_built_under_its_name_and_says_what_it_measures(name):
+    (measure,) = built(name, *GIVEN.get(name, []))
+    assert measure.name == name
+    assert {statistic.subject for statistic in measure.statistics} <= set(SUBJECTS)
+    copying = {statistic.subject == "copying" for statistic in measure.statistics}
+    assert copying == {measure.of_copies}
+
+
+def test_statistics_of_all_measures_can_be_told_apart():
+    every = built(",".join(NAMES), *chain(*GIVEN.values()))
+    names = [statistic.name for measure in every for statistic in measure.statistics]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("name", ["sscd", "sscd_jeon", "aesthetic"])
+def test_a_sha256_must_be_given(name):
+    expected = rf"measure\.{name} needs a value for measure\.{name}\.sha256"
+    with pytest.raises(UserError, match=expected):
+        built(name)
+
+
+def test_listed_by_title(capsys):
+    assert main(["list", "measures"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == NAMES
+    assert all(len(line.split("  ", 1)[1].strip()) > 20 for line in lines)
+
+
+def test_building_imports_no_torch():
+    overrides = [f"measure=[{','.join(NAMES)}]", *chain(*GIVEN.values())]
+    code = (
+        "import sys; from anisomem import config; "
+        f"config.measures(config.cases({overrides!r})[0]); "
+        "print(sorted({'torch', 'transformers', 'diffusers'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
