@@ -24,6 +24,8 @@ from anisomem.storage import atomic
 
 AT_ONCE = 8  # downloads; most of the time is spent on hosts that no longer answer
 LIMIT = 64 << 20  # bytes of a picture
+#: What is decoded: other formats of Pillow start programs (EPS) or are no photographs.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 PIXELS = 100_000_000  # of a picture
 PATIENCE = 300.0  # seconds for one picture, however slowly its bytes drip
 SMALLEST = 32  # pixels a side; below are trackers and spacers
@@ -184,7 +186,7 @@ def check(content: bytes) -> None:
     if fetch.is_html(content):
         raise NoPictureError("an HTML page came in place of a picture")
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             width, height = image.size
             fits = width * height <= PIXELS
             colours = np.asarray(image.convert("RGB")) if fits else None

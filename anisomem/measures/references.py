@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from anisomem.datasets import cards
-from anisomem.datasets.pictures import Album, addresses
+from anisomem.datasets.pictures import FORMATS, Album, addresses
 from anisomem.datasets.prompts import PromptSet
 from anisomem.measures.base import Picture, References
 
@@ -74,5 +74,5 @@ def of(prompts: PromptSet, data: str | None) -> References:
 
 def decoded(content: bytes) -> Picture:
     """An encoded picture, uint8 ``[h, w, 3]``; transparency is dropped, as MemBench does."""
-    with Image.open(io.BytesIO(content)) as image:
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         return np.asarray(image.convert("RGB"))

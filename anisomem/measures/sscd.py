@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -105,7 +106,7 @@ class Sscd(Measure):
     _model: Callable[[Tensor], Tensor] = field(init=False, repr=False, compare=False)
     _device: str = field(init=False, repr=False, compare=False)
     _references: References = field(init=False, repr=False, compare=False)
-    _known: dict[str, Tensor] = field(init=False, repr=False, compare=False)
+    _known: dict[bytes, Tensor] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         one_of("SSCD convention", self.convention, CONVENTIONS)
@@ -137,11 +138,19 @@ class Sscd(Measure):
         self._model = model.eval()
 
     def __call__(self, generated: Generated) -> dict[str, Array]:
-        if generated.id not in self._known:  # asked again for every mitigation
-            pictures = self._references.pictures[generated.id]
-            self._known[generated.id] = self._described(pictures)
-        similarity = self._described(generated.pictures) @ self._known[generated.id].T
+        known = self._of_training(self._references.pictures[generated.id])
+        similarity = self._described(generated.pictures) @ known.T
         return {"sscd": similarity.amax(dim=1).double().numpy()}
+
+    def _of_training(self, pictures: Sequence[Picture]) -> Tensor:
+        """Descriptors that are kept: prompts share pictures, and are asked about many times."""
+        import torch
+
+        keys = [sha256(one.tobytes() + str(one.shape).encode()).digest() for one in pictures]
+        for key, picture in zip(keys, pictures, strict=True):
+            if key not in self._known:
+                self._known[key] = self._described([picture])[0]
+        return torch.stack([self._known[key] for key in keys])
 
     def _described(self, pictures: Sequence[Picture] | npt.NDArray[np.uint8]) -> Tensor:
         """Descriptors of length 1, ``[n, d]``."""

@@ -43,6 +43,7 @@ CONTENT = {
     "text": b"gone",
     "cut": PNG[:-500],
     "wide": encoded(4, (100, 200)),
+    "rare": encoded(5, form="PPM"),
     "large": b"\x89PNG" * 300_000,
 }
 
@@ -165,6 +166,7 @@ def test_the_same_command_tries_only_the_dead_again(server, named, tmp_path):
         ("page", "an HTML page came in place of a picture"),
         ("text", "4 bytes that Pillow cannot read as a picture"),
         ("cut", f"{len(PNG) - 500} bytes that Pillow cannot read as a picture"),
+        ("rare", "6013 bytes that Pillow cannot read as a picture"),  # not of the formats allowed
         ("large", "larger than 1 MiB"),
         ("wide", "200×100 pixels, more than 19,999"),
         ("busy", "the host answered again and again that it is busy"),

@@ -2,6 +2,7 @@
 
 import http.server
 import threading
+from dataclasses import replace
 from hashlib import sha256
 
 import numpy as np
@@ -93,6 +94,19 @@ def test_similarity_is_the_largest_cosine_over_the_training_pictures(model, gene
     reduced = [statistic.reduce(found[None])[0] for statistic in measure.statistics]
     np.testing.assert_allclose(reduced, [1, (1 + 2 / 3) / 3, 0.25, 1 / 3], atol=1e-6)
     assert [s.percent for s in measure.statistics] == [False, False, True, False]
+
+
+def test_a_training_picture_of_many_prompts_is_described_once(model, generated, monkeypatch):
+    measure = Sscd("sscd", **model)
+    shared = colour(255, 0, 0)
+    measure.start(References({"a": [shared], "b": [shared.copy(), colour(0, 9, 0)]}), "cpu")
+    described, seen = measure._described, []
+    monkeypatch.setattr(
+        measure, "_described", lambda pictures: seen.append(len(pictures)) or described(pictures)
+    )
+    for key in ("a", "b", "b"):
+        measure(replace(generated([shared] * 3), id=key))
+    assert sorted(seen) == [1, 1, 3, 3, 3]
 
 
 def test_more_pictures_than_a_batch(model, generated, noise, monkeypatch):
