@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case "generate":
                 _generate(options)
             case "mitigate":
-                _mitigate(options.overrides)
+                return _mitigate(options.overrides)
             case "sweep":
                 return _sweep(options.name, options.overrides)
             case "multirun":
@@ -145,10 +145,10 @@ def _generate(options: argparse.Namespace) -> None:
     print(generate(*given))
 
 
-def _mitigate(overrides: Sequence[str]) -> None:
+def _mitigate(overrides: Sequence[str]) -> int:
     from anisomem.tradeoff.command import mitigate
 
-    print(mitigate(overrides))
+    return mitigate(overrides)
 
 
 def _plan(configs: Sequence[DictConfig], what: str) -> int:

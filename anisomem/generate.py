@@ -94,6 +94,7 @@ def sample(prompt: str, config: DictConfig, fpr: float | None) -> list[Outcome]:
     """The prompt sampled with every mitigation of the configuration, from the same noise."""
     from tqdm import tqdm
 
+    from anisomem.engine import Engine
     from anisomem.mitigation.base import EMBEDDINGS, Ordinary, moved
     from anisomem.mitigation.none import NoMitigation
     from anisomem.mitigation.on_detection import OnDetection
@@ -109,14 +110,15 @@ def sample(prompt: str, config: DictConfig, fpr: float | None) -> list[Outcome]:
         ]
     if any(one.uses_ordinary for one in mitigations):
         texts = draw(config, configuration.build(config.dataset, "dataset"))
-    mitigations = [one.ready(model, Ordinary(texts, [seed])) for one in mitigations]
+    mitigations = [one.ready(model, Ordinary(texts, [seed] * len(texts))) for one in mitigations]
+    engine = Engine(model, [], batch_size=config.batch_size)
     x, given = model.initial_noise(seed, 1), model.encode([prompt])
     for mitigation in tqdm(mitigations, desc="generate", leave=False, disable=None):
         begin = perf_counter()
-        found = mitigation(model, [prompt], x, [seed], config.batch_size)
+        found = mitigation(model, [prompt], x, [seed], engine)
         picture = model.decode(found.sample(model))[0]
         seconds = perf_counter() - begin
-        found_scores = scores(model, found, [seed], config.batch_size)
+        found_scores = scores(model, found, [seed], engine)
         before, after = (c.tensors.get(EMBEDDINGS) for c in (given, found.conditioning))
         outcomes.append(
             Outcome(

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 Picture = npt.NDArray[np.uint8]  # [H, W, 3]
-SUBJECTS = ("copying", "fidelity", "diversity")
+SUBJECTS = ("copying", "fidelity", "diversity", "change")
 
 
 @dataclass(frozen=True)
@@ -80,15 +80,21 @@ class Measure(ABC):
     Attributes:
         of_copies: Whether it compares with training pictures; then it is asked only about prompts
             that have one.
+        least: Pictures that a prompt must have.
     """
 
     of_copies: ClassVar[bool] = False
+    least: ClassVar[int] = 1
     name: str
 
     @property
     @abstractmethod
     def statistics(self) -> Sequence[Statistic]:
         """What a table may show of it, the most telling first."""
+
+    def reads(self) -> dict[str, str]:
+        """What its numbers depend on besides its settings, by name; settings may be replaced."""
+        return {}
 
     def start(self, references: References, device: str) -> None:  # noqa: B027
         """Loads what is needed, once in a process and before the first picture.

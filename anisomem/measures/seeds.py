@@ -49,7 +49,7 @@ class Moved(Measure):
 
     @property
     def statistics(self) -> Sequence[Statistic]:
-        return (Statistic("moved", "fidelity", "moved", mean, smaller=True),)
+        return (Statistic("moved", "change", "moved", mean),)
 
     def __call__(self, generated: Generated) -> dict[str, Array]:
         return {"moved": rms(generated.pictures, generated.plain)}

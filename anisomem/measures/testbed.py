@@ -15,8 +15,10 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
+from anisomem import testbed
 from anisomem.errors import UserError
 from anisomem.measures.base import Array, Generated, Measure, References, Statistic, mean
+from anisomem.storage import identity
 from anisomem.testbed.captions import concepts_in
 
 if TYPE_CHECKING:
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     from anisomem.testbed.ground_truth import Pictures
 
 FIVE = 5
+
+
+def _classifier_read() -> dict[str, str]:
+    return {"classifier": identity.fingerprint(Path(testbed.__file__).parent / "concepts")}
 
 
 @dataclass
@@ -34,10 +40,10 @@ class Concept(Measure):
     :math:`K = 1445`; those that the same prompt names do not count.
 
     .. math:: \text{shown} = \frac{1}{m}\sum_{j=1}^m [\text{rank}_j < 5], \qquad
-        \text{percentile} = 1 - \frac{1}{m}\sum_{j=1}^m \frac{\text{rank}_j}{K - m}
+        \text{place} = 1 - \frac{2}{m}\sum_{j=1}^m \frac{\text{rank}_j}{K - m}
 
-    for the :math:`m` concepts of the prompt; a picture that has nothing to do with it has a
-    percentile of 50%, and shows a concept in 5 of 1,445 cases.
+    for the :math:`m` concepts of the prompt. A place of 100% is the first, and a picture that has
+    nothing to do with the prompt has 0 on average and shows a concept in 5 of 1,445 cases.
 
     Raises:
         UserError: A prompt that names no known concept.
@@ -48,9 +54,12 @@ class Concept(Measure):
     @property
     def statistics(self) -> Sequence[Statistic]:
         return (
-            Statistic("concept's percentile", "fidelity", "percentile", mean, percent=True),
+            Statistic("concept's place", "fidelity", "place", mean, percent=True),
             Statistic("concept shown", "fidelity", "shown", mean, percent=True),
         )
+
+    def reads(self) -> dict[str, str]:
+        return _classifier_read()
 
     def start(self, references: References, device: str) -> None:
         from anisomem.testbed.concepts import Recogniser
@@ -66,7 +75,7 @@ class Concept(Measure):
             )
         ranks = self._classifier.ranks(generated.pictures, asked)
         return {
-            "percentile": 1 - ranks.mean(axis=1) / (len(names) - len(asked)),
+            "place": 1 - 2 * ranks.mean(axis=1) / (len(names) - len(asked)),
             "shown": (ranks < FIVE).mean(axis=1),
         }
 
@@ -86,6 +95,9 @@ class Background(Measure):
     @property
     def statistics(self) -> Sequence[Statistic]:
         return (Statistic("background's colour", "copying", "background", mean, percent=True),)
+
+    def reads(self) -> dict[str, str]:
+        return _classifier_read()
 
     def start(self, references: References, device: str) -> None:
         from anisomem.testbed.concepts import Recogniser
@@ -123,6 +135,9 @@ class Reproduction(Measure):
     @property
     def statistics(self) -> Sequence[Statistic]:
         return (Statistic("reproduced", "copying", "reproduced", mean, percent=True),)
+
+    def reads(self) -> dict[str, str]:
+        return {"folder": identity.fingerprint(Path(self.folder))}
 
     def start(self, references: References, device: str) -> None:
         from diffusers import AutoencoderKL

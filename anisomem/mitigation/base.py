@@ -38,7 +38,7 @@ class Ordinary:
 
     Attributes:
         texts: The prompts.
-        seeds: Of the noise that they are looked at with, every one at each.
+        seeds: Of every prompt's noise.
     """
 
     texts: Sequence[str]
@@ -211,7 +211,7 @@ class Mitigation(ABC):
         texts: Sequence[str],
         x: Tensor,
         seeds: Sequence[int],
-        batch_size: int | None = None,
+        engine: Engine | None = None,
     ) -> Mitigated:
         """What is sampled instead.
 
@@ -221,13 +221,13 @@ class Mitigation(ABC):
             x: Their noise, ``[B, C, H, W]``.
             seeds: What every row's noise was drawn from (:meth:`DiffusionModel.initial_noise`);
                 further noise and random words are drawn from it too.
-            batch_size: Latents in a pass, or None to choose; halved where memory ends.
+            engine: Which remembers how many latents fit into a pass; a new one if not given.
 
         Raises:
             UserError: The model lacks what is changed, or memory ends at batch size 1.
         """
         self.require(model)
-        engine = Engine(model, [], batch_size=batch_size)
+        engine = engine or Engine(model, [])
         x = x.to(model.device)
 
         def part(rows: slice) -> Mitigated:

@@ -1,7 +1,7 @@
 """Mitigates where a detector fires: nothing changes for prompts that it takes for ordinary.
 
-The threshold is the smallest that at most a chosen share of given ordinary prompts exceed, with
-the noise of the same seed. A prompt that does not fire costs its detection, one that does both.
+The threshold is the smallest that at most a chosen share of given ordinary prompts exceed, each on
+noise of its own. A prompt that does not fire costs its detection, one that does both.
 """
 
 from __future__ import annotations
@@ -39,11 +39,9 @@ def scores(
             f"{detector.name} does not score a prompt on its own; choose a detector that needs "
             "neither labels nor other prompts, such as anisotropy or wen"
         )
-    engine, found = Engine(model, [detector]), np.empty(len(texts))
-    for seed in dict.fromkeys(seeds):
-        rows = [i for i, other in enumerate(seeds) if other == seed]
-        components = engine.evaluate([texts[i] for i in rows], rows, seed)
-        found[rows] = _combined(detector, components, model)
+    # Noise by prompt is that of a base seed plus a row, here 0 and the prompt's own seed.
+    components = Engine(model, [detector], "per_prompt").evaluate(texts, seeds, 0)
+    found = _combined(detector, components, model)
     if not np.isfinite(found).all():
         i = int(np.flatnonzero(~np.isfinite(found))[0])
         raise UserError(f"the model returns NaN or infinity for the prompt {texts[i]!r}")
@@ -94,7 +92,7 @@ class OnDetection(Mitigation):
             raise UserError(f"threshold must be a finite score, got {self.threshold!r}")
 
     def ready(self, model: DiffusionModel, ordinary: Ordinary) -> OnDetection:
-        """With the threshold of the ordinary prompts on all their noise.
+        """With the threshold of the ordinary prompts.
 
         Raises:
             UserError: The model lacks what is changed, or the prompts do not resolve the share.
@@ -103,9 +101,7 @@ class OnDetection(Mitigation):
         inner = self.mitigation.ready(model, ordinary)
         bound = self.threshold
         if self.fpr is not None:
-            texts = [text for _ in ordinary.seeds for text in ordinary.texts]
-            seeds = [seed for seed in ordinary.seeds for _ in ordinary.texts]
-            bound = threshold(scores(model, detector, texts, seeds), self.fpr)
+            bound = threshold(scores(model, detector, ordinary.texts, ordinary.seeds), self.fpr)
         return OnDetection(self.name, inner, detector, threshold=bound)
 
     @property

@@ -45,22 +45,24 @@ def scores(
     model: DiffusionModel,
     found: Mitigated,
     seeds: Sequence[int],
-    batch_size: int | None = None,
+    engine: Engine,
 ) -> Scores:
-    """Scores of prompts with all that a mitigation changed.
+    """Scores of prompts with all that a mitigation changed of them.
+
+    The prediction without prompt is the unchanged model's.
 
     Arguments:
         model: The model.
         found: The prompts, as they are sampled.
         seeds: Of their noise; the other noise depends on them alone.
-        batch_size: Latents in a pass, or None to choose; halved where memory ends.
+        engine: Which remembers how many latents fit into a pass.
     """
     each = 1 + HELD_OUT
 
     def part(rows: slice) -> np.ndarray:
         return _scores(model, found[range(len(seeds))[rows]], seeds[rows])
 
-    parts = Engine(model, [], batch_size=batch_size).in_batches(len(seeds), part, 4 * each)
+    parts = engine.in_batches(len(seeds), part, 4 * each)
     values = np.concatenate(parts, axis=1).reshape(2, len(seeds), each)
     metric, wen = values
     return Scores(metric[:, 0], metric[:, 1:].mean(1), wen[:, 0], wen[:, 1:].mean(1))

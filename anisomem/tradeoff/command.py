@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,14 +18,14 @@ if TYPE_CHECKING:
 DEFAULT = "mitigation_testbed"
 
 
-def mitigate(overrides: Sequence[str]) -> str:
-    """Runs what the overrides choose, or continues it; what is to be printed.
+def mitigate(overrides: Sequence[str]) -> int:
+    """Runs what the overrides choose, or continues it, prints its tables; the exit code.
 
     Arguments:
         overrides: As on the command line.
 
     Raises:
-        UserError: Settings that are wrong, or prompts that the model failed on.
+        UserError: Settings that are wrong.
     """
     chosen = [o.partition("=")[2] for o in overrides if o.startswith("experiment=")]
     experiment = chosen[-1] if chosen else DEFAULT
@@ -34,16 +35,35 @@ def mitigate(overrides: Sequence[str]) -> str:
     if configs[0].dry_run:
         from anisomem.tradeoff.plan import plan
 
-        return plan(configs, experiment).markdown()
+        print(plan(configs, experiment).markdown())
+        return 0
     trials = [Trial(config, experiment) for config in configs]
     for trial in trials:
         _sample(trial)
         measure(trial)
+    if any(_failed(trial) for trial in trials):
+        return 1
     from anisomem.tradeoff import report
 
     folder = trials[0].folder.parent
-    text = report.write([Results(trial) for trial in trials], folder)
-    return f"{text}\nReport: {folder}/ (tables, figures; pictures in a folder per model)"
+    print(report.write([Results(trial) for trial in trials], folder))
+    print(f"Report: {folder}/ (tables, figures; pictures in a folder per model)")
+    return 0
+
+
+def _failed(trial: Trial) -> bool:
+    """Whether the model failed on prompts and the user did not allow it, which is said."""
+    failures = trial.failures()
+    if not failures or trial.config.on_failure == "keep":
+        return False
+    row, reason = next(iter(failures.items()))
+    print(
+        f"anisomem: {trial.name}: {len(failures)} of {len(trial.planned)} prompts failed, first "
+        f"{trial.planned.ids[row]!r} ({reason}); on_failure=keep makes the table without them, "
+        "on_failure=retry samples them again",
+        file=sys.stderr,
+    )
+    return True
 
 
 def _sample(trial: Trial) -> None:

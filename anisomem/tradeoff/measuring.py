@@ -29,12 +29,13 @@ def measure(trial: Trial) -> None:
 
 def missing(trial: Trial, one: Measure, store: ScoreStore) -> list[Pair]:
     """The prompts, with their settings, that a measure has not seen."""
-    done = set(store.read()["prompt_id"])
+    done, failed = set(store.read()["prompt_id"]), trial.failures()
     return [
         (setting, row)
         for setting in trial.settings
         for row in trial.rows_of(one)
-        if trial.key(setting, row) not in done
+        if row not in failed  # their pictures show nothing, and may be sampled again
+        and trial.key(setting, row) not in done
     ]
 
 

@@ -10,12 +10,11 @@ import numpy as np
 import pandas as pd
 
 from anisomem.detection.base import Array
-from anisomem.errors import UserError
 from anisomem.evaluation import Interval, PairedDifference, holm, paired_difference, resample
 from anisomem.evaluation.bootstrap import percentile_interval
 from anisomem.evaluation.tradeoff import matched, weighted_means
 from anisomem.measures.base import Statistic
-from anisomem.storage.store import FAILURE, arrays
+from anisomem.storage.store import arrays
 from anisomem.tradeoff.settings import PLAIN, Setting
 from anisomem.tradeoff.trial import Trial
 
@@ -68,24 +67,11 @@ class Results:
         trial: Everything sampled and measured.
 
     Raises:
-        UserError: Prompts failed and the user did not allow it, or none is left.
+        UserError: No prompt of a class is left without a failure.
     """
 
     def __init__(self, trial: Trial) -> None:
-        self.trial, self.settings = trial, trial.settings
-        frame = trial.sampled.read()
-        failed = frame[frame[FAILURE].notna()]
-        keys = {trial.key(s, i): i for s in trial.settings for i in range(len(trial.planned))}
-        reasons = zip(failed["prompt_id"], failed[FAILURE], strict=True)
-        #: Row of a prompt to why it has no pictures with some setting.
-        self.failures = {keys[key]: str(reason) for key, reason in reasons if key in keys}
-        if self.failures and trial.config.on_failure != "keep":
-            row, reason = next(iter(self.failures.items()))
-            raise UserError(
-                f"{trial.name}: {len(self.failures)} of {len(trial.planned)} prompts failed, "
-                f"first {trial.planned.ids[row]!r} ({reason}); on_failure=keep makes the table "
-                "without them, on_failure=retry samples them again"
-            )
+        self.trial, self.settings, self.failures = trial, trial.settings, trial.failures()
         self.rows = [i for i in range(len(trial.planned)) if i not in self.failures]
         self.prompts = trial.planned.subset(self.rows)
         config = trial.config

@@ -21,7 +21,7 @@ from anisomem.provenance import device_name, git_commit
 from anisomem.recording import cores, work_through
 from anisomem.storage.store import Origin
 from anisomem.timing import synchronise
-from anisomem.tradeoff.trial import Task, Trial
+from anisomem.tradeoff.trial import Pictures, Task, Trial
 
 COST = ("nfe", "backward", "jvps", "iterations")
 
@@ -46,7 +46,7 @@ class Sampler:
             setting.build().require(model)
 
     def _mitigation(self, index: int) -> Mitigation:
-        ordinary = Ordinary(self.trial.ordinary, self.trial.seeds)
+        ordinary = Ordinary(self.trial.ordinary, self.trial.ordinary_seeds())
         return self.trial.settings[index].build().ready(self.model, ordinary)
 
     def __call__(self, task: Task) -> int:
@@ -58,17 +58,15 @@ class Sampler:
         seeds = [seed for i in prompts for seed in trial.noise_seeds(i)]
         x = torch.cat([model.initial_noise(seed, 1) for seed in seeds]).to(model.device)
         begin = perf_counter()
-        found = mitigation(model, texts, x, seeds, trial.config.batch_size)
+        found = mitigation(model, texts, x, seeds, self.engine)
         synchronise(model)
         between = perf_counter()
-        latents = self._sampled(found)
-        pictures = model.decode(latents)
-        synchronise(model)
+        latents, pictures = self._sampled(found)
         end = perf_counter()
         values = {
             **{name: np.array([getattr(e, name) for e in found.efforts]) for name in COST},
             "diverged": np.array([effort.diverged for effort in found.efforts]),
-            **asdict(scores(model, found, seeds, trial.config.batch_size)),
+            **asdict(scores(model, found, seeds, self.engine)),
             **self._moved(found, texts, x),
             # A picture hides NaN; the size of its latents does not.
             "latents": latents.double().flatten(1).square().mean(1).sqrt().cpu().numpy(),
@@ -88,14 +86,17 @@ class Sampler:
         )
         return len(seeds)
 
-    def _sampled(self, found: Mitigated) -> torch.Tensor:
+    def _sampled(self, found: Mitigated) -> tuple[torch.Tensor, Pictures]:
+        """Latents ``[B, C, h, w]`` and pictures ``[B, H, W, 3]``."""
         config = self.trial.config.trial
 
-        def part(rows: slice) -> torch.Tensor:
+        def part(rows: slice) -> tuple[torch.Tensor, Pictures]:
             some = found[range(len(found.texts))[rows]]
-            return some.sample(self.model, config.steps, config.guidance)
+            latents = some.sample(self.model, config.steps, config.guidance)
+            return latents, self.model.decode(latents)
 
-        return torch.cat(self.engine.in_batches(len(found.texts), part, 2))
+        latents, pictures = zip(*self.engine.in_batches(len(found.texts), part, 2), strict=True)
+        return torch.cat(latents), np.concatenate(pictures)
 
     def _moved(self, found: Mitigated, texts: list[str], x: torch.Tensor) -> dict[str, Array]:
         """Relative distances of embeddings and noise from what was given."""

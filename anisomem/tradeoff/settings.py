@@ -26,11 +26,13 @@ class Setting:
         name: Of the mitigation.
         node: Its settings.
         strength: The setting that is varied and its value, as text; "" where nothing is.
+        ordinary: The prompts that its threshold comes from, none where it has none.
     """
 
     name: str
     node: Mapping[str, Any] = field(hash=False)
     strength: str = ""
+    ordinary: Sequence[str] = ()
 
     @property
     def label(self) -> str:
@@ -39,8 +41,9 @@ class Setting:
 
     @property
     def key(self) -> str:
-        """Under which its pictures and numbers are kept: all its settings, whatever its name."""
-        return identity.digest(self.node)[:12]
+        """Under which its pictures and numbers are kept: all that changes them, not its name."""
+        ordinary = {"ordinary": list(self.ordinary)} if self.ordinary else {}
+        return identity.digest({**self.node, **ordinary})[:12]
 
     def build(self) -> Mitigation:
         """The mitigation.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -50,14 +51,25 @@ class Trial:
         self.measures: list[Measure] = configuration.measures(config)
         if not self.measures:
             raise UserError("no measure chosen; anisomem list measures names them")
+        for measure in self.measures:
+            if len(config.seeds) < measure.least:
+                raise UserError(
+                    f"{measure.name} compares the pictures of a prompt; give at least "
+                    f"{measure.least} seeds, such as seeds=[42,43], or leave it out"
+                )
         self.whole: PromptSet = configuration.build(config.dataset, "dataset")
-        self.planned = self.whole.subset(self._chosen())
-        mitigations = [setting.build() for setting in self.settings]
-        uses = any(mitigation.uses_ordinary for mitigation in mitigations)
-        self.ordinary = draw(config, self.whole) if uses else []
+        self.chosen = self._chosen()  # rows of the whole set
+        self.planned = self.whole.subset(self.chosen)
+        uses = [setting.build().uses_ordinary for setting in self.settings]
+        self.ordinary = draw(config, self.whole) if any(uses) else []
+        self.settings = [
+            replace(setting, ordinary=self.ordinary) if use else setting
+            for setting, use in zip(self.settings, uses, strict=True)
+        ]
         settings = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
         self.content = {
-            **identity.describe(settings, {}, self.planned, self.ordinary),
+            **identity.describe(settings, {}, self.planned),
+            "stands_for": config.model.get("stands_for"),  # chooses weights of the metric
             "steps": config.trial.steps,
             "guidance": config.trial.guidance,
         }
@@ -113,8 +125,19 @@ class Trial:
 
     def noise_seeds(self, row: int) -> list[int]:
         """What the noise of a prompt's pictures is drawn from."""
+        return self._apart(self.chosen[row])
+
+    def ordinary_seeds(self) -> list[int]:
+        """What the noise of every ordinary prompt is drawn from; they take turns at the seeds."""
+        count = len(self.seeds)
+        return [
+            self._apart(len(self.whole) + i)[i % count] for i in range(len(self.ordinary))
+        ]
+
+    def _apart(self, row: int) -> list[int]:
+        """The seeds, or for noise by prompt such that no two prompts share one."""
         own = row if self.config.noise_policy == "per_prompt" else 0
-        return [seed + own for seed in self.seeds]
+        return [seed + own * (max(self.seeds) - min(self.seeds) + 1) for seed in self.seeds]
 
     def key(self, setting: Setting, row: int) -> str:
         """Under which the numbers of a prompt's pictures are kept."""
@@ -157,10 +180,19 @@ class Trial:
             )
         ]
 
+    def failures(self) -> dict[int, str]:
+        """The rows of prompts for which the model returned NaN with some setting, with the reason."""
+        frame = self.sampled.read()
+        failed = frame[frame[FAILURE].notna()]
+        keys = {self.key(s, i): i for s in self.settings for i in range(len(self.planned))}
+        reasons = zip(failed["prompt_id"], failed[FAILURE], strict=True)
+        return {keys[key]: str(reason) for key, reason in reasons if key in keys}
+
     def measured(self, measure: Measure) -> ScoreStore:
         """Where the numbers of a measure are kept."""
         node = OmegaConf.to_container(self.config.measure[measure.name], resolve=True)
-        content = {"measure": node, "sampled": self.content}
+        content = {"measure": {**cast(dict[str, Any], node), **measure.reads()}}
+        content["sampled"] = self.content
         if measure.of_copies:
             content["references"] = self._of_references
         name = f"{measure.name}-{identity.digest(content)[:10]}"

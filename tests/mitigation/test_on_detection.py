@@ -61,7 +61,7 @@ def test_only_what_fires_is_changed_and_costs_more(model, mitigation):
     gated = OnDetection("o", mitigation, detector, fpr=0.25)
     with pytest.raises(UserError, match=r"no threshold yet; give ready\(\) ordinary prompts"):
         gated.apply(model, ["a cat"], model.initial_noise(5, 1), [5])
-    gated = gated.ready(model, Ordinary(ORDINARY, [5]))
+    gated = gated.ready(model, Ordinary(ORDINARY, [5] * 12))
     fired = scores(model, detector, ORDINARY, [5] * 12) > gated.threshold
     assert fired.sum() == 3
     x = model.initial_noise(5, 1).double().repeat(12, 1, 1, 1)
