@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from anisomem.errors import UserError
 from anisomem.measures.base import Array, Generated, Measure, Statistic, mean
 from anisomem.measures.pixels import rms
 
@@ -19,10 +19,9 @@ class Diversity(Measure):
     .. math:: \frac{1}{S - 1} \sum_{j \ne i} \text{rms}(x_i, x_j)
 
     with :func:`~anisomem.measures.pixels.rms`, colours in [0, 1].
-
-    Raises:
-        UserError: One picture a prompt.
     """
+
+    least: ClassVar[int] = 2
 
     @property
     def statistics(self) -> Sequence[Statistic]:
@@ -30,11 +29,6 @@ class Diversity(Measure):
 
     def __call__(self, generated: Generated) -> dict[str, Array]:
         pictures = generated.pictures
-        if len(pictures) < 2:
-            raise UserError(
-                f"{self.name} compares the pictures of a prompt and there is one; choose at least "
-                "two seeds, such as seeds=[42,43], or leave it out"
-            )
         away = np.stack([rms(pictures, one) for one in pictures])
         return {"diversity": away.sum(axis=1) / (len(pictures) - 1)}
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from anisomem import config as configuration
 from anisomem.errors import UserError
-from anisomem.tradeoff.measuring import measure
+from anisomem.tradeoff.measuring import measure, start
 from anisomem.tradeoff.results import Results
 from anisomem.tradeoff.trial import Trial
 
@@ -38,6 +38,8 @@ def mitigate(overrides: Sequence[str]) -> int:
         print(plan(configs, experiment).markdown())
         return 0
     trials = [Trial(config, experiment) for config in configs]
+    for trial in trials:
+        start(trial)
     for trial in trials:
         _sample(trial)
         measure(trial)

@@ -27,7 +27,8 @@ def tradeoff(results: Results, path: Path) -> Path:
     assert y is not None
     assert x is not None
     columns = ("mitigation_seconds", "sampling_seconds")
-    seconds = np.median(sum(results.sampled[name] for name in columns), axis=(1, 2))
+    total = sum(results.sampled[name] for name in columns)
+    seconds = np.median(total[:, results.prompts.labels == 1], axis=(1, 2))
     figure, axes = plt.subplots(
         1, 2, figsize=(1.5 * WIDTH, 4.6), sharey=True, layout="constrained"
     )
@@ -47,7 +48,7 @@ def tradeoff(results: Results, path: Path) -> Path:
         axis.plot(across[plain], y.values[plain], "k*", ms=11, label="none", zorder=5)
         axis.grid(color="0.93", which="both")
     axes[0].set(xlabel=f"{fidelity.name}, memorized prompts")
-    axes[1].set(xlabel="seconds for a picture", xscale="log")
+    axes[1].set(xlabel="seconds for a picture of a memorized prompt", xscale="log")
     axes[1].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes[1].xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes[1].xaxis.set_minor_formatter(NullFormatter())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 from time import perf_counter
 
@@ -19,29 +20,41 @@ SHARD = 64  # prompts measured between two writes to the store
 Pair = tuple[Setting, int]  # with the row of a prompt
 
 
+def start(trial: Trial) -> None:
+    """Loads what measures need that have something to do, so that mistakes cost no sampling."""
+    for one in trial.measures:
+        if missing(trial, one, trial.measured(one), failed=()):
+            one.start(trial.references, str(trial.config.model.get("device", "cpu")))
+
+
 def measure(trial: Trial) -> None:
-    """Asks every measure about every picture that it has not seen."""
+    """Asks every measure, once started, about every picture that it has not seen."""
     for one in trial.measures:
         store = trial.measured(one)
-        if tasks := missing(trial, one, store):
+        if tasks := missing(trial, one, store, trial.failures()):
             _measure(trial, one, store, tasks)
 
 
-def missing(trial: Trial, one: Measure, store: ScoreStore) -> list[Pair]:
-    """The prompts, with their settings, that a measure has not seen."""
-    done, failed = set(store.read()["prompt_id"]), trial.failures()
+def missing(trial: Trial, one: Measure, store: ScoreStore, failed: Container[int]) -> list[Pair]:
+    """The prompts, with their settings, that a measure has not seen.
+
+    Arguments:
+        trial: The trial.
+        one: The measure.
+        store: Of it.
+        failed: Prompts whose pictures show nothing, and may be sampled again.
+    """
+    done = set(store.read()["prompt_id"])
     return [
         (setting, row)
         for setting in trial.settings
         for row in trial.rows_of(one)
-        if row not in failed  # their pictures show nothing, and may be sampled again
-        and trial.key(setting, row) not in done
+        if row not in failed and trial.key(setting, row) not in done
     ]
 
 
 def _measure(trial: Trial, one: Measure, store: ScoreStore, tasks: list[Pair]) -> None:
     device = str(trial.config.model.get("device", "cpu"))
-    one.start(trial.references, device)
     origin = Origin(1, device, git_commit(Path(__file__).parent), None)
     bar = tqdm(total=len(tasks), desc=one.name, unit="prompt", leave=False, disable=None)
     with bar:

@@ -40,7 +40,7 @@ def tradeoff_table(all_results: Sequence[Results]) -> Table:
         0,
         "Means over prompts with 95% intervals, bootstrap over clusters of related prompts. NFE"
         " and gradients of the mitigation for a memorized prompt and for another, sampling not"
-        " included; seconds include it, in one process beside the others of the run.",
+        " included; seconds include it, medians in one process beside the others of the run.",
     )
     return Table("Mitigations", headings, rows, notes)
 
@@ -53,7 +53,7 @@ def _main_columns(results: Results) -> list[Column]:
         for group in GROUPS:
             name = f"{fidelity.name}, {group}"
             columns.append((name, results.of(fidelity, group), fidelity.percent))
-    for one in (s for s in results.statistics if s.column == "moved"):
+    for one in (s for s in results.statistics if s.subject == "change"):
         columns.append((f"{one.name}, others", results.of(one, "others"), one.percent))
     return columns
 
@@ -66,7 +66,8 @@ def _cost(results: Results, k: int) -> list[str]:
         memorized, others = (f"{of[rows].mean():.3g}" for rows in (labels, ~labels))
         cells.append(memorized if memorized == others else f"{memorized} / {others}")
     seconds = results.sampled["mitigation_seconds"][k] + results.sampled["sampling_seconds"][k]
-    return [*cells, f"{np.median(seconds):.2f}"]
+    memorized, others = (f"{np.median(seconds[rows]):.2f}" for rows in (labels, ~labels))
+    return [*cells, memorized if memorized == others else f"{memorized} / {others}"]
 
 
 def _cell(found: Estimates | None, k: int, share: bool) -> str:
@@ -91,9 +92,14 @@ def _notes(results: Results) -> list[str]:
     ]
     if results.failures:
         notes.append(f"{len(results.failures)} prompts left out, the model failed.")
-    lacking = trial.references.lacking
-    if lacking and any(measure.of_copies for measure in trial.measures):
-        notes.append(f"{len(lacking)} memorized prompts left out, no training picture at hand.")
+    if any(measure.of_copies for measure in trial.measures):
+        known, whole = trial.references.pictures, trial.whole
+        memorized = [i for i, label in zip(whole.ids, whole.labels, strict=True) if label]
+        if lacking := [i for i in memorized if i not in known]:
+            notes.append(
+                f"Drawn from the {len(memorized) - len(lacking)} of {len(memorized)} memorized "
+                "prompts with a training picture at hand."
+            )
     for k, setting in enumerate(results.settings):
         if count := int(results.sampled["diverged"][k].sum()):
             notes.append(f"{setting.label}: {count} descents diverged and kept the last finite.")
@@ -118,7 +124,10 @@ def scores_table(results: Results) -> Table:
         for name in ("metric", "metric_held_out", "wen", "wen_held_out")
         for group in GROUPS
     ]
-    notes = ["Other noise: mean over four samples that nothing was optimised on."]
+    notes = [
+        "Other noise: mean over four samples that nothing was optimised on. The prediction without"
+        " prompt is the unchanged model's, also where a mitigation edits it while sampling (ren)."
+    ]
     return _by_setting(f"Scores of {results.trial.name}", results, columns, notes)
 
 

@@ -29,15 +29,20 @@ class Estimates:
         values: ``[K]``.
         draws: Of the bootstrap over prompt clusters, ``[K, draws]``.
         clusters: Of the group.
+        rate: Whether it is a share of something, which may be perfect on its sample.
     """
 
     values: Array
     draws: Array
     clusters: int
+    rate: bool
 
     def interval(self, k: int) -> Interval:
         """Of one setting."""
-        return percentile_interval(self.draws[k], self.clusters)
+        if self.rate:
+            return percentile_interval(self.draws[k], self.clusters)
+        low, high = np.quantile(self.draws[k], [0.025, 0.975])
+        return Interval(float(low), float(high), "percentile bootstrap")
 
 
 @dataclass(frozen=True)
@@ -116,23 +121,25 @@ class Results:
     def of(self, one: Statistic, group: str) -> Estimates | None:
         """A statistic of every setting, or None where no prompt of the group has it."""
         values, at = self.values(one)
-        return self._estimates(values, at, group)
+        return self._estimates(values, at, group, one.percent)
 
     def of_sampling(self, column: str, group: str) -> Estimates | None:
         """Something recorded while sampling, averaged over pictures."""
-        return self._estimates(self.sampled[column].mean(axis=2), range(len(self.rows)), group)
+        values = self.sampled[column].mean(axis=2)
+        return self._estimates(values, range(len(self.rows)), group)
 
-    def _estimates(self, values: Array, at: Sequence[int], group: str) -> Estimates | None:
+    def _estimates(
+        self, values: Array, at: Sequence[int], group: str, rate: bool = False
+    ) -> Estimates | None:
         labels = self.prompts.labels[list(at)]
         chosen = labels == GROUPS[::-1].index(group)
         if not chosen.any():
             return None
         rows = np.array(at)[chosen]
         weights = self.weights[:, rows]
-        weights = weights[weights.sum(axis=1) > 0]  # a draw may have none of a part
         clusters = len(np.unique(self.prompts.clusters[rows]))
         some = values[:, chosen]
-        return Estimates(some.mean(axis=1), weighted_means(some, weights), clusters)
+        return Estimates(some.mean(axis=1), weighted_means(some, weights), clusters, rate)
 
     @cached_property
     def methods(self) -> dict[str, list[int]]:
@@ -160,7 +167,7 @@ class Results:
             ):
                 kept = turn_f * of_f[plain] - loss * np.abs(of_f[plain])
                 found.append(turn_c * matched(turn_c * of_c[curve], turn_f * of_f[curve], kept))
-        estimates = Estimates(np.array(values), np.array(draws), c.clusters)
+        estimates = Estimates(np.array(values), np.array(draws), c.clusters, copying.percent)
         return Matched(loss, list(self.methods), estimates)
 
     def chosen(self, loss: float) -> dict[str, Setting]:

@@ -130,9 +130,7 @@ class Trial:
     def ordinary_seeds(self) -> list[int]:
         """What the noise of every ordinary prompt is drawn from; they take turns at the seeds."""
         count = len(self.seeds)
-        return [
-            self._apart(len(self.whole) + i)[i % count] for i in range(len(self.ordinary))
-        ]
+        return [self._apart(len(self.whole) + i)[i % count] for i in range(len(self.ordinary))]
 
     def _apart(self, row: int) -> list[int]:
         """The seeds, or for noise by prompt such that no two prompts share one."""
@@ -181,7 +179,7 @@ class Trial:
         ]
 
     def failures(self) -> dict[int, str]:
-        """The rows of prompts for which the model returned NaN with some setting, with the reason."""
+        """The rows of prompts that the model failed on with some setting, with the reason."""
         frame = self.sampled.read()
         failed = frame[frame[FAILURE].notna()]
         keys = {self.key(s, i): i for s in self.settings for i in range(len(self.planned))}

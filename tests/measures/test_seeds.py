@@ -1,7 +1,5 @@
 import numpy as np
-import pytest
 
-from anisomem.errors import UserError
 from anisomem.measures.seeds import Diversity, Moved
 
 
@@ -15,16 +13,9 @@ def test_diversity_is_the_mean_distance_to_the_others(generated):
     assert Diversity("diversity")(generated(flat(9, 9)))["diversity"].tolist() == [0, 0]
 
 
-def test_diversity_needs_two_pictures(generated):
-    with pytest.raises(UserError, match=r"there is one; choose at least two seeds"):
-        Diversity("diversity")(generated(flat(0)))
-
-
 def test_moved_is_the_distance_to_the_plain_picture_of_the_same_seed(generated):
     measure = Moved("moved")
     pictures, plain = flat(0, 100), flat(255, 100)
     plain[1, :2] = 151  # half of the picture
     found = measure(generated(pictures, plain=plain))["moved"]
     np.testing.assert_allclose(found, [1, 0.2 * np.sqrt(0.5)])
-    (statistic,) = measure.statistics
-    assert (statistic.subject, statistic.column, statistic.smaller) == ("fidelity", "moved", True)

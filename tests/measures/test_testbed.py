@@ -84,7 +84,7 @@ def test_the_classifier_knows_training_pictures(rows, references, reproduction):
     concept.start(references, "cpu")
     found = [asked(concept, row, row["pixels"]) for row in rows]
     stated = Recogniser.load().accuracy
-    assert np.mean([one["percentile"] for one in found]) > 0.97
+    assert np.mean([one["place"] for one in found]) > 0.94
     shown = np.mean([(one["shown"] == 1).all() for one in found])
     # It was measured on pictures of the same kind that it was not trained on either.
     assert abs(shown - stated["every concept among the first five"]) < 0.08
@@ -92,7 +92,7 @@ def test_the_classifier_knows_training_pictures(rows, references, reproduction):
     shuffled = [
         asked(concept, a, b["pixels"]) for a, b in zip(rows, rows[7:] + rows[:7], strict=True)
     ]
-    assert np.mean([one["percentile"] for one in shuffled]) == pytest.approx(0.5, abs=0.06)
+    assert np.mean([one["place"] for one in shuffled]) == pytest.approx(0, abs=0.12)
     assert np.mean([one["shown"] for one in shuffled]) < 0.03
 
 

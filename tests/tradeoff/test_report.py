@@ -9,7 +9,7 @@ from anisomem.measures.base import Measure, Statistic, mean
 from anisomem.models.diffusers_unet import DiffusersUNet
 from anisomem.storage.store import Origin
 from anisomem.tradeoff import report
-from anisomem.tradeoff.results import Results
+from anisomem.tradeoff.results import COLUMNS, Results
 from anisomem.tradeoff.trial import Trial
 
 
@@ -24,13 +24,15 @@ def test_a_run_prints_its_tables_and_continues(command, capsys, tmp_path, monkey
     folder = tmp_path / "runs" / "mitigation_testbed"
     assert any(line.startswith("| prompts | none ") for line in printed.splitlines())
     assert "3 memorized and 2 other prompts, 2 pictures each, 2 steps, guidance 7.5" in printed
-    assert "1 memorized prompts left out" not in printed  # it names no picture at all
+    assert "Drawn from the 3 of 4 memorized prompts with a training picture" in printed
     for name in ("table.md", "table.tex", "table.csv", "more.md"):
         assert (folder / name).stat().st_size > 200, name
-    for name in ("prompts-tradeoff", "prompts-sheet"):
-        assert (folder / "figures" / f"{name}.png").exists(), name
-        assert (folder / "figures" / f"{name}.svg").exists(), name
-    assert "At matched fidelity" in printed and "pairs" in (folder / "more.md").read_text().lower()
+    # Without a measure of fidelity nothing can be matched.
+    assert {file.name for file in (folder / "figures").iterdir()} == {
+        "prompts-sheet.png",
+        "prompts-sheet.svg",
+    }
+    assert "At matched fidelity" not in printed
 
     def forbidden(*_, **__):
         raise AssertionError("a finished run loads no model")
@@ -80,14 +82,15 @@ def results(compose, monkeypatch):
     found["copied"][3] = 0.9  # gated
 
     def stored(self, frame, columns, rows):
-        return {name: found[name][:, rows] for name in columns}
+        plain = np.ones((settings, n, 2))
+        return {name: found.get(name, plain)[:, rows] for name in columns}
 
     monkeypatch.setattr(Results, "_stored", stored)
     monkeypatch.setattr(Trial, "measured", lambda *_: trial.sampled)
     trial.sampled.append(
         [trial.key(s, i) for s in trial.settings for i in range(n)],
         3,
-        {"wen": np.ones((settings * n, 2))},
+        dict.fromkeys(COLUMNS, np.ones((settings * n, 2))),
         1.0,
         Origin(1, "cpu", None, None),
     )
@@ -108,6 +111,18 @@ def test_matched_fidelity_by_hand(results):
     assert row[4] == "better"
     chosen = {name: s.strength for name, s in results.chosen(0.1).items()}
     assert chosen["wen"] == "steps 1" and chosen["random_tokens"] == "count 1"
+
+
+def test_what_is_written_with_measures_of_both(results, tmp_path):
+    for i, setting in enumerate(results.settings):
+        for row in results.rows:
+            results.trial.keep(setting, row, np.full((2, 8, 8, 3), 30 * i, np.uint8))
+    printed = report.write([results], tmp_path)
+    assert "At matched fidelity" in printed and "| none " in printed
+    assert "Pairs on prompts" in (tmp_path / "more.md").read_text()
+    assert (tmp_path / "more" / "at-matched-fidelity.csv").exists()
+    for name in ("tradeoff.png", "tradeoff.svg", "sheet.png", "sheet.svg"):
+        assert (tmp_path / "figures" / f"prompts-{name}").stat().st_size > 5_000
 
 
 def test_smaller_may_be_more_copying(results, monkeypatch):

@@ -12,7 +12,7 @@ from anisomem.errors import UserError
 from anisomem.measures.base import Generated
 from anisomem.mitigation.wen import WenDescent
 from anisomem.models.diffusers_unet import DiffusersUNet
-from anisomem.tradeoff.measuring import measure
+from anisomem.tradeoff.measuring import measure, start
 from anisomem.tradeoff.sampling import Sampler, sample
 from anisomem.tradeoff.settings import Setting, expanded
 from anisomem.tradeoff.trial import Trial
@@ -56,6 +56,7 @@ def test_settings_in_the_order_of_their_strength(compose):
         ("trial.others=9", "trial.others is 9, and 'prompts' has 4 to choose from"),
         ("trial.memorized=4", "trial.memorized is 4, and 'prompts' has 3 to choose from"),
         ("measure=[]", "no measure chosen"),
+        ("seeds=[3]", "diversity compares the pictures of a prompt; give at least 2 seeds"),
     ],
 )
 def test_mistakes_are_one_line(compose, override, message):
@@ -99,7 +100,11 @@ def test_pictures_and_numbers_are_those_of_the_mitigation(trial, model):
 
 def test_noise_of_a_prompt_is_its_own_or_shared(compose):
     own, shared = Trial(compose(), "a"), Trial(compose("noise_policy=shared"), "a")
-    assert own.noise_seeds(2) == [5, 6] and shared.noise_seeds(2) == [3, 4]
+    row = own.chosen[2]
+    assert own.noise_seeds(2) == [3 + 2 * row, 4 + 2 * row] and shared.noise_seeds(2) == [3, 4]
+    seeds = [s for i in range(5) for s in own.noise_seeds(i)] + own.ordinary_seeds()
+    assert len(set(seeds)) == len(seeds) == 5 * 2 + 20
+    assert shared.ordinary_seeds() == [3, 4] * 10
     assert own.identity != shared.identity
 
 
@@ -117,6 +122,10 @@ def test_what_is_missing_is_sampled_again_and_nothing_else(trial, model, compose
     sample(trial, model, again)
     columns = ["prompt_id", "sample", "wen", "metric_held_out", "latents"]
     pd.testing.assert_frame_equal(trial.sampled.read()[columns], before[columns])
+    # Other ordinary prompts concern the threshold alone.
+    others = Trial(compose("references.seed=1"), "made")
+    assert {others.settings[s].name for s, _ in others.missing()} == {"anisotropy_on_detection"}
+    assert Trial(compose("model.stands_for=sd20"), "made").identity != trial.identity
     # One more strength asks for itself alone.
     more = Trial(compose("strengths.wen.steps=[1,2,3]"), "made")
     assert {more.settings[s].label for s, _ in more.missing()} == {"wen, steps 2"}
@@ -132,8 +141,13 @@ def test_strips_hold_the_pictures_in_the_order_of_the_seeds(trial):
 
 def test_measures_see_every_picture_once(trial, model, monkeypatch):
     sample(trial, model, trial.missing())
-    measure(trial)
     pixel, moved, _ = trial.measures
+    start(trial)
+    monkeypatch.setattr(Trial, "failures", lambda self: {1: "latents is NaN"})
+    measure(trial)
+    assert len(trial.measured(moved).read()) == 7 * 4 * 2
+    monkeypatch.undo()
+    measure(trial)
     seen = []
     monkeypatch.setattr(type(moved), "__call__", lambda *a: seen.append(a))
     measure(trial)
@@ -147,7 +161,6 @@ def test_measures_see_every_picture_once(trial, model, monkeypatch):
     frame = trial.measured(pixel).read()
     assert len(frame) == 7 * 3 * 2
     row = trial.rows_of(pixel)[0]
-    pixel.start(trial.references, "cpu")
     pictures = trial.pictures(trial.plain, row)
     expected = pixel(Generated(trial.planned.ids[row], "", pictures, pictures))
     stored = frame[frame["prompt_id"] == trial.key(trial.plain, row)]
