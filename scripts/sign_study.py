@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--icons", type=Path, required=True, help="folder with the three sets")
     parser.add_argument("--work", type=Path, required=True, help="latents and checkpoints")
     parser.add_argument("--out", type=Path, required=True, help="recorded numbers")
-    parser.add_argument("--steps", type=int, default=2500, help="optimiser steps of each")
+    parser.add_argument("--steps", type=int, default=1500, help="optimiser steps of each")
     options = parser.parse_args()
     torch.set_num_threads(1)
     for name in options.variants or VARIANTS:

@@ -28,10 +28,9 @@ VARIANTS = {
     "epsilon": SMALL,
     "velocity": replace(SMALL, prediction_type="v_prediction"),
     "dropout-0.5": replace(SMALL, dropout=0.5),
-    "dropout-0.02": replace(SMALL, dropout=0.02),
     "wide": replace(SMALL, channels=(32, 64, 112)),
 }
-CHECKPOINTS = (250, 500, 1000, 1500, 2000, 2500)
+CHECKPOINTS = (250, 500, 750, 1000, 1250, 1500)
 TIMESTEPS = (981, 501, 41)
 SEED = 42  # of the noise
 
