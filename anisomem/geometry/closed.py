@@ -88,6 +88,37 @@ class Mixture:
         s = torch.einsum("nk,nkd->nd", weights, pulls)
         return outer - curved - s[:, :, None] * s[:, None]
 
+    def guidance(self, x: Tensor, k: Tensor) -> Tensor:
+        r""":math:`s_k - s = \sum_j r_j (s_k - s_j)`, ``[n, d]``, exact however small it is.
+
+        Arguments:
+            x: ``[n, d]``.
+            k: The component at each point, ``[n]``.
+        """
+        weights, pulls = self._joint(x).softmax(-1), self.pulls(x)
+        return torch.einsum("nk,nkd->nd", weights, _chosen(pulls, k) - pulls)
+
+    def curvature_of_guidance(self, x: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        r""":math:`(H_k - H) v`, ``[n, d]``, as exact.
+
+        .. math:: H_k - H = \sum_j r_j (\Lambda_j^{-1} - \Lambda_k^{-1}) -
+            \sum_j r_j (s_j - s)(s_j - s)^\top
+
+        Arguments:
+            x, k: As of :meth:`guidance`.
+            v: ``[n, d]``.
+        """
+        weights, pulls = self._joint(x).softmax(-1), self.pulls(x)
+        apart = pulls - _chosen(pulls, k) + self.guidance(x, k)[:, None]
+        stiffness = torch.einsum("kij,nj->nki", self.precisions, v)
+        curved = torch.einsum("nk,nkd->nd", weights, stiffness - _chosen(stiffness, k))
+        return curved - torch.einsum("nk,nkd,nke,ne->nd", weights, apart, apart, v)
+
+
+def _chosen(values: Tensor, k: Tensor) -> Tensor:
+    """``[n, K, d]`` and ``[n]`` to ``[n, 1, d]``."""
+    return values[torch.arange(len(k)), k][:, None]
+
 
 def posterior_covariance(hessian: Tensor, alpha: float, sigma: float) -> Tensor:
     r"""Of :math:`x_0` given :math:`x_t`, from the Hessian of the noised log density.

@@ -47,6 +47,25 @@ def test_score_and_hessian_are_derivatives_of_the_log_density(points):
         assert (hessian - (ahead - behind) / 2e-5).abs().max() < 1e-6
 
 
+def test_guidance_and_its_curvature_are_differences(points):
+    noised, k = mixture().noised(ALPHA, SIGMA), torch.tensor([0, 1, 2, 0, 1, 2, 0])
+    v = torch.flip(points, [0])
+    guidance, curved = noised.guidance(points, k), noised.curvature_of_guidance(points, k, v)
+    for i, c in enumerate(k.tolist()):
+        own, x = noised.component(c), points[[i]]
+        assert (guidance[i] - own.score(x)[0] + noised.score(x)[0]).abs().max() < 1e-6
+        difference = own.hessian(x)[0] - noised.hessian(x)[0]
+        assert (curved[i] - difference @ v[i]).abs().max() < 1e-6
+
+
+def test_guidance_is_exact_where_the_difference_of_scores_would_be_rounding():
+    far = Mixture.uniform(torch.tensor([[0.0], [20.0]]), torch.ones(2, 1, 1))
+    x = torch.zeros(1, 1, dtype=torch.float64)
+    # r_1 = exp(-200), s_0 - s_1 = -20
+    expected = -20 * math.exp(-200)
+    assert float(far.guidance(x, torch.tensor([0]))) == pytest.approx(expected, rel=1e-9)
+
+
 def test_samples_have_the_moments_of_the_noised_mixture():
     clean, n = mixture(), 200_000
     g = torch.Generator().manual_seed(3)
