@@ -26,10 +26,10 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Alignment:
-    """The three inner products that everything follows from, any equal shapes.
+    r"""The three inner products that everything follows from, any equal shapes.
 
     Attributes:
-        uu, cc, uc: :math:`\\|u\\|^2`, :math:`\\|c\\|^2` and :math:`\\langle u, c \\rangle`.
+        uu, cc, uc: :math:`\|u\|^2`, :math:`\|c\|^2` and :math:`\langle u, c \rangle`.
     """
 
     uu: Array
@@ -43,7 +43,7 @@ class Alignment:
 
     @property
     def relative_norm(self) -> Array:
-        """q."""
+        """Q."""
         return self.norm / np.sqrt(self.uu)
 
     @property

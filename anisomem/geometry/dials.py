@@ -14,6 +14,7 @@ Nothing here is learned: what fails fails by geometry and not by a network's err
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +52,8 @@ def family(setting: Setting, generator: torch.Generator) -> tuple[Mixture, Array
     basis = torch.linalg.qr(square).Q
     within = basis * spread @ basis.T
     memorized = torch.arange(COMPONENTS) % 2 == 0
-    shrinkage = torch.where(memorized, setting.shrinkage, 1.0).double()
+    shrinkage = torch.ones(COMPONENTS, dtype=torch.float64)
+    shrinkage[memorized] = setting.shrinkage
     white = torch.randn(2, COMPONENTS, DIMENSIONS, generator=generator, dtype=torch.float64)
     means, pictures = white * spread.sqrt() @ basis.T
     means = means + (1 - shrinkage.square()).sqrt()[:, None] * pictures
@@ -95,31 +97,30 @@ def _unit(vectors: Tensor) -> Tensor:
     return torch.nn.functional.normalize(vectors / largest, dim=1)
 
 
-def grid(seed: int = 0) -> list[dict[str, float | str]]:
-    """AUC of every measure over the dials, one mapping a cell.
+@dataclass(frozen=True)
+class Record:
+    """The AUC of a measure at a setting, with its 95% interval over components."""
 
-    Arguments:
-        seed: Of mixtures and points; all cells share the draws behind them.
-    """
-    cells: list[dict[str, float | str]] = []
-    for condition_number in CONDITION_NUMBERS:
-        for shrinkage in SHRINKAGES:
-            setting = Setting(condition_number, shrinkage)
-            for (name, t, on), summary in summaries(setting, seed).items():
-                interval = summary.auc.interval
-                cells.append(
-                    {
-                        "condition number": condition_number,
-                        "shrinkage": shrinkage,
-                        "measure": name,
-                        "t": t,
-                        "on": on,
-                        "auc": summary.auc.value,
-                        "low": interval.low,
-                        "high": interval.high,
-                    }
-                )
-    return cells
+    condition_number: float
+    shrinkage: float
+    measure: str
+    t: int
+    on: str
+    auc: float
+    low: float
+    high: float
+
+
+def grid(seed: int = 0) -> list[Record]:
+    """Every measure over the dials; the seed's draws are behind all settings alike."""
+    found = []
+    for condition_number, shrinkage in product(CONDITION_NUMBERS, SHRINKAGES):
+        setting = Setting(condition_number, shrinkage)
+        for place, summary in summaries(setting, seed).items():
+            area = summary.auc
+            ends = area.interval.low, area.interval.high
+            found.append(Record(condition_number, shrinkage, *place, area.value, *ends))
+    return found
 
 
 def summaries(setting: Setting, seed: int = 0) -> dict[tuple[str, int, str], Summary]:

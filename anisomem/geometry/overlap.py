@@ -41,7 +41,9 @@ def densities(values: npt.ArrayLike, labels: npt.ArrayLike) -> Densities:
     v, memorized = np.asarray(values, np.float64), np.asarray(labels) == 1
     kernels = _kernels(v, memorized)
     return Densities(
-        _grid(v, memorized), kernels[:, memorized].mean(axis=1), kernels[:, ~memorized].mean(axis=1)
+        _grid(v, memorized),
+        kernels[:, memorized].mean(axis=1),
+        kernels[:, ~memorized].mean(axis=1),
     )
 
 
@@ -72,7 +74,9 @@ def total_variation(
     return float(point[0]), percentile_interval(draws, units)
 
 
-def kullback_leibler(p: npt.ArrayLike, q: npt.ArrayLike, k: int = NEIGHBOUR) -> tuple[float, float]:
+def kullback_leibler(
+    p: npt.ArrayLike, q: npt.ArrayLike, k: int = NEIGHBOUR
+) -> tuple[float, float]:
     r"""From samples of p and of q, with its standard error, by distances to k-th neighbours.
 
     .. math:: \hat D(p \| q) = \frac1n \sum_{i=1}^n d \log \frac{\nu_k(i)}{\rho_k(i)}

@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from threading import Thread
 from typing import Any, cast
@@ -61,11 +61,11 @@ class Plan:
         levels: Steps of the schedule that have spectra.
     """
 
-    per_class: int = 200
-    spectra: int = 16
-    whole: int = 3
+    per_class: int = 100
+    spectra: int = 8
+    whole: int = 2
     probes: int = 8
-    levels: tuple[int, ...] = (0, 12, 25, 37, 47)
+    levels: tuple[int, ...] = (0, 25, 37, 47)
     whole_levels: tuple[int, ...] = (0, 25, 47)
 
 
@@ -216,8 +216,8 @@ class Evaluator:
 
     def levels(self, rows: list[int]) -> dict[str, Any]:
         """Inner products at all steps on all latents."""
-        model, prompts = self.model, self.recording.prompts.subset(rows)
-        noise, encoded = self._noise(len(rows)), model.encode(prompts.texts)
+        model, prompts = self.model, self.recording.prompts
+        noise, encoded = self._noise(len(rows)), model.encode([prompts.texts[i] for i in rows])
         empty = model.encode([""])
 
         def both(x: Tensor, t: float) -> tuple[Prediction, Prediction]:
@@ -234,7 +234,7 @@ class Evaluator:
                 found[kind].append(_products(step.unconditional, step.conditional))
                 ended = step.after if kind == "guided" else ended
         latents = ended.float().cpu()
-        pictures = prompts.pictures or [None] * len(rows)
+        pictures = [prompts.pictures[i] if prompts.pictures else None for i in rows]
         shown = [i for i, picture in enumerate(pictures) if picture is not None]
         if shown:
             latents[shown] = self._encoded([cast(bytes, pictures[i]) for i in shown])
@@ -253,9 +253,9 @@ class Evaluator:
 
         ``u`` and ``c`` are ``[latents, n, C, h, w]`` for pure noise and noised latents.
         """
-        t, prompts = self.steps[-3], self.recording.prompts.subset(rows)
+        t, texts = self.steps[-3], [self.recording.prompts.texts[i] for i in rows]
         latents = torch.stack([self.recording.latents_of(i) for i in rows])
-        encoded, empty = self.model.encode(prompts.texts), self.model.encode([""])
+        encoded, empty = self.model.encode(texts), self.model.encode([""])
         pairs = [
             (self._predict(x, t, empty[[0] * len(rows)]), self._predict(x, t, encoded))
             for x in (self._noise(len(rows)), self._noised(latents, t))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -79,8 +80,9 @@ def checkpoint(
 ) -> pd.DataFrame:
     """A row for each caption, timestep and kind of latents.
 
-    ``empty`` are the tokens of no text, ``[1, 20]``. Columns ``uu``, ``cc``, ``uc`` of the outputs and ``score_uu`` ... of the scores, ``picture_u``
+    Columns ``uu``, ``cc``, ``uc`` of the outputs, ``score_uu`` ... of the scores, ``picture_u``
     and ``picture_c``, the squared distance from the picture to what is predicted for the data.
+    ``empty`` are the tokens of no text, ``[1, 20]``.
     """
     models.eval()
     kept = range(corpus.REPEATED + corpus.BLOCK)  # the repeated entries, then those of "seen"
@@ -93,21 +95,24 @@ def checkpoint(
     rows = []
     for t in TIMESTEPS:
         alpha, sigma = schedule.scales(torch.full((len(x0),), t))
-        noised = (
-            alpha[:, None, None, None] * x0 + sigma[:, None, None, None] * noise
-        ).float()
+        noised = (alpha[:, None, None, None] * x0 + sigma[:, None, None, None] * noise).float()
         for kind, x in (("noise", noise.expand_as(x0)), ("noised", noised)):
 
-            def predict(states: torch.Tensor, x: torch.Tensor = x, t: int = t) -> Prediction:
+            def predict(
+                states: torch.Tensor,
+                x: torch.Tensor = x,
+                t: int = t,
+                scales: tuple[torch.Tensor, torch.Tensor] = (alpha, sigma),
+            ) -> Prediction:
                 parts = [
                     models["unet"](a, t, encoder_hidden_states=b).sample
-                    for a, b in zip(x.split(64), states.split(64), strict=True)
+                    for a, b in zip(torch.split(x, 64), torch.split(states, 64), strict=True)
                 ]
                 form = Parameterisation(variant.prediction_type)
-                return Prediction(torch.cat(parts), x, alpha, sigma, form)
+                return Prediction(torch.cat(parts), x, *scales, form)
 
             u, c = predict(without.expand_as(with_text)), predict(with_text)
-            columns = {}
+            columns: dict[str, Any] = {}
             for prefix, a, b in (("", u.output, c.output), ("score_", u.score, c.score)):
                 a, b = a.flatten(1).double(), b.flatten(1).double()
                 products = {"uu": a * a, "cc": b * b, "uc": a * b}

@@ -111,7 +111,7 @@ class Spectrum:
     @classmethod
     def of(cls, jacobian: Array) -> Spectrum:
         """Of a matrix ``[d, d]``."""
-        values = np.linalg.eigvalsh((jacobian + jacobian.T) / 2)
+        values = np.linalg.eigvalsh((jacobian + jacobian.T) / 2).astype(np.float64)
         return cls(values, float(np.linalg.norm(jacobian - jacobian.T)) / 2)
 
     @property

@@ -228,7 +228,6 @@ class PipelineModel(DiffusionModel):
         unit = (images / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
         return (unit.cpu().numpy() * 255).round().astype(np.uint8)
 
-
     @torch.inference_mode()
     def latents_of(self, pictures: np.ndarray) -> Tensor:
         """What :meth:`decode` inverts: the autoencoder's mean for each picture.

@@ -47,7 +47,7 @@ VARIANTS = {
 
 
 def build_unet(variant: Variant) -> UNet2DConditionModel:
-    """A U-Net (3.8 M parameters as bundled) laid out as Stable Diffusion's, with one level less."""
+    """Laid out as Stable Diffusion's U-Net with one level less; 3.8 M parameters as bundled."""
     return UNet2DConditionModel(
         sample_size=LATENT_SIZE,
         block_out_channels=variant.channels,
@@ -143,7 +143,9 @@ def train(
         noise = torch.randn_like(x0)
         t = torch.randint(0, scheduler.config.num_train_timesteps, (batch_size,))
         x_t = scheduler.add_noise(x0, noise, t).to(memory_format=torch.channels_last)
-        tokens = torch.where(torch.rand(batch_size, 1) < variant.dropout, empty, data.tokens[rows[:, 0]])
+        tokens = torch.where(
+            torch.rand(batch_size, 1) < variant.dropout, empty, data.tokens[rows[:, 0]]
+        )
 
         text = models["text"](tokens).last_hidden_state
         prediction = models["unet"](x_t, t, encoder_hidden_states=text).sample

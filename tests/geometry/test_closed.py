@@ -125,5 +125,7 @@ def test_sharp_form_is_attained():
 
 
 def test_a_broader_conditional_is_anti_aligned():
-    found = terms(gaussian([0, 0], [1, 1]), gaussian([0, 0], [4, 4]), 0.9, 0.4, torch.ones(1, 2).double())
+    found = terms(
+        gaussian([0, 0], [1, 1]), gaussian([0, 0], [4, 4]), 0.9, 0.4, torch.ones(1, 2).double()
+    )
     assert float(found.cosine) == pytest.approx(-1) and float(found.r) >= 1
