@@ -32,16 +32,20 @@ NOTES = [
 ]
 
 
-def geometry(overrides: Sequence[str]) -> str:
+def geometry(overrides: Sequence[str], of: Plan = PLAN) -> str:
     """Evaluates, writes tables and figures, and returns the table of claims as Markdown.
+
+    Arguments:
+        overrides: As of a run; both bundled models if they choose none.
+        of: How much is evaluated.
 
     Raises:
         UserError: Overrides that are wrong or choose detectors.
     """
     configs = composed(overrides)
     if configs[0].dry_run:
-        return plan(configs).markdown()
-    recordings = [Recording(config, parent(overrides)) for config in configs]
+        return plan(configs, of).markdown()
+    recordings = [Recording(config, parent(overrides), of) for config in configs]
     for recording in recordings:
         recording.run()
     return report(recordings, recordings[0].folder.parent)
@@ -197,7 +201,7 @@ def _parts(found: Any) -> dict[str, Any]:
     }
 
 
-def plan(configs: Sequence[DictConfig], of: Plan = PLAN) -> Table:
+def plan(configs: Sequence[DictConfig], of: Plan) -> Table:
     """What would be evaluated, counted without the models."""
     from anisomem.models import architecture, pretrained
     from anisomem.plan import prompts_of

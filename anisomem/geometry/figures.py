@@ -168,9 +168,8 @@ def repetitions(analysis: Analysis) -> Figure | None:
             rows = repeated & (analysis.memorized == memorized)
             axis.scatter(counts[rows], values[rows], 12, colour, alpha=0.7, label=name)
         never = values[~repeated]
-        axis.axhspan(
-            *np.quantile(never, [0.25, 0.75]), color="0.85", label="not repeated, quartiles"
-        )
+        middle = np.quantile(never, [0.25, 0.75])
+        axis.axhspan(*middle, color="0.85", label="not repeated, quartiles", zorder=0)
         axis.axhline(0, color="0.5", linewidth=0.8)
         axis.set(xscale="log", xlabel="repetitions in training")
         axis.set_title(WORDS[on], fontsize=9)
@@ -204,7 +203,7 @@ def spectra(analysis: Analysis) -> Figure:
     found, plan = analysis.spectra, analysis.recording.plan
     shown = plan.whole_levels
     figure, axes = plt.subplots(
-        2, len(shown), figsize=(WIDTH, 4.4), layout="constrained", sharex=True
+        2, len(shown), figsize=(WIDTH, 4.4), layout="constrained", sharex=True, squeeze=False
     )
     for line, on_noise in zip(axes, (True, False), strict=True):
         for axis, level in zip(line, shown, strict=True):
