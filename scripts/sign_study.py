@@ -1,10 +1,11 @@
-"""Trains small variants of the bundled model and follows the sign of the alignment.
+r"""Goes on training the bundled models and follows the sign of the alignment.
 
-What is trained and measured says :mod:`anisomem.geometry.sign`; stopped at any moment, the same
-command continues.
+What is trained and measured says :mod:`anisomem.geometry.sign`; the same command again leaves
+variants that are recorded alone. Needs the extra "train" and, from npm, the icons that
+docs/bundled-models.md names.
 
     OMP_WAIT_POLICY=passive python scripts/sign_study.py \
-        --icons ICONS/node_modules/@iconify-json --work WORK --out results/geometry/sign
+        --icons ICONS/node_modules/@iconify-json --work WORK --out results/geometry_testbed/sign
 """
 
 import argparse
@@ -12,21 +13,20 @@ from pathlib import Path
 
 import torch
 
-from anisomem.geometry.sign import VARIANTS, study
+from anisomem.geometry.sign import VARIANTS, report, study
 
 
 def main() -> None:
-    """Parses the command line and trains."""
+    """Parses the command line, trains and reports."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("variants", nargs="*", metavar="VARIANT", help=f"of {', '.join(VARIANTS)}")
     parser.add_argument("--icons", type=Path, required=True, help="folder with the three sets")
-    parser.add_argument("--work", type=Path, required=True, help="latents and checkpoints")
-    parser.add_argument("--out", type=Path, required=True, help="recorded numbers")
-    parser.add_argument("--steps", type=int, default=1500, help="optimiser steps of each")
+    parser.add_argument("--work", type=Path, required=True, help="keeps the encoded corpus")
+    parser.add_argument("--out", type=Path, required=True, help="recorded numbers, table, figure")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    for name in options.variants or VARIANTS:
-        print(study(name, options.icons, options.work, options.out, options.steps))
+    for name in VARIANTS:
+        study(name, options.icons, options.work, options.out)
+    print(report(options.out))
 
 
 if __name__ == "__main__":

@@ -38,6 +38,29 @@ OVERLAP_DRAWS = 500
 
 
 @dataclass(frozen=True)
+class Overlap:
+    """Of the two classes' distributions at a step.
+
+    Attributes:
+        tv: Total variation.
+        draws: Of it, the same prompts at every step, ``[draws]``.
+        kl: Kullback-Leibler divergence of memorized from other prompts.
+        error: Its standard error.
+    """
+
+    tv: float
+    draws: Array
+    kl: float
+    error: float
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95%, of the total variation."""
+        low, high = np.quantile(self.draws, [0.025, 0.975])
+        return float(low), float(high)
+
+
+@dataclass(frozen=True)
 class Pairs:
     """Which steps to read norm and cosine at, in equal weights.
 
@@ -127,20 +150,16 @@ class Analysis:
         return Estimate(float(np.median(values[rows])), interval, None)
 
     @cached_property
-    def overlaps(self) -> dict[str, list[tuple[float, Interval, float, float]]]:
-        """By latents, over steps: total variation of the norm, its interval, KL and its error."""
+    def overlaps(self) -> dict[str, list[Overlap]]:
+        """Of the norm, by latents, a list over steps."""
         config = self.recording.config
-        draws = resample(self.labels, self.clusters, OVERLAP_DRAWS, config.bootstrap_seed)
-        found = {}
-        for on in ("noise", "noised"):
-            norms = MEASURES["norm"](self.recording, on)
-            found[on] = [
-                (
-                    *total_variation(v, self.labels, draws),
-                    *kullback_leibler(v[self.memorized], v[~self.memorized]),
-                )
-                for v in norms.T
-            ]
+        resampling = resample(self.labels, self.clusters, OVERLAP_DRAWS, config.bootstrap_seed)
+        found: dict[str, list[Overlap]] = {"noise": [], "noised": []}
+        for on, steps in found.items():
+            for v in MEASURES["norm"](self.recording, on).T:
+                tv, draws = total_variation(v, self.labels, resampling)
+                of_kl = kullback_leibler(v[self.memorized], v[~self.memorized])
+                steps.append(Overlap(tv, draws, *of_kl))
         return found
 
     def pairs(self, on: str) -> Pairs:

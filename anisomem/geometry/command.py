@@ -137,13 +137,15 @@ def _data(analysis: Any, pairs: Any) -> dict[str, list[dict[str, Any]]]:
                 }
             )
     for on, rows in analysis.overlaps.items():
-        for step, (tv, interval, kl, error) in enumerate(rows):
-            place = {"prompts": name, "on": on, "step": step, "tv": tv, "tv_low": interval.low}
-            overlaps.append(place | {"tv_high": interval.high, "kl": kl, "kl_error": error})
-    for row, columns in recording.spectra():
+        for step, row in enumerate(rows):
+            low, high = row.interval
+            place = {"prompts": name, "on": on, "step": step, "tv": row.tv}
+            more = {"tv_low": low, "tv_high": high, "kl": row.kl, "kl_error": row.error}
+            overlaps.append(place | more)
+    for of, columns in recording.spectra():
         for i in range(len(columns["level"])):
-            prompt = "" if row is None else recording.prompts.ids[row]
-            label = "" if row is None else int(recording.prompts.labels[row])
+            prompt = "" if of is None else recording.prompts.ids[of]
+            label = "" if of is None else int(recording.prompts.labels[of])
             numbers = {k: v[i].item() for k, v in columns.items() if k != "eigenvalues"}
             values = columns["eigenvalues"][i]
             whole = np.isfinite(values).all()

@@ -73,12 +73,10 @@ def norms(analysis: Analysis) -> Figure:
                 axis.hist(own, bins, density=True, alpha=0.4, color=colour)
                 density = found.memorized if memorized else found.others
                 axis.plot(found.grid, density, color=colour, linewidth=1.2, label=name)
-            area, (tv, _, kl, _) = (
-                analysis.areas["norm", on][step],
-                analysis.overlaps[on][step],
-            )
+            area, common = analysis.areas["norm", on][step], analysis.overlaps[on][step]
             t = analysis.recording.timesteps[step]
-            title = f"{WORDS[on]}, t = {t:g}\nAUC {area.value:.3f}, TV {tv:.2f}, KL {kl:.2f}"
+            numbers = f"AUC {area.value:.3f}, TV {common.tv:.2f}, KL {common.kl:.2f}"
+            title = f"{WORDS[on]}, t = {t:g}\n{numbers}"
             axis.set_title(title, fontsize=7)
             axis.set_xlim(bins[0], bins[-1])
             axis.set_yticks([])
@@ -92,14 +90,14 @@ def overlap(analysis: Analysis) -> Figure:
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3), layout="constrained")
     steps = np.arange(analysis.steps)
     for i, (on, rows) in enumerate(analysis.overlaps.items()):
-        tv, intervals, kl, error = zip(*rows, strict=True)
+        tv, kl = (np.array([getattr(row, name) for row in rows]) for name in ("tv", "kl"))
         axes[0].plot(steps, tv, color=COLOURS[i], label=WORDS[on])
-        ends = [x.low for x in intervals], [x.high for x in intervals]
+        ends = zip(*(row.interval for row in rows), strict=True)
         axes[0].fill_between(steps, *ends, color=COLOURS[i], alpha=0.18, linewidth=0)
-        k, e = np.array(kl), 1.96 * np.array(error)
-        axes[1].plot(steps, k, color=COLOURS[i])
-        axes[1].fill_between(steps, k - e, k + e, color=COLOURS[i], alpha=0.18, linewidth=0)
-        axes[1].plot(steps, 2 * np.array(tv) ** 2, ":", color=COLOURS[i], linewidth=1)
+        e = 1.96 * np.array([row.error for row in rows])
+        axes[1].plot(steps, kl, color=COLOURS[i])
+        axes[1].fill_between(steps, kl - e, kl + e, color=COLOURS[i], alpha=0.18, linewidth=0)
+        axes[1].plot(steps, 2 * tv**2, ":", color=COLOURS[i], linewidth=1)
     axes[0].set(ylabel="total variation", ylim=(0, 1))
     axes[1].set_ylabel("KL (dotted: least by Pinsker)")
     for axis in axes:

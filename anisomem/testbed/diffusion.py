@@ -1,7 +1,6 @@
 """The bundled model's denoiser: Stable Diffusion's classes and schedule at a small size."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,26 +17,17 @@ from anisomem.testbed import checkpoint
 from anisomem.testbed.text import WIDTH, build_encoder
 
 LATENT_SIZE = 8
+DROPOUT = 0.1  # share of captions replaced by "", which guidance needs
 EMA = 0.999
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What distinguishes models; the bundled ones' heads follow SD v1.4 (equal), v2.0 (not).
-
-    Attributes:
-        prediction_type: ``epsilon`` or ``v_prediction``.
-        heads: Of attention, at all levels or at each.
-        seed: Of weights, batches and noise.
-        channels: Of the U-Net's levels.
-        dropout: Share of captions replaced by "", which guidance needs.
-    """
+    """What distinguishes the two bundled models; heads follow SD v1.4 (equal) and v2.0 (not)."""
 
     prediction_type: str
     heads: int | tuple[int, ...]
     seed: int
-    channels: tuple[int, int, int] = (32, 64, 112)
-    dropout: float = 0.1
 
 
 VARIANTS = {
@@ -47,10 +37,10 @@ VARIANTS = {
 
 
 def build_unet(variant: Variant) -> UNet2DConditionModel:
-    """Laid out as Stable Diffusion's U-Net with one level less; 3.8 M parameters as bundled."""
+    """A 3.8 M parameter U-Net laid out as Stable Diffusion's, with one level less."""
     return UNet2DConditionModel(
         sample_size=LATENT_SIZE,
-        block_out_channels=variant.channels,
+        block_out_channels=(32, 64, 112),
         layers_per_block=2,
         down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
@@ -97,13 +87,11 @@ def train(
     steps: int,
     batch_size: int = 64,
     rate: float = 1.5e-3,
-    observe: Callable[[int, torch.nn.ModuleDict], object] = lambda step, models: None,
 ) -> tuple[UNet2DConditionModel, CLIPTextModel]:
     """Trains U-Net and text encoder together and returns their moving averages.
 
     Resumes from ``state_file``. Examples pass in epochs, each shuffled by a generator of its own,
-    so a resumed training sees what an uninterrupted one would. ``observe`` sees the models as they
-    are, not averaged, whenever the state has been saved.
+    so a resumed training sees what an uninterrupted one would.
     """
     torch.manual_seed(variant.seed)
     models = torch.nn.ModuleDict({"unet": build_unet(variant), "text": build_encoder(tokenizer)})
@@ -143,9 +131,7 @@ def train(
         noise = torch.randn_like(x0)
         t = torch.randint(0, scheduler.config.num_train_timesteps, (batch_size,))
         x_t = scheduler.add_noise(x0, noise, t).to(memory_format=torch.channels_last)
-        tokens = torch.where(
-            torch.rand(batch_size, 1) < variant.dropout, empty, data.tokens[rows[:, 0]]
-        )
+        tokens = torch.where(torch.rand(batch_size, 1) < DROPOUT, empty, data.tokens[rows[:, 0]])
 
         text = models["text"](tokens).last_hidden_state
         prediction = models["unet"](x_t, t, encoder_hidden_states=text).sample
@@ -167,6 +153,5 @@ def train(
                 state_file,
                 {"step": step + 1} | {name: part.state_dict() for name, part in parts.items()},
             )
-            observe(step + 1, models)
     slow: Any = average.module
     return slow["unet"], slow["text"]
