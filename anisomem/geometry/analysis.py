@@ -105,18 +105,14 @@ class Analysis:
         config = self.recording.config
         return resample(self.labels, self.clusters, config.draws, config.bootstrap_seed)
 
-    def evaluation(self, scores: Array) -> Evaluation:
-        """Of scores ``[D, N]``."""
+    def evaluation(
+        self, scores: Array, rows: npt.NDArray[np.intp] | slice = slice(None)
+    ) -> Evaluation:
+        """Of scores ``[D, n]`` of some prompts; all if not given."""
+        labels, clusters = self.labels[rows], self.clusters[rows]
         config = self.recording.config
-        targets = config.fpr_targets
-        return Evaluation(
-            scores[:, None],
-            self.labels,
-            self.clusters,
-            targets,
-            config.draws,
-            config.bootstrap_seed,
-        )
+        table = (config.fpr_targets, config.draws, config.bootstrap_seed)
+        return Evaluation(scores[:, None], labels, clusters, *table)
 
     @cached_property
     def areas(self) -> dict[tuple[str, str], list[Estimate]]:

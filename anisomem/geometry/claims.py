@@ -75,6 +75,7 @@ def of_model(analysis: Analysis, pairs: Mapping[str, Pairs]) -> list[Claim]:
     return [
         *_norms(analysis),
         *_alignment(analysis),
+        *_stand_ins(analysis),
         *_spectra(analysis),
         *_steps(analysis, pairs),
     ]
@@ -120,9 +121,29 @@ def _alignment(a: Analysis) -> list[Claim]:
             text = f"the alignment of {who} prompts at low noise is {word}"
             numbers = (float(mean), float(low), float(high))
             claims.append(Claim(text, a.name, on, "mean cosine, scores", region, *numbers))
+        turned = a.recording.alignment(on, "score").equal_length[:, LOW]
+        area = a.evaluation(turned[None]).summaries()[0].auc
+        text = "were both predictions equally long, memorized prompts would be less aligned"
+        claims.append(_claim(text, a, on, "AUC, cosine at equal length", (0, 0.5), area))
         excess = a.median(a.recording.alignment(on, "score").excess[:, LOW], True)
         text = "a memorized prompt lengthens the score by more than the guidance is long"
         claims.append(_claim(text, a, on, "median excess", (1, inf), excess))
+    return claims
+
+
+def _stand_ins(a: Analysis) -> list[Claim]:
+    """The noised latents of prompts without a training picture alone, all generated alike."""
+    claims = []
+    rows = np.flatnonzero(~a.recording.with_picture.astype(bool))
+    if len(rows) == len(a.labels) or len(np.unique(a.labels[rows])) < 2:
+        return []
+    for text, measure, region in (
+        ("the norm is uninformative at low noise", "norm", UNINFORMATIVE),
+        ("memorized prompts are more aligned at low noise", "cosine, scores", (0.5, inf)),
+    ):
+        scores = MEASURES[measure](a.recording, "noised")[None, rows, LOW]
+        area = a.evaluation(scores, rows).summaries()[0].auc
+        claims.append(_claim(text, a, "noised, generated", f"AUC, {measure}", region, area))
     return claims
 
 

@@ -53,9 +53,9 @@ VARIANTS = {
     "epsilon, dropout 0": Variant("epsilon", 0.0),
     "epsilon, dropout 0.5": Variant("epsilon", 0.5),
 }
-CHECKPOINTS = (0, 25, 50, 100, 200, 300, 400)
+CHECKPOINTS = (0, 100, 200, 400, 600, 1000, 1500)
 TIMESTEPS = (981, 501, 41)
-BATCH, RATE = 32, 3e-4  # half of a batch is repeated captions
+BATCH, RATE = 32, 1e-3  # half of a batch is repeated captions
 SEED = 42
 NOTES = [
     "AUC at t = 41 of captions that are repeated with one picture against randomised controls, 95%"
