@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from anisomem import config as configuration
 from anisomem.errors import UserError
-from anisomem.geometry.record import EXACT, LATENTS, PLAN, Plan, Recording
+from anisomem.geometry.record import LATENTS, PLAN, Plan, Recording
 from anisomem.report.tables import Table, comma_separated, interval_text
 from anisomem.storage import atomic
 
@@ -233,6 +233,8 @@ def plan(configs: Sequence[DictConfig], of: Plan) -> Table:
 
 def directional(d: int, of: Plan, classes: Sequence[int]) -> int:
     """Directional derivatives of the spectra; Lanczos is counted at 60 steps of two."""
+    from anisomem.geometry.evaluate import EXACT
+
     whole = d if d <= EXACT else 2 * of.probes + 2 * 60
     probes = 2 * of.probes
     at_whole = len(of.whole_levels) * whole + (len(of.levels) - len(of.whole_levels)) * probes

@@ -10,9 +10,10 @@ from anisomem import config
 from anisomem.cli import main
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.engine import Engine
-from anisomem.geometry import claims, record
+from anisomem.geometry import claims
 from anisomem.geometry.command import directional, geometry
-from anisomem.geometry.record import Evaluator, Plan, Recording
+from anisomem.geometry.evaluate import Evaluator
+from anisomem.geometry.record import Plan, Recording
 from anisomem.models.diffusers_unet import DiffusersUNet
 from tests.conftest import tiny_run
 
@@ -81,7 +82,7 @@ def test_finished_is_printed_and_loads_no_model(recording, setting, monkeypatch,
     assert {"theorem.png", "dials.png", "maps-prompts.png", "spectra-prompts.png"} <= drawn
     assert {p.stem for p in folder.glob("*.svg")} == {p.removesuffix(".png") for p in drawn}
     assert claims.SUPPORTED in first and claims.NOT_SUPPORTED in first
-    monkeypatch.setattr(record, "Evaluator", None)
+    monkeypatch.setattr("anisomem.geometry.evaluate.Evaluator", None)
     monkeypatch.setattr("anisomem.geometry.dials.grid", None)
     assert geometry(setting, PLAN) == first
 
