@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from anisomem.geometry.sign import VARIANTS, report, study
+from anisomem.geometry.sign import VARIANTS, as_bundled, report, study
 
 
 def main() -> None:
@@ -26,6 +26,8 @@ def main() -> None:
     torch.set_num_threads(1)
     for name in VARIANTS:
         study(name, options.icons, options.work, options.out)
+    for name in ("epsilon", "velocity"):
+        as_bundled(name, options.icons, options.out)
     print(report(options.out))
 
 

@@ -9,7 +9,9 @@ repeated one of those that have it, all with the same noise.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ from tqdm import tqdm
 from anisomem.config import testbed
 from anisomem.evaluation import Estimate, Evaluation
 from anisomem.geometry.alignment import Alignment
+from anisomem.measures.references import decoded
 from anisomem.models.base import Conditioning
 from anisomem.models.diffusers_unet import DiffusersUNet
 from anisomem.models.pretrained import PipelineModel
@@ -55,6 +58,8 @@ VARIANTS = {
 }
 CHECKPOINTS = (0, 100, 200, 400, 600, 1000, 1500)
 TIMESTEPS = (981, 501, 41)
+GROUPS = (8, 32, 128, 512, 1025)  # edges, of repetitions in the bundled models' own training
+PLACE = ["variant", "step", "repetitions"]
 BATCH, RATE = 32, 1e-3  # half of a batch is repeated captions
 SEED = 42
 NOTES = [
@@ -64,7 +69,8 @@ NOTES = [
     " x their picture; 1 where the prompt alone recalls it.",
     "E: median excess of the repeated captions' scores, the cosine is positive where E > 1;"
     " length: ‖c‖ / ‖u‖.",
-    "repetitions: how often each repeated caption has been seen, on average.",
+    "repetitions: how often each repeated caption has been seen, on average. As bundled: the"
+    " bundled models' own repeated prompts in groups, against the same unseen wordings.",
 ]
 
 
@@ -101,13 +107,50 @@ def study(name: str, packages: Path, work: Path, out: Path) -> Path:
     captions = [entry.caption.text for entry in training.load_corpus(packages).entries]
     corpus, _ = training.encode(packages, work, vae, text.train_tokenizer(captions))
     given = trial(model, variant.model, packages)
-    recorded = [checkpoint(model, given).assign(variant=name, step=0)]
+    recorded = []
     for step in train(model, variant, corpus, given):
         if step in CHECKPOINTS:
-            recorded.append(checkpoint(model, given).assign(variant=name, step=step))
-    whole = pd.concat(recorded)
-    atomic.write(file, lambda path: whole.to_csv(path, index=False, float_format="%.6g"))
+            seen = step * BATCH / 2 / given.repeated.sum()
+            place = {"variant": name, "step": step, "repetitions": seen}
+            recorded.append(checkpoint(model, given).assign(**place))
+    _write(pd.concat(recorded), file)
     return file
+
+
+def as_bundled(name: str, packages: Path, out: Path) -> Path:
+    """The same of a bundled model's own repeated prompts, in groups of like repetitions.
+
+    Arguments:
+        name: ``epsilon`` or ``velocity``.
+        packages: Where the icon sets lie.
+        out: Folder of the recorded numbers.
+    """
+    file = out / f"{name}-as-bundled.csv"
+    if file.exists():
+        return file
+    model = DiffusersUNet.load(testbed(name))
+    table = pd.read_parquet(Path(testbed(name)) / "prompts.parquet")
+    own = table[table["block"] == "repeated"]
+    own = own[[picture is not None for picture in own["picture"]]]
+    shown = np.stack([decoded(picture["bytes"]) for picture in own["picture"]])
+    controls, counts = trial(model, name, packages), own["repetitions"].to_numpy()
+    recorded = []
+    for low, high in pairwise(GROUPS):
+        rows = np.flatnonzero((counts >= low) & (counts < high))
+        some = Trial(
+            [*own["prompt"].iloc[rows], *controls.texts],
+            torch.cat([model.latents_of(shown[rows]), controls.latents]),
+            np.arange(len(rows) + len(controls.texts)) < len(rows),
+        )
+        place = {"variant": f"{name}, as bundled", "step": 11_000}
+        mean = float(counts[rows].mean())
+        recorded.append(checkpoint(model, some).assign(**place, repetitions=mean))
+    _write(pd.concat(recorded), file)
+    return file
+
+
+def _write(recorded: pd.DataFrame, file: Path) -> None:
+    atomic.write(file, lambda path: recorded.to_csv(path, index=False, float_format="%.6g"))
 
 
 def trial(model: PipelineModel, name: str, packages: Path) -> Trial:
@@ -125,8 +168,8 @@ def trial(model: PipelineModel, name: str, packages: Path) -> Trial:
     return Trial(chosen["prompt"].tolist(), model.latents_of(drawn), repeated)
 
 
-def train(model: PipelineModel, variant: Variant, corpus: Latents, given: Trial) -> Any:
-    """Trains U-Net and text encoder in place; yields every step's number."""
+def train(model: PipelineModel, variant: Variant, corpus: Latents, given: Trial) -> Iterator[int]:
+    """Trains U-Net and text encoder in place; yields how many steps are done, from 0 on."""
     rng = np.random.default_rng(SEED)
     torch.manual_seed(SEED)
     unet, encoder = model.denoiser, model.pipeline.text_encoder
@@ -141,6 +184,7 @@ def train(model: PipelineModel, variant: Variant, corpus: Latents, given: Trial)
     empty, own = tokens([""]), tokens(given.texts)
     rows = np.flatnonzero(given.repeated)
     form = model.pipeline.scheduler.config.prediction_type
+    yield 0
     for step in tqdm(range(1, CHECKPOINTS[-1] + 1), desc=f"{variant.model}", disable=None):
         some = rng.choice(rows, BATCH // 2)
         others = rng.integers(len(corpus.examples), size=BATCH // 2)
@@ -199,8 +243,8 @@ def report(folder: Path) -> str:
 
     recorded = pd.concat([pd.read_csv(file) for file in sorted(folder.glob("*.csv"))])
     lines = [
-        _line(str(variant), int(step), rows)
-        for (variant, step), rows in recorded.groupby(["variant", "step"], sort=False)
+        _line(str(variant), int(step), seen, rows)
+        for (variant, step, seen), rows in recorded.groupby(PLACE, sort=False)
     ]
     headings = list(lines[0])
     cells = [[_cell(line[name]) for name in headings] for line in lines]
@@ -210,12 +254,11 @@ def report(folder: Path) -> str:
     return text
 
 
-def _line(variant: str, step: int, rows: pd.DataFrame) -> dict[str, Any]:
+def _line(variant: str, step: int, seen: float, rows: pd.DataFrame) -> dict[str, Any]:
     """What a checkpoint says of the repeated captions against the controls."""
     high = _at(rows, "noise", 981)
     often = high["repeated"] == 1
-    line: dict[str, Any] = {"variant": variant, "step": step}
-    line["repetitions"] = step * BATCH / 2 / often.sum()
+    line: dict[str, Any] = {"variant": variant, "step": step, "repetitions": f"{seen:.0f}"}
     line["collapse"] = 1 - high["picture_c"][often].sum() / high["picture_u"][often].sum()
     for on in ("noise", "noised"):
         low = _at(rows, on, 41)
@@ -256,6 +299,8 @@ def _figure(recorded: pd.DataFrame, lines: list[dict[str, Any]]) -> Figure:
         for column, on in zip(axes.T, ("noise", "noised"), strict=True):
             areas = [line[f"cosine, {on}"] for line in own]
             style: Any = {"color": COLOURS[i], "marker": MARKERS[i], "ms": 3}
+            if variant.endswith("as bundled"):
+                style["linestyle"] = ":"
             column[0].plot(x, [a.value for a in areas], label=variant, **style)
             ends = zip(*((a.interval.low, a.interval.high) for a in areas), strict=True)
             column[0].fill_between(x, *ends, color=COLOURS[i], alpha=0.12, linewidth=0)
@@ -271,5 +316,5 @@ def _figure(recorded: pd.DataFrame, lines: list[dict[str, Any]]) -> Figure:
     for axis in axes[1]:
         axis.set(xlabel="collapse of the repeated captions", ylim=(-3, 4))
     named = axes[0, 0].get_legend_handles_labels()
-    figure.legend(*named, fontsize=8, ncols=4, loc="outside lower center")
+    figure.legend(*named, fontsize=8, ncols=3, loc="outside lower center")
     return figure
