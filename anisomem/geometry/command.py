@@ -42,6 +42,8 @@ def geometry(overrides: Sequence[str], of: Plan = PLAN) -> str:
     Raises:
         UserError: Overrides that are wrong or choose detectors.
     """
+    if not any(o.startswith(("experiment=", "model=")) for o in overrides):
+        overrides = ["experiment=geometry_testbed", *overrides]
     configs = composed(overrides)
     if configs[0].dry_run:
         return plan(configs, of).markdown()
@@ -52,19 +54,17 @@ def geometry(overrides: Sequence[str], of: Plan = PLAN) -> str:
 
 
 def composed(overrides: Sequence[str]) -> list[DictConfig]:
-    """The configurations of the cases; both bundled models where nothing is chosen."""
+    """The configurations of the cases."""
     for override in overrides:
         if override.lstrip("+~").startswith("detector"):
             raise UserError(f"geometry measures no detectors; leave out {override!r}")
-    chosen = any(o.startswith(("experiment=", "model=")) for o in overrides)
-    default = [] if chosen else ["experiment=geometry_testbed"]
-    return configuration.cases([*default, *overrides])
+    return configuration.cases(overrides)
 
 
 def parent(overrides: Sequence[str]) -> str:
-    """The folder below ``runs``, the experiment's name."""
+    """The folder below ``runs``: the experiment's name where one is given."""
     chosen = [o.partition("=")[2] for o in overrides if o.startswith("experiment=")]
-    return chosen[-1] if chosen else "geometry_testbed"
+    return chosen[-1] if chosen else "geometry"
 
 
 def report(recordings: Sequence[Recording], folder: Path) -> str:

@@ -41,7 +41,7 @@ def setting(save_pipeline, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def recording(setting):
-    found = Recording(config.cases(setting)[0], "geometry_testbed", PLAN)
+    found = Recording(config.cases(setting)[0], "geometry", PLAN)
     found.run()
     return found
 
