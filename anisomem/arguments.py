@@ -141,6 +141,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     sweep.add_argument("name", metavar="SWEEP", help="e.g. gamma; see docs/sweeps.md")
     sweep.add_argument("overrides", nargs="*", metavar="name=value", help="as of run")
+    geometry = commands.add_parser(
+        "geometry", help="measure the claims about the log-probability's geometry, with verdicts"
+    )
+    geometry.add_argument(
+        "overrides", nargs="*", metavar="name=value", help="e.g. experiment=geometry_testbed"
+    )
     multirun = commands.add_parser(
         "multirun", help="run every combination of several values, by Hydra's multirun"
     )

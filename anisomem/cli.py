@@ -43,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _mitigate(options.overrides)
             case "sweep":
                 return _sweep(options.name, options.overrides)
+            case "geometry":
+                _geometry(options.overrides)
             case "multirun":
                 return _multirun(options.arguments)
             case "table":
@@ -201,6 +203,12 @@ def _sweep(name: str, overrides: Sequence[str]) -> int:
     print(table)
     print(f"Sweep: {folder}/ (tables, figures, data)")
     return 0
+
+
+def _geometry(overrides: Sequence[str]) -> None:
+    from anisomem.geometry.command import geometry
+
+    print(geometry(overrides))
 
 
 def _multirun(arguments: Sequence[str]) -> int:

@@ -327,6 +327,21 @@ class DiffusionModel(ABC):
         raw, derivative = result[0], result[1]
         return self._prediction(raw, x, steps), derivative
 
+    def vjp(
+        self, x: Tensor, t: Tensor | float, conditioning: Conditioning, cotangent: Tensor
+    ) -> Tensor:
+        """The transposed derivative of the *raw output* applied to ``cotangent``.
+
+        Reverse-mode differentiation; counts as a directional derivative.
+        """
+        steps = torch.as_tensor(t).expand(len(x))
+        with torch.enable_grad():  # type: ignore[no-untyped-call]
+            latents = x.detach().requires_grad_()
+            raw = self._network(latents, steps, conditioning)
+            (pulled,) = torch.autograd.grad(raw, latents, cotangent.to(raw))
+        self.jvps += len(x)
+        return pulled
+
     def sample(
         self,
         x: Tensor,

@@ -228,6 +228,21 @@ class PipelineModel(DiffusionModel):
         unit = (images / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
         return (unit.cpu().numpy() * 255).round().astype(np.uint8)
 
+    @torch.inference_mode()
+    def latents_of(self, pictures: np.ndarray) -> Tensor:
+        """What :meth:`decode` inverts: the autoencoder's mean for each picture.
+
+        Arguments:
+            pictures: uint8 ``[n, H, W, 3]`` at the model's own resolution.
+
+        Returns:
+            ``[n, C, h, w]`` float32, on the CPU.
+        """
+        vae = self.pipeline.vae
+        unit = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+        mean = vae.encode(unit.to(self.device, vae.dtype)).latent_dist.mean.float().cpu()
+        return (mean - (vae.config.shift_factor or 0)) * vae.config.scaling_factor
+
 
 def families() -> list[type[PipelineModel]]:
     """Those whose pipelines are recognised."""

@@ -1,0 +1,1 @@
+"""``anisomem geometry``: the claims about the log-probability's geometry, measured."""

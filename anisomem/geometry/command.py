@@ -1,0 +1,250 @@
+"""``anisomem geometry``: evaluates what is missing, then draws and judges everything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+
+from anisomem import config as configuration
+from anisomem.errors import UserError
+from anisomem.geometry.record import LATENTS, PLAN, Plan, Recording
+from anisomem.report.tables import Table, comma_separated, interval_text
+from anisomem.storage import atomic
+
+LARGE = 4 * 64 * 64  # dimensions taken for a model whose architecture is not here
+RULE = (
+    "Supported: the 95% interval lies inside the region; not supported: outside; not decidable"
+    " here: it reaches across its edge. Intervals: bootstrap over prompt clusters, of closed forms"
+    " over components; a number without one is exact."
+)
+NOTES = [
+    RULE,
+    "High noise is the first step of the 50-step schedule, low noise the third-last, the published"
+    " ones. Larger scores mean more memorized, and no sign is fitted.",
+    "Noised: true latents, noised. They are the training picture's where the prompt set has it,"
+    " else those of a picture that the model generates for the prompt.",
+]
+
+
+def geometry(overrides: Sequence[str], of: Plan = PLAN) -> str:
+    """Evaluates, writes tables and figures, and returns the table of claims as Markdown.
+
+    Arguments:
+        overrides: As of a run; both bundled models if they choose none.
+        of: How much is evaluated.
+
+    Raises:
+        UserError: Overrides that are wrong or choose detectors.
+    """
+    if not any(o.startswith(("experiment=", "model=")) for o in overrides):
+        overrides = ["experiment=geometry_testbed", *overrides]
+    configs = composed(overrides)
+    if configs[0].dry_run:
+        return plan(configs, of).markdown()
+    recordings = [Recording(config, parent(overrides), of) for config in configs]
+    for recording in recordings:
+        recording.run()
+    return report(recordings, recordings[0].folder.parent)
+
+
+def composed(overrides: Sequence[str]) -> list[DictConfig]:
+    """The configurations of the cases."""
+    for override in overrides:
+        if override.lstrip("+~").startswith("detector"):
+            raise UserError(f"geometry measures no detectors; leave out {override!r}")
+    return configuration.cases(overrides)
+
+
+def parent(overrides: Sequence[str]) -> str:
+    """The folder below ``runs``: the experiment's name where one is given."""
+    chosen = [o.partition("=")[2] for o in overrides if o.startswith("experiment=")]
+    return chosen[-1] if chosen else "geometry"
+
+
+def report(recordings: Sequence[Recording], folder: Path) -> str:
+    """Tables and figures of complete recordings; the table of claims as Markdown.
+
+    Written anew only where the numbers behind it are newer.
+    """
+    done = folder / "claims.md"
+    parts = [r.file(name) for r in recordings for name, _ in r.tasks()]
+    if done.exists() and all(p.stat().st_mtime <= done.stat().st_mtime for p in parts):
+        return done.read_text()
+    from anisomem.geometry import claims, closed_figures, dials, figures, tightness
+    from anisomem.geometry.analysis import Analysis
+    from anisomem.report import style
+
+    cells, theorem = dials.grid(), tightness.grid()
+    found = claims.of_closed_forms(cells, theorem)
+    style.save(closed_figures.over_dials(cells), folder / "dials")
+    style.save(closed_figures.theorem(theorem), folder / "theorem")
+    data: dict[str, list[dict[str, Any]]] = {
+        "dials": [asdict(cell) for cell in cells],
+        "theorem": [asdict(cell) for cell in theorem],
+    }
+    for recording in recordings:
+        analysis = Analysis(recording)
+        pairs = {on: analysis.pairs(on) for on in ("noise", "noised")}
+        for name, figure in figures.all_of(analysis, pairs).items():
+            style.save(figure, folder / f"{name}-{recording.name}")
+        found += claims.of_model(analysis, pairs)
+        for name, rows in _data(analysis, pairs).items():
+            data.setdefault(name, []).extend(rows)
+    for name, rows in data.items():
+        atomic.write_text(folder / f"{name}.csv", comma_separated(rows))
+    headings = ["claim", "of", "on", "number", "region", "measured", "verdict"]
+    notes = [*NOTES, *(_counted(r) for r in recordings)]
+    table = Table("Claims", headings, [claim.cells() for claim in found], notes)
+    atomic.write_text(folder / "claims.tex", table.latex())
+    atomic.write_text(folder / "claims.csv", table.comma_separated())
+    atomic.write_text(done, table.markdown())
+    return table.markdown()
+
+
+def _counted(recording: Recording) -> str:
+    labels = recording.prompts.labels
+    real = recording.with_picture & (labels == 1)
+    return (
+        f"{recording.name}: {int(labels.sum())} memorized prompts, {int(real.sum())} of them with"
+        f" their training picture, and {int((labels == 0).sum())} others,"
+        f" {int(recording.with_picture[labels == 0].sum())} with one; noise seed"
+        f" {recording.config.seeds[0]}. Spectra of {recording.plan.spectra} prompts of each class."
+    )
+
+
+def _data(analysis: Any, pairs: Any) -> dict[str, list[dict[str, Any]]]:
+    """Unrounded numbers by file."""
+    recording, name = analysis.recording, analysis.name
+    levels, overlaps, spectra = [], [], []
+    for (measure, on), estimates in analysis.areas.items():
+        for step, estimate in enumerate(estimates):
+            levels.append(
+                {
+                    "prompts": name,
+                    "measure": measure,
+                    "on": on,
+                    "step": step,
+                    "t": recording.timesteps[step],
+                    "auc": estimate.value,
+                    "low": estimate.interval.low,
+                    "high": estimate.interval.high,
+                }
+            )
+    for on, rows in analysis.overlaps.items():
+        for step, row in enumerate(rows):
+            low, high = row.interval
+            place = {"prompts": name, "on": on, "step": step, "tv": row.tv}
+            more = {"tv_low": low, "tv_high": high, "kl": row.kl, "kl_error": row.error}
+            overlaps.append(place | more)
+    for of, columns in recording.spectra():
+        for i in range(len(columns["level"])):
+            prompt = "" if of is None else recording.prompts.ids[of]
+            label = "" if of is None else int(recording.prompts.labels[of])
+            numbers = {k: v[i].item() for k, v in columns.items() if k != "eigenvalues"}
+            values = columns["eigenvalues"][i]
+            whole = np.isfinite(values).all()
+            numbers["variance"] = values.var() if whole else ""
+            numbers["condition_number"] = (
+                np.abs(values).max() / np.abs(values).min() if whole else ""
+            )
+            spectra.append({"prompts": name, "id": prompt, "memorized": label, **numbers})
+    chosen = [
+        {
+            "prompts": name,
+            "on": on,
+            "published": interval_text(p.published),
+            "nested": interval_text(p.nested),
+            "best here": p.auc.max(),
+            "best pair": p.best,
+            "chosen in folds": p.chosen,
+            "optimism": p.optimism,
+        }
+        for on, p in pairs.items()
+    ]
+    sign = [
+        {
+            "prompts": name,
+            "on": on,
+            "vectors": vectors,
+            "memorized": memorized,
+            "step": step,
+            **{k: float(np.median(v[rows, step])) for k, v in _parts(found).items()},
+        }
+        for on in LATENTS
+        for vectors in ("output", "score")
+        for found in [recording.alignment(on, vectors)]
+        for memorized in (1, 0)
+        for rows in [recording.prompts.labels == memorized]
+        for step in range(len(recording.timesteps))
+    ]
+    return {
+        "levels": levels,
+        "overlap": overlaps,
+        "spectra": spectra,
+        "pairs": chosen,
+        "sign": sign,
+    }
+
+
+def _parts(found: Any) -> dict[str, Any]:
+    """What the cosine is made of, ``[N, steps]`` each."""
+    return {
+        "cosine": found.cosine,
+        "relative_norm": found.relative_norm,
+        "length": np.sqrt(found.cc / found.uu),
+        "excess": found.excess,
+        "equal_length": found.equal_length,
+    }
+
+
+def plan(configs: Sequence[DictConfig], of: Plan) -> Table:
+    """What would be evaluated, counted without the models."""
+    from anisomem.models import architecture, pretrained
+    from anisomem.plan import prompts_of
+
+    rows = []
+    for config in configs:
+        found = prompts_of(config)
+        classes = [min(n, of.per_class) for n in (found.memorized, found.others)]
+        path, revision = config.model.path, config.model.revision
+        here = pretrained.present(path, revision)
+        known = (here and Path(path).is_dir()) or architecture.parameters(path)
+        d = prod(architecture.latent_shape(path)) if known else LARGE
+        rows.append(
+            [
+                str(config.model.path),
+                str(config.dataset.name),
+                " / ".join(map(str, classes)),
+                f"{sum(classes) * 7 * 50 + len(LATENTS) * 50:,}",
+                f"{directional(d, of, classes):,}",
+                _bytes(0 if here else pretrained.size(path, revision), found.bytes),
+            ]
+        )
+    headings = ["model", "prompts", "memorized / other", "NFE", "JVP", "to download"]
+    notes = ["One noise seed. NFE: 50 steps on noise, and 100 on each of three other latents."]
+    return Table("Plan of geometry", headings, rows, notes)
+
+
+def directional(d: int, of: Plan, classes: Sequence[int]) -> int:
+    """Directional derivatives of the spectra; Lanczos is counted at 60 steps of two."""
+    from anisomem.geometry.evaluate import EXACT
+
+    whole = d if d <= EXACT else 2 * of.probes + 2 * 60
+    probes = 2 * of.probes
+    at_whole = len(of.whole_levels) * whole + (len(of.levels) - len(of.whole_levels)) * probes
+    each = [min(n, of.spectra) for n in classes]
+    exact = [min(n, of.whole) for n in each]
+    rest = sum(each) - sum(exact)
+    return at_whole * (3 * sum(exact) + 1) + 3 * rest * len(of.levels) * probes
+
+
+def _bytes(model: int | None, prompts: int) -> str:
+    if model is None:
+        return "unknown offline"
+    return f"{(model + prompts) / 1e9:.3g} GB" if model + prompts else "nothing"

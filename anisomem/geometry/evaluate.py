@@ -1,0 +1,228 @@
+"""Evaluates the tasks of a recording."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
+from torch import Tensor
+
+from anisomem import config as configuration
+from anisomem.geometry.record import BATCH, LATENTS, VECTORS, Plan, Recording
+from anisomem.geometry.spectrum import ScoreJacobian, Spectrum, ends, hutchinson
+from anisomem.measures.base import Picture
+from anisomem.models.base import Conditioning, DiffusionModel, Prediction
+from anisomem.models.pretrained import PipelineModel
+from anisomem.passes import GUIDANCE
+from anisomem.storage import atomic
+
+Array = npt.NDArray[np.float64]
+
+EXACT = 1024  # dimensions up to which a Jacobian is computed whole
+
+
+class Evaluator:
+    """Evaluates the tasks of a recording.
+
+    Arguments:
+        recording: What is to be evaluated.
+        model: Its model; loaded if not given.
+    """
+
+    def __init__(self, recording: Recording, model: DiffusionModel | None = None) -> None:
+        self.recording, self.seed = recording, recording.config.seeds[0]
+        self.model: DiffusionModel = model or configuration.build(recording.config.model, "model")
+        self.steps = self.model.timesteps()
+
+    @torch.no_grad()
+    def __call__(self, name: str, rows: list[int]) -> None:
+        """Evaluates a task and writes its file."""
+        kind = name.partition("-")[0]
+        found = {"levels": self.levels, "maps": self.maps, "spectrum": self.spectrum}[kind](rows)
+        atomic.write(self.recording.file(name), lambda path: _save(path, found))
+
+    def levels(self, rows: list[int]) -> dict[str, Any]:
+        """Inner products at all steps on all latents."""
+        model, prompts = self.model, self.recording.prompts
+        noise, encoded = self._noise(len(rows)), model.encode([prompts.texts[i] for i in rows])
+        empty = model.encode([""])
+
+        def both(x: Tensor, t: float) -> tuple[Prediction, Prediction]:
+            return self._predict(x, t, encoded), self._predict(x, t, empty[[0] * len(x)])
+
+        found: dict[str, list[Array]] = {kind: [] for kind in LATENTS}
+        for t in self.steps:
+            without = model.predict(noise[:1], t, empty).expand(len(rows))
+            found["noise"].append(_products(without, self._predict(noise, t, encoded)))
+        ended = noise
+        for kind, guidance in (("guided", GUIDANCE), ("unguided", 1.0)):
+            for step in model.trajectory(noise, encoded, len(self.steps), guidance, both):
+                assert step.unconditional is not None
+                found[kind].append(_products(step.unconditional, step.conditional))
+                ended = step.after if kind == "guided" else ended
+        latents = ended.float().cpu()
+        ids, pictures = [prompts.ids[i] for i in rows], self.recording.pictures
+        shown = [i for i, key in enumerate(ids) if key in pictures]
+        if shown:
+            latents[shown] = self._encoded([pictures[ids[i]][0] for i in shown])
+        for t in self.steps:
+            c, u = both(self._noised(latents, t), t)
+            found["noised"].append(_products(u, c))
+        return {
+            "products": np.stack([np.stack(found[kind], axis=-1) for kind in LATENTS]),
+            "timesteps": np.array(self.steps, np.float64),
+            "latents": latents.numpy(),
+            "with_picture": np.isin(np.arange(len(rows)), shown),
+        }
+
+    def maps(self, rows: list[int]) -> dict[str, Any]:
+        """Pictures, and scores and guidance by position at the third-last step.
+
+        ``u`` and ``c`` are ``[latents, n, C, h, w]`` for pure noise and noised latents.
+        """
+        t, texts = self.steps[-3], [self.recording.prompts.texts[i] for i in rows]
+        latents = self._true(rows)
+        encoded, empty = self.model.encode(texts), self.model.encode([""])
+        pairs = [
+            (self._predict(x, t, empty[[0] * len(rows)]), self._predict(x, t, encoded))
+            for x in (self._noise(len(rows)), self._noised(latents, t))
+        ]
+        pictures = self.model.decode(latents.to(self.model.device, self.model.dtype))
+        fields = {
+            name: np.stack([pair[i].score.float().cpu().numpy() for pair in pairs])
+            for i, name in enumerate("uc")
+        }
+        return {"pictures": pictures, **fields}
+
+    def spectrum(self, rows: list[int]) -> dict[str, Any]:
+        """Of the score's Jacobian by level, latents and conditioning, a row of each array.
+
+        Without a row: without a prompt on pure noise, which is the same for all prompts.
+        """
+        plan, recording = self.recording.plan, self.recording
+        exact = not rows or any(
+            rows[0] in recording.of_class(label, plan.whole) for label in (1, 0)
+        )
+        cases: list[tuple[str, str, Tensor | None]] = [("noise", "", None)]
+        if rows:
+            text, latents = recording.prompts.texts[rows[0]], self._true(rows)
+            cases = [("noise", text, None), ("noised", text, latents), ("noised", "", latents)]
+        columns: dict[str, list[Any]] = {}
+        for level in plan.levels:
+            t = self.steps[level]
+            sigma = float(self.model.scales(torch.tensor([t]))[1])
+            for kind, text, z in cases:
+                x = self._noise(1) if z is None else self._noised(z, t)
+                jacobian = ScoreJacobian(self.model, x, t, self.model.encode([text]))
+                whole = exact and level in plan.whole_levels
+                values = {
+                    "level": level,
+                    "on_noise": kind == "noise",
+                    "conditional": text != "",
+                    "sigma": sigma,
+                    **_moments(jacobian, whole, plan.probes, self.seed),
+                }
+                for key, value in values.items():
+                    columns.setdefault(key, []).append(value)
+        return {key: np.array(value) for key, value in columns.items()}
+
+    def _true(self, rows: Sequence[int]) -> Tensor:
+        """The true latents of some prompts, ``[n, C, h, w]``."""
+        return torch.from_numpy(np.stack([self.recording.latents_of(i) for i in rows]))
+
+    def _noise(self, n: int) -> Tensor:
+        noise = self.model.initial_noise(self.seed, 1)
+        return noise.expand(n, -1, -1, -1).to(self.model.device, self.model.dtype)
+
+    def _noised(self, latents: Tensor, t: float) -> Tensor:
+        alpha, sigma = (float(s) for s in self.model.scales(torch.tensor([t])))
+        noise = self.model.initial_noise(self.seed, 1)
+        return (alpha * latents + sigma * noise).to(self.model.device, self.model.dtype)
+
+    def _predict(self, x: Tensor, t: float, conditioning: Conditioning) -> Prediction:
+        size = self.recording.config.batch_size or BATCH
+        parts = [
+            self.model.predict(x[i : i + size], t, conditioning[slice(i, i + size)])
+            for i in range(0, len(x), size)
+        ]
+        return Prediction.cat(parts)
+
+    def _encoded(self, pictures: Sequence[Picture]) -> Tensor:
+        """Latents of training pictures, resized to the model's resolution."""
+        assert isinstance(self.model, PipelineModel)
+        factor = self.model.pipeline.vae_scale_factor
+        size = tuple(factor * s for s in reversed(self.model.latent_shape[1:]))
+        resized = [np.asarray(Image.fromarray(picture).resize(size)) for picture in pictures]
+        return self.model.latents_of(np.stack(resized))
+
+
+def _products(u: Prediction, c: Prediction) -> Array:
+    """``[vectors, quantities, B]``."""
+    found = []
+    for name in VECTORS:
+        a, b = getattr(u, name).double(), getattr(c, name).double()
+        by_position = torch.cosine_similarity(a, b - a, dim=1).mean(dim=(1, 2))
+        products = [(p * q).sum(dim=(1, 2, 3)) for p, q in ((a, a), (b, b), (a, b))]
+        found.append(torch.stack([*products, by_position]))
+    return torch.stack(found).cpu().numpy()
+
+
+def _moments(jacobian: ScoreJacobian, whole: bool, probes: int, seed: int) -> dict[str, Any]:
+    """Index, its error, squared norms and eigenvalues, or their ends, or NaN for them."""
+    d, names = jacobian.size, ("index", "error", "symmetric", "antisymmetric")
+    small = d <= EXACT
+    eigenvalues = np.full(d if small else 8, np.nan)
+    if whole and small:
+        found = Spectrum.of(jacobian.dense())
+        eigenvalues = found.eigenvalues
+        squares = float((eigenvalues**2).sum())
+        numbers = (found.anisotropy_index, 0.0, squares, found.antisymmetric**2)
+    else:
+        estimated = hutchinson(jacobian, probes, np.random.default_rng(seed))
+        index = estimated.anisotropy_index
+        numbers = (
+            index.value,
+            index.error,
+            estimated.symmetric.value,
+            estimated.antisymmetric.value,
+        )
+        if whole:
+            eigenvalues = ends(jacobian, 4, tolerance=1e-3)
+    return {**dict(zip(names, numbers, strict=True)), "eigenvalues": eigenvalues}
+
+
+def _save(path: Path, arrays: Mapping[str, Any]) -> None:
+    np.savez_compressed(path, **arrays)
+
+
+_evaluate: Callable[[str, list[int]], None]
+
+
+def start(config: str, parent: str, plan: Plan) -> None:
+    """Makes this process one that evaluates a recording's tasks."""
+    global _evaluate
+    Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    _evaluate = Evaluator(Recording(DictConfig(OmegaConf.create(config)), parent, plan))
+
+
+def _end_with_parent() -> None:
+    """A killed parent leaves nobody who waits for what its workers do."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def work(name: str, rows: list[int]) -> None:
+    """Evaluates a task in such a process."""
+    _evaluate(name, rows)

@@ -1,0 +1,186 @@
+"""What ``anisomem geometry`` evaluates of a model, kept in files that are whole or not there.
+
+Every prompt is evaluated with and without its text at all steps of the schedule on four kinds of
+latents that share one noise: the noise itself, its *true* latents noised by it, and those of a
+guided and of an unguided trajectory from it. True latents are the encoded training picture (the
+first of several) where the prompt set has it or it was fetched, else the picture that the model
+generates for the prompt as a stand-in.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
+
+from anisomem import config as configuration
+from anisomem.datasets.prompts import PromptSet
+from anisomem.geometry.alignment import Alignment
+from anisomem.measures import references
+from anisomem.storage import atomic, identity
+
+Array = npt.NDArray[np.float64]
+
+LATENTS = ("noise", "noised", "guided", "unguided")
+#: Of network outputs, then of scores: inner products, and the mean over positions of the cosine
+#: over channels, which the released code takes.
+QUANTITIES = ("uu", "cc", "uc", "map")
+VECTORS = ("output", "score")
+BATCH = 32  # prompts of a file
+MAPPED = 3  # prompts of each class whose maps are kept
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is evaluated of a model.
+
+    Attributes:
+        per_class: Prompts of each class at most, drawn by the seed.
+        spectra: Prompts of each class whose spectra are estimated, by ``probes`` random signs.
+        whole: The first of them whose Jacobian is computed whole, or its ends by Lanczos.
+        levels: Steps of the schedule that have spectra.
+    """
+
+    per_class: int = 100
+    spectra: int = 8
+    whole: int = 2
+    probes: int = 8
+    levels: tuple[int, ...] = (0, 25, 37, 47)
+    whole_levels: tuple[int, ...] = (0, 25, 47)
+
+
+PLAN = Plan()
+
+
+class Recording:
+    """One model on its prompts; evaluates what is missing and reads what is there.
+
+    Arguments:
+        config: The composed configuration of the case.
+        parent: Folder below ``runs``.
+        plan: How much.
+    """
+
+    def __init__(self, config: DictConfig, parent: str, plan: Plan = PLAN) -> None:
+        self.config, self.parent, self.plan = config, parent, plan
+        whole: PromptSet = configuration.build(config.dataset, "dataset")
+        rng = np.random.default_rng(config.seeds[0])
+        rows = [
+            rng.permutation(np.flatnonzero(whole.labels == label))[: plan.per_class]
+            for label in (1, 0)
+        ]
+        self.prompts = whole.subset(np.concatenate(rows))
+        self.name = self.prompts.name
+        settings = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+        self.pictures = references.of(self.prompts, config.paths.data).pictures
+        content = identity.describe(settings, {"geometry": 1}, self.prompts)
+        content |= {"plan": asdict(plan), "pictures": sorted(self.pictures)}
+        digest = identity.digest(content)
+        self.folder = Path(config.runs) / parent / f"{self.name}-{digest[:10]}"
+
+    def tasks(self) -> list[tuple[str, list[int]]]:
+        """Name and rows of everything that is evaluated, in an order that serves what needs it."""
+        n = len(self.prompts)
+        levels = [list(range(n))[i : i + BATCH] for i in range(0, n, BATCH)]
+        chosen = [self.of_class(label, self.plan.spectra) for label in (1, 0)]
+        return [
+            *((f"levels-{rows[0]:04}", rows) for rows in levels),
+            ("maps", [*self.of_class(1, MAPPED), *self.of_class(0, MAPPED)]),
+            ("spectrum-none", []),
+            *((f"spectrum-{i:04}", [i]) for rows in chosen for i in rows),
+        ]
+
+    def of_class(self, label: int, count: int) -> list[int]:
+        """The first prompts of a class; training pictures first, so that latents are true."""
+        rows = np.flatnonzero(self.prompts.labels == label).tolist()
+        return sorted(rows, key=lambda i: self.prompts.ids[i] not in self.pictures)[:count]
+
+    def file(self, name: str) -> Path:
+        """Where a task's arrays lie."""
+        return self.folder / f"{name}.npz"
+
+    def missing(self) -> list[tuple[str, list[int]]]:
+        """Tasks without their file."""
+        return [task for task in self.tasks() if not self.file(task[0]).exists()]
+
+    def run(self) -> None:
+        """Evaluates what is missing; nothing missing loads no model."""
+        atomic.remove_abandoned(self.folder)
+        for first in (True, False):  # spectra and maps read the latents that levels leave
+            waiting = [t for t in self.missing() if t[0].startswith("levels") == first]
+            if waiting:
+                self._run(waiting)
+
+    def _run(self, tasks: Sequence[tuple[str, list[int]]]) -> None:
+        from anisomem.geometry.evaluate import Evaluator, start, work
+        from anisomem.recording import one_thread
+
+        on_cpu = str(self.config.model.get("device", "cpu")) == "cpu"
+        workers = self.config.workers or (len(os.sched_getaffinity(0)) if on_cpu else 1)
+        with tqdm(total=len(tasks), desc=self.name, unit="part", disable=None) as bar:
+            if workers == 1:
+                evaluate = Evaluator(self)
+                with one_thread():
+                    for task in tasks:
+                        evaluate(*task)
+                        bar.update()
+                return
+            context = multiprocessing.get_context("spawn")
+            given = (OmegaConf.to_yaml(self.config), self.parent, self.plan)
+            with ProcessPoolExecutor(workers, context, start, given) as pool:
+                for future in as_completed([pool.submit(work, *task) for task in tasks]):
+                    future.result()
+                    bar.update()
+
+    def read(self, name: str) -> Mapping[str, Array]:
+        """The arrays of a task."""
+        with np.load(self.file(name)) as stored:
+            return {key: stored[key] for key in stored.files}
+
+    @cached_property
+    def levels(self) -> Array:
+        """``[latents, vectors, quantities, N, steps]``."""
+        names = [name for name, _ in self.tasks() if name.startswith("levels")]
+        return np.concatenate([self.read(name)["products"] for name in names], axis=3)
+
+    @cached_property
+    def timesteps(self) -> Array:
+        """Of the steps."""
+        return self.read(self.tasks()[0][0])["timesteps"]
+
+    @cached_property
+    def with_picture(self) -> Array:
+        """Whether the true latents are a training picture's, ``[N]``."""
+        names = [name for name, _ in self.tasks() if name.startswith("levels")]
+        return np.concatenate([self.read(name)["with_picture"] for name in names])
+
+    def alignment(self, latents: str, vectors: str = "output") -> Alignment:
+        """The inner products ``[N, steps]`` on some latents."""
+        values = self.levels[LATENTS.index(latents), VECTORS.index(vectors)]
+        return Alignment(*values[:3])
+
+    def position_mean(self, latents: str, vectors: str = "output") -> Array:
+        """Mean over positions of the cosine over channels, ``[N, steps]``."""
+        values: Array = self.levels[LATENTS.index(latents), VECTORS.index(vectors), 3]
+        return values
+
+    def latents_of(self, row: int) -> npt.NDArray[np.float32]:
+        """The true latents of a prompt, ``[C, h, w]``."""
+        part = self.read(f"levels-{row // BATCH * BATCH:04}")["latents"]
+        return part[row % BATCH].astype(np.float32)
+
+    def spectra(self) -> Iterator[tuple[int | None, Mapping[str, Array]]]:
+        """The row of a prompt, None for no prompt on noise, and its arrays."""
+        for name, rows in self.tasks():
+            if name.startswith("spectrum"):
+                yield (rows[0] if rows else None), self.read(name)

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from anisomem.geometry.alignment import Alignment
+
+
+def test_identity_of_the_sign():
+    """cos = q (E - 1) / 2, from vectors themselves."""
+    u, c = np.random.default_rng(0).standard_normal((2, 50, 9)) * [[[1.0]], [[1.7]]]
+    found = Alignment((u * u).sum(1), (c * c).sum(1), (u * c).sum(1))
+    d = c - u
+    cosine = (u * d).sum(1) / np.linalg.norm(u, axis=1) / np.linalg.norm(d, axis=1)
+    np.testing.assert_allclose(found.cosine, cosine, rtol=1e-12)
+    np.testing.assert_allclose(found.relative_norm / 2 * (found.excess - 1), cosine, rtol=1e-9)
+    assert ((found.excess > 1) == (cosine > 0)).all()
+
+
+def test_equal_length_is_minus_half_the_relative_norm():
+    rng = np.random.default_rng(1)
+    u, c = rng.standard_normal((2, 50, 9))
+    turned = c * (np.linalg.norm(u, axis=1) / np.linalg.norm(c, axis=1))[:, None]
+    as_is = Alignment((u * u).sum(1), (c * c).sum(1), (u * c).sum(1))
+    made_equal = Alignment((u * u).sum(1), (turned**2).sum(1), (u * turned).sum(1))
+    np.testing.assert_allclose(made_equal.cosine, -made_equal.relative_norm / 2, rtol=1e-9)
+    np.testing.assert_allclose(as_is.equal_length, made_equal.cosine, rtol=1e-9)
+
+
+def test_prompts_average_to_none_where_latents_are_in_distribution():
+    """E <u, c - u> = 0 over prompts and their noised samples: u is c's posterior mean."""
+    import torch
+
+    from tests.geometry.test_closed import mixture
+
+    clean, alpha, sigma = mixture(components=4, d=3), 0.7, 0.7
+    noised, g = clean.noised(alpha, sigma), torch.Generator().manual_seed(0)
+    total, n = torch.zeros(()).double(), 40_000
+    for k in range(4):
+        x = noised.component(k).sample(n, g)
+        guidance = noised.guidance(x, torch.full((n,), k))
+        total = total + noised.weights[k] * (noised.score(x) * guidance).sum(1).mean()
+    assert float(total) == pytest.approx(0, abs=0.02)

@@ -1,0 +1,121 @@
+"""From recording to verdicts, on a tiny pipeline with random weights."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from anisomem import config
+from anisomem.cli import main
+from anisomem.detection.anisotropy import Anisotropy
+from anisomem.engine import Engine
+from anisomem.geometry import claims
+from anisomem.geometry.command import directional, geometry
+from anisomem.geometry.evaluate import Evaluator
+from anisomem.geometry.record import Plan, Recording
+from anisomem.models.diffusers_unet import DiffusersUNet
+from tests.conftest import tiny_run
+
+PLAN = Plan(per_class=6, spectra=2, whole=1, probes=3, levels=(0, 47), whole_levels=(47,))
+
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def setting(save_pipeline, tmp_path_factory):
+    folder, n = tmp_path_factory.mktemp("geometry"), 24
+    columns = {
+        "id": [f"p{i}" for i in range(n)],
+        "prompt": [f"{'red cat' if i % 2 else 'dog'} {i}" for i in range(n)],
+        "label": ["memorized" if i % 2 else "not_memorized" for i in range(n)],
+        "cluster": [i // 2 for i in range(n)],
+        "block": ["made"] * n,
+        "kind": ["ordinary"] * n,
+    }
+    pq.write_table(pa.table(columns), folder / "prompts.parquet")
+    run = tiny_run(save_pipeline(), folder / "prompts.parquet")
+    return [*run, "draws=200", "workers=1", f"runs={folder}"]
+
+
+@pytest.fixture(scope="module")
+def recording(setting):
+    found = Recording(config.cases(setting)[0], "geometry", PLAN)
+    found.run()
+    return found
+
+
+def test_what_is_recorded_is_what_detectors_read(recording):
+    """Norm and cosine by the engine, another implementation, on noise and along trajectories."""
+    model = Evaluator(recording).model
+    for latents in ("noise", "guided", "unguided"):
+        detector = Anisotropy("a", 1, norm_at="step:0", cos_at="step:-3", cos_latents=latents)
+        paper = Anisotropy("p", 1, convention="paper", cos_at="step:-3", cos_latents=latents)
+        rows = range(len(recording.prompts))
+        engine = Engine(model, [detector, paper])
+        expected = engine.evaluate(recording.prompts.texts, rows, recording.config.seeds[0])
+        norm = recording.alignment("noise").norm[:, 0]
+        np.testing.assert_allclose(norm, expected[detector.norm_name][:, 0], rtol=1e-4)
+        by_position = recording.position_mean(latents)[:, -3]
+        np.testing.assert_allclose(by_position, expected[detector.cos_name][:, 0], atol=1e-3)
+        flattened = recording.alignment(latents, "score").cosine[:, -3]
+        np.testing.assert_allclose(flattened, expected[paper.cos_name][:, 0], atol=1e-3)
+
+
+def test_spectra_whole_and_estimated(recording):
+    found = dict(recording.spectra())
+    assert len(found) == 5  # two prompts of each class, and none
+    errors = np.concatenate([columns["error"] for columns in found.values()])
+    assert (errors == 0).sum() == 2 * 3 + 1  # whole: one of each class in three cases, and none
+    for columns in found.values():
+        assert (columns["index"] < 1.1).all()  # an unbiased estimate may pass 1
+    assert directional(256, PLAN, [6, 6]) == 7 * (256 + 6) + 3 * 2 * 2 * 6
+
+
+def test_finished_is_printed_and_loads_no_model(recording, setting, monkeypatch, capsys):
+    monkeypatch.setattr("anisomem.geometry.dials.CONDITION_NUMBERS", (1.0, 1e4))
+    monkeypatch.setattr("anisomem.geometry.dials.SHRINKAGES", (0.1,))
+    first = geometry(setting, PLAN)
+    folder = recording.folder.parent
+    drawn = {path.name for path in folder.glob("*.png")}
+    assert {"theorem.png", "dials.png", "maps-prompts.png", "spectra-prompts.png"} <= drawn
+    assert {p.stem for p in folder.glob("*.svg")} == {p.removesuffix(".png") for p in drawn}
+    assert claims.SUPPORTED in first and claims.NOT_SUPPORTED in first
+    monkeypatch.setattr("anisomem.geometry.evaluate.Evaluator", None)
+    monkeypatch.setattr("anisomem.geometry.dials.grid", None)
+    assert geometry(setting, PLAN) == first
+
+
+def test_what_is_there_is_not_evaluated_again(recording, monkeypatch):
+    missing = recording.tasks()[0][0]
+    whole = recording.read(missing)["products"]
+    recording.file(missing).unlink()
+    assert recording.missing() == [recording.tasks()[0]]
+    recording.run()
+    np.testing.assert_array_equal(recording.read(missing)["products"], whole)
+
+
+def test_a_verdict_follows_the_interval():
+    def verdict(low, high, region=(0.4, 0.6)):
+        return claims.Claim("", "", "", "", region, (low + high) / 2, low, high).verdict
+
+    assert verdict(0.45, 0.55) == claims.SUPPORTED
+    assert verdict(0.1, 0.39) == verdict(0.61, 0.9) == claims.NOT_SUPPORTED
+    assert verdict(0.3, 0.5) == verdict(0.3, 0.7) == claims.OPEN
+
+
+def test_dry_run_and_mistakes(setting, capsys):
+    assert main(["geometry", *setting, "dry_run=true"]) == 0
+    assert "12 / 12" in capsys.readouterr().out
+    assert main(["geometry", "detector=[wen]"]) == 2
+    assert "geometry measures no detectors" in capsys.readouterr().err
+
+
+def test_latents_of_a_picture_decode_to_it():
+    """The bundled autoencoder's own inverse: less than 4% of the range off on average."""
+    model = DiffusersUNet.load(config.testbed("epsilon"))
+    noise = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    pictures = model.decode(noise)
+    again = model.decode(model.latents_of(pictures))
+    assert np.abs(again.astype(float) - pictures).mean() < 10
