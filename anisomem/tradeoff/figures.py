@@ -26,8 +26,7 @@ def tradeoff(results: Results, path: Path) -> Path:
     y, x = results.of(copying, GROUPS[0]), results.of(fidelity, GROUPS[0])
     assert y is not None
     assert x is not None
-    columns = ("mitigation_seconds", "sampling_seconds")
-    total = sum(results.sampled[name] for name in columns)
+    total = results.sampled["mitigation_seconds"] + results.sampled["sampling_seconds"]
     seconds = np.median(total[:, results.prompts.labels == 1], axis=(1, 2))
     figure, axes = plt.subplots(
         1, 2, figsize=(1.5 * WIDTH, 4.6), sharey=True, layout="constrained"

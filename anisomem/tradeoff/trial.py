@@ -189,7 +189,7 @@ class Trial:
     def measured(self, measure: Measure) -> ScoreStore:
         """Where the numbers of a measure are kept."""
         node = OmegaConf.to_container(self.config.measure[measure.name], resolve=True)
-        content = {"measure": {**cast(dict[str, Any], node), **measure.reads()}}
+        content: dict[str, Any] = {"measure": {**cast(dict[str, Any], node), **measure.reads()}}
         content["sampled"] = self.content
         if measure.of_copies:
             content["references"] = self._of_references
