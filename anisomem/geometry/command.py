@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from math import prod
@@ -70,11 +71,12 @@ def parent(overrides: Sequence[str]) -> str:
 def report(recordings: Sequence[Recording], folder: Path) -> str:
     """Tables and figures of complete recordings; the table of claims as Markdown.
 
-    Written anew only where the numbers behind it are newer.
+    Written anew only where it was made of other recordings or with other settings.
     """
-    done = folder / "claims.md"
-    parts = [r.file(name) for r in recordings for name, _ in r.tasks()]
-    if done.exists() and all(p.stat().st_mtime <= done.stat().st_mtime for p in parts):
+    done, made_of = folder / "claims.md", folder / "report.json"
+    table_settings = ("draws", "bootstrap_seed", "fpr_targets")
+    content = {r.folder.name: {k: str(r.config[k]) for k in table_settings} for r in recordings}
+    if done.exists() and made_of.exists() and atomic.read_json(made_of) == content:
         return done.read_text()
     from anisomem.geometry import claims, closed_figures, dials, figures, tightness
     from anisomem.geometry.analysis import Analysis
@@ -104,6 +106,7 @@ def report(recordings: Sequence[Recording], folder: Path) -> str:
     atomic.write_text(folder / "claims.tex", table.latex())
     atomic.write_text(folder / "claims.csv", table.comma_separated())
     atomic.write_text(done, table.markdown())
+    atomic.write_text(made_of, json.dumps(content, indent=1))
     return table.markdown()
 
 
@@ -149,6 +152,7 @@ def _data(analysis: Any, pairs: Any) -> dict[str, list[dict[str, Any]]]:
             numbers = {k: v[i].item() for k, v in columns.items() if k != "eigenvalues"}
             values = columns["eigenvalues"][i]
             whole = np.isfinite(values).all()
+            numbers["participation_ratio"] = recording.size * (1 - numbers["index"])
             numbers["variance"] = values.var() if whole else ""
             numbers["condition_number"] = (
                 np.abs(values).max() / np.abs(values).min() if whole else ""

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -17,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from anisomem import config as configuration
-from anisomem.geometry.record import BATCH, LATENTS, VECTORS, Plan, Recording
+from anisomem.geometry.record import BATCH, LATENTS, VECTORS, Plan, Recording, Task
 from anisomem.geometry.spectrum import ScoreJacobian, Spectrum, ends, hutchinson
 from anisomem.measures.base import Picture
 from anisomem.models.base import Conditioning, DiffusionModel, Prediction
@@ -44,11 +41,13 @@ class Evaluator:
         self.steps = self.model.timesteps()
 
     @torch.no_grad()
-    def __call__(self, name: str, rows: list[int]) -> None:
-        """Evaluates a task and writes its file."""
+    def __call__(self, task: Task) -> int:
+        """Evaluates a task and writes its file; returns 1, for a task."""
+        name, rows = task
         kind = name.partition("-")[0]
         found = {"levels": self.levels, "maps": self.maps, "spectrum": self.spectrum}[kind](rows)
         atomic.write(self.recording.file(name), lambda path: _save(path, found))
+        return 1
 
     def levels(self, rows: list[int]) -> dict[str, Any]:
         """Inner products at all steps on all latents."""
@@ -204,25 +203,6 @@ def _save(path: Path, arrays: Mapping[str, Any]) -> None:
     np.savez_compressed(path, **arrays)
 
 
-_evaluate: Callable[[str, list[int]], None]
-
-
-def start(config: str, parent: str, plan: Plan) -> None:
-    """Makes this process one that evaluates a recording's tasks."""
-    global _evaluate
-    Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(1)
-    _evaluate = Evaluator(Recording(DictConfig(OmegaConf.create(config)), parent, plan))
-
-
-def _end_with_parent() -> None:
-    """A killed parent leaves nobody who waits for what its workers do."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
-def work(name: str, rows: list[int]) -> None:
-    """Evaluates a task in such a process."""
-    _evaluate(name, rows)
+def evaluator(config: str, parent: str, plan: Plan) -> Evaluator:
+    """Of a recording that is described by text, in another process."""
+    return Evaluator(Recording(DictConfig(OmegaConf.create(config)), parent, plan))

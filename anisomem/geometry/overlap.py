@@ -105,11 +105,6 @@ def least_kl(tv: float) -> float:
     return 2 * tv**2
 
 
-def greatest_tv(kl: float) -> float:
-    """What a Kullback-Leibler divergence allows, Pinsker's inequality the other way round."""
-    return float(np.sqrt(kl / 2))
-
-
 def _grid(values: Array, memorized: npt.NDArray[np.bool_]) -> Array:
     margin = 4 * max(_bandwidth(values[memorized]), _bandwidth(values[~memorized]))
     return np.linspace(values.min() - margin, values.max() + margin, GRID)

@@ -9,19 +9,15 @@ generates for the prompt as a stand-in.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 from omegaconf import DictConfig, OmegaConf
-from tqdm import tqdm
 
 from anisomem import config as configuration
 from anisomem.datasets.prompts import PromptSet
@@ -30,6 +26,7 @@ from anisomem.measures import references
 from anisomem.storage import atomic, identity
 
 Array = npt.NDArray[np.float64]
+Task = tuple[str, list[int]]  # a name, and the rows of some prompts
 
 LATENTS = ("noise", "noised", "guided", "unguided")
 #: Of network outputs, then of scores: inner products, and the mean over positions of the cosine
@@ -88,7 +85,7 @@ class Recording:
         digest = identity.digest(content)
         self.folder = Path(config.runs) / parent / f"{self.name}-{digest[:10]}"
 
-    def tasks(self) -> list[tuple[str, list[int]]]:
+    def tasks(self) -> list[Task]:
         """Name and rows of everything that is evaluated, in an order that serves what needs it."""
         n = len(self.prompts)
         levels = [list(range(n))[i : i + BATCH] for i in range(0, n, BATCH)]
@@ -109,7 +106,7 @@ class Recording:
         """Where a task's arrays lie."""
         return self.folder / f"{name}.npz"
 
-    def missing(self) -> list[tuple[str, list[int]]]:
+    def missing(self) -> list[Task]:
         """Tasks without their file."""
         return [task for task in self.tasks() if not self.file(task[0]).exists()]
 
@@ -121,26 +118,14 @@ class Recording:
             if waiting:
                 self._run(waiting)
 
-    def _run(self, tasks: Sequence[tuple[str, list[int]]]) -> None:
-        from anisomem.geometry.evaluate import Evaluator, start, work
-        from anisomem.recording import one_thread
+    def _run(self, tasks: Sequence[Task]) -> None:
+        from anisomem.geometry.evaluate import Evaluator, evaluator
+        from anisomem.recording import cores, work_through
 
-        on_cpu = str(self.config.model.get("device", "cpu")) == "cpu"
-        workers = self.config.workers or (len(os.sched_getaffinity(0)) if on_cpu else 1)
-        with tqdm(total=len(tasks), desc=self.name, unit="part", disable=None) as bar:
-            if workers == 1:
-                evaluate = Evaluator(self)
-                with one_thread():
-                    for task in tasks:
-                        evaluate(*task)
-                        bar.update()
-                return
-            context = multiprocessing.get_context("spawn")
-            given = (OmegaConf.to_yaml(self.config), self.parent, self.plan)
-            with ProcessPoolExecutor(workers, context, start, given) as pool:
-                for future in as_completed([pool.submit(work, *task) for task in tasks]):
-                    future.result()
-                    bar.update()
+        here = Evaluator(self)
+        start = partial(evaluator, OmegaConf.to_yaml(self.config), self.parent, self.plan)
+        workers = self.config.workers or cores(here.model)
+        work_through(tasks, here, start, workers, len(tasks), self.name, "part")
 
     def read(self, name: str) -> Mapping[str, Array]:
         """The arrays of a task."""
@@ -178,6 +163,11 @@ class Recording:
         """The true latents of a prompt, ``[C, h, w]``."""
         part = self.read(f"levels-{row // BATCH * BATCH:04}")["latents"]
         return part[row % BATCH].astype(np.float32)
+
+    @property
+    def size(self) -> int:
+        """Dimensions of a latent."""
+        return int(self.latents_of(0).size)
 
     def spectra(self) -> Iterator[tuple[int | None, Mapping[str, Array]]]:
         """The row of a prompt, None for no prompt on noise, and its arrays."""

@@ -147,48 +147,56 @@ class Results:
         names = dict.fromkeys(s.name for s in self.settings if s.name != PLAIN)
         return {n: [k for k, s in enumerate(self.settings) if s.name == n] for n in names}
 
+    @cached_property
+    def _compared(self) -> tuple[int, Estimates, int, Estimates] | None:
+        """Sign and numbers of copying and of fidelity; times its sign, larger is more of it."""
+        found: list[tuple[int, Estimates]] = []
+        for subject in ("copying", "fidelity"):
+            one = self.primary(subject)
+            if one is None or (estimates := self.of(one, "memorized")) is None:
+                return None
+            found.append((-1 if one.smaller else 1, estimates))
+        return (*found[0], *found[1])
+
+    @property
+    def _plain(self) -> int:
+        return self.settings.index(self.trial.plain)
+
     def matched(self, loss: float) -> Matched | None:
         """Every method's copying at fidelity that is kept; None without measures of both."""
-        copying, fidelity = self.primary("copying"), self.primary("fidelity")
-        c = copying and self.of(copying, "memorized")
-        f = fidelity and self.of(fidelity, "memorized")
-        if not (copying and fidelity and c and f):
+        if self._compared is None:
             return None
-        # Larger is more of it, whatever the measure's direction.
-        turn_c, turn_f = (-1 if one.smaller else 1 for one in (copying, fidelity))
-        plain = self.settings.index(self.trial.plain)
+        turn_c, c, turn_f, f = self._compared
         values: list[Array] = []
         draws: list[Array] = []
         for settings in self.methods.values():
-            curve = [plain, *settings]
-            for found, of_c, of_f in (
-                (values, c.values, f.values),
-                (draws, c.draws, f.draws),
-            ):
-                kept = turn_f * of_f[plain] - loss * np.abs(of_f[plain])
+            curve = [self._plain, *settings]
+            for found, of_c, of_f in ((values, c.values, f.values), (draws, c.draws, f.draws)):
+                kept = _kept(turn_f * of_f[self._plain], loss)
                 found.append(turn_c * matched(turn_c * of_c[curve], turn_f * of_f[curve], kept))
-        estimates = Estimates(np.array(values), np.array(draws), c.clusters, copying.percent)
+        estimates = Estimates(np.array(values), np.array(draws), c.clusters, c.rate)
         return Matched(loss, list(self.methods), estimates)
 
     def chosen(self, loss: float) -> dict[str, Setting]:
         """Every method's setting that copies least while a share of the fidelity is lost at most.
 
-        The weakest where none keeps so much.
+        The weakest where none keeps so much, or without measures of both.
         """
-        copying, fidelity = self.primary("copying"), self.primary("fidelity")
-        c = copying and self.of(copying, "memorized")
-        f = fidelity and self.of(fidelity, "memorized")
-        plain = self.settings.index(self.trial.plain)
         found = {}
         for name, settings in self.methods.items():
-            kept = settings[:1]
-            if copying and fidelity and c and f:
-                turn_c, turn_f = (-1 if one.smaller else 1 for one in (copying, fidelity))
-                least = turn_f * f.values[plain] - loss * abs(f.values[plain])
-                good = [k for k in settings if turn_f * f.values[k] >= least]
-                kept = sorted(good, key=lambda k: turn_c * c.values[k])[:1] or kept
-            found[name] = self.settings[kept[0]]
+            best = settings[0]
+            if self._compared is not None:
+                turn_c, c, turn_f, f = self._compared
+                level = _kept(turn_f * f.values[self._plain], loss)
+                good = [k for k in settings if turn_f * f.values[k] >= level]
+                best = min(good, key=(turn_c * c.values).__getitem__, default=best)
+            found[name] = self.settings[best]
         return found
+
+
+def _kept(fidelity: Array, loss: float) -> Array:
+    """What is left of it where a share is lost."""
+    return np.asarray(fidelity - loss * np.abs(fidelity))
 
 
 def adjusted(found: Sequence[PairedDifference]) -> list[float]:

@@ -85,6 +85,8 @@ def test_finished_is_printed_and_loads_no_model(recording, setting, monkeypatch,
     monkeypatch.setattr("anisomem.geometry.evaluate.Evaluator", None)
     monkeypatch.setattr("anisomem.geometry.dials.grid", None)
     assert geometry(setting, PLAN) == first
+    with pytest.raises(TypeError):  # other settings of the table make it anew
+        geometry([*setting, "draws=300"], PLAN)
 
 
 def test_what_is_there_is_not_evaluated_again(recording, monkeypatch):

@@ -5,7 +5,6 @@ from scipy.stats import norm
 from anisomem.evaluation import resample
 from anisomem.geometry.overlap import (
     densities,
-    greatest_tv,
     kullback_leibler,
     least_kl,
     total_variation,
@@ -59,4 +58,3 @@ def test_pinsker_of_two_normals_and_of_the_printed_numbers():
         assert shift**2 / 2 >= least_kl(2 * norm.cdf(shift / 2) - 1)
     assert least_kl(0.82) == pytest.approx(1.34, abs=0.01)
     assert least_kl(0.59) == pytest.approx(0.70, abs=0.01)
-    assert greatest_tv(least_kl(0.3)) == pytest.approx(0.3)

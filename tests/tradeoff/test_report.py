@@ -132,7 +132,7 @@ def test_smaller_may_be_more_copying(results, monkeypatch):
     )
     expected = results.matched(0.1).estimates.values
     monkeypatch.setattr(Made, "statistics", property(lambda self: statistics))
-    del results.statistics
+    del results.statistics, results._compared
     np.testing.assert_allclose(1 - results.matched(0.1).estimates.values, expected)
 
 
