@@ -52,10 +52,13 @@ class Engine:
         self.components: dict[str, Component | AcrossSamples] = {}
         self.samples: dict[str, int] = {}  # of each component
         drawn = set()
+        self.evaluated: dict[Need, Need] = {}  # as detectors write them, and at the model's steps
         for detector in detectors:
-            for component in detector.components(model):
+            detector.require_of(model)
+            for component in detector.components():
                 self.components[component.name] = component
                 self.samples[component.name] = max(detector.n, self.samples.get(component.name, 0))
+                self.evaluated |= _placed(component.needs, model, detector.name)
                 drawn.add(detector.n)
         self.n = max(self.samples.values(), default=0)
         if len(drawn) > 1 and np.prod(model.latent_shape) % 16:
@@ -78,7 +81,7 @@ class Engine:
     def needs(self, sample: int) -> set[Need]:
         """What has to be evaluated at a noise sample, over all components that use it."""
         active = [c for name, c in self.components.items() if self.samples[name] > sample]
-        return set().union(*(c.needs for c in active))
+        return {self.evaluated[need] for component in active for need in component.needs}
 
     @torch.no_grad()
     def evaluate(
@@ -108,11 +111,10 @@ class Engine:
             for name, component in self.components.items():
                 if self.samples[name] <= sample:
                     continue
+                value = component.of(evaluations)
                 if isinstance(component, AcrossSamples):
-                    kept[name].append(component.keep(evaluations))
+                    kept[name].append(value)
                     value = component.compute(kept[name])
-                else:
-                    value = component.compute(evaluations)
                 values[name].append(value.double().cpu())
         return {name: torch.stack(columns, dim=1).numpy() for name, columns in values.items()}
 
@@ -124,8 +126,9 @@ class Engine:
         unique = sorted(set(texts))
         encoded = self.model.encode(unique)[[unique.index(text) for text in texts]]
         for sample, x in enumerate(self._noise(len(texts), rows, seed)):
-            needs = made_from(self.needs(sample), self.model.timesteps())
-            yield NoiseSample(self, needs, x, encoded, (seed, sample)).evaluations()
+            needs = made_from(self.needs(sample), self.model)
+            values = NoiseSample(self, needs, x, encoded, (seed, sample)).values()
+            yield Evaluations(x, values, self.evaluated)
 
     def _noise(self, batch: int, rows: Sequence[int], seed: int) -> Iterator[Tensor]:
         """Pure noise ``[B, C, H, W]`` for one sample after another."""
@@ -183,6 +186,18 @@ class Engine:
             torch.cuda.empty_cache()
             log.warning("out of memory: batch size is now %d", self.batch_size)
         return parts
+
+
+def _placed(needs: Sequence[Need], model: DiffusionModel, name: str) -> dict[Need, Need]:
+    """Needs at the model's own timesteps.
+
+    Raises:
+        UserError: A place that the model or the trajectory does not have, of which detector.
+    """
+    try:
+        return {need: need.on(model) for need in needs}
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
 
 
 def _finite(prediction: Prediction) -> Prediction:

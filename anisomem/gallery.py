@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from anisomem.detection.anisotropy import Anisotropy
-from anisomem.detection.base import At, Component, Detector
-from anisomem.detection.needs import Conditional, Unconditional
+from anisomem.detection.base import Component, Components, Detector
+from anisomem.detection.needs import pair
 from anisomem.storage import atomic
 
 if TYPE_CHECKING:
@@ -51,10 +51,8 @@ class Gallery:
 class _CosineMap(Anisotropy):
     """The metric's cosine before it is averaged over positions."""
 
-    def components(self, model: DiffusionModel) -> Sequence[Component]:
-        t = At.parse(self.cos_at).timestep(model)
-        needs = {Conditional(t), Unconditional(t)}
-        return [Component(MAP, needs, lambda evaluations: self.cosine_map(evaluations, t))]
+    def components(self) -> Components:
+        return [Component(MAP, pair(self.cos_at), self.cosine_map)]
 
 
 def headline(detectors: Sequence[Detector]) -> Detector:
