@@ -171,7 +171,7 @@ def test_batches_order_and_company_change_nothing(make_pipeline, prediction_type
     for company in ([detectors[0]], detectors[2:], detectors[:0:-1]):
         engine = Engine(model, company, noise_policy, batch_size=5)
         actual = engine.evaluate(PROMPTS[2:], range(2, SIZE), 42)
-        assert len(actual) == len({c.name for d in company for c in d.components(model)})
+        assert len(actual) == len({c.name for d in company for c in d.components()})
         assert_equal(actual, range(2, SIZE))
 
 

@@ -31,8 +31,9 @@ class Whole:
         """
         if type(value) is int and self.least <= value <= (self.most or value):
             return
-        form = f"from {self.least} to {self.most}" if self.most else f"of at least {self.least}"
-        raise UserError(f"{name} must be an integer {form}, got {value!r}")
+        bounded = f"an integer from {self.least}" + (f" to {self.most}" if self.most else "")
+        form = "a positive integer" if bounded == "an integer from 1" else bounded
+        raise UserError(f"{name} must be {form}, got {value!r}")
 
     def others(self, value: Any) -> list[Any]:
         """Neighbours of a value; some may be out of range."""
