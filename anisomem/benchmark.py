@@ -20,6 +20,7 @@ from yaml import YAMLError
 
 from anisomem import config as configuration
 from anisomem import gallery
+from anisomem.datasets import kept
 from anisomem.datasets.prompts import PromptSet
 from anisomem.datasets.references import draw
 from anisomem.detection.base import Array, Detector, Recorded
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 Batch = tuple[int, list[int]]  # a noise seed, and the rows of some prompts
 SHARD = 32  # prompts recorded between two writes to the store
+PROMPTS = "prompts.parquet"  # beside a case's store
 ON_FAILURE = ("stop", "keep", "retry")
 NOISE_POLICIES = ("shared", "per_prompt")
 
@@ -70,10 +72,15 @@ class Case:
         config: The composed configuration.
         experiment: Its name, the parent folder.
         references: Prompts that detectors take as ordinary; drawn if not given and asked for.
+        prompts: The prompt set; the configuration's if not given.
     """
 
     def __init__(
-        self, config: DictConfig, experiment: str, references: Sequence[str] | None = None
+        self,
+        config: DictConfig,
+        experiment: str,
+        references: Sequence[str] | None = None,
+        prompts: PromptSet | None = None,
     ) -> None:
         self.config = config
         if config.mitigation:
@@ -82,7 +89,7 @@ class Case:
         one_of("noise policy", config.noise_policy, NOISE_POLICIES)
         if missing := OmegaConf.missing_keys(config.model):
             raise UserError(f"model needs a value for {', '.join(sorted(missing))}")
-        self.planned: PromptSet = configuration.build(config.dataset, "dataset")
+        self.planned = prompts or configuration.build(config.dataset, "dataset")
         self.detectors = configuration.detectors(config)
         for detector in self.detectors:
             detector.require(config.model.get("stands_for"))
@@ -128,7 +135,9 @@ class Case:
                 f"{file} is damaged; run the same command again to write it anew"
             ) from None
         store = ScoreStore.stored(file.parent / "components")
-        case = cls(config, file.parent.parent.name, store.content.get("references", []))
+        kept_file = file.parent / PROMPTS
+        prompts = kept.read(kept_file) if kept_file.exists() else None
+        case = cls(config, file.parent.parent.name, store.content.get("references", []), prompts)
         case.folder, case.store = file.parent, store
         case.identity = identity.digest(case.store.content)
         if (version := case.store.content["version"]) != identity.VERSION:
@@ -137,9 +146,8 @@ class Case:
                 "run its command again"
             )
         if case.store.content["prompts"] != identity.of_prompts(case.planned):
-            raise UserError(
-                f"{case.folder} was recorded on other prompts than dataset {case.name!r} holds now"
-            )
+            holds = f"{PROMPTS} beside it" if prompts else f"dataset {case.name!r} now"
+            raise UserError(f"{case.folder} was recorded on other prompts than {holds} holds")
         return case
 
     def run(self) -> None:
@@ -157,6 +165,7 @@ class Case:
         for folder in (self.folder, self.folder.parent):
             atomic.remove_abandoned(folder)
         atomic.write_text(self.folder / "config.yaml", OmegaConf.to_yaml(self.config))
+        kept.write(self.planned, self.folder / PROMPTS)
         self.store.start()
         if not missing and not needs_timing and self._measured_file.exists() and self._shown():
             return

@@ -4,14 +4,14 @@ A *concept* is an icon name that at least two of the three sets draw; each set i
 The icons are needed for training only and are not shipped (see NOTICE for their licences).
 """
 
-import io
 import json
 import re
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
+
+from anisomem.datasets.images import decoded
 
 STYLES = ("noto", "fluent-emoji-flat", "twemoji")
 RENDER_SIZE = 64  # px; every picture scales down from this
@@ -56,7 +56,7 @@ def render(packages: Path) -> dict[tuple[str, str], np.ndarray]:
                 f"{icon['body']}</svg>"
             )
             png = resvg_py.svg_to_bytes(svg_string=svg, width=RENDER_SIZE, height=RENDER_SIZE)
-            rgba = np.asarray(Image.open(io.BytesIO(bytes(png))).convert("RGBA"), np.float32) / 255
+            rgba = np.asarray(decoded(bytes(png), concept, "RGBA"), np.float32) / 255
             rgba = rgba.copy()
             rgba[..., :3] *= rgba[..., 3:]
             pictures[concept, style] = rgba

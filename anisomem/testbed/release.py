@@ -173,7 +173,7 @@ def write(
     figure.savefig(drawn, dpi=80)
     plt.close(figure)
     # 256 colours take a third of the space and look the same at this size.
-    PILImage.open(drawn).convert("RGB").quantize().save(
+    PILImage.open(drawn, formats=["PNG"]).convert("RGB").quantize().save(
         folder / "contact_sheet.png", optimize=True
     )
     card = Path(__file__).parent / "card.md"

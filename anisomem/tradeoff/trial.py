@@ -148,7 +148,7 @@ class Trial:
 
     def pictures(self, setting: Setting, row: int) -> Pictures:
         """A prompt's pictures, ``[S, H, W, 3]``."""
-        with Image.open(self.file(setting, row)) as strip:
+        with Image.open(self.file(setting, row), formats=["PNG"]) as strip:
             pixels = np.asarray(strip.convert("RGB"))
         return np.stack(np.split(pixels, len(self.seeds), axis=1))
 

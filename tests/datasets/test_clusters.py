@@ -25,7 +25,7 @@ def partition(clusters):
 
 
 def test_single_linkage_by_the_definition(monkeypatch):
-    monkeypatch.setattr("anisomem.datasets.clusters.ROWS", 7)  # several pieces of the matrix
+    monkeypatch.setattr("anisomem.datasets.clusters.PAIRS", 50)  # several pieces
     rng = np.random.default_rng(0)
     texts = [" ".join(rng.choice(list("abcdefgh"), rng.integers(1, 6))) for _ in range(60)]
     texts = [

@@ -1,10 +1,12 @@
 """A user's own prompts, from every kind of file."""
 
+import io
 import json
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from anisomem.datasets.files import load
 from anisomem.errors import UserError
@@ -14,6 +16,12 @@ ROWS = [
     {"id": "y", "prompt": "naïve", "label": "partial", "cluster": 5, "block": "B2"},
     {"id": "z", "prompt": 'she said "no"', "label": "not_memorized", "cluster": 6, "block": "B3"},
 ]
+
+
+def png(colour, form="PNG"):
+    stream = io.BytesIO()
+    Image.new("RGB", (4, 4), colour).save(stream, form)
+    return stream.getvalue()
 
 
 def written(folder, suffix, rows=ROWS, delimiter=","):
@@ -96,7 +104,8 @@ def test_a_hub_dataset(tmp_path):
 
 
 def test_what_a_file_may_say_besides(tmp_path):
-    picture = [{"bytes": b"x", "path": None}, {"bytes": b"y", "path": None}, None]
+    x, y = (png(colour) for colour in ("red", "blue"))
+    picture = [{"bytes": x, "path": None}, {"bytes": y, "path": None}, None]
     more = [
         row | {"repetitions": n, "reproduction_rate": n / 10, "picture": p, "urls": ["u"] * n}
         for row, n, p in zip(ROWS, (9, 8, 0), picture, strict=True)
@@ -105,7 +114,7 @@ def test_what_a_file_may_say_besides(tmp_path):
     for chosen, at in ((prompts, [0, 1]), (prompts.subset([1, 0]), [1, 0])):
         assert chosen.repetitions.tolist() == [[9, 0][i] for i in at]
         assert chosen.reproduction_rates.tolist() == [[0.9, 0][i] for i in at]
-        assert chosen.pictures == [[b"x", None][i] for i in at]
+        assert chosen.pictures == [[x, None][i] for i in at]
         assert chosen.urls == [[["u"] * 9, []][i] for i in at]
     assert prompts.clusters.tolist() == [4, 6]
     bare = load(str(written(tmp_path, ".parquet"))).subset([1, 0])
@@ -126,7 +135,7 @@ def without(*columns):
     [
         (changed(1, prompt=" "), "{2}: empty prompt"),
         (changed(2, id="x"), "{3} repeats an id of"),
-        (changed(0, label="memorised"), "{1}: no label named 'memorised'; did you mean 'mem"),
+        (changed(0, label="memorable"), "{1}: no label named 'memorable'; expected 1, true, yes"),
         (changed(0, label="2"), "{1}: no label named '2'"),
         (changed(2, label="memorized"), "has no other prompts"),
         (changed(0, label="partial"), "has no memorized prompts"),
@@ -161,10 +170,14 @@ def test_a_wrong_file_is_one_line_that_names_the_place(tmp_path, suffix, rows, m
         ),
         ("a.jsonl", "[1]", "a.jsonl, line 1: expected a JSON object, got '[1]'"),
         ("a.jsonl", '{"prompt": "a", "label": 1}\n{"prompt": "b"}', "line 2 lacks label"),
-        ("a.csv", "prompt,label\ncaf\xe9,1".encode("latin-1"), "is not UTF-8 text (byte 16)"),
-        ("a.parquet", "nothing", "a.parquet: "),
+        (
+            "a.csv",
+            "prompt,label\ncaf\xe9,1".encode("latin-1"),
+            "is not UTF-8 text (line 2, ",
+        ),
+        ("a.parquet", "nothing", "a.parquet cannot be read: "),
         ("a.txt", "cat", "prompts without labels; give dataset.memorized=FILE.txt"),
-        ("a.xlsx", "", "should end in .csv, .jsonl, .parquet"),
+        ("a.xlsx", "", "should end in .csv, .tsv, .jsonl, .ndjson, .json, .parquet"),
     ],
 )
 def test_a_broken_file_is_one_line(tmp_path, name, content, message):
@@ -187,7 +200,8 @@ def test_choices_that_make_no_sense(tmp_path):
         ("did you mean 'prompt'?", {"path": file, "columns": {"promt": "prompt"}}),
         ("no column named 'promt'", {"path": file, "columns": {"prompt": "promt"}}),
         ("no prompt file at '/nowhere.csv'", {"path": "/nowhere.csv"}),
-        ("yes.txt, line 2: empty prompt", {"memorized": text, "others": text}),
+        ("yes.txt, line 2: empty prompt", {"memorized": text, "others": file}),
+        ("are one file", {"memorized": text, "others": text}),
     ):
         with pytest.raises(UserError) as caught:
             load(**choice)
