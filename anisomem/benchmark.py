@@ -146,8 +146,8 @@ class Case:
                 "run its command again"
             )
         if case.store.content["prompts"] != identity.of_prompts(case.planned):
-            holds = f"{PROMPTS} beside it" if prompts else f"dataset {case.name!r} now"
-            raise UserError(f"{case.folder} was recorded on other prompts than {holds} holds")
+            holds = f"its {PROMPTS} holds" if prompts else f"dataset {case.name!r} now holds"
+            raise UserError(f"{case.folder} was recorded on other prompts than {holds}")
         return case
 
     def run(self) -> None:

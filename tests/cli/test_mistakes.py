@@ -107,7 +107,7 @@ def test_mistakes_are_one_line(setting, change, expected, refused):
     ("changes", "expected"),
     [
         ({"label": ["memorized"] * 24}, "no other prompts"),
-        ({"label": ["yes"] * 24}, "no label named 'yes'"),
+        ({"label": ["maybe"] * 24}, "no label named 'maybe'"),
         ({"prompt": ["cat"] * 23 + [" "]}, "row 24: empty prompt"),
         ({"id": ["p"] * 24}, "row 2 repeats an id of"),
     ],

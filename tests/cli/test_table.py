@@ -24,11 +24,29 @@ def test_tables_of_other_settings_are_told_apart(setting, tmp_path, capsys):
     assert "one table needs equal fpr_targets" in capsys.readouterr().err
 
 
-def test_table_of_prompts_that_have_changed_since(setting, tmp_path, capsys, write_prompts):
+def test_a_table_needs_the_run_alone(setting, tmp_path, capsys, write_prompts):
     assert main(["run", *setting, "detector=[wen]", "timing_repeats=0"]) == 0
-    write_prompts(tmp_path / "prompts.parquet", prompt=[f"owl {i}" for i in range(24)])
-    assert main(["table", str(tmp_path / "runs" / "quickstart")]) == 2
-    assert "recorded on other prompts" in capsys.readouterr().err
+    table = capsys.readouterr().out.split("Report:")[0]
+    run, file = tmp_path / "runs" / "quickstart", tmp_path / "prompts.parquet"
+    write_prompts(file, prompt=[f"owl {i}" for i in range(24)])
+    assert main(["table", str(run)]) == 0 and capsys.readouterr().out == table
+    file.unlink()
+    assert main(["table", str(run)]) == 0 and capsys.readouterr().out == table
+
+    # What the run keeps is verified; without it the table needs the file that the run was of.
+    (kept,) = run.glob("*/prompts.parquet")
+    content = kept.read_bytes()
+    kept.write_bytes(content.replace(b"red cat", b"red cow"))
+    assert main(["table", str(run)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    kept.unlink()
+    assert main(["table", str(run)]) == 2
+    assert "no prompt file at" in capsys.readouterr().err
+    write_prompts(file, prompt=[f"owl {i}" for i in range(24)])
+    assert main(["table", str(run)]) == 2
+    assert "was recorded on other prompts than dataset 'prompts' now holds" in (
+        capsys.readouterr().err
+    )
 
 
 def test_models_on_the_same_prompts_are_told_apart(setting, tmp_path, capsys, save_pipeline):
