@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ PAIRS = 1 << 18  # compared at a time: memory stays small whatever the prompts a
 COMMON = 64  # sets that share a word, from which on they are gone through one word at a time
 
 Rows = npt.NDArray[np.int64]
+T = TypeVar("T")
 
 # Letters only: the prompts of one product template differ in numbers.
 WORD = re.compile(r"[^\W\d_]+")
@@ -163,14 +165,18 @@ def _linked(incidence: csr_array) -> Rows:
     sets, forest = _sets(incidence), _Forest(incidence.shape[0])
     asking, answering = sets.asking.tocsc(), sets.answering.tocsc()
     often = np.diff(asking.indptr) > COMMON
-    for i, j in _by_rare_words(sets, ~often):
+    for i, j in _progress(_by_rare_words(sets, ~often), "near-duplicates by rare words"):
         possible = (sets.sizes[j] <= sets.sizes[i]) & (forest.find(i) != forest.find(j))
         _compare(sets, forest, i[possible], j[possible])
     columns = np.flatnonzero(often & (np.diff(answering.indptr) > 0))
-    bar = tqdm(columns, "near-duplicates", unit="word", leave=False, disable=None, delay=2)
-    for column in bar:
+    for column in _progress(columns, "near-duplicates by common words"):
         _by_common_word(sets, forest, _members(asking, column), _members(answering, column))
     return forest.find(np.arange(incidence.shape[0]))
+
+
+def _progress(steps: Iterable[T], title: str) -> Iterable[T]:
+    """A bar where it takes more than a moment."""
+    return tqdm(steps, title, leave=False, disable=None, delay=2)
 
 
 def _members(matrix: csc_array, column: int) -> tuple[Rows, Rows]:

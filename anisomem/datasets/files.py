@@ -278,8 +278,8 @@ def _tabular(
         if lacking := [names[column] for column in needed if column not in cells]:
             raise UserError(f"{where} lacks {', '.join(lacking)}")
     if "label" in table.chosen:
-        cells = [cells.get("label") for _, cells in table.rows]
-        labels.require_one_reading(some.path, table.chosen["label"], cells)
+        said = [cells.get("label") for _, cells in table.rows]
+        labels.require_one_reading(some.path, table.chosen["label"], said)
     return table
 
 

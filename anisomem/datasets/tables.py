@@ -10,7 +10,7 @@ import re
 import stat
 import unicodedata
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -157,7 +157,7 @@ def one_line(file: object) -> Iterator[None]:
         raise UserError(f"{file} cannot be read: {str(said).splitlines()[0]}") from None
 
 
-def lines(file: Path) -> Iterator[str]:
+def lines(file: Path) -> Generator[str]:
     """The lines of a UTF-8 file, unpacked, verbatim; they end at newlines alone.
 
     Raises:
@@ -200,7 +200,7 @@ def _decoded(line: bytes, file: Path, number: int, before: int) -> str:
     return text[:-1].removesuffix("\r") if text.endswith("\n") else text
 
 
-def _opened(file: Path) -> IO[bytes]:
+def _opened(file: Path) -> IO[bytes] | gzip.GzipFile:
     if file.suffix.lower() == ".gz":
         return gzip.open(file)
     return file.open("rb")
@@ -246,7 +246,7 @@ def _csv(file: Path, columns: Columns, table: Table) -> None:
         table.add(where, {ours: cells[i] for ours, i in at.items()})
 
 
-def _records(file: Path, delimiter: str, blanks: bool = False) -> Iterator[tuple[int, list[str]]]:
+def _records(file: Path, delimiter: str, blanks: bool = False) -> Generator[tuple[int, list[str]]]:
     """The records of a CSV file with the lines on which they end."""
     content = (line + "\n" for line in lines(file))
     reader = csv.reader(content, delimiter=delimiter, strict=True, skipinitialspace=blanks)

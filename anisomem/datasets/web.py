@@ -24,7 +24,7 @@ RETRIES = Retry(
 )
 
 
-class RedirectError(requests.RequestException):
+class RedirectError(requests.RequestException):  # type: ignore[misc]  # it has no types
     """A redirect that is not followed; says why."""
 
 
@@ -43,7 +43,7 @@ REASONS = (
 )
 
 
-class Session(requests.Session):
+class Session(requests.Session):  # type: ignore[misc]  # it has no types
     """A session that follows no redirect by itself: it would read their bodies to the end."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:

@@ -132,7 +132,8 @@ def as_bundled(name: str, packages: Path, out: Path) -> Path:
     table = pd.read_parquet(Path(testbed(name)) / "prompts.parquet")
     own = table[table["block"] == "repeated"]
     own = own[[picture is not None for picture in own["picture"]]]
-    shown = np.stack([decoded(picture["bytes"]) for picture in own["picture"]])
+    pictures = zip(own["id"], own["picture"], strict=True)
+    shown = np.stack([decoded(picture["bytes"], key) for key, picture in pictures])
     controls, counts = trial(model, name, packages), own["repetitions"].to_numpy()
     recorded = []
     for low, high in pairwise(GROUPS):
