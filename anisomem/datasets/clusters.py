@@ -168,7 +168,7 @@ def _linked(incidence: csr_array) -> Rows:
     for i, j in _progress(_by_rare_words(sets, ~often), "near-duplicates by rare words"):
         possible = (sets.sizes[j] <= sets.sizes[i]) & (forest.find(i) != forest.find(j))
         _compare(sets, forest, i[possible], j[possible])
-    columns = np.flatnonzero(often & (np.diff(answering.indptr) > 0))
+    columns = np.flatnonzero(often & (np.diff(answering.indptr) > 0)).tolist()
     for column in _progress(columns, "near-duplicates by common words"):
         _by_common_word(sets, forest, _members(asking, column), _members(answering, column))
     return forest.find(np.arange(incidence.shape[0]))
