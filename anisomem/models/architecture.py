@@ -4,22 +4,25 @@
 diffusers and without vocabularies.
 """
 
-import importlib
 import json
 from collections.abc import Mapping, Sequence
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
-from diffusers import ConfigMixin, DiffusionPipeline, SchedulerMixin
+import transformers
+from diffusers import ConfigMixin, DiffusionPipeline, ModelMixin, SchedulerMixin
 from tokenizers.pre_tokenizers import ByteLevel
-from transformers import CLIPTokenizer
+from transformers import CLIPTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from anisomem.errors import UserError, unknown
 
 SHIPPED = Path(__file__).parent / "architectures"
 EXTRAS = ("safety_checker", "feature_extractor", "image_encoder")  # judge or take pictures
+LIBRARIES = {"diffusers": diffusers, "transformers": transformers}
+KINDS = (ModelMixin, PreTrainedModel, PreTrainedTokenizerBase, SchedulerMixin)
 
 
 def folder(path: str) -> Path:
@@ -101,8 +104,9 @@ def build(
 ) -> DiffusionPipeline:
     """The pipeline that a folder's configuration describes, with the weights of a fresh one."""
     parts = absent(pipeline_class, index)
-    for name, value in index.items():
-        if name not in parts and not name.startswith("_"):
+    for name in signature(pipeline_class).parameters:
+        if name not in parts and name in index:
+            value = index[name]
             parts[name] = _part(value, folder / name) if isinstance(value, list) else value
     return pipeline_class(**parts).to(dtype, silence_dtype_warnings=True)
 
@@ -127,12 +131,38 @@ def byte_tokenizer() -> CLIPTokenizer:
 
 
 def _part(source: Sequence[str], folder: Path) -> Any:
-    library, kind = source
-    if "Tokenizer" in kind and not folder.is_dir():
+    made = kind(folder.name, source)
+    if issubclass(made, PreTrainedTokenizerBase) and not folder.is_dir():
         return byte_tokenizer()
-    made = getattr(importlib.import_module(library), kind)
-    if "Tokenizer" in kind or issubclass(made, SchedulerMixin):
+    if issubclass(made, SchedulerMixin | PreTrainedTokenizerBase):
         return made.from_pretrained(folder)
+    return described(made, folder)
+
+
+def kind(name: str, source: Sequence[Any]) -> type[Any]:
+    """The class of a part.
+
+    Arguments:
+        name: The part's.
+        source: Its library and class, as a model_index.json says.
+
+    Raises:
+        UserError: No network, tokenizer or scheduler of diffusers or transformers; nothing else
+            is imported, whatever a file names.
+    """
+    named = ".".join(map(str, source))
+    library, *rest = source
+    found = getattr(LIBRARIES.get(library), str(*rest), None) if len(rest) == 1 else None
+    if not (isinstance(found, type) and issubclass(found, KINDS)):
+        raise UserError(
+            f"model_index.json says that {name} is a {named[:80]!r}; expected a network, tokenizer"
+            " or scheduler of diffusers or transformers"
+        )
+    return found
+
+
+def described(made: type[Any], folder: Path) -> Any:
+    """The network that a part's config.json describes, with fresh weights."""
     if issubclass(made, ConfigMixin):
         return made.from_config(made.load_config(folder))
     return made(made.config_class.from_pretrained(folder))

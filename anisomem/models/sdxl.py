@@ -7,6 +7,7 @@ import torch
 from diffusers import DiffusionPipeline, StableDiffusionXLPipeline
 from torch import Tensor
 
+from anisomem.models.agreement import require_widths
 from anisomem.models.base import Conditioning
 from anisomem.models.diffusers_unet import DiffusersUNet
 
@@ -21,13 +22,30 @@ class StableDiffusionXL(DiffusersUNet):
 
     pipeline_class = StableDiffusionXLPipeline
     encoder_names = ("text_encoder", "text_encoder_2")
+    pooled_names = ("text_encoder_2",)
+    inputs = ("text_time",)
+    saved_as = ("StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline")
 
     def __init__(self, pipeline: DiffusionPipeline, stands_for: str | None = None) -> None:
         super().__init__(pipeline, stands_for)
-        if self.dtype == torch.float16 and pipeline.vae.config.force_upcast:
+        if self.decodes and self.dtype == torch.float16 and pipeline.vae.config.force_upcast:
             pipeline.vae.to(torch.float32)  # its activations exceed float16
         size = [pipeline.vae_scale_factor * side for side in self.latent_shape[1:]]
         self._time_ids = torch.tensor([[*size, 0, 0, *size]])  # original, crop, target
+
+    def _require_widths(self) -> None:
+        config, encoders = self.denoiser.config, self.text_encoders
+        require_widths(
+            sum(encoder.config.hidden_size for encoder in encoders),
+            config.cross_attention_dim,
+            "the text encoders' states against the U-Net's cross_attention_dim",
+        )
+        # Six numbers say sizes and crop; a refiner has another five.
+        require_widths(
+            encoders[1].config.projection_dim + 6 * (config.addition_time_embed_dim or 0),
+            config.projection_class_embeddings_input_dim,
+            "the pooled prompt, sizes and crop against projection_class_embeddings_input_dim",
+        )
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> Conditioning:

@@ -32,8 +32,7 @@ def sampler(pipeline):
     """The scheduler that the detectors' steps are of."""
     if "shift" in pipeline.scheduler.config:
         return pipeline.scheduler
-    settings = {"timestep_spacing": "leading", "clip_sample": False}
-    return DDIMScheduler.from_config(pipeline.scheduler.config, **settings)
+    return DDIMScheduler.from_config(pipeline.scheduler.config)
 
 
 @cache
