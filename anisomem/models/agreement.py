@@ -19,6 +19,7 @@ LEAST_LIMIT = 3  # tokens: beginning, end and one of a prompt
 SPARE_ROWS = 128  # embeddings that a text encoder may have beyond its tokens, or a tenth
 LONE = 0.01  # of a vocabulary that may be out of reach of its merges
 PROBES = ("a", "a cat", "a dog", "a red dog on the table", "the old man and his very small house")
+PROBED = 64  # tokens of each at most, so that no tokenizer warns of their length
 
 #: What a network says it expects besides latents, time and prompt, in its own words and in ours.
 MORE_INPUTS = {
@@ -205,13 +206,18 @@ def _require_vocabulary(reader: Reader) -> None:
             f" ({', '.join(map(repr, lone[:3]))}): merges are missing; expected those that the"
             " vocabulary was made with (merges.txt or tokenizer.json)"
         )
-    ids = tokenizer(list(PROBES)).input_ids
+    ids = _probed(tokenizer)
     for (a, left), (b, right) in combinations(zip(PROBES, ids, strict=True), 2):
         # What is unknown is one token, however it reads; length alone does not tell prompts apart.
         if left == right or set(left) == set(right):
             raise UserError(
                 f"{named} makes the same tokens of {a!r} and {b!r}; its vocabulary is missing"
             )
+
+
+def _probed(tokenizer: Any) -> list[list[int]]:
+    found: list[list[int]] = tokenizer(list(PROBES), truncation=True, max_length=PROBED).input_ids
+    return found
 
 
 def _out_of_reach(tokenizer: Any, known: dict[str, int]) -> list[str]:
@@ -250,7 +256,8 @@ def _require_marks(reader: Reader) -> None:
     if tokenizer.pad_token_id is None:
         raise UserError(f"{named} has no pad_token, and prompts of one batch need one length")
     end = tokenizer.eos_token_id
-    if end is None or end not in tokenizer(PROBES[0]).input_ids:
+    probe = _probed(tokenizer)[0]
+    if end is None or end not in probe:
         raise UserError(
             f"{named} does not mark a prompt's end (eos_token={tokenizer.eos_token!r}), and"
             f" {reader.name} reads it"
@@ -259,8 +266,7 @@ def _require_marks(reader: Reader) -> None:
         return
     # Where a prompt's pooled state is taken; 2 is an old way to say: at the largest token.
     taken = getattr(reader.encoder.config, "eos_token_id", None)
-    largest = max(tokenizer(PROBES[0]).input_ids)
-    if taken != end and not (taken == 2 and largest == end):
+    if taken != end and not (taken == 2 and max(probe) == end):
         raise UserError(
             f"{reader.name} takes a prompt's state at token {taken} (eos_token_id in its"
             f" config.json), and {named} ends prompts with {end}"

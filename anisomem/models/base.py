@@ -234,6 +234,7 @@ class DiffusionModel(ABC):
         device, dtype: Of the network; latents are handed to it in both.
         stands_for: Key of the published model whose detector weights apply, or None.
         repository, revision: Where it was loaded from on the hub and the commit, or None.
+        variant: Of the weights' files that were loaded, such as ``fp16``, or None.
         decodes: Whether it makes pictures of latents.
         cautions: What a reader of its scores must know about how it was loaded.
         nfe: Latents evaluated so far; a directional derivative counts in ``jvps`` instead.
@@ -247,6 +248,7 @@ class DiffusionModel(ABC):
     stands_for: str | None = None
     repository: str | None = None
     revision: str | None = None
+    variant: str | None = None
     decodes: bool = True
     cautions: Sequence[str] = ()
     nfe: int = 0

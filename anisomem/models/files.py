@@ -4,9 +4,8 @@ A folder comes from anybody: each file is looked at before a library opens it, s
 link, a named pipe or a file cut short is one line, and no program code or pickle is ever read.
 """
 
-import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,71 +14,16 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from anisomem.errors import UserError
+from anisomem.storage.foreign import read_json, regular
 
 INDEX = "model_index.json"
-MOST_JSON = 2**26  # bytes; the largest vocabularies have a third of it
+STEMS = ("diffusion_pytorch_model", "model")  # how diffusers and transformers call weights
 LFS = b"version https://git-lfs"
 FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
 PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".msgpack", ".h5", ".onnx")
 
 #: How a LoRA's weights call themselves, alone or inside a network.
 ADAPTER = re.compile(r"(^|[._])lora([._]|$)|base_layer", re.IGNORECASE)
-
-
-def located(path: str) -> Path | None:
-    """The local folder or file that ``path`` names, None where it names neither.
-
-    Raises:
-        UserError: What can be no name of a file, or something that is neither.
-    """
-    try:
-        found = Path(path).expanduser()
-        if not found.exists():
-            if found.is_symlink():
-                raise UserError(f"{path!r} is a broken link")
-            return None
-        if not (found.is_dir() or found.is_file()):
-            raise UserError(f"{path!r} is no folder and no regular file")
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"model.path={path[:80]!r}: {error}") from None
-    return found
-
-
-def regular(file: Path) -> Path:
-    """The file itself.
-
-    Raises:
-        UserError: It is not there, or no regular file, which may never end when it is read.
-    """
-    if file.is_file():
-        return file
-    if file.is_symlink() and not file.exists():
-        raise UserError(f"{file} is a broken link")
-    if file.is_dir():
-        raise UserError(f"{file} is a folder; expected a file")
-    if file.exists():
-        raise UserError(f"{file} is no regular file (a pipe, a socket or a device)")
-    raise UserError(f"{file} is not there")
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """What a JSON file of names and values says.
-
-    Raises:
-        UserError: It cannot be read, is too long, or says something else.
-    """
-    try:
-        if regular(file).stat().st_size > MOST_JSON:
-            raise UserError(f"{file} is larger than {MOST_JSON >> 20} MiB; expected settings")
-        found = json.loads(file.read_text("utf-8-sig"))
-    except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        first = str(error).partition("\n")[0]
-        raise UserError(f"{file} is damaged, it holds no JSON: {first}") from None
-    if not isinstance(found, dict):
-        raise UserError(f"{file} holds a {type(found).__name__}; expected names and values")
-    return found
 
 
 def read_index(folder: Path) -> dict[str, Any]:
@@ -207,6 +151,23 @@ def weights(folder: Path, stem: str, variant: str | None) -> Weights:
             f"{folder} has weights of the variants {names} alone; give model.variant={first}"
         )
     return Weights(_shards(found[chosen]), chosen)
+
+
+def chosen(folder: Path, index: Mapping[str, Any], variant: str | None) -> str | None:
+    """The variant that was taken of any part.
+
+    Raises:
+        UserError: The one wanted is nowhere.
+    """
+    found: set[str | None] = set()
+    for name in index:
+        for stem in STEMS if (folder / name).is_dir() else ():
+            if variants(folder / name, stem):
+                found.add(weights(folder / name, stem, variant).variant)
+    if variant is not None and variant not in found:
+        known = ", ".join(sorted(name or "null" for name in found))
+        raise UserError(f"no part of {folder} has model.variant={variant}; they have {known}")
+    return next((name for name in sorted(found, key=str) if name), None)
 
 
 def variants(folder: Path, stem: str) -> dict[str | None, Path]:

@@ -20,6 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 from anisomem.errors import UserError
 from anisomem.models import architecture, files, schedule
+from anisomem.storage.foreign import read_json
 
 T = TypeVar("T")
 MOST_SIDE = 4096  # of latents, or of their table of positions
@@ -57,12 +58,38 @@ def pipeline(
         UserError: A part that its files do not hold whole.
     """
     given = architecture.absent(pipeline_class, index)
-    for name in signature(pipeline_class).parameters:
+    for name, parameter in signature(pipeline_class).parameters.items():
         if name not in given and name in index:
             value = index[name]
             of_part = isinstance(value, list)
+            if isinstance(parameter.default, bool) and not isinstance(value, bool):
+                raise UserError(f"{folder / files.INDEX} has {name}={value!r}; expected a switch")
             given[name] = part(folder / name, value, dtype, variant) if of_part else value
     return made(folder, pipeline_class.__name__, lambda: pipeline_class(**given))
+
+
+def changed(folder: Path, pipeline: DiffusionPipeline, denoiser: str) -> list[str]:
+    """What a pipeline takes otherwise than its files say, in words.
+
+    That of Stable Diffusion v1 and v2 mends settings it holds for mistakes: clipping, an offset
+    that is not 1, and latents smaller than 64 in files of its first versions.
+    """
+    looked_at = {
+        "scheduler": ("scheduler_config.json", ("clip_sample", "steps_offset")),
+        denoiser: ("config.json", ("sample_size",)),
+    }
+    found = []
+    for name, (file, settings) in looked_at.items():
+        said, taken = read_json(folder / name / file), getattr(pipeline, name).config
+        unsaid = said.get("_use_default_values") or []
+        for setting in settings:
+            differs = setting in said and said[setting] != taken.get(setting)
+            if differs and setting not in unsaid:
+                found.append(
+                    f"the {name}'s file says {setting}={said[setting]}, which diffusers'"
+                    f" {type(pipeline).__name__} takes for {taken[setting]}"
+                )
+    return found
 
 
 def part(folder: Path, source: Sequence[Any], dtype: torch.dtype, variant: str | None) -> Any:
@@ -79,7 +106,7 @@ def part(folder: Path, source: Sequence[Any], dtype: torch.dtype, variant: str |
     kind = architecture.kind(folder.name, source)
     files.require_regular(folder)
     if issubclass(kind, SchedulerMixin):
-        schedule.require(kind.__name__, files.read_json(folder / "scheduler_config.json"))
+        schedule.require(kind.__name__, read_json(folder / "scheduler_config.json"))
         return made(folder, kind.__name__, lambda: kind.from_pretrained(folder))
     if issubclass(kind, PreTrainedTokenizerBase):
         return _tokenizer(folder, kind)
@@ -118,7 +145,7 @@ def _tokenizer(folder: Path, kind: type[PreTrainedTokenizerBase]) -> Any:
         )
     for name in ("tokenizer.json", "vocab.json", "tokenizer_config.json"):
         if (folder / name).exists():
-            files.read_json(folder / name)
+            read_json(folder / name)
     return made(
         folder, kind.__name__, lambda: kind.from_pretrained(str(folder), local_files_only=True)
     )
@@ -130,7 +157,7 @@ def _network(folder: Path, kind: type[Any], dtype: torch.dtype, variant: str | N
             f"{folder} holds an adapter (adapter_config.json), which is not loaded; merge it into"
             " the weights, or take it out to score the model without"
         )
-    stem = "diffusion_pytorch_model" if issubclass(kind, ModelMixin) else "model"
+    stem = files.STEMS[not issubclass(kind, ModelMixin)]
     held = files.weights(folder, stem, variant)
     _require_description(folder, kind, held)
     network, found = made(
@@ -167,7 +194,7 @@ def _require_description(folder: Path, kind: type[Any], held: files.Weights) -> 
         UserError: It describes none, or one that is much larger.
     """
     file = folder / "config.json"
-    config = files.read_json(file)
+    config = read_json(file)
     if "quantization_config" in config:
         raise UserError(f"{file} has quantization_config; quantised weights are not read")
     for name, value in config.items():

@@ -20,6 +20,7 @@ from transformers.utils import logging as transformers_logging
 from anisomem.errors import UserError, one_of
 from anisomem.models import agreement, architecture, files, parts
 from anisomem.models.base import Conditioning, DiffusionModel, Parameterisation, Prediction
+from anisomem.storage.foreign import located
 
 DTYPES = ("float32", "float16", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -155,16 +156,14 @@ class PipelineModel(DiffusionModel):
         model = family(pipeline, stands_for)
         if not random:
             agreement.require_text(model.readers)
-            model.cautions = [
-                f"{name} beside the model is not loaded: scores are those of the model without it"
-                for name in files.adapters(folder)
-            ]
+            model.variant = files.chosen(folder, index, variant)
+            model.cautions = [*parts.changed(folder, pipeline, cls.denoiser_name), *beside(folder)]
         if parameterisation not in (None, model.parameterisation):
             raise UserError(
                 f"model.parameterisation={parameterisation} contradicts the scheduler of {path!r},"
                 f" which says {model.parameterisation}; leave it null or correct one of them"
             )
-        if not random and not files.located(path):
+        if not random and not located(path):
             model.repository, model.revision = path, folder.name
         model.place(device, attention_slicing, offload)
         return model
@@ -316,9 +315,17 @@ def _sides(size: Any) -> tuple[int, int]:
     return height, width
 
 
+def beside(folder: Path) -> list[str]:
+    """What lies beside a pipeline and is not loaded, in words."""
+    return [
+        f"{name} beside the model is not loaded: scores are those of the model without it"
+        for name in files.adapters(folder)
+    ]
+
+
 def present(path: str, revision: str | None) -> bool:
     """Whether a pipeline can be loaded without the network."""
-    if files.located(path):
+    if located(path):
         return True
     try:
         DiffusionPipeline.download(path, revision=revision, local_files_only=True, **WANTED)
@@ -342,7 +349,7 @@ def size(path: str, revision: str | None) -> int | None:
 
 def fetch(path: str, revision: str | None, variant: str | None = None) -> Path:
     """The local folder itself, or the repository's snapshot, whose name is its commit."""
-    if found := files.located(path):
+    if found := located(path):
         return found
     snapshot = DiffusionPipeline.download(path, revision=revision, variant=variant, **WANTED)
     return Path(os.fspath(snapshot))

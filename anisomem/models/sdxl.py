@@ -7,6 +7,7 @@ import torch
 from diffusers import DiffusionPipeline, StableDiffusionXLPipeline
 from torch import Tensor
 
+from anisomem.errors import UserError
 from anisomem.models.agreement import require_widths
 from anisomem.models.base import Conditioning
 from anisomem.models.diffusers_unet import DiffusersUNet
@@ -28,7 +29,9 @@ class StableDiffusionXL(DiffusersUNet):
 
     def __init__(self, pipeline: DiffusionPipeline, stands_for: str | None = None) -> None:
         super().__init__(pipeline, stands_for)
-        if self.decodes and self.dtype == torch.float16 and pipeline.vae.config.force_upcast:
+        if not self.decodes:
+            raise UserError("the pipeline has no vae, whose scale says the size that it is told")
+        if self.dtype == torch.float16 and pipeline.vae.config.force_upcast:
             pipeline.vae.to(torch.float32)  # its activations exceed float16
         size = [pipeline.vae_scale_factor * side for side in self.latent_shape[1:]]
         self._time_ids = torch.tensor([[*size, 0, 0, *size]])  # original, crop, target
