@@ -77,10 +77,16 @@ def activations(path: str, dtype: torch.dtype) -> int:
             unet = UNet2DConditionModel.from_config(settings).eval()
             x = torch.randn(1, *latent_shape(path))
             states = torch.randn(1, 77, unet.config.cross_attention_dim)
+            added = None
+            if unet.config.addition_embed_type == "text_time":  # sizes and crop are six numbers
+                each = unet.config.addition_time_embed_dim
+                pooled = unet.config.projection_class_embeddings_input_dim - 6 * each
+                added = {"text_embeds": torch.randn(1, pooled), "time_ids": torch.ones(1, 6)}
             tracker = MemTracker()
             tracker.track_external(unet, x, states)
             with tracker:
-                unet(x, torch.tensor([1]), encoder_hidden_states=states)
+                t = torch.tensor([1])
+                unet(x, t, encoder_hidden_states=states, added_cond_kwargs=added)
     finally:
         torch.set_default_dtype(usual)
     (peak,) = tracker.get_tracker_snapshot("peak").values()

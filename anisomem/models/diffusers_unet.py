@@ -23,6 +23,7 @@ class DiffusersUNet(PipelineModel):
     """
 
     pipeline_class = StableDiffusionPipeline
+    inputs = ("text_proj",)  # the prompt's states, projected
     saved_as = (
         "StableDiffusionAttendAndExcitePipeline",
         "StableDiffusionControlNetPipeline",

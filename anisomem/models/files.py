@@ -159,20 +159,22 @@ def chosen(folder: Path, index: Mapping[str, Any], variant: str | None) -> str |
     Raises:
         UserError: The one wanted is nowhere.
     """
-    found: set[str | None] = set()
+    taken: set[str | None] = set()
+    known: set[str | None] = set()
     for name in index:
         for stem in STEMS if (folder / name).is_dir() else ():
-            if variants(folder / name, stem):
-                found.add(weights(folder / name, stem, variant).variant)
-    if variant is not None and variant not in found:
-        known = ", ".join(sorted(name or "null" for name in found))
-        raise UserError(f"no part of {folder} has model.variant={variant}; they have {known}")
-    return next((name for name in sorted(found, key=str) if name), None)
+            if found := variants(folder / name, stem):
+                known |= set(found)
+                taken.add(weights(folder / name, stem, variant).variant)
+    if variant is not None and variant not in taken:
+        names = ", ".join(sorted(name or "null" for name in known))
+        raise UserError(f"no part of {folder} has model.variant={variant}; they have {names}")
+    return next((name for name in sorted(taken, key=str) if name), None)
 
 
 def variants(folder: Path, stem: str) -> dict[str | None, Path]:
     """Every variant of a part's weights: the file, or the index of its shards."""
-    single = re.compile(rf"{stem}(?:\.([^.]+))?\.safetensors")
+    single = re.compile(rf"{stem}(?:\.([^.]+?)(?<!-\d{{5}}-of-\d{{5}}))?\.safetensors")
     index = re.compile(rf"{stem}\.safetensors\.index(?:\.([^.]+))?\.json")
     found: dict[str | None, Path] = {}
     for pattern in (index, single) if stem == "model" else (single, index):  # the last one counts

@@ -4,6 +4,7 @@ The libraries fill weights that a file lacks with random numbers and go on. Here
 asked what was missing, what had no place and what had another shape, and is refused for it.
 """
 
+import json
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from anisomem.models import architecture, files, schedule
 from anisomem.storage.foreign import read_json
 
 T = TypeVar("T")
+COUNTS = r"(^|_)(dims?|channels|heads|groups|size|layers|factor)($|_)"  # in a setting's name
 MOST_SIDE = 4096  # of latents, or of their table of positions
 SPARE = 2**26  # numbers that a description may have beyond the files' before nothing is made
 
@@ -83,8 +85,9 @@ def changed(folder: Path, pipeline: DiffusionPipeline, denoiser: str) -> list[st
         said, taken = read_json(folder / name / file), getattr(pipeline, name).config
         unsaid = said.get("_use_default_values") or []
         for setting in settings:
-            differs = setting in said and said[setting] != taken.get(setting)
-            if differs and setting not in unsaid:
+            if setting not in said or setting in unsaid:
+                continue
+            if json.dumps(said[setting]) != json.dumps(taken.get(setting)):
                 found.append(
                     f"the {name}'s file says {setting}={said[setting]}, which diffusers'"
                     f" {type(pipeline).__name__} takes for {taken[setting]}"
@@ -204,6 +207,8 @@ def _require_description(folder: Path, kind: type[Any], held: files.Weights) -> 
                 f"{file} has {name}={str(value)[:40]}, and its weights are {len(held.shapes)}"
                 " tensors in all"
             )
+        if re.search(COUNTS, name) and any(n < 0 for n in numbers):
+            raise UserError(f"{file} has {name}={str(value)[:40]}; expected none below 0")
         positions = name in ("sample_size", "pos_embed_max_size")
         if positions and any(not 1 <= n <= MOST_SIDE for n in numbers):
             raise UserError(f"{file} has {name}={str(value)[:40]}; expected 1 to {MOST_SIDE}")

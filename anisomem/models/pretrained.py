@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
 from anisomem.errors import UserError, one_of
-from anisomem.models import agreement, architecture, files, parts
+from anisomem.models import agreement, architecture, files, parts, single_file
 from anisomem.models.base import Conditioning, DiffusionModel, Parameterisation, Prediction
 from anisomem.storage.foreign import located
 
@@ -96,13 +96,13 @@ class PipelineModel(DiffusionModel):
         alternative: str | None = None,
         variant: str | None = None,
     ) -> "PipelineModel":
-        """Loads a local folder or a hub repository, safetensors only.
+        """Loads a local folder or checkpoint or a hub repository, safetensors only.
 
         The family is the one that the pipeline names in its model_index.json; a subclass loads
         its own alone.
 
         Arguments:
-            path: The folder or the repository.
+            path: The folder, the checkpoint in one file, or the repository.
             revision: A commit, branch or tag of the repository; None is its main branch.
             dtype: ``float32``, ``float16`` or ``bfloat16``.
             device: ``auto`` (CUDA if there is one), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
@@ -145,19 +145,29 @@ class PipelineModel(DiffusionModel):
                 f"no diffusers pipeline at {path!r} (expected a folder with model_index.json or a "
                 f"hub repository, weights in safetensors){instead}: {str(error).splitlines()[0]}"
             ) from None
+        single, checkpoint = folder.is_file(), folder
+        if single:
+            folder = architecture.folder(single_file.repository(checkpoint, parameterisation))
         index = files.read_index(folder)
         family = cls._family(path, index)
         agreement.require_parts(index)
         given = family.pipeline_class, folder, index, getattr(torch, dtype)
         if random:
             pipeline = parts.made(folder, "pipeline", lambda: architecture.build(*given))
+        elif single:
+            named, *described = given
+            pipeline = single_file.pipeline(named, checkpoint, *described, parameterisation)
         else:
             pipeline = parts.pipeline(*given, variant)
         model = family(pipeline, stands_for)
         if not random:
             agreement.require_text(model.readers)
+        if not (random or single):
             model.variant = files.chosen(folder, index, variant)
-            model.cautions = [*parts.changed(folder, pipeline, cls.denoiser_name), *beside(folder)]
+            model.cautions = [
+                *parts.changed(folder, pipeline, family.denoiser_name),
+                *beside(folder),
+            ]
         if parameterisation not in (None, model.parameterisation):
             raise UserError(
                 f"model.parameterisation={parameterisation} contradicts the scheduler of {path!r},"

@@ -24,7 +24,7 @@ class StableDiffusionXL(DiffusersUNet):
     pipeline_class = StableDiffusionXLPipeline
     encoder_names = ("text_encoder", "text_encoder_2")
     pooled_names = ("text_encoder_2",)
-    inputs = ("text_time",)
+    inputs = (*DiffusersUNet.inputs, "text_time")
     saved_as = ("StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline")
 
     def __init__(self, pipeline: DiffusionPipeline, stands_for: str | None = None) -> None:
