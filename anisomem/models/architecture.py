@@ -4,7 +4,6 @@
 diffusers and without vocabularies.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from inspect import Parameter, signature
 from pathlib import Path
@@ -18,10 +17,12 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from anisomem.errors import UserError, unknown
+from anisomem.storage.foreign import located, read_json
 
 SHIPPED = Path(__file__).parent / "architectures"
 EXTRAS = ("safety_checker", "feature_extractor", "image_encoder")  # judge or take pictures
 LIBRARIES = {"diffusers": diffusers, "transformers": transformers}
+MOST_SIDE = 4096  # of latents, or of their table of positions
 KINDS = (ModelMixin, PreTrainedModel, PreTrainedTokenizerBase, SchedulerMixin)
 
 
@@ -31,8 +32,8 @@ def folder(path: str) -> Path:
     Raises:
         UserError: A repository that we do not have it of.
     """
-    if Path(path).is_dir():
-        return Path(path)
+    if (found := located(path)) and found.is_dir():
+        return found
     shipped = {found.name.replace("--", "/"): found for found in SHIPPED.iterdir()}
     if path not in shipped:
         raise unknown("architecture for weights=random", path, shipped)
@@ -54,9 +55,31 @@ def parameters(path: str) -> int | None:
 def latent_shape(path: str) -> tuple[int, int, int]:
     """``(C, H, W)`` of a local pipeline or a shipped architecture."""
     where = folder(path)
-    denoiser = next(part for part in ("unet", "transformer") if (where / part).is_dir())
-    config = json.loads((where / denoiser / "config.json").read_text())
-    return config["in_channels"], config["sample_size"], config["sample_size"]
+    found = [part for part in ("unet", "transformer") if (where / part).is_dir()]
+    config = read_json(where / (found or ["unet"])[0] / "config.json")
+    channels = config.get("in_channels", 4)
+    if not isinstance(channels, int):
+        raise UserError(f"the network's config.json has in_channels={channels}; expected a number")
+    return channels, *sides(config.get("sample_size"))
+
+
+def sides(size: Any) -> tuple[int, int]:
+    """Height and width of latents as a network's configuration says.
+
+    Raises:
+        UserError: It says no such thing.
+    """
+    sides = size if isinstance(size, list | tuple) else [size, size]
+    if len(sides) != 2 or not all(
+        isinstance(side, int) and not isinstance(side, bool) and 1 <= side <= MOST_SIDE
+        for side in sides
+    ):
+        raise UserError(
+            f"the network's config.json has sample_size={str(size)[:40]}, the side of its latents;"
+            " write what it was trained with, such as 64 for 512 pixels"
+        )
+    height, width = sides
+    return height, width
 
 
 def activations(path: str, dtype: torch.dtype) -> int:

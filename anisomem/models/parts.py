@@ -25,7 +25,6 @@ from anisomem.storage.foreign import read_json
 
 T = TypeVar("T")
 COUNTS = r"(^|_)(dims?|channels|heads|groups|size|layers|factor)($|_)"  # in a setting's name
-MOST_SIDE = 4096  # of latents, or of their table of positions
 SPARE = 2**26  # numbers that a description may have beyond the files' before nothing is made
 
 #: Weights that a file may hold though the part has no place for them, each with its reason.
@@ -210,8 +209,10 @@ def _require_description(folder: Path, kind: type[Any], held: files.Weights) -> 
         if re.search(COUNTS, name) and any(n < 0 for n in numbers):
             raise UserError(f"{file} has {name}={str(value)[:40]}; expected none below 0")
         positions = name in ("sample_size", "pos_embed_max_size")
-        if positions and any(not 1 <= n <= MOST_SIDE for n in numbers):
-            raise UserError(f"{file} has {name}={str(value)[:40]}; expected 1 to {MOST_SIDE}")
+        if positions and any(not 1 <= n <= architecture.MOST_SIDE for n in numbers):
+            raise UserError(
+                f"{file} has {name}={str(value)[:40]}; expected 1 to {architecture.MOST_SIDE}"
+            )
     with torch.device("meta"):
         described = made(file, kind.__name__, lambda: architecture.described(kind, folder))
     count = sum(p.numel() for p in described.parameters())

@@ -56,6 +56,11 @@ class PipelineModel(DiffusionModel):
                     f"the pipeline has no {name}; detectors compare the model with a prompt and"
                     f" without, and a {self.pipeline_class.__name__} needs it for that"
                 )
+        for name in ("text_encoder_2", "text_encoder_3"):
+            tokenizer = name.replace("text_encoder", "tokenizer")
+            given = [getattr(pipeline, part, None) is not None for part in (name, tokenizer)]
+            if given == [True, False]:
+                raise UserError(f"the pipeline has {name} and no {tokenizer}")
         self.pipeline = pipeline
         self.denoiser = getattr(pipeline, self.denoiser_name).eval().requires_grad_(False)
         self.device, self.dtype = self.denoiser.device, self.denoiser.dtype
@@ -64,7 +69,7 @@ class PipelineModel(DiffusionModel):
         config = self.denoiser.config
         agreement.require_inputs(config, pipeline.vae, self.inputs)
         self._require_widths()
-        self.latent_shape = (config.in_channels, *_sides(config.sample_size))
+        self.latent_shape = (config.in_channels, *architecture.sides(config.sample_size))
         if self.decodes:
             agreement.require_autoencoder(pipeline.vae)
         self._read_scheduler(pipeline.scheduler)
@@ -138,44 +143,62 @@ class PipelineModel(DiffusionModel):
             raise UserError(f"offload={offload} needs an accelerator; leave it null on the CPU")
         random = weights == "random"
         try:
-            folder = architecture.folder(path) if random else fetch(path, revision, variant)
+            place = architecture.folder(path) if random else fetch(path, revision, variant)
         except (OSError, ValueError, httpx2.HTTPError) as error:
             instead = f"; try model.path={alternative}" if alternative else ""
             raise UserError(
                 f"no diffusers pipeline at {path!r} (expected a folder with model_index.json or a "
                 f"hub repository, weights in safetensors){instead}: {str(error).splitlines()[0]}"
             ) from None
-        single, checkpoint = folder.is_file(), folder
-        if single:
-            folder = architecture.folder(single_file.repository(checkpoint, parameterisation))
-        index = files.read_index(folder)
-        family = cls._family(path, index)
-        agreement.require_parts(index)
-        given = family.pipeline_class, folder, index, getattr(torch, dtype)
-        if random:
-            pipeline = parts.made(folder, "pipeline", lambda: architecture.build(*given))
-        elif single:
-            named, *described = given
-            pipeline = single_file.pipeline(named, checkpoint, *described, parameterisation)
-        else:
-            pipeline = parts.pipeline(*given, variant)
-        model = family(pipeline, stands_for)
-        if not random:
-            agreement.require_text(model.readers)
-        if not (random or single):
-            model.variant = files.chosen(folder, index, variant)
-            model.cautions = [
-                *parts.changed(folder, pipeline, family.denoiser_name),
-                *beside(folder),
-            ]
+        precision = getattr(torch, dtype)
+        try:
+            if place.is_file():
+                model = cls._of_checkpoint(place, precision, parameterisation)
+            else:
+                model = cls._of_folder(path, place, precision, variant, random)
+        except OSError as error:
+            raise UserError(
+                f"{error.filename or place} cannot be read: {error.strerror}"
+            ) from None
+        model.stands_for = stands_for
         if parameterisation not in (None, model.parameterisation):
             raise UserError(
                 f"model.parameterisation={parameterisation} contradicts the scheduler of {path!r},"
                 f" which says {model.parameterisation}; leave it null or correct one of them"
             )
         if not random and not located(path):
-            model.repository, model.revision = path, folder.name
+            model.repository, model.revision = path, place.name
         model.place(device, attention_slicing, offload)
+        return model
+
+    @classmethod
+    def _of_folder(
+        cls, path: str, folder: Path, dtype: torch.dtype, variant: str | None, random: bool
+    ) -> "PipelineModel":
+        index = files.read_index(folder)
+        family = cls._family(path, index)
+        agreement.require_parts(index)
+        if random:
+            given = family.pipeline_class, folder, index, dtype
+            return family(parts.made(folder, "pipeline", lambda: architecture.build(*given)))
+        pipeline = parts.pipeline(family.pipeline_class, folder, index, dtype, variant)
+        model = family(pipeline)
+        agreement.require_text(model.readers)
+        model.variant = files.chosen(folder, index, variant)
+        told = parts.changed(folder, pipeline, family.denoiser_name)
+        model.cautions = [*told, *beside(folder)]
+        return model
+
+    @classmethod
+    def _of_checkpoint(
+        cls, file: Path, dtype: torch.dtype, parameterisation: str | None
+    ) -> "PipelineModel":
+        folder = architecture.folder(single_file.repository(file, parameterisation))
+        index = files.read_index(folder)
+        family = cls._family(str(file), index)
+        described = family.pipeline_class, file, folder, index, dtype, parameterisation
+        model = family(single_file.pipeline(*described))
+        agreement.require_text(model.readers)
         return model
 
     @classmethod
@@ -308,21 +331,6 @@ def families() -> list[type[PipelineModel]]:
     from anisomem.models.sdxl import StableDiffusionXL
 
     return [DiffusersUNet, StableDiffusionXL, StableDiffusion3]
-
-
-def _sides(size: Any) -> tuple[int, int]:
-    """Height and width of latents as a network's configuration says."""
-    sides = size if isinstance(size, list | tuple) else [size, size]
-    if len(sides) != 2 or not all(
-        isinstance(side, int) and not isinstance(side, bool) and 1 <= side <= parts.MOST_SIDE
-        for side in sides
-    ):
-        raise UserError(
-            f"the network's config.json has sample_size={str(size)[:40]}, the side of its latents;"
-            " write what it was trained with, such as 64 for 512 pixels"
-        )
-    height, width = sides
-    return height, width
 
 
 def beside(folder: Path) -> list[str]:
