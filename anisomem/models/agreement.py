@@ -11,8 +11,6 @@ from itertools import combinations
 from math import isfinite
 from typing import Any
 
-from torch import nn
-
 from anisomem.errors import UserError
 
 LEAST_LIMIT = 3  # tokens: beginning, end and one of a prompt
@@ -60,7 +58,7 @@ class Reader:
 
     name: str
     tokenizer: Any
-    encoder: nn.Module
+    encoder: Any
     pooled: bool
 
     @property
@@ -264,6 +262,11 @@ def _require_marks(reader: Reader) -> None:
         )
     if not reader.pooled:
         return
+    if not hasattr(reader.encoder, "text_projection"):
+        raise UserError(
+            f"{reader.name} is a {type(reader.encoder).__name__}, which projects no prompt's"
+            " state; expected a CLIPTextModelWithProjection"
+        )
     # Where a prompt's pooled state is taken; 2 is an old way to say: at the largest token.
     taken = getattr(reader.encoder.config, "eos_token_id", None)
     if taken != end and not (taken == 2 and max(probe) == end):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers import SchedulerMixin, StableDiffusionPipeline
@@ -23,8 +23,8 @@ class DiffusersUNet(PipelineModel):
     """
 
     pipeline_class = StableDiffusionPipeline
-    inputs = ("text_proj",)  # the prompt's states, projected
-    saved_as = (
+    inputs: ClassVar[Sequence[str]] = ("text_proj",)  # the prompt's states, projected
+    saved_as: ClassVar[Sequence[str]] = (
         "StableDiffusionAttendAndExcitePipeline",
         "StableDiffusionControlNetPipeline",
         "StableDiffusionDepth2ImgPipeline",

@@ -1,7 +1,7 @@
 """Stable Diffusion 3: three text encoders and a transformer trained by flow matching."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers import SchedulerMixin, StableDiffusion3Pipeline
@@ -24,7 +24,10 @@ class StableDiffusion3(PipelineModel):
     pipeline_class = StableDiffusion3Pipeline
     denoiser_name = "transformer"
     encoder_names = pooled_names = ("text_encoder", "text_encoder_2")
-    saved_as = ("StableDiffusion3Img2ImgPipeline", "StableDiffusion3InpaintPipeline")
+    saved_as: ClassVar[Sequence[str]] = (
+        "StableDiffusion3Img2ImgPipeline",
+        "StableDiffusion3InpaintPipeline",
+    )
 
     def _read_scheduler(self, scheduler: SchedulerMixin) -> None:
         self.schedule = FlowSchedule.following(scheduler)

@@ -1,7 +1,7 @@
 """Stable Diffusion XL: two text encoders, and a U-Net that is also told size and pooled prompt."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers import DiffusionPipeline, StableDiffusionXLPipeline
@@ -24,8 +24,11 @@ class StableDiffusionXL(DiffusersUNet):
     pipeline_class = StableDiffusionXLPipeline
     encoder_names = ("text_encoder", "text_encoder_2")
     pooled_names = ("text_encoder_2",)
-    inputs = (*DiffusersUNet.inputs, "text_time")
-    saved_as = ("StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline")
+    inputs: ClassVar[Sequence[str]] = (*DiffusersUNet.inputs, "text_time")
+    saved_as: ClassVar[Sequence[str]] = (
+        "StableDiffusionXLImg2ImgPipeline",
+        "StableDiffusionXLInpaintPipeline",
+    )
 
     def __init__(self, pipeline: DiffusionPipeline, stands_for: str | None = None) -> None:
         super().__init__(pipeline, stands_for)
@@ -37,15 +40,15 @@ class StableDiffusionXL(DiffusersUNet):
         self._time_ids = torch.tensor([[*size, 0, 0, *size]])  # original, crop, target
 
     def _require_widths(self) -> None:
-        config, encoders = self.denoiser.config, self.text_encoders
+        config, encoders = self.denoiser.config, [r.encoder.config for r in self.readers]
         require_widths(
-            sum(encoder.config.hidden_size for encoder in encoders),
+            sum(encoder.hidden_size for encoder in encoders),
             config.cross_attention_dim,
             "the text encoders' states against the U-Net's cross_attention_dim",
         )
         # Six numbers say sizes and crop; a refiner has another five.
         require_widths(
-            encoders[1].config.projection_dim + 6 * (config.addition_time_embed_dim or 0),
+            encoders[1].projection_dim + 6 * (config.addition_time_embed_dim or 0),
             config.projection_class_embeddings_input_dim,
             "the pooled prompt, sizes and crop against projection_class_embeddings_input_dim",
         )
