@@ -108,13 +108,18 @@ def test_a_weight_that_is_missing_is_named(alone, name, part):
         assert name.partition("model.")[2] or name in message
 
 
-@pytest.mark.parametrize(("name", "part"), PARTS)
+PREFIXES = [
+    ("module.", "saved under DataParallel"),
+    ("_orig_mod.", "saved from a compiled model"),
+    ("net.", "the file's names begin with 'net.'"),
+]
+
+
 @pytest.mark.parametrize(
-    ("prefix", "said"),
+    ("name", "part", "prefix", "said"),
     [
-        ("module.", "saved under DataParallel"),
-        ("_orig_mod.", "saved from a compiled model"),
-        ("net.", "the file's names begin with 'net.'"),
+        *((*one, *PREFIXES[0]) for one in PARTS),
+        *((*one, *prefix) for one in PARTS[:3] for prefix in PREFIXES[1:]),
     ],
 )
 def test_a_prefix_is_named(alone, name, part, prefix, said):
@@ -264,7 +269,7 @@ def test_files_that_hold_no_weights_are_named(saved, part, content, said):
         "tokenizer/tokenizer_config.json",
     ],
 )
-@pytest.mark.parametrize("content", ["", "{", "[1, 2]", '"a"', "[" * 10**5])
+@pytest.mark.parametrize("content", ["", "[1, 2]", "[" * 10**5])
 def test_settings_that_are_damaged_are_named(saved, file, content):
     folder = saved("sd_v1")
     (folder / file).write_text(content)

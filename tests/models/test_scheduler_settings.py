@@ -2,6 +2,7 @@
 
 import json
 
+import diffusers
 import pytest
 import torch
 from diffusers import (
@@ -63,11 +64,24 @@ def folder(save_pipeline):
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-@pytest.mark.parametrize("named", ["DDIMScheduler", "PNDMScheduler"])
-@pytest.mark.parametrize("said", SAID)
-def test_every_step_is_ddims_of_that_folder(folder, named, said):
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        *(("DDIMScheduler", said) for said in SAID),
+        ("PNDMScheduler", "says nothing"),
+        ("PNDMScheduler", "betas alone"),
+        ("PNDMScheduler", "usual"),
+        ("PNDMScheduler", "clip_sample_range"),
+        ("PNDMScheduler", "left to defaults"),
+        ("EulerDiscreteScheduler", "betas alone"),
+        ("DPMSolverMultistepScheduler", "linspace"),
+    ],
+)
+def test_every_step_is_ddims_of_that_folder(folder, make_pipeline, named, said):
     says(folder, named, SAID[said])
-    pipeline = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
+    saved = getattr(diffusers, named).from_pretrained(folder / "scheduler")
+    networks = make_pipeline(seed=3).components | {"scheduler": saved}
+    pipeline = StableDiffusionPipeline(**networks, requires_safety_checker=False)
     scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)  # as the released codes do
     scheduler.set_timesteps(50)
     model = PipelineModel.load(str(folder), device="cpu")
