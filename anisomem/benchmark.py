@@ -268,7 +268,7 @@ class Case:
             notes.append(f"{truncated} of {total} prompts cut at the text encoder's limit")
         if self.samples and (revisions := self.frame["revision"].nunique()) > 1:
             notes.append(f"recorded with {revisions} revisions of the model; pin model.revision")
-        return [*notes, *self.planned.cautions]
+        return [*notes, *self.measured().get("cautions", []), *self.planned.cautions]
 
     @cached_property
     def evaluated(self) -> Evaluation:
