@@ -15,7 +15,7 @@ import numpy.typing as npt
 from anisomem import config as configuration
 from anisomem.datasets.references import draw
 from anisomem.errors import UserError
-from anisomem.report.tables import Table
+from anisomem.report.table import Table
 from anisomem.storage import atomic
 
 if TYPE_CHECKING:

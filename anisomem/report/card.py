@@ -33,9 +33,23 @@ def card(case: Case) -> dict[str, Any]:
         "schema": SCHEMA,
         "name": case.name,
         "identity": case.identity,
+        "model": _model(case),
         # Unresolved: where the bundled models lie on one machine concerns nobody.
         "settings": OmegaConf.to_container(case.config),
         "prompts": counts,
         "recording": work,
         **case.measured(),
+    }
+
+
+def _model(case: Case) -> dict[str, Any]:
+    """Which weights: by name, and by the hub's commit or the sha256 of a local folder."""
+    measured, recorded = case.measured(), case.store.content["model"]
+    path = str(case.config.model.get("path", ""))
+    local = measured.get("revision") is None and recorded.get("path") != path
+    return {
+        "name": case.model,
+        "repository": measured.get("repository"),
+        "revision": measured.get("revision"),
+        "sha256": recorded.get("path") if local else None,
     }
