@@ -1,5 +1,6 @@
 """The card of a case: what stands beside its table for whoever has to trust it."""
 
+import re
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -44,12 +45,11 @@ def card(case: Case) -> dict[str, Any]:
 
 def _model(case: Case) -> dict[str, Any]:
     """Which weights: by name, and by the hub's commit or the sha256 of a local folder."""
-    measured, recorded = case.measured(), case.store.content["model"]
-    path = str(case.config.model.get("path", ""))
-    local = measured.get("revision") is None and recorded.get("path") != path
+    measured = case.measured()
+    place = str(case.store.content["model"].get("path", ""))
     return {
         "name": case.model,
         "repository": measured.get("repository"),
         "revision": measured.get("revision"),
-        "sha256": recorded.get("path") if local else None,
+        "sha256": place if re.fullmatch("[0-9a-f]{64}", place) else None,
     }

@@ -111,7 +111,7 @@ def parts(case: Case) -> dict[str, list[int]]:
 
 
 def compare(cases: Sequence[Case], names: Sequence[str], out: Path | None = None) -> str:
-    """Compares detectors in every case; the tables as a terminal shows them.
+    """Compares detectors in every case; the tables as Markdown.
 
     Arguments:
         cases: Finished.
@@ -128,7 +128,7 @@ def compare(cases: Sequence[Case], names: Sequence[str], out: Path | None = None
     for case, detectors in zip(cases, chosen, strict=True):
         found, notes = _by_part(case, detectors)
         table = _table(case, found, notes)
-        text.append(f"{escape.markdown_line(table.title)}\n\n{table.printed()}")
+        text.append(f"{escape.markdown_line(table.title)}\n\n{table.markdown()}")
         if out:
             from anisomem.report import pairs, style
 
@@ -185,15 +185,7 @@ def _table(case: Case, found: dict[str, Compared], notes: Sequence[str]) -> Tabl
         explained.append(f"DeLong {CLUSTERED}; believe the bootstrap.")
     headings = ["part", "memorized/other", "a", "b", *pair_headings([target])]
     every = [*explained, *(f"{note}." for note in case.notes()), *notes, *unresolved]
-    return Table(
-        f"Comparison of {case.title}",
-        headings,
-        cells,
-        every,
-        apart=("part", "memorized/other"),
-        optional=("p (DeLong)", "p", f"p, {rate}"),
-        shorter={f"a is, by {rate}": f"by {rate}", "a is, by AUC": "a is, by AUC"},
-    )
+    return Table(f"Comparison of {case.title}", headings, cells, every)
 
 
 def _records(model: str, part: str, shown: Compared) -> list[dict[str, Any]]:

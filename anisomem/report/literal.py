@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+import matplotlib as mpl
 from matplotlib import font_manager
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -20,6 +21,8 @@ from anisomem.report import escape
 PREFERRED = ("Noto Sans", "Source Han Sans", "WenQuanYi", "Droid Sans Fallback", "Unifont")
 #: matplotlib's own that have other signs in the places of letters, or a box for everything.
 UNFIT = ("Last Resort", "STIXNonUnicode", "STIXSize", "cm")
+
+mpl.rcParams["text.parse_math"] = False  # what a user calls something is no formula
 
 log = logging.getLogger(__name__)
 _said: set[str] = set()

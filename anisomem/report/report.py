@@ -123,6 +123,12 @@ def _same(table: Table) -> Table:
     return table
 
 
+def _revision(case: Case) -> str:
+    """Which commit of the hub's model, for the page's head; empty of a local one."""
+    revision = case.measured().get("revision")
+    return f"revision {revision}, " if revision else ""
+
+
 def html(
     cases: Sequence[Case],
     shown: Sequence[Table],
@@ -141,7 +147,7 @@ def html(
     return template.render(
         title=f"Memorization detectors: {', '.join(case.title for case in cases)}",
         summary=[
-            f"{case.title}: {(case.prompts.labels == 1).sum()} memorized and "
+            f"{case.title}: {_revision(case)}{(case.prompts.labels == 1).sum()} memorized and "
             f"{(case.prompts.labels == 0).sum()} other prompts, noise seed"
             f"{'s' * (len(case.config.seeds) > 1)} {', '.join(map(str, case.config.seeds))}"
             for case in cases

@@ -21,7 +21,6 @@ from anisomem.report import literal
 from anisomem.report.attempt import left_out
 from anisomem.storage import atomic
 
-mpl.rcParams["text.parse_math"] = False  # what a user calls something is no formula
 mpl.rcParams["svg.hashsalt"] = "anisomem"
 
 # Okabe and Ito's palette, without the yellow that vanishes on paper.

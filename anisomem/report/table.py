@@ -13,6 +13,7 @@ COLUMNS = 100  # of a terminal
 LEAST = 8  # columns that a cell keeps when it is cut
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|inf|nan)%?"
+_NUMBERS = re.compile(r"([-+−–±.,:/%()\[\]\s\d]|JVP|inf|nan|e[+-]?\d)*")  # a cell of nothing else
 _ESTIMATE = re.compile(rf"({_NUMBER})( ± {_NUMBER})? (\[{_NUMBER}), ({_NUMBER}\])(.*)", re.DOTALL)
 
 
@@ -115,15 +116,23 @@ class Table:
             table = table._without([self.shorter.get(name, name)])
             left_out.append(name)
         while table._width() > COLUMNS and len(table.headings) > 1:
-            widths = _widths(_escaped([table.headings, *table.rows]))
-            widest = max(range(len(widths)), key=lambda k: widths[k])
-            if widths[widest] <= LEAST:
+            widths = table._cuttable()
+            if not widths:
                 left_out.append(table.headings[-1])
                 table = table._without(table.headings[-1:])
             else:
+                widest = max(widths, key=lambda k: widths[k])
                 room = max(LEAST, widths[widest] - (table._width() - COLUMNS))
                 table = table._cut(widest, room)
         return table, left_out
+
+    def _cuttable(self) -> dict[int, int]:
+        """Width by column of texts that have more than the least; half a number is a wrong one."""
+        widths = _widths(_escaped([self.headings, *self.rows]))
+        texts = {
+            k for row in self.rows for k, cell in enumerate(row) if not _NUMBERS.fullmatch(cell)
+        }
+        return {k: widths[k] for k in texts if widths[k] > LEAST}
 
     def _width(self) -> int:
         return escape.width(_piped(_escaped([self.headings, *self.rows]))[0])

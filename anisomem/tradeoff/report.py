@@ -33,21 +33,11 @@ def tradeoff_table(all_results: Sequence[Results]) -> Table:
     rows, headings, notes = [], [], []
     for results in all_results:
         columns = _main_columns(results)
-        headings = [
-            "prompts",
-            "model",
-            "mitigation",
-            "strength",
-            *(name for name, _, _ in columns),
-        ]
-        headings += ["NFE", "gradients", "s per picture"]
+        headings = ["prompts", "model", "mitigation", "strength"]
+        headings += [*(name for name, _, _ in columns), "NFE", "gradients", "s per picture"]
         for k, setting in enumerate(results.settings):
-            cells = [
-                results.trial.name,
-                results.trial.model,
-                setting.name,
-                setting.strength or "–",
-            ]
+            cells = [results.trial.name, results.trial.model]
+            cells += [setting.name, setting.strength or "–"]
             cells += [_cell(found, k, share) for _, found, share in columns]
             rows.append([*cells, *_cost(results, k)])
         notes += [f"{results.trial.name}: {note}" for note in _notes(results)]
