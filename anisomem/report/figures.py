@@ -93,17 +93,18 @@ def roc(case: Case) -> Figure:
             low, high = [i.low for i in band], [i.high for i in band]
             colour = axis.lines[-1].get_color()
             axis.fill_between(rates, low, high, step="post", color=colour, alpha=0.16, lw=0)
-    axis.axvline(0.01, color="0.4", linewidth=0.8, linestyle=":")
-    box = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8}
-    axis.text(0.0106, 0.03, "1% FPR", color="0.3", fontsize=8, bbox=box)
+    if first < 0.01:
+        axis.axvline(0.01, color="0.4", linewidth=0.8, linestyle=":")
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8}
+        axis.text(0.0106, 0.03, "1% FPR", color="0.3", fontsize=8, bbox=box)
     axis.set(
         xscale="log",
         xlim=(first, 1),
         ylim=(0, 1.01),
         xlabel="false-positive rate",
         ylabel="true-positive rate",
-        title=f"{case.title}, noise seed {case.config.seeds[0]}",
     )
+    figure.suptitle(f"{case.title}, noise seed {case.config.seeds[0]}", fontsize=10)
     if grey:
         text = f"{len(grey)} others ({areas[grey[-1]]:.3f} to {areas[grey[0]]:.3f})"
         axis.plot([], [], color=GREY, linewidth=0.7, label=text)
@@ -223,8 +224,8 @@ def norm_cosine(case: Case) -> Figure | None:
     axis.set(
         xlabel=f"norm of the guidance vector, {detector.norm_at}",
         ylabel=f"cosine, {detector.cos_at}",
-        title=f"{case.title}, {detector.key}",
     )
+    figure.suptitle(f"{case.title}, {detector.key}", fontsize=10)
     axis.legend(fontsize=8)
     return figure
 
@@ -260,7 +261,7 @@ def cost(case: Case) -> Figure | None:
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.minorticks_off()
-    axis.set_title(f"{case.title}; dotted: the Pareto front; the number is n", fontsize=9)
+    figure.suptitle(f"{case.title}; dotted: the Pareto front; the number is n", fontsize=9)
     _names_at_the_right(axis, last)
     return figure
 

@@ -4,6 +4,7 @@ import io
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import matplotlib as mpl
@@ -53,6 +54,7 @@ def attempt(draw: Callable[[], Figure | None], path: Path) -> Path | None:
 
 def save(figure: Figure, path: Path) -> Path:
     """Saves and closes a figure as ``path`` with .svg and with .png; returns the latter."""
+    _fold_title(figure)
     literal.prepare(figure)
     drawn = {}
     with literal.quiet():
@@ -64,6 +66,14 @@ def save(figure: Figure, path: Path) -> Path:
     for suffix, buffer in drawn.items():  # both or none
         atomic.write(path.with_name(path.name + suffix), partial(_fill, content=buffer))
     return path.with_name(f"{path.name}.png")
+
+
+def _fold_title(figure: Figure) -> None:
+    """Breaks the lines of a title that are longer than the figure is wide; a name may be long."""
+    if title := figure._suptitle:
+        columns = int(figure.get_figwidth() * 72 / (0.58 * title.get_fontsize()))
+        lines = title.get_text().split("\n")
+        title.set_text("\n".join(fill(line, columns) for line in lines))
 
 
 def files(picture: Path) -> list[Path]:

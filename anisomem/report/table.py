@@ -103,14 +103,15 @@ class Table:
 
     def _narrowed(self) -> tuple[Table, list[str]]:
         """As much of it as fits, and the columns that are left out."""
-        table = self._without(self.apart)
+        empty = [name for name in self.optional if set(self._column(name)) <= {"–"}]
+        table = self._without([*self.apart, *empty])
         headings = [self.shorter.get(name, name) for name in table.headings]
         table = replace(table, headings=headings, rows=_each(table.rows, short))
         left_out = []
         if table._width() > COLUMNS and any(" ± " in c for row in self.rows for c in row):
             table = replace(table, rows=_each(table.rows, _without_spread))
             left_out.append("±")
-        for name in self.optional:
+        for name in (name for name in self.optional if name not in empty):
             if table._width() <= COLUMNS:
                 break
             table = table._without([self.shorter.get(name, name)])
@@ -133,6 +134,9 @@ class Table:
             k for row in self.rows for k, cell in enumerate(row) if not _NUMBERS.fullmatch(cell)
         }
         return {k: widths[k] for k in texts if widths[k] > LEAST}
+
+    def _column(self, name: str) -> list[str]:
+        return [row[list(self.headings).index(name)] for row in self.rows]
 
     def _width(self) -> int:
         return escape.width(_piped(_escaped([self.headings, *self.rows]))[0])
