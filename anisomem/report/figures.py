@@ -174,6 +174,8 @@ def distributions(case: Case) -> Figure | None:
     for axis, detector in zip(axes.flat, detectors, strict=False):
         values = scores[detector.key][0]
         low, high = np.quantile(values, [0.002, 0.998])
+        if low == high:
+            low, high = low - 0.5, high + 0.5
         bins = np.linspace(low, high, 40)
         for label, name, colour in ((0, "other", COLOURS[1]), (1, "memorized", COLOURS[0])):
             axis.hist(

@@ -13,7 +13,7 @@ from matplotlib import font_manager
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import FixedFormatter, Formatter, LogFormatter
+from matplotlib.ticker import FixedFormatter, Formatter, FuncFormatter, LogFormatter
 
 from anisomem.report import escape
 
@@ -35,13 +35,15 @@ def prepare(figure: Figure) -> None:
     has, squares stand for them, which is said once.
     """
     axes = [axis for a in figure.axes for axis in (a.xaxis, a.yaxis)]
+    names = [name for axis in axes for name in _names(axis)]
     for axis in axes:
         for which in ("major", "minor"):
-            _plain_ticks(axis, which)
+            formatter = getattr(axis, f"get_{which}_formatter")()
+            if isinstance(formatter, (FixedFormatter, FuncFormatter, LogFormatter)):
+                getattr(axis, f"set_{which}_formatter")(_Literal(formatter))
     texts: list[Any] = figure.findobj(Text)
     for text in texts:
         text.set_text(_shown(text.get_text()))
-    names = [name for axis in axes for name in _names(axis)]
     lacking = {c for t in (*names, *(text.get_text() for text in texts)) for c in t} - _default()
     families = list(dict.fromkeys(f for c in sorted(lacking) if (f := _family(c))))
     if unknown := {c for c in lacking if c != "\n" and not _family(c)} - _said:
@@ -74,18 +76,10 @@ def _names(axis: Axis) -> list[str]:
     return list(formatter.seq) if isinstance(formatter, FixedFormatter) else []
 
 
-def _plain_ticks(axis: Axis, which: str) -> None:
-    formatter = getattr(axis, f"get_{which}_formatter")()
-    if isinstance(formatter, FixedFormatter):
-        formatter.seq = [_shown(name) for name in formatter.seq]
-    elif isinstance(formatter, LogFormatter):
-        getattr(axis, f"set_{which}_formatter")(_Powers(formatter))
+class _Literal(Formatter):
+    """What another formatter says, in plain characters: on a log axis it writes formulas."""
 
-
-class _Powers(Formatter):
-    """The ticks of a log axis, whose own formatter writes formulas, in plain characters."""
-
-    def __init__(self, inner: LogFormatter) -> None:
+    def __init__(self, inner: Formatter) -> None:
         self._inner = inner
 
     def set_axis(self, axis: Any) -> None:
@@ -97,7 +91,8 @@ class _Powers(Formatter):
         self._inner.set_locs(locs)
 
     def __call__(self, x: float, pos: int | None = None) -> str:
-        return plain_power(self._inner(x, pos))
+        text = self._inner(x, pos)
+        return plain_power(text) if isinstance(self._inner, LogFormatter) else _shown(text)
 
 
 def plain_power(formula: str) -> str:

@@ -55,7 +55,7 @@ class Manifest:
             if self._file.is_symlink() or self._file.stat().st_size > LARGEST:
                 return {}
             found = atomic.read_json(self._file)
-        except (OSError, UserError):  # none, or damaged: then nothing is known to be ours
+        except (OSError, UserError, RecursionError):  # none, or damaged: nothing is known ours
             return {}
         if not isinstance(found, dict):
             return {}
