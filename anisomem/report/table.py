@@ -99,11 +99,12 @@ class Table:
         found: dict[tuple[tuple[str, str], ...], list[int]] = {}
         for i, row in enumerate(self.rows):
             found.setdefault(tuple((name, row[k]) for name, k in at), []).append(i)
-        return found
+        return found or {(): []}
 
     def _narrowed(self) -> tuple[Table, list[str]]:
         """As much of it as fits, and the columns that are left out."""
-        empty = [name for name in self.optional if set(self._column(name)) <= {"–"}]
+        optional = [name for name in self.optional if name in self.headings]
+        empty = [name for name in optional if set(self._column(name)) <= {"–"}]
         table = self._without([*self.apart, *empty])
         headings = [self.shorter.get(name, name) for name in table.headings]
         table = replace(table, headings=headings, rows=_each(table.rows, short))
@@ -111,7 +112,7 @@ class Table:
         if table._width() > COLUMNS and any(" ± " in c for row in self.rows for c in row):
             table = replace(table, rows=_each(table.rows, _without_spread))
             left_out.append("±")
-        for name in (name for name in self.optional if name not in empty):
+        for name in (name for name in optional if name not in empty):
             if table._width() <= COLUMNS:
                 break
             table = table._without([self.shorter.get(name, name)])

@@ -65,6 +65,10 @@ def test_columns_without_anything_are_not_printed():
     assert table.printed() == "| a |\n|---|\n| x |\n| y |\n\n"
 
 
+def test_what_is_optional_need_not_be_there_and_rows_neither():
+    assert Table("t", ["a"], [], optional=("b",)).printed() == "| a |\n|---|\n\n"
+
+
 def test_parts_stand_apart_in_columns_of_one_width():
     table = Table("t", ["p", "a"], [["1", "x"], ["2", "long"], ["1", "y"]], apart=("p",))
     assert table.printed().split("\n\n")[:4] == [
