@@ -121,7 +121,7 @@ def title(file: Path) -> str:
 def model_name(node: DictConfig) -> str:
     """What tables call a model: its name in ``conf/model``, else its repository's or folder's."""
     # Unresolved: the bundled models' place differs from machine to machine.
-    path = str(OmegaConf.to_container(node).get("path") or "")
+    path = str(_unresolved(node).get("path") or "")
     if known := _model_paths().get(path):
         return known
     if cached := re.search(r"models--(.+?)--(.+?)(/|$)", path):  # in the hub's cache, by commit
@@ -131,6 +131,10 @@ def model_name(node: DictConfig) -> str:
     return Path(path).name if Path(path).is_absolute() or Path(path).is_dir() else path
 
 
+def _unresolved(node: Any) -> dict[str, Any]:
+    return cast(dict[str, Any], OmegaConf.to_container(node))
+
+
 @cache
 def _model_paths() -> dict[str, str]:
     """Path to name of the models in ``conf/model`` that have one."""
@@ -138,7 +142,7 @@ def _model_paths() -> dict[str, str]:
     for name in names("model"):
         node = OmegaConf.load(folder() / "model" / f"{name}.yaml")
         if "path" in node and not OmegaConf.is_missing(node, "path"):
-            found[str(OmegaConf.to_container(node)["path"])] = name
+            found[str(_unresolved(node)["path"])] = name
     return found
 
 

@@ -70,7 +70,7 @@ def save(figure: Figure, path: Path) -> Path:
 
 def _fold_title(figure: Figure) -> None:
     """Breaks the lines of a title that are longer than the figure is wide; a name may be long."""
-    if title := figure._suptitle:
+    if title := getattr(figure, "_suptitle", None):
         columns = int(figure.get_figwidth() * 72 / (0.58 * title.get_fontsize()))
         lines = title.get_text().split("\n")
         title.set_text("\n".join(fill(line, columns) for line in lines))

@@ -146,8 +146,8 @@ def gamma(
     axes[1].set_xticks(positions, ["−cos", *names, "cos"], fontsize=7, rotation=45)
     axes[1].set_xlim(-edge * 8, edge * 8)
     axes[1].minorticks_off()
-    ratio = r"$\gamma_\mathrm{cos} / \gamma_\mathrm{norm}$  (0: the norm alone)"
-    axes[1].set_xlabel(ratio, parse_math=True)
+    label = r"$\gamma_\mathrm{cos} / \gamma_\mathrm{norm}$  (0: the norm alone)"
+    axes[1].set_xlabel(label, parse_math=True)
     figure.suptitle(f"{case}, pointwise 95% bands", fontsize=10)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, fontsize=8, ncols=3, loc="outside lower center")
