@@ -58,6 +58,24 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument(
         "--out", type=Path, metavar="FOLDER", help="also write tables, figures and report there"
     )
+    scoring = commands.add_parser(
+        "scores", help="print what every prompt of a finished run scored"
+    )
+    scoring.add_argument("run", type=Path, metavar="RUN", help="e.g. runs/quickstart")
+    scoring.add_argument(
+        "detectors",
+        nargs="*",
+        metavar="DETECTOR",
+        help="a name, at its largest n, or a row: wen,n=1 (default: the metric, in files all)",
+    )
+    scoring.add_argument(
+        "--top", type=_positive, metavar="N", help="the largest scores of the first detector"
+    )
+    scoring.add_argument("--prompt", metavar="TEXT", help="prompts that contain it, or of this id")
+    scoring.add_argument("--label", choices=("memorized", "other"), help="of one class alone")
+    scoring.add_argument(
+        "--out", type=Path, metavar="FILE", help="write them, as FILE.csv or FILE.parquet"
+    )
     comparing = commands.add_parser(
         "compare",
         help="compare detectors of finished runs pair by pair, on parts of the prompts too",
@@ -125,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     bench.add_argument(
         "--turns",
-        type=_turns,
+        type=_positive,
         metavar="N",
         help="of every measurement (default 5; 1 with weights=random on a CPU)",
     )
@@ -159,7 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _turns(text: str) -> int:
+def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a positive integer, got {text!r}")
     return int(text)

@@ -63,6 +63,7 @@ class Row:
     summary: Summary
     cost: Mapping[str, Any] | None
     notes: Sequence[str]
+    model: str = ""
 
 
 class Case:
@@ -111,6 +112,16 @@ class Case:
         for prompt in config.tensors:
             if prompt not in self.ids:
                 raise unknown("prompt id in tensors", prompt, self.ids)
+
+    @property
+    def model(self) -> str:
+        """The model's name in tables."""
+        return configuration.model_name(self.config.model)
+
+    @property
+    def title(self) -> str:
+        """What figures are headed with."""
+        return f"{self.model} on {self.name}"
 
     @property
     def tensors(self) -> TensorFiles:
@@ -254,9 +265,10 @@ class Case:
         self.require_complete()
         summaries = self.evaluated.summaries()
         costs, notes = self.measured().get("costs", {}), self.notes()
+        rows = zip(self.detectors, summaries, strict=True)
         return [
-            Row(self.name, detector.name, detector.n, summary, costs.get(detector.cost_key), notes)
-            for detector, summary in zip(self.detectors, summaries, strict=True)
+            Row(self.name, d.name, d.n, summary, costs.get(d.cost_key), notes, self.model)
+            for d, summary in rows
         ]
 
     def notes(self) -> list[str]:

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _multirun(options.arguments)
             case "table":
                 _table(options.runs, options.out)
+            case "scores":
+                _scores(options)
             case "compare":
                 _compare(options.detectors, options.runs or [QUICKSTART], options.out)
             case "import-released":
@@ -163,6 +166,7 @@ def _plan(configs: Sequence[DictConfig], what: str) -> int:
 def _finish(cases: Sequence[Case], folder: Path, logger: WandbLogger | None = None) -> int:
     """Records what is missing, writes and prints the table, and returns the exit code."""
     from anisomem.report import report
+    from anisomem.report.attempt import attempt
 
     for case in cases:
         case.run()
@@ -171,7 +175,7 @@ def _finish(cases: Sequence[Case], folder: Path, logger: WandbLogger | None = No
     drawn = report.write(cases, folder)
     print(report.printed(cases))
     if logger:
-        logger.log(cases, folder, drawn)
+        attempt("the run on Weights & Biases", partial(logger.log, cases, folder, drawn))
     print(f"Report: {folder}/ (tables, figures; components in a folder per model)")
     return 0
 
@@ -230,6 +234,13 @@ def _compare(detectors: Sequence[str], runs: Sequence[Path], out: Path | None) -
     from anisomem.report.compare import compare
 
     print(compare(_finished(runs), detectors, out))
+
+
+def _scores(options: argparse.Namespace) -> None:
+    from anisomem.report.scores import Filter, scores
+
+    chosen = Filter(options.prompt, options.label, options.top)
+    print(scores(_finished([options.run]), options.detectors, chosen, options.out))
 
 
 def _finished(runs: Sequence[Path]) -> list[Case]:

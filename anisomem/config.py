@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -115,6 +116,34 @@ def title(file: Path) -> str:
         if line.startswith("# ") and "@package" not in line
     )
     return next(comments, "")
+
+
+def model_name(node: DictConfig) -> str:
+    """What tables call a model: its name in ``conf/model``, else its repository's or folder's."""
+    # Unresolved: the bundled models' place differs from machine to machine.
+    path = str(_unresolved(node).get("path") or "")
+    if known := _model_paths().get(path):
+        return known
+    if cached := re.search(r"models--(.+?)--(.+?)(/|$)", path):  # in the hub's cache, by commit
+        return f"{cached[1]}/{cached[2]}"
+    if not path:
+        return str(node.get("stands_for") or "unknown")
+    return Path(path).name if Path(path).is_absolute() or Path(path).is_dir() else path
+
+
+def _unresolved(node: Any) -> dict[str, Any]:
+    return cast(dict[str, Any], OmegaConf.to_container(node))
+
+
+@cache
+def _model_paths() -> dict[str, str]:
+    """Path to name of the models in ``conf/model`` that have one."""
+    found = {}
+    for name in names("model"):
+        node = OmegaConf.load(folder() / "model" / f"{name}.yaml")
+        if "path" in node and not OmegaConf.is_missing(node, "path"):
+            found[str(_unresolved(node)["path"])] = name
+    return found
 
 
 def cases(overrides: Sequence[str]) -> list[DictConfig]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from anisomem import config as configuration
 from anisomem.datasets.references import draw
 from anisomem.errors import UserError
-from anisomem.report.tables import Table
+from anisomem.report.table import Table
 from anisomem.storage import atomic
 
 if TYPE_CHECKING:
@@ -186,6 +186,8 @@ def _draw(path: Path, outcomes: Sequence[Outcome]) -> None:
     """The pictures side by side, each under its scores."""
     from matplotlib.figure import Figure
 
+    from anisomem.report import literal
+
     width = INCHES * len(outcomes)
     figure = Figure(figsize=(width, INCHES + 0.6), layout="constrained")
     for axes, one in zip(np.ravel(figure.subplots(1, len(outcomes))), outcomes, strict=True):
@@ -193,4 +195,5 @@ def _draw(path: Path, outcomes: Sequence[Outcome]) -> None:
         axes.set_axis_off()
         scores = f"metric {one.scores.metric[0]:.3g}, Wen's norm {one.scores.wen[0]:.3g}"
         axes.set_title(f"{one.label}\n{scores}", fontsize=9)
+    literal.prepare(figure)
     figure.savefig(path, dpi=DPI)

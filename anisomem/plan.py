@@ -19,7 +19,7 @@ from anisomem.models import architecture, pretrained
 from anisomem.models.analytic import AnalyticMixture
 from anisomem.models.base import Attention, Conditioning, DiffusionModel, Prediction
 from anisomem.recording import one_thread
-from anisomem.report.tables import Table
+from anisomem.report.table import Table
 from anisomem.timing import peak_mb, synchronise
 
 PROBE = 32  # prompts of the batch that time and memory are measured on

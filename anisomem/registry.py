@@ -30,7 +30,7 @@ from anisomem.detection.base import Detector
 from anisomem.errors import UserError, unknown
 
 if TYPE_CHECKING:
-    from anisomem.report.tables import Table
+    from anisomem.report.table import Table
 
 ENTRY_POINTS = "anisomem.detectors"
 HERE = Path("conf/detector")
@@ -238,7 +238,7 @@ def listed() -> list[tuple[str, str]]:
 
 def described() -> Table:
     """Where every detector comes from, what it reads and what that costs."""
-    from anisomem.report.tables import Table
+    from anisomem.report.table import Table
 
     broken, lines = {}, []
     names = dict.fromkeys(one.name for one in known())

@@ -17,7 +17,8 @@ from anisomem.datasets import cards, published, tokens
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError
 from anisomem.evaluation import auc, character_model, folds, text_only_scores, word_model
-from anisomem.report.tables import Table
+from anisomem.report import escape
+from anisomem.report.table import Table
 from anisomem.storage import atomic
 
 SEEDS = range(5)  # of the folds
@@ -65,9 +66,9 @@ def _one(name: str, overrides: Sequence[str]) -> str:
         lengths(prompts, counts),
         separation(prompts, counts),
     ]
-    titled = [f"## {table.title}\n\n{table.markdown()}" for table in tables]
+    titled = [table.section() for table in tables]
     known = [_described(cards.read(name))] if name in cards.names() else []
-    return "\n".join([f"# Audit of {prompts.name}\n", *known, *titled])
+    return "\n".join([f"# Audit of {escape.markdown_line(prompts.name)}\n", *known, *titled])
 
 
 def _every(overrides: Sequence[str]) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from omegaconf import DictConfig
@@ -15,8 +16,13 @@ from omegaconf import DictConfig
 from anisomem import config as configuration
 from anisomem.errors import UserError
 from anisomem.geometry.record import LATENTS, PLAN, Plan, Recording
-from anisomem.report.tables import Table, comma_separated, interval_text
+from anisomem.report.table import Table
+from anisomem.report.tables import comma_separated, interval_text
 from anisomem.storage import atomic
+from anisomem.storage.manifest import Manifest
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LARGE = 4 * 64 * 64  # dimensions taken for a model whose architecture is not here
 RULE = (
@@ -84,8 +90,11 @@ def report(recordings: Sequence[Recording], folder: Path) -> str:
 
     cells, theorem = dials.grid(), tightness.grid()
     found = claims.of_closed_forms(cells, theorem)
-    style.save(closed_figures.over_dials(cells), folder / "dials")
-    style.save(closed_figures.theorem(theorem), folder / "theorem")
+    written = Manifest(folder, "geometry")
+    draws: dict[str, Callable[[], Figure | None]] = {
+        "dials": partial(closed_figures.over_dials, cells),
+        "theorem": partial(closed_figures.theorem, theorem),
+    }
     data: dict[str, list[dict[str, Any]]] = {
         "dials": [asdict(cell) for cell in cells],
         "theorem": [asdict(cell) for cell in theorem],
@@ -93,19 +102,23 @@ def report(recordings: Sequence[Recording], folder: Path) -> str:
     for recording in recordings:
         analysis = Analysis(recording)
         pairs = {on: analysis.pairs(on) for on in ("noise", "noised")}
-        for name, figure in figures.all_of(analysis, pairs).items():
-            style.save(figure, folder / f"{name}-{recording.name}")
+        of_model = figures.all_of(analysis, pairs)
+        draws |= {f"{name}-{recording.name}": draw for name, draw in of_model.items()}
         found += claims.of_model(analysis, pairs)
         for name, rows in _data(analysis, pairs).items():
             data.setdefault(name, []).extend(rows)
     for name, rows in data.items():
-        atomic.write_text(folder / f"{name}.csv", comma_separated(rows))
+        written.text(f"{name}.csv", comma_separated(rows))
     headings = ["claim", "of", "on", "number", "region", "measured", "verdict"]
     notes = [*NOTES, *(_counted(r) for r in recordings)]
     table = Table("Claims", headings, [claim.cells() for claim in found], notes)
-    atomic.write_text(folder / "claims.tex", table.latex())
-    atomic.write_text(folder / "claims.csv", table.comma_separated())
-    atomic.write_text(done, table.markdown())
+    written.text("claims.tex", table.latex())
+    written.text("claims.csv", table.comma_separated())
+    written.text(done.name, table.markdown())
+    for name, draw in draws.items():
+        if picture := style.attempt(draw, folder / name):
+            written.add(*style.files(picture))
+    written.close()
     atomic.write_text(made_of, json.dumps(content, indent=1))
     return table.markdown()
 
@@ -114,7 +127,7 @@ def _counted(recording: Recording) -> str:
     labels = recording.prompts.labels
     real = recording.with_picture & (labels == 1)
     return (
-        f"{recording.name}: {int(labels.sum())} memorized prompts, {int(real.sum())} of them with"
+        f"{recording.title}: {int(labels.sum())} memorized prompts, {int(real.sum())} of them with"
         f" their training picture, and {int((labels == 0).sum())} others,"
         f" {int(recording.with_picture[labels == 0].sum())} with one; noise seed"
         f" {recording.config.seeds[0]}. Spectra of {recording.plan.spectra} prompts of each class."

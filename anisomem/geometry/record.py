@@ -78,6 +78,7 @@ class Recording:
         ]
         self.prompts = whole.subset(np.concatenate(rows))
         self.name = self.prompts.name
+        self.title = f"{configuration.model_name(config.model)} on {self.name}"
         settings = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
         self.pictures = references.of(self.prompts, config.paths.data).pictures
         content = identity.describe(settings, {"geometry": 1}, self.prompts)

@@ -28,7 +28,8 @@ from anisomem.measures.references import decoded
 from anisomem.models.base import Conditioning
 from anisomem.models.diffusers_unet import DiffusersUNet
 from anisomem.models.pretrained import PipelineModel
-from anisomem.report.tables import Table, interval_text
+from anisomem.report.table import Table
+from anisomem.report.tables import interval_text
 from anisomem.storage import atomic
 from anisomem.testbed import icons, pictures, text, training
 from anisomem.testbed.diffusion import Latents, loss_weight

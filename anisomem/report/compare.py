@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import comb
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ from anisomem.evaluation import (
     enough_draws,
     resolution_note,
 )
-from anisomem.report.tables import Table, comma_separated, pair_cells, pair_headings, percent
+from anisomem.report import escape
+from anisomem.report.table import Table
+from anisomem.report.tables import comma_separated, pair_cells, pair_headings, percent
 from anisomem.storage import atomic
 
 ALL = "all prompts"
@@ -33,13 +36,14 @@ class Compared:
     """Detectors on some prompts of a case, and every pair of them.
 
     Attributes:
-        title: The case's name.
+        name, title: The case's.
         target: False-positive rate of the TPR: the table's first.
         detectors: In the order in which pairs number them.
         evaluation: Of these detectors, from draws enough for a verdict.
         pairs: With p values adjusted over them.
     """
 
+    name: str
     title: str
     target: float
     detectors: Sequence[Detector]
@@ -67,7 +71,7 @@ def compared(
     chosen = range(len(case.prompts)) if rows is None else rows
     evaluation = case.evaluation(chosen, detectors, draws)
     target = case.config.fpr_targets[0]
-    return Compared(case.name, target, detectors, evaluation, evaluation.comparisons())
+    return Compared(case.name, case.title, target, detectors, evaluation, evaluation.comparisons())
 
 
 def at_largest_n(detectors: Sequence[Detector]) -> list[Detector]:
@@ -83,7 +87,7 @@ def named(case: Case, names: Sequence[str]) -> list[Detector]:
     """The detectors that a user names: by row (``wen, n=4``), or by name at the largest n.
 
     Raises:
-        UserError: A name that the case has not, the same row twice, or fewer than two.
+        UserError: A name that the case has not, or the same row twice.
     """
     rows = {detector.key.replace(" ", ""): detector for detector in case.detectors}
     rows |= {detector.name: detector for detector in at_largest_n(case.detectors)}
@@ -95,8 +99,6 @@ def named(case: Case, names: Sequence[str]) -> list[Detector]:
         if (key := rows[short].key) in found:
             raise UserError(f"{found[key]!r} and {name!r} are the same detector, {key!r}")
         found[key] = name
-    if len(found) < 2:
-        raise UserError(f"compare needs two detectors or more, got {', '.join(names)}")
     return [rows[name.replace(" ", "")] for name in found.values()]
 
 
@@ -117,24 +119,28 @@ def compare(cases: Sequence[Case], names: Sequence[str], out: Path | None = None
         out: Where to write the tables as Markdown, LaTeX and unrounded CSV, and pictures.
 
     Raises:
-        UserError: As :func:`named` and :meth:`Case.evaluation`.
+        UserError: Fewer than two, or as :func:`named` and :meth:`Case.evaluation`.
     """
+    if len(set(names)) < 2:
+        raise UserError(f"compare needs two detectors or more, got {', '.join(names)}")
     chosen = [named(case, names) for case in cases]
     text = []
     for case, detectors in zip(cases, chosen, strict=True):
         found, notes = _by_part(case, detectors)
         table = _table(case, found, notes)
-        text.append(f"{table.title}\n\n{table.markdown()}")
+        text.append(f"{escape.markdown_line(table.title)}\n\n{table.markdown()}")
         if out:
             from anisomem.report import pairs, style
 
             path = out / f"compare-{case.name}"
-            records = [r for part, shown in found.items() for r in _records(part, shown)]
+            records = [
+                r for part, shown in found.items() for r in _records(case.model, part, shown)
+            ]
             atomic.write_text(path.with_name(f"{path.name}.md"), table.markdown())
             atomic.write_text(path.with_name(f"{path.name}.tex"), table.latex())
             atomic.write_text(path.with_name(f"{path.name}.csv"), comma_separated(records))
-            whole = next(iter(found.values()))
-            style.save(pairs.critical_difference(whole), out / f"critical_difference-{case.name}")
+            draw = partial(pairs.critical_difference, next(iter(found.values())))
+            style.attempt(draw, out / f"critical_difference-{case.name}")
     return "\n".join(text)
 
 
@@ -179,10 +185,10 @@ def _table(case: Case, found: dict[str, Compared], notes: Sequence[str]) -> Tabl
         explained.append(f"DeLong {CLUSTERED}; believe the bootstrap.")
     headings = ["part", "memorized/other", "a", "b", *pair_headings([target])]
     every = [*explained, *(f"{note}." for note in case.notes()), *notes, *unresolved]
-    return Table(f"Comparison on {case.name}", headings, cells, every)
+    return Table(f"Comparison of {case.title}", headings, cells, every)
 
 
-def _records(part: str, shown: Compared) -> list[dict[str, Any]]:
+def _records(model: str, part: str, shown: Compared) -> list[dict[str, Any]]:
     """One line per pair, unrounded; nothing where a TPR cannot be resolved."""
     target = shown.target
     lines = []
@@ -190,7 +196,8 @@ def _records(part: str, shown: Compared) -> list[dict[str, Any]]:
         rate = pair.tpr.get(target)
         lines.append(
             {
-                "prompts": shown.title,
+                "prompts": shown.name,
+                "model": model,
                 "part": part,
                 "memorized": shown.evaluation.n_positive,
                 "other": shown.evaluation.n_negative,

@@ -78,7 +78,7 @@ def dose_response(case: Case) -> Figure | None:
     scored = own.get_legend_handles_labels()
     numbers = ", ".join(str(int(dose.members.sum())) for dose in doses)
     figure.suptitle(
-        f"{case.name}, by repetitions of the picture in training\n"
+        f"{case.title}, by repetitions of the picture in training\n"
         f"memorized prompts per bin {numbers}",
         fontsize=9,
     )

@@ -13,7 +13,8 @@ from anisomem import config as configuration
 from anisomem.benchmark import Case, Row
 from anisomem.detection.base import Detector
 from anisomem.evaluation import Estimate
-from anisomem.report.tables import Table, interval_text, percent
+from anisomem.report.table import Table
+from anisomem.report.tables import interval_text, percent
 
 SECONDS = "seconds_per_10_prompts"
 NOTE = (
@@ -92,11 +93,21 @@ def comparison(cases: Sequence[Case], rows: Sequence[Row]) -> Table | None:
         missing = ["AUC", interval_text(row.summary.auc), "–", "not published", "–", "–", "–"]
         reported = any("auc" in one.values for one in found)
         for line in [*([] if reported else [missing]), *lines]:
-            cells.append([row.case, row.detector, str(row.n or "–"), *line])
-    headings = ["prompts", "detector", "n", "number", "measured", "by the source's rule"]
+            cells.append([row.case, row.model, row.detector, str(row.n or "–"), *line])
+    headings = ["prompts", "model", "detector", "n", "number", "measured", "by the source's rule"]
     headings += ["published", "difference", "in our interval", "source"]
     known = any(of(by_name[row.case], row) for row in rows)
-    return Table("Measured and published", headings, cells, [NOTE]) if known else None
+    if not known:
+        return None
+    return Table(
+        "Measured and published",
+        headings,
+        cells,
+        [NOTE],
+        apart=("model", "prompts"),
+        optional=("source", "in our interval"),
+        shorter={"by the source's rule": "its rule"},
+    )
 
 
 def _lines(row: Row, one: Published) -> list[list[str]]:

@@ -1,9 +1,6 @@
 """Tables of a run: as people read them (Markdown, LaTeX) and unrounded (CSV, JSON)."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from anisomem.benchmark import Case, Row
@@ -17,50 +14,9 @@ from anisomem.evaluation import (
     Summary,
     resolution_note,
 )
+from anisomem.report import escape
 from anisomem.report.limits import Limits, limits_of
-
-
-@dataclass(frozen=True)
-class Table:
-    """Text cells under headings, with notes below."""
-
-    title: str
-    headings: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    notes: Sequence[str] = field(default_factory=list)
-
-    def markdown(self) -> str:
-        """A pipe table, columns aligned."""
-        escaped = [[cell.replace("|", r"\|") for cell in row] for row in self.rows]
-        widths = [max(map(len, column)) for column in zip(self.headings, *escaped, strict=True)]
-
-        def line(cells: Sequence[str]) -> str:
-            padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
-            return f"| {' | '.join(padded)} |"
-
-        rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
-        body = "\n".join([line(self.headings), rule, *map(line, escaped)])
-        return body + "\n\n" + "".join(f"- {note}\n" for note in self.notes)
-
-    def latex(self) -> str:
-        r"""A booktabs table; needs ``\\usepackage{booktabs}``."""
-        lines = [
-            rf"\begin{{tabular}}{{{'l' * len(self.headings)}}}",
-            r"\toprule",
-            _latex_line(self.headings),
-            r"\midrule",
-            *map(_latex_line, self.rows),
-            r"\bottomrule",
-            r"\end{tabular}",
-            *(rf"\par{{\footnotesize {_latex(note)}\par}}" for note in self.notes),
-        ]
-        return "\n".join(lines) + "\n"
-
-    def comma_separated(self) -> str:
-        """The cells as they are shown, without the notes."""
-        buffer = io.StringIO()
-        csv.writer(buffer, lineterminator="\n").writerows([self.headings, *self.rows])
-        return buffer.getvalue()
+from anisomem.report.table import Table
 
 
 def main_table(rows: Sequence[Row]) -> Table:
@@ -77,6 +33,7 @@ def main_table(rows: Sequence[Row]) -> Table:
         )
     headings = [
         "prompts",
+        "model",
         "detector",
         "n",
         "AUC",
@@ -85,7 +42,15 @@ def main_table(rows: Sequence[Row]) -> Table:
         "s alone",
         "s shared",
     ]
-    return Table("Detectors", headings, [_main_cells(row) for row in rows], notes_of(rows))
+    return Table(
+        "Detectors",
+        headings,
+        [_main_cells(row) for row in rows],
+        notes_of(rows),
+        apart=("model", "prompts"),
+        optional=("s shared", "s alone", "NFE", *reversed(headings[5:-3])),
+        shorter={"s alone": "s"},
+    )
 
 
 def rules_table(rows: Sequence[Row]) -> Table:
@@ -94,7 +59,7 @@ def rules_table(rows: Sequence[Row]) -> Table:
     cells = []
     for row in rows:
         summary = row.summary
-        line = [row.case, row.detector, _n(row)]
+        line = [row.case, row.model, row.detector, _n(row)]
         line.append(_interval(summary.auc_delong) if summary.auc_delong else "–")
         for target in targets:
             ours = summary.tpr[target]
@@ -104,7 +69,7 @@ def rules_table(rows: Sequence[Row]) -> Table:
                 f"{summary.strict_tpr[target]:.3f}" if ours else "–",
             ]
         cells.append(line)
-    headings = ["prompts", "detector", "n", "AUC, logit-DeLong"]
+    headings = ["prompts", "model", "detector", "n", "AUC, logit-DeLong"]
     for target in targets:
         headings += [f"TPR@{percent(target)}", "nearest FPR", "FPR strictly below"]
     notes = [
@@ -140,7 +105,7 @@ def blocks_table(case: Case) -> Table:
     names = ["memorized/other", *(detector.key for detector in case.detectors)]
     cells = [[name, *line] for name, line in zip(names, zip(*columns, strict=True), strict=True)]
     return Table(
-        f"Blocks of {case.name}", ["detector", *selections], cells, notes + limits.notes()
+        f"Blocks of {case.title}", ["detector", *selections], cells, notes + limits.notes()
     )
 
 
@@ -165,7 +130,7 @@ def pairs_table(case: Case) -> Table:
     ]
     if evaluation.clustered:
         notes.append(f"DeLong {CLUSTERED}; believe the bootstrap.")
-    return Table(f"Pairs on {case.name}", headings, cells, notes)
+    return Table(f"Pairs of {case.title}", headings, cells, notes)
 
 
 def pair_headings(targets: Sequence[float]) -> list[str]:
@@ -209,6 +174,7 @@ def costs_table(cases: Sequence[Case]) -> Table:
             cells.append(
                 [
                     case.name,
+                    case.model,
                     ", ".join(users),
                     str(n),
                     f"{cost['nfe']:g}",
@@ -220,8 +186,8 @@ def costs_table(cases: Sequence[Case]) -> Table:
                     f"{measured['timed_on']['device_name']}, {measured['timed_on']['dtype']}",
                 ]
             )
-    headings = ["prompts", "detectors", "n", "NFE", "NFE per seed", "JVP", "s alone", "s shared"]
-    headings += ["peak MB", "on"]
+    headings = ["prompts", "model", "detectors", "n", "NFE", "NFE per seed", "JVP", "s alone"]
+    headings += ["s shared", "peak MB", "on"]
     notes = [
         "Seconds per ten prompts: median [fastest, slowest] of the repeats, after one to warm up,"
         " all detectors taking turns; s shared: the part of one run of all. NFE and JVP per"
@@ -238,11 +204,10 @@ def percent(fraction: float) -> str:
 
 def comma_separated(records: Sequence[Mapping[str, Any]]) -> str:
     """One line per record, a column per number, unrounded; all records have the same names."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, records[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return buffer.getvalue()
+    names = list(records[0])
+    return escape.comma_separated(
+        [names, *([record[name] for name in names] for record in records)]
+    )
 
 
 def records(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -257,6 +222,7 @@ def _main_cells(row: Row) -> list[str]:
         nfe += f" + {cost['jvps']:g} JVP"
     return [
         row.case,
+        row.model,
         row.detector,
         _n(row),
         interval_text(row.summary.auc),
@@ -289,16 +255,6 @@ def _interval(interval: Interval, sign: str = "") -> str:
     return f"[{interval.low:{sign}.3f}, {interval.high:{sign}.3f}]"
 
 
-def _latex_line(cells: Sequence[str]) -> str:
-    return " & ".join(map(_latex, cells)) + r" \\"
-
-
-def _latex(text: str) -> str:
-    special = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "<": "$<$", ">": "$>$"}
-    special |= {"±": r"$\pm$", "≤": r"$\le$", "−": "$-$", "–": "--", "|": r"\textbar{}"}
-    return "".join(special.get(character, character) for character in text)
-
-
 def numbers(summary: Summary) -> dict[str, Any]:
     """AUC and TPR with intervals and spread over noise seeds, unrounded."""
     values: dict[str, Any] = {}
@@ -316,7 +272,8 @@ def numbers(summary: Summary) -> dict[str, Any]:
 
 def _flat(row: Row) -> dict[str, Any]:
     summary = row.summary
-    values: dict[str, Any] = {"prompts": row.case, "detector": row.detector, "n": row.n}
+    values: dict[str, Any] = {"prompts": row.case, "model": row.model}
+    values |= {"detector": row.detector, "n": row.n}
     values |= numbers(summary)
     for target in summary.tpr:
         values[f"tpr_nearest_fpr_{target:g}"] = summary.released_tpr.get(target)

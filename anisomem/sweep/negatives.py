@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from omegaconf import DictConfig
 
@@ -31,7 +32,7 @@ def result(cases: Sequence[Case]) -> Result:
     for case in cases:
         own = _lines(case)
         lines += own
-        drawn[case.name] = figures.forest(case.name, own)
+        drawn[case.name] = partial(figures.forest, case.title, own)
     return Result(lines, "", [NOTE], drawn)
 
 

@@ -74,7 +74,8 @@ class Trial:
             "guidance": config.trial.guidance,
         }
         self.identity = identity.digest(self.content)
-        self.name = self.planned.name
+        self.name, self.model = self.planned.name, configuration.model_name(config.model)
+        self.title = f"{self.model} on {self.name}"
         self.folder = Path(config.runs) / experiment / f"{self.name}-{self.identity[:10]}"
         self.sampled = ScoreStore(self.folder / "sampled", self.content)
 

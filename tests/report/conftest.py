@@ -39,6 +39,7 @@ def case():
     rows = np.stack([[*np.arange(100.0), *scores], -np.arange(n, dtype=float)])[:, None]
     return SimpleNamespace(
         name="made",
+        title="a model on made",
         prompts=prompts,
         detectors=[Random("first"), Random("second")],
         evaluated=Evaluation(rows, prompts.labels, prompts.clusters, draws=300),
@@ -70,6 +71,7 @@ def many():
     ]
     return SimpleNamespace(
         name="many",
+        title="a model on many",
         prompts=prompts,
         detectors=detectors,
         evaluated=Evaluation(np.array(rows)[:, None], labels, prompts.clusters, draws=300),

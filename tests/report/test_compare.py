@@ -37,7 +37,7 @@ def test_a_name_is_its_largest_n_and_a_row_is_itself(case):
 )
 def test_wrong_names(case, names, message):
     with pytest.raises(UserError, match=r"^[^\n]*$") as error:
-        compare.named(case, names)
+        compare.compare([case], names)
     assert message in str(error.value)
 
 
@@ -51,7 +51,7 @@ def test_equal_parts_are_shown_once_by_all_names(case):
 def test_numbers_are_those_of_the_evaluation_of_each_part(case, tmp_path):
     printed = compare.compare([case], ["wen", "random", "anisotropy,n=1"], tmp_path)
     written = (tmp_path / "compare-prompts.md").read_text()
-    assert printed.endswith(written) and printed.startswith("Comparison on prompts")
+    assert printed.endswith(written) and printed.startswith(f"Comparison of {case.title}")
     assert (tmp_path / "compare-prompts.tex").read_text().startswith(r"\begin{tabular}")
     pictures = {f"critical_difference-prompts.{suffix}" for suffix in ("png", "svg")}
     assert pictures < {path.name for path in tmp_path.iterdir()}

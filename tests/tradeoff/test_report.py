@@ -22,9 +22,11 @@ def test_a_run_prints_its_tables_and_continues(command, capsys, tmp_path, monkey
     assert main(command) == 0
     printed = capsys.readouterr().out
     folder = tmp_path / "runs" / "mitigation_testbed"
-    assert any(line.startswith("| prompts | none ") for line in printed.splitlines())
-    assert "3 memorized and 2 other prompts, 2 pictures each, 2 steps, guidance 7.5" in printed
-    assert "Drawn from the 3 of 4 memorized prompts with a training picture" in printed
+    assert any(line.startswith("| none ") for line in printed.splitlines())
+    assert ", prompts prompts\n" in printed
+    words = " ".join(printed.split())
+    assert "3 memorized and 2 other prompts, 2 pictures each, 2 steps, guidance 7.5" in words
+    assert "Drawn from the 3 of 4 memorized prompts with a training picture" in words
     for name in ("table.md", "table.tex", "table.csv", "more.md"):
         assert (folder / name).stat().st_size > 200, name
     # Without a measure of fidelity nothing can be matched.
