@@ -131,7 +131,7 @@ def test_model_that_returns_nan(setting, pipeline_folder, tmp_path, refused):
     shutil.copytree(pipeline_folder, broken)
     file = broken / "unet" / "diffusion_pytorch_model.safetensors"
     weights = load_file(file)
-    weights["conv_out.bias"] = torch.full_like(weights["conv_out.bias"], torch.nan)
+    weights["conv_in.weight"] = torch.full_like(weights["conv_in.weight"], 3e38)  # overflows
     save_file(weights, file, {"format": "pt"})
     message = refused(*setting, f"model.path={broken}")
     assert "NaN" in message and "model.dtype=float32" in message
