@@ -40,7 +40,13 @@ class Bar(Protocol):
     ) -> None: ...
 
 
-def bar(title: str, total: int | None = None, unit: str = "", leave: bool = False) -> Bar:
+def bar(
+    title: str,
+    total: int | None = None,
+    unit: str = "",
+    leave: bool = False,
+    first: float = FIRST,
+) -> Bar:
     """A bar to be entered; without a total it shows the time that a phase takes.
 
     Arguments:
@@ -48,18 +54,25 @@ def bar(title: str, total: int | None = None, unit: str = "", leave: bool = Fals
         total: Units to be done.
         unit: One of them, in words.
         leave: Whether a terminal keeps it once it is done.
+        first: Seconds until a log has a line of it.
     """
     if os.environ.get("TQDM_DISABLE", "0") not in ("", "0") or sys.stderr is None:
         return _Shown(lambda: None, 0, 0)
     if sys.stderr.isatty():
         return _Drawn(title, total, unit, leave)
-    return Lines(title, total, unit)
+    return Lines(title, total, unit, first)
 
 
 @contextmanager
-def phase(title: str) -> Iterator[None]:
-    """Something that takes its time, without a number of parts."""
-    with bar(title):
+def phase(title: str, brief: bool = False) -> Iterator[None]:
+    """Something that takes its time, without a number of parts.
+
+    Arguments:
+        title: What.
+        brief: Whether a log is to have no line of it unless it lasts half a minute, so that a
+            mistake that it finds is the only line.
+    """
+    with bar(title, first=EVERY if brief else FIRST):
         yield
 
 
@@ -134,6 +147,13 @@ class Lines(_Shown):
         super().__init__(self._say, first, every)
         self.title, self.total, self.unit = title, total, unit
         self._begin = monotonic()
+        self._from: tuple[int, float] | None = None  # what was done first, and after how long
+
+    def update(self, done: int = 1) -> object:
+        super().update(done)
+        if self._from is None:  # until then processes start and load
+            self._from = self.n, monotonic() - self._begin
+        return None
 
     def _say(self) -> None:
         print(f"anisomem: {self.line(monotonic() - self._begin)}", file=sys.stderr, flush=True)
@@ -143,7 +163,8 @@ class Lines(_Shown):
         told = [f"{tqdm.format_interval(seconds)} so far"]
         if self.total is not None:
             told = [f"{self.n} of {self.total} {self.unit}s in {tqdm.format_interval(seconds)}"]
-            if 0 < self.n < self.total:
-                left = seconds * (self.total - self.n) / self.n
+            since, begin = self._from or (self.n, 0.0)
+            if since < self.n < self.total:
+                left = (seconds - begin) * (self.total - self.n) / (self.n - since)
                 told.append(f"about {tqdm.format_interval(left)} left")
         return f"{self.title}: {', '.join(told)}"

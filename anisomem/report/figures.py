@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from scipy.optimize import isotonic_regression
 
+from anisomem import progress
 from anisomem.benchmark import Case, Row
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.evaluation import Estimate, auc, roc_band, roc_curve
@@ -33,15 +34,16 @@ from anisomem.report.tables import percent
 
 def write(case: Case, folder: Path) -> dict[str, Path]:
     """Saves every figure that applies to a case as PNG and SVG; name to the PNG's path."""
-    drawn = {draw.__name__: draw(case) for draw in FIGURES}
+    title = f"{case.name}: figures"
+    drawn = {draw.__name__: draw(case) for draw in progress.over(FIGURES, title, "figure")}
     detectors = at_largest_n(case.detectors)
     if len(detectors) > 1:
         all_pairs = compared(case, detectors)
         drawn |= {draw.__name__: draw(all_pairs) for draw in OF_PAIRS}
     return {
-        name: save(figure, folder / f"{name}-{case.name}")
-        for name, figure in drawn.items()
-        if figure is not None
+        name: save(drawn[name], folder / f"{name}-{case.name}")
+        for name in progress.over(list(drawn), f"{case.name}: files of figures", "figure")
+        if drawn[name] is not None
     }
 
 
@@ -216,7 +218,7 @@ def cost(case: Case) -> Figure | None:
 
     Detectors on the front are in colour, the others grey.
     """
-    rows = [row for row in case.rows() if row.cost]
+    rows = [row for row in case.rows() if row.cost and "isolated" in row.cost]
     if not rows:
         return None
     figure, axis = plt.subplots(figsize=(WIDTH, 5.2), layout="constrained")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from anisomem.datasets.prompts import PromptSet
+from anisomem.errors import UserError
 
 VERSION = 2  # raised when equal settings record other numbers, or in another layout
 
@@ -59,6 +60,7 @@ def describe(
     components: Mapping[str, int],
     prompts: PromptSet,
     references: Sequence[str] = (),
+    sources: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """What a run's identity is made of.
 
@@ -67,6 +69,7 @@ def describe(
         components: Every component with its number of noise samples.
         prompts: The prompt set.
         references: Prompts recorded besides.
+        sources: Digests of code that is not this package's, see :func:`anisomem.own.sources`.
     """
     model = {k: v for k, v in settings["model"].items() if k not in OUTSIDE_MODEL}
     if (folder := Path(str(model.get("path", "")))).is_dir() and "path" in model:
@@ -79,6 +82,7 @@ def describe(
         "components": dict(components),
         "prompts": of_prompts(prompts),
         **({"references": list(references)} if references else {}),
+        **({"sources": dict(sources)} if sources else {}),
     }
 
 
@@ -102,12 +106,20 @@ def digest(content: Mapping[str, Any]) -> str:
 
 
 def fingerprint(folder: Path) -> str:
-    """sha256 over the names and contents of a pipeline's weights and configuration files."""
+    """sha256 over the names and contents of a pipeline's weights and configuration files.
+
+    Raises:
+        UserError: One must not be read.
+    """
     total = sha256()
     for file in sorted(folder.rglob("*")):
-        if file.suffix in (".safetensors", ".json", ".txt"):
-            with file.open("rb") as stream:
-                content = file_digest(stream, "sha256").hexdigest()
+        # A pipe is no file: one would wait for ever for what it says.
+        if file.suffix in (".safetensors", ".json", ".txt") and file.is_file():
+            try:
+                with file.open("rb") as stream:
+                    content = file_digest(stream, "sha256").hexdigest()
+            except OSError as error:
+                raise UserError(f"cannot read {file}: {error.strerror}") from None
             total.update(f"{file.relative_to(folder)} {content}\n".encode())
     return total.hexdigest()
 

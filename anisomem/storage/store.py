@@ -218,6 +218,10 @@ def _described(file: Path) -> dict[str, Any]:
     kinds |= {"sources": dict}
     if any(type(content[name]) is not kind for name, kind in kinds.items() if name in content):
         raise atomic.damaged(file)
+    samples = content.get("components", {}).values()
+    texts = [*content.get("references", []), *content.get("sources", {}).values()]
+    if {*map(type, samples)} - {int} or {*map(type, texts)} - {str}:
+        raise atomic.damaged(file)
     return content
 
 

@@ -251,7 +251,9 @@ def test_what_is_read_of_a_run_must_be_a_file(store, kind):
         ScoreStore(store.folder, CONTENT)
 
 
-@pytest.mark.parametrize("content", ["[]", "3", '{"version": "1"}', '{"prompts": 3}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "content", ["[]", "3", '{"version": "1"}', '{"prompts": 3}', "[" * 100_000]
+)
 def test_an_identity_of_another_kind_is_damaged(store, content):
     fill(store)
     (store.folder / "identity.json").write_text(content)
