@@ -213,8 +213,8 @@ class Case:
             self._say_what_changed()
             atomic.write_text(self.folder / "config.yaml", OmegaConf.to_yaml(self.config))
             self.store.start()
-        except atomic.CannotWriteError:
-            if not finished:  # else there is nothing that would have to be written
+        except atomic.CannotWriteError as error:
+            if not finished or not error.forbidden:
                 raise
         if finished:
             return False

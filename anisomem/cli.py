@@ -180,7 +180,7 @@ def _finish(cases: Sequence[Case], folder: Path, logger: WandbLogger | None = No
             drawn = report.write(cases, folder)
     except CannotWriteError as error:
         print(report.printed(cases))
-        if any(recorded):
+        if any(recorded) or not error.forbidden:
             raise
         print(f"anisomem: the report is as it was: {error}", file=sys.stderr)
         return 0
@@ -206,15 +206,17 @@ def _failed(cases: Sequence[Case]) -> bool:
 
 
 def _sweep(name: str, overrides: Sequence[str]) -> int:
-    from anisomem.sweep import command
+    with phase("reading the configuration", brief=True):
+        from anisomem.sweep import command
 
-    configs = command.composed(name, overrides)
+        configs = command.composed(name, overrides)
     if configs[0].dry_run:
         return _plan(configs, f"the {name} sweep")
     cases = command.recorded(configs, overrides)
     if _failed(cases):
         return 1
-    table, folder = command.report(name, cases)
+    with phase("scoring and drawing"):
+        table, folder = command.report(name, cases)
     print(table)
     print(f"Sweep: {folder}/ (tables, figures, data)")
     return 0
@@ -299,7 +301,8 @@ def _fetch(name: str, overrides: Sequence[str], pictures: bool) -> None:
 
 
 def _audit(options: argparse.Namespace) -> None:
-    from anisomem.datasets.audit import audit
+    with phase("loading the libraries", brief=True):
+        from anisomem.datasets.audit import audit
 
     print(audit(options.name, options.overrides, options.out))
 

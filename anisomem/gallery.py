@@ -129,7 +129,7 @@ def generate(case: Case, model: DiffusionModel) -> None:
     with one_thread(), torch.inference_mode():
         maps = engine.evaluate(texts, rows, config.seeds[0])[MAP].mean(axis=1)
         starts = range(0, len(texts), AT_ONCE)
-        for start in progress.over(starts, f"{case.name}: pictures", "batch"):
+        for start in progress.over(starts, f"{case.name}: pictures", "part"):
             some = texts[start : start + AT_ONCE]
             conditioning = model.encode([text for text in some for _ in range(PICTURES)])
             x = noise.repeat(len(some), 1, 1, 1)

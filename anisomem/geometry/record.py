@@ -21,6 +21,7 @@ import numpy.typing as npt
 from omegaconf import DictConfig, OmegaConf
 
 from anisomem import config as configuration
+from anisomem import own, progress
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError
 from anisomem.geometry.alignment import Alignment
@@ -82,7 +83,8 @@ class Recording:
         self.name = self.prompts.name
         settings = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
         self.pictures = references.of(self.prompts, config.paths.data).pictures
-        content = identity.describe(settings, {"geometry": 1}, self.prompts)
+        sources = own.sources([], [str(config.model.get("_target_"))])
+        content = identity.describe(settings, {"geometry": 1}, self.prompts, sources=sources)
         content |= {"plan": asdict(plan), "pictures": sorted(self.pictures)}
         self.identity = identity.digest(content)
         self.folder = Path(config.runs) / parent / f"{self.name}-{self.identity[:10]}"
@@ -130,10 +132,11 @@ class Recording:
                 self._run(waiting)
 
     def _run(self, tasks: Sequence[Task]) -> None:
-        from anisomem.geometry.evaluate import Evaluator, evaluator
-        from anisomem.recording import cores, work_through
+        with progress.phase(f"{self.name}: loading the libraries and the model"):
+            from anisomem.geometry.evaluate import Evaluator, evaluator
+            from anisomem.recording import cores, work_through
 
-        here = Evaluator(self)
+            here = Evaluator(self)
         settings = OmegaConf.to_yaml(self.config)
         start = partial(evaluator, settings, self.parent, self.plan, self.identity)
         workers = self.config.workers or cores(here.model)

@@ -8,7 +8,7 @@ from math import comb
 from pathlib import Path
 from typing import Any
 
-
+from anisomem import progress
 from anisomem.benchmark import Case
 from anisomem.detection.base import Detector
 from anisomem.errors import UserError, unknown

@@ -1,5 +1,6 @@
 """Files that are either whole or not there, and what is read of those that should be."""
 
+import errno
 import json
 import os
 import re
@@ -22,7 +23,19 @@ _swept: set[Path] = set()  # folders that this process has cleared
 
 
 class CannotWriteError(UserError):
-    """The file system refuses; what was there is untouched."""
+    """The file system refuses; what was there is untouched.
+
+    Arguments:
+        message: What and why.
+        number: The system's, of the error.
+
+    Attributes:
+        forbidden: Whether the place may only be read, which a finished run can do without.
+    """
+
+    def __init__(self, message: str, number: int | None) -> None:
+        super().__init__(message)
+        self.forbidden = number in (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def write(path: Path, fill: Callable[[Path], object]) -> None:
@@ -50,15 +63,21 @@ def write(path: Path, fill: Callable[[Path], object]) -> None:
     except OSError as error:
         raise CannotWriteError(
             f"cannot write {path}: {error.strerror or error}; nothing recorded is lost, make room "
-            "or choose another folder with runs=FOLDER and run the same command again"
+            "or choose another folder with runs=FOLDER and run the same command again",
+            error.errno,
         ) from None
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """:func:`write` for what is made already; a library's own file error may be none of ours."""
+    write(path, lambda temporary: temporary.write_bytes(content))
+
+
 def write_text(path: Path, text: str) -> None:
-    """:func:`write` for a text; the file is left alone where it says the same already."""
+    """:func:`write_bytes` of a text; the file is left alone where it says the same already."""
     content = text.encode()
     if not path.is_file() or read_bytes(path) != content:
-        write(path, lambda temporary: temporary.write_bytes(content))
+        write_bytes(path, content)
 
 
 def read_bytes(path: Path) -> bytes:

@@ -177,7 +177,7 @@ class ScoreStore:
         pq.write_table(table, sink, compression="zstd")
         content = sink.getvalue().to_pybytes()
         path = self.folder / f"{sha256(content).hexdigest()}.parquet"
-        atomic.write(path, lambda temporary: temporary.write_bytes(content))
+        atomic.write_bytes(path, content)
         return path
 
     def _paths(self) -> list[Path]:
