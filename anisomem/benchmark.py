@@ -77,11 +77,11 @@ def stored_cases(files: Iterable[Path], allowed: Collection[str] = ()) -> list[C
             found.append(Case.stored(file, allowed))
         except OutdatedError as error:
             outdated.append(error)
-    for error in outdated:
-        old = error.case
-        if not any((c.folder.parent, c.name) == (old.folder.parent, old.name) for c in found):
-            raise error
-        print(f"anisomem: left out: {error}", file=sys.stderr)
+    for one in outdated:
+        place = one.case.folder.parent, one.case.name
+        if not any((case.folder.parent, case.name) == place for case in found):
+            raise one
+        print(f"anisomem: left out: {one}", file=sys.stderr)
     return told_apart(found)
 
 

@@ -110,8 +110,7 @@ def _digest(name: str, parts: Iterable[Any]) -> str:
     }
     waiting = [module for module in modules.values() if module is not None]
     while waiting:
-        module = waiting.pop()
-        for other in _beside(module):
+        for other in _beside(waiting.pop()):
             if other.__name__ not in modules:
                 modules[other.__name__] = other
                 waiting.append(other)

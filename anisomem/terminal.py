@@ -31,7 +31,7 @@ def guarded() -> Iterator[None]:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="anisomem")
-    warnings.formatwarning = _in_a_line
+    warnings.formatwarning = _in_a_line  # type: ignore[assignment]
     sys.stdout = _Said(before)  # type: ignore[assignment]
     try:
         yield

@@ -1,4 +1,4 @@
-"""Slow tasks in several processes, started as a program of its own: ``slow_work.py FOLDER HOW``."""
+"""Slow tasks in several processes, as a program of its own: ``slow_work.py FOLDER HOW``."""
 
 import sys
 import time

@@ -40,10 +40,10 @@ def write(case: Case, folder: Path) -> dict[str, Path]:
     if len(detectors) > 1:
         all_pairs = compared(case, detectors)
         drawn |= {draw.__name__: draw(all_pairs) for draw in OF_PAIRS}
+    figures = [(name, figure) for name, figure in drawn.items() if figure is not None]
     return {
-        name: save(drawn[name], folder / f"{name}-{case.name}")
-        for name in progress.over(list(drawn), f"{case.name}: files of figures", "figure")
-        if drawn[name] is not None
+        name: save(figure, folder / f"{name}-{case.name}")
+        for name, figure in progress.over(figures, f"{case.name}: files of figures", "figure")
     }
 
 
