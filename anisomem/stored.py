@@ -83,20 +83,20 @@ def require_allowed(file: Path, plain: dict[str, Any], allowed: Collection[str])
                     raise _refused(file, group, name)
     rest = {key: value for key, value in plain.items() if key not in (*SINGLE, *NAMED)}
     for target in own.targets(rest):
-        raise _refused(file, "setting", target)
+        raise _nested(file, target)
 
 
 def _check(file: Path, group: str, node: Any, trusted: Collection[str]) -> None:
-    target, *deeper = [*own.targets(_mapping(node)), None]
-    if target is None or "_target_" not in node:
+    if "_target_" not in _mapping(node):
         raise ValueError
-    for nested in deeper[:-1]:
-        raise _refused(file, group, str(nested))
+    target, *nested = own.targets(node)
+    if target not in trusted and not _known(group, target):
+        raise _refused(file, group, target)
+    for name in nested:
+        raise _nested(file, name)
     for key in _keys(node):
         if key.startswith("_") and key != "_target_":
             raise UserError(f"{file} holds {key!r}, which no run writes; it is not evaluated")
-    if target not in trusted and not _known(group, target):
-        raise _refused(file, group, target)
 
 
 def _refused(file: Path, group: str, name: str) -> UserError:
@@ -104,6 +104,10 @@ def _refused(file: Path, group: str, name: str) -> UserError:
         f"{file} names {name!r} as {group}, which is neither this package's nor installed, and is "
         f"not run; where you trust it, add --allow {name}"
     )
+
+
+def _nested(file: Path, name: str) -> UserError:
+    return UserError(f"{file} names {name!r} where a run names no class; it is not run")
 
 
 def _known(group: str, target: str) -> bool:
