@@ -6,7 +6,8 @@ Runs ``anisomem run`` on the bundled model, with one process or two by chance. I
 ``kill -9``, SIGTERM, Ctrl-C once or twice), finds no room to write, or a file that it has left is
 damaged; at random moments, while a file is being written, or while the shards are merged. After
 every end the rows stored before must still be there; whenever a run comes to its end, its tables
-and components must equal the uninterrupted run's bit for bit, and the next one starts from nothing.
+and components must equal the uninterrupted run's bit for bit, and the next one starts from
+nothing.
 """
 
 import argparse

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from hashlib import file_digest, sha256
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError
 
 VERSION = 2  # raised when equal settings record other numbers, or in another layout
+
+MOST_FILES = 10_000  # in the folder of a model; `/tmp` by mistake would be read for hours
 
 #: Settings that change what is recorded for a prompt.
 INSIDE = frozenset({"model", "noise_policy", "seeds"})
@@ -109,10 +112,12 @@ def fingerprint(folder: Path) -> str:
     """sha256 over the names and contents of a pipeline's weights and configuration files.
 
     Raises:
-        UserError: One must not be read.
+        UserError: One must not be read, or there are too many for the folder of a model.
     """
-    total = sha256()
-    for file in sorted(folder.rglob("*")):
+    total, files = sha256(), list(islice(folder.rglob("*"), MOST_FILES + 1))
+    if len(files) > MOST_FILES:
+        raise UserError(f"{folder} holds more than {MOST_FILES:,} files, which no model does")
+    for file in sorted(files):
         # A pipe is no file: one would wait for ever for what it says.
         if file.suffix in (".safetensors", ".json", ".txt") and file.is_file():
             try:

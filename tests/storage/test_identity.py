@@ -1,6 +1,7 @@
 """What shares a store and what does not; the digest is pinned per version."""
 
 import inspect
+import os
 from dataclasses import fields
 
 import numpy as np
@@ -9,6 +10,7 @@ from hydra.utils import get_class
 
 from anisomem.config import Schema, cases, names
 from anisomem.datasets.prompts import PromptSet
+from anisomem.errors import UserError
 from anisomem.models.pretrained import PipelineModel
 from anisomem.storage import identity
 
@@ -130,6 +132,27 @@ def test_local_folder_counts_by_content_not_by_place(tmp_path):
     one = at(tmp_path / "one", b"weights")
     assert at(tmp_path / "two", b"weights") == one
     assert at(tmp_path / "three", b"weightz") != one
+
+
+def test_what_is_no_file_among_the_weights_is_not_waited_for(tmp_path, monkeypatch):
+    (tmp_path / "unet.safetensors").write_bytes(b"weights")
+    expected = identity.fingerprint(tmp_path)
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "link.txt").symlink_to("/nowhere")
+    (tmp_path / "folder.txt").mkdir()
+    assert identity.fingerprint(tmp_path) == expected
+    monkeypatch.setattr(identity, "MOST_FILES", 3)
+    with pytest.raises(UserError, match="holds more than 3 files, which no model does"):
+        identity.fingerprint(tmp_path)
+
+
+def test_sources_are_inside():
+    content = identity.describe(SETTINGS, {"norm": 4}, prompts(), (), {"mine.Mine": "abc"})
+    other = identity.describe(SETTINGS, {"norm": 4}, prompts(), (), {"mine.Mine": "abd"})
+    assert identity.differences(content, other) == ["sources.mine.Mine"]
+    assert identity.describe(SETTINGS, {"norm": 4}, prompts(), (), {}).keys() == {
+        *("version", "model", "noise_policy", "seeds", "components", "prompts")
+    }
 
 
 def test_differences_are_named():
