@@ -1,12 +1,11 @@
 """Costs are measured, not assumed."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
-from anisomem import measured, timing
-from anisomem.cli import main
+from anisomem import config, measured, timing
+from anisomem.benchmark import Case
 from anisomem.errors import UserError
 from anisomem.storage import atomic
 from anisomem.timing import peak_mb
@@ -29,24 +28,27 @@ def test_it_is_timed_in_one_thread_and_counted_without(large_run, tmp_path, monk
         return engine(*given)
 
     monkeypatch.setattr(timing, "Engine", spy)
-    small = [*large_run, "experiment=quickstart", "detector=[anisotropy,jeon,random]"]
-    small += ["draws=100", "workers=1", "gallery=0", "on_failure=keep"]
-    columns = ["nfe_per_prompt", "nfe_per_seed_shared", "jvps_per_prompt"]
-    found = []
+    small = [*large_run, "detector=[anisotropy,jeon,random]", "workers=1"]
+    small += ["detector.anisotropy.n=[2]", "detector.jeon.n=[1]"]
+    costs = []
     torch.set_num_threads(2)
     try:
         for repeats in (0, 1):
-            runs = tmp_path / f"runs{repeats}"
-            assert main(["run", *small, f"timing_repeats={repeats}", f"runs={runs}"]) == 0
-            found.append(pd.read_csv(runs / "quickstart" / "table.csv"))
+            more = [f"timing_repeats={repeats}", f"runs={tmp_path / str(repeats)}"]
+            case = Case(config.cases([*small, *more])[0], "timed")
+            case.run()
+            costs.append(measured.costs(case.measured()))
     finally:
         torch.set_num_threads(1)
-    counted, timed = found
+    counted, timed = costs
     assert set(threads) == {1}
-    pd.testing.assert_frame_equal(counted[columns], timed[columns])
-    assert counted["nfe_per_prompt"].notna().sum() == 4
-    assert counted["seconds_per_10_prompts"].isna().all()
-    assert timed["seconds_per_10_prompts"].notna().sum() == 4
+    assert len(counted) == 4 and all(
+        set(cost) == set(measured.COUNTED) for cost in counted.values()
+    )
+    assert counted == {
+        key: {name: cost[name] for name in measured.COUNTED} for key, cost in timed.items()
+    }
+    assert all(len(cost["isolated"]) == 3 for cost in timed.values())
 
 
 def test_seconds_of_more_threads_are_left_out():
