@@ -122,7 +122,9 @@ class _Drawn(_Shown):
     def __init__(self, title: str, total: int | None, unit: str, leave: bool) -> None:
         form = None if total is not None else "{desc} [{elapsed}]"
         unit = f" {unit}" if unit else "it"
-        self._bar = tqdm(desc=title, total=total, unit=unit, leave=leave, bar_format=form)
+        # A terminal that does not know its size says 0, for which tqdm would draw nothing.
+        size = {} if _columns() else {"ncols": 80, "nrows": 24}
+        self._bar = tqdm(desc=title, total=total, unit=unit, leave=leave, bar_format=form, **size)
         super().__init__(self._bar.refresh, DRAWN, DRAWN)
 
     def update(self, done: int = 1) -> object:
@@ -131,6 +133,13 @@ class _Drawn(_Shown):
     def __exit__(self, *_: object) -> None:
         super().__exit__()
         self._bar.close()
+
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        return 0
 
 
 class Lines(_Shown):
