@@ -17,6 +17,16 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
+def _allow(reading: argparse.ArgumentParser) -> None:
+    reading.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a detector of your own, or a class, that a stored run may name: mine, mine.Mine",
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "anisomem", description="A benchmark for memorization detectors of diffusion models."
@@ -97,6 +107,8 @@ def _parser() -> argparse.ArgumentParser:
     comparing.add_argument(
         "--out", type=Path, metavar="FOLDER", help="also write tables and a figure there"
     )
+    for reading in (table, scoring, comparing):
+        _allow(reading)
     importing = commands.add_parser(
         "import-released", help="score tensors of the anisotropy paper's code: store and table"
     )
@@ -109,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     exporting.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     exporting.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    _allow(exporting)
     listing = commands.add_parser("list", help="name what can be run")
     listing.add_argument(
         "what",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import json
+import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -15,11 +17,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from anisomem import config as configuration
-from anisomem import gallery
+from anisomem import gallery, measured, own, progress, stored
 from anisomem.datasets import kept
 from anisomem.datasets.prompts import PromptSet
 from anisomem.datasets.references import draw
@@ -27,7 +27,7 @@ from anisomem.detection.base import Array, Detector, Recorded
 from anisomem.errors import UserError, one_of, unknown
 from anisomem.evaluation import Evaluation, Summary
 from anisomem.storage import atomic, identity
-from anisomem.storage.store import FAILURE, ScoreStore, arrays
+from anisomem.storage.store import FAILURE, IDENTITY, ScoreStore, arrays
 from anisomem.storage.tensors import TensorFiles
 
 if TYPE_CHECKING:
@@ -51,6 +51,40 @@ def told_apart(cases: Iterable[Case]) -> list[Case]:
             if folders[case.name] > 1:  # in two experiments
                 case.name = f"{case.folder.parent.name}-{case.name}"
     return list(different)
+
+
+class OutdatedError(UserError):
+    """A stored case was recorded with other code than there is now.
+
+    Arguments:
+        message: What differs.
+        case: The case.
+    """
+
+    def __init__(self, message: str, case: Case) -> None:
+        super().__init__(message)
+        self.case = case
+
+
+def stored_cases(files: Iterable[Path], allowed: Collection[str] = ()) -> list[Case]:
+    """Stored cases; one that an edit has outdated is left out and said where it is there anew.
+
+    Raises:
+        UserError: As :meth:`Case.stored`.
+    """
+    found: list[Case] = []
+    outdated: list[OutdatedError] = []
+    for file in files:
+        try:
+            found.append(Case.stored(file, allowed))
+        except OutdatedError as error:
+            outdated.append(error)
+    for one in outdated:
+        place = one.case.folder.parent, one.case.name
+        if not any((case.folder.parent, case.name) == place for case in found):
+            raise one
+        print(f"anisomem: left out: {one}", file=sys.stderr)
+    return told_apart(found)
 
 
 @dataclass(frozen=True)
@@ -103,8 +137,13 @@ class Case:
             for name in detector.component_names:
                 self.samples[name] = max(detector.n, self.samples.get(name, 0))
         settings = OmegaConf.to_container(config, resolve=True)
+        self.sources = own.sources(self.detectors, [str(config.model.get("_target_"))])
         content = identity.describe(
-            cast(dict[str, Any], settings), self.samples, self.planned, self.references
+            cast(dict[str, Any], settings),
+            self.samples,
+            self.planned,
+            self.references,
+            self.sources,
         )
         self.identity = identity.digest(content)
         self.folder = Path(config.runs) / experiment / f"{self.name}-{self.identity[:10]}"
@@ -129,40 +168,53 @@ class Case:
         return TensorFiles(self.folder / "tensors", self.config.tensors)
 
     @classmethod
-    def stored(cls, file: Path) -> Case:
+    def stored(cls, file: Path, allowed: Collection[str] = ()) -> Case:
         """The case whose configuration lies at ``file``; needs neither its model nor its place.
 
+        Arguments:
+            file: The configuration.
+            allowed: What it may name besides, see :func:`anisomem.stored.read`.
+
         Raises:
-            UserError: The configuration is damaged, or the store is of another schema version or
-                of other prompts.
+            OutdatedError: A detector of the user's has changed since.
+            UserError: The configuration is damaged or names code that is not allowed, or the
+                store is of another schema version, of other prompts or of fewer components.
         """
-        try:
-            config = OmegaConf.load(file)
-            if not isinstance(config, DictConfig) or not config:
-                raise ValueError
-            config = configuration.completed(config)
-        except (OmegaConfBaseException, YAMLError, ValueError):  # the last where it is no UTF-8
-            raise UserError(
-                f"{file} is damaged; run the same command again to write it anew"
-            ) from None
+        config = stored.read(file, allowed)
         store = ScoreStore.stored(file.parent / "components")
-        kept_file = file.parent / PROMPTS
-        prompts = kept.read(kept_file) if kept_file.exists() else None
-        case = cls(config, file.parent.parent.name, store.content.get("references", []), prompts)
-        case.folder, case.store = file.parent, store
-        case.identity = identity.digest(case.store.content)
-        if (version := case.store.content["version"]) != identity.VERSION:
+        content = store.content
+        if (version := content.get("version")) != identity.VERSION:
             raise UserError(
-                f"{case.folder} is of schema version {version}, and this is {identity.VERSION}; "
+                f"{file.parent} is of schema version {version}, and this is {identity.VERSION}; "
                 "run its command again"
             )
-        if case.store.content["prompts"] != identity.of_prompts(case.planned):
+        kept_file = file.parent / PROMPTS
+        prompts = kept.read(kept_file) if kept_file.exists() else None
+        case = cls(config, file.parent.parent.name, content.get("references", []), prompts)
+        case.folder, case.store = file.parent, store
+        case.identity = identity.digest(content)
+        if content.get("prompts") != identity.of_prompts(case.planned):
             holds = f"its {PROMPTS} holds" if prompts else f"dataset {case.name!r} now holds"
             raise UserError(f"{case.folder} was recorded on other prompts than {holds}")
+        if differ := identity.differences(content.get("sources", {}), case.sources):
+            raise OutdatedError(
+                f"{case.folder} was recorded with another {' and '.join(differ)} than there is "
+                "now; its command again records anew",
+                case,
+            )
+        recorded = content.get("components", {})
+        for name, n in case.samples.items():
+            if recorded.get(name, 0) < n:
+                raise UserError(
+                    f"{case.folder} holds {recorded.get(name, 0)} noise samples of {name}, and "
+                    f"its configuration asks for {n}; run its command again"
+                )
         return case
 
-    def run(self) -> None:
+    def run(self) -> bool:
         """Records what is missing and measures the cost once; nothing to do loads no model.
+
+        Returns whether there was something to do.
 
         Raises:
             UserError: The model has random weights, or returned NaN or infinity without any
@@ -173,40 +225,71 @@ class Case:
         missing = self.missing(retry=self.config.on_failure == "retry")
         timed = self.measured().get("timing") == self._timing
         needs_timing = self.config.timing_repeats > 0 and bool(self.samples) and not timed
-        for folder in (self.folder, self.folder.parent):
-            atomic.remove_abandoned(folder)
-        atomic.write_text(self.folder / "config.yaml", OmegaConf.to_yaml(self.config))
-        kept.write(self.planned, self.folder / PROMPTS)
-        self.store.start()
-        if not missing and not needs_timing and self._measured_file.exists() and self._shown():
-            return
-        from anisomem.provenance import provenance
-        from anisomem.recording import record
-        from anisomem.timing import measure
+        finished = not missing and not needs_timing and bool(self.measured()) and self._shown()
+        try:
+            for folder in (self.folder, self.folder.parent):
+                atomic.remove_abandoned(folder)
+            self._say_what_changed()
+            atomic.write_text(self.folder / "config.yaml", OmegaConf.to_yaml(self.config))
+            kept.write(self.planned, self.folder / PROMPTS)
+            self.store.start()
+        except atomic.CannotWriteError as error:
+            if not finished or not error.forbidden:
+                raise
+        if finished:
+            return False
+        with progress.phase(f"{self.name}: loading the libraries and the model"):
+            from anisomem.counting import counts_of_each
+            from anisomem.provenance import provenance
+            from anisomem.recording import record
+            from anisomem.timing import measure
 
-        begin = perf_counter()
-        model: DiffusionModel = configuration.build(self.config.model, "model")
+            begin = perf_counter()
+            model: DiffusionModel = configuration.build(self.config.model, "model")
         if missing:
             record(self, model, missing)
         self.store.merge()
-        measured = self.measured()
-        if missing or not measured:
-            measured["wall_seconds"] = measured.get("wall_seconds", 0) + perf_counter() - begin
-            measured["truncated_prompts"] = model.truncated(self.planned.texts)
-            measured |= provenance(model)
+        found = self.measured()
+        if missing or not found:
+            found["wall_seconds"] = found.get("wall_seconds", 0) + perf_counter() - begin
+            found["truncated_prompts"] = model.truncated(self.planned.texts)
+            found |= provenance(model)
         if needs_timing:
-            measured["timing"] = self._timing
-            measured["timed_on"] = provenance(model)
-            measured["costs"] = {key: asdict(cost) for key, cost in measure(self, model).items()}
-        atomic.write_text(self._measured_file, json.dumps(measured, indent=1))
+            found |= {"timing": self._timing, "timed_on": provenance(model)}
+            found["costs"] = {key: asdict(cost) for key, cost in measure(self, model).items()}
+        elif not timed:
+            found.pop("timing", None)
+            counted = counts_of_each(self.detectors, self.config.noise_policy)
+            found["costs"] = {key: asdict(counts) for key, counts in counted.items()}
+        atomic.write_text(self._measured_file, json.dumps(found, indent=1))
         if not self._shown():
             gallery.generate(self, model)
+        return True
+
+    def _say_what_changed(self) -> None:
+        """Names the code of the user's that an earlier run of the same was recorded with."""
+        if not self.sources or self.store.folder.exists():
+            return
+        for file in self.folder.parent.glob(f"{glob.escape(self.name)}-*/components/{IDENTITY}"):
+            try:
+                before = ScoreStore.stored(file.parent).content
+            except UserError:
+                continue  # not this run's to complain about
+            differ = identity.differences(before, self.store.content)
+            if all(name.startswith("sources") for name in differ):
+                names = ", ".join(name.removeprefix("sources.") for name in differ)
+                print(
+                    f"anisomem: {names} has changed since {file.parent.parent} was recorded; it "
+                    f"is recorded anew in {self.folder}",
+                    file=sys.stderr,
+                )
 
     @property
     def _timing(self) -> dict[str, Any]:
         """What the costs depend on besides the machine; other settings are measured anew."""
         return {
             "repeats": self.config.timing_repeats,
+            "threads": 1,
             "batch_size": self.config.batch_size,
             "noise_policy": self.config.noise_policy,
             "device": self.config.model.get("device"),
@@ -264,7 +347,7 @@ class Case:
         """
         self.require_complete()
         summaries = self.evaluated.summaries()
-        costs, notes = self.measured().get("costs", {}), self.notes()
+        costs, notes = measured.costs(self.measured()), self.notes()
         rows = zip(self.detectors, summaries, strict=True)
         return [
             Row(self.name, d.name, d.n, summary, costs.get(d.cost_key), notes, self.model)
@@ -408,6 +491,9 @@ class Case:
         return self.folder / "measured.json"
 
     def measured(self) -> dict[str, Any]:
-        """What was measured besides the components: cost, machine, truncated prompts."""
-        file = self._measured_file
-        return atomic.read_json(file) if file.exists() else {}
+        """What was measured besides the components: cost, machine, truncated prompts.
+
+        Raises:
+            UserError: It is damaged.
+        """
+        return measured.read(self._measured_file)

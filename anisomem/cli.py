@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from anisomem.arguments import parsed
 from anisomem.errors import UserError
+from anisomem.progress import phase
+from anisomem.terminal import guarded
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -28,48 +30,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     A mistake of the user's is one line and 2; prompts that the model failed on are 1.
     """
     options = parsed(arguments)
-    if "" not in sys.path:
-        sys.path.append("")  # a detector may lie here; what is installed goes first
     # The libraries underneath announce optional packages and progress that are not ours.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
-        match options.command:
-            case "run":
-                return run(options.overrides)
-            case "generate":
-                _generate(options)
-            case "mitigate":
-                return _mitigate(options.overrides)
-            case "sweep":
-                return _sweep(options.name, options.overrides)
-            case "geometry":
-                _geometry(options.overrides)
-            case "multirun":
-                return _multirun(options.arguments)
-            case "table":
-                _table(options.runs, options.out)
-            case "scores":
-                _scores(options)
-            case "compare":
-                _compare(options.detectors, options.runs or [QUICKSTART], options.out)
-            case "import-released":
-                return _import_released(options.folder, options.overrides)
-            case "export-released":
-                _export_released(options.runs, options.out)
-            case "fetch":
-                _fetch(options.name, options.overrides, options.pictures)
-            case "audit":
-                _audit(options)
-            case "bench":
-                _bench(options)
-            case "list":
-                _list(options.what, options.long)
-            case "new-detector":
-                _new_detector(options.name, options.out)
-            case "check-detector":
-                return _check_detector(options.target, options.settings)
+        with guarded():
+            return _command(options)
     except UserError as error:
         print(f"anisomem: {error}", file=sys.stderr)
         return 2
@@ -79,6 +46,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("anisomem: interrupted; the same command again continues", file=sys.stderr)
         return 130
+
+
+def _command(options: argparse.Namespace) -> int:
+    match options.command:
+        case "run":
+            return run(options.overrides)
+        case "generate":
+            _generate(options)
+        case "mitigate":
+            return _mitigate(options.overrides)
+        case "sweep":
+            return _sweep(options.name, options.overrides)
+        case "geometry":
+            _geometry(options.overrides)
+        case "multirun":
+            return _multirun(options.arguments)
+        case "table":
+            _table(options)
+        case "scores":
+            _scores(options)
+        case "compare":
+            _compare(options)
+        case "import-released":
+            return _import_released(options.folder, options.overrides)
+        case "export-released":
+            _export_released(options)
+        case "fetch":
+            _fetch(options.name, options.overrides, options.pictures)
+        case "audit":
+            _audit(options)
+        case "bench":
+            _bench(options)
+        case "list":
+            _list(options.what, options.long)
+        case "new-detector":
+            _new_detector(options.name, options.out)
+        case "check-detector":
+            return _check_detector(options.target, options.settings)
     return 0
 
 
@@ -126,16 +131,18 @@ def run(overrides: Sequence[str], apart: bool = False) -> int:
         overrides: As on the command line.
         apart: Every case has a report of its own in its folder, where no other process writes.
     """
-    from anisomem import config
-    from anisomem.benchmark import Case, told_apart
+    with phase("reading the configuration", brief=True):
+        from anisomem import config
+        from anisomem.benchmark import Case, told_apart
 
+        composed = config.cases(overrides)
     chosen = [o.partition("=")[2] for o in overrides if o.startswith("experiment=")]
     experiment = chosen[-1] if chosen else "quickstart"
-    composed = config.cases(overrides)
     config.require_chosen(composed[0], "detector")
     if composed[0].dry_run:
         return _plan(composed, experiment)
-    cases = told_apart(Case(one, experiment) for one in composed)
+    with phase("reading the prompts and what is recorded", brief=True):
+        cases = told_apart(Case(one, experiment) for one in composed)
     settings = cases[0].config.logger
     logger = config.build(settings, "logger") if settings else None
     if apart:
@@ -167,12 +174,20 @@ def _finish(cases: Sequence[Case], folder: Path, logger: WandbLogger | None = No
     """Records what is missing, writes and prints the table, and returns the exit code."""
     from anisomem.report import report
     from anisomem.report.attempt import attempt
+    from anisomem.storage.atomic import CannotWriteError
 
-    for case in cases:
-        case.run()
+    recorded = [case.run() for case in cases]
     if _failed(cases):
         return 1
-    drawn = report.write(cases, folder)
+    try:
+        with phase("scoring and drawing"):
+            drawn = report.write(cases, folder)
+    except CannotWriteError as error:
+        print(report.printed(cases))
+        if any(recorded) or not error.forbidden:
+            raise
+        print(f"anisomem: the report is as it was: {error}", file=sys.stderr)
+        return 0
     print(report.printed(cases))
     if logger:
         attempt("the run on Weights & Biases", partial(logger.log, cases, folder, drawn))
@@ -195,15 +210,17 @@ def _failed(cases: Sequence[Case]) -> bool:
 
 
 def _sweep(name: str, overrides: Sequence[str]) -> int:
-    from anisomem.sweep import command
+    with phase("reading the configuration", brief=True):
+        from anisomem.sweep import command
 
-    configs = command.composed(name, overrides)
+        configs = command.composed(name, overrides)
     if configs[0].dry_run:
         return _plan(configs, f"the {name} sweep")
     cases = command.recorded(configs, overrides)
     if _failed(cases):
         return 1
-    table, folder = command.report(name, cases)
+    with phase("scoring and drawing"):
+        table, folder = command.report(name, cases)
     print(table)
     print(f"Sweep: {folder}/ (tables, figures, data)")
     return 0
@@ -221,31 +238,39 @@ def _multirun(arguments: Sequence[str]) -> int:
     return multirun(arguments)
 
 
-def _table(runs: Sequence[Path], out: Path | None) -> None:
+def _table(options: argparse.Namespace) -> None:
     from anisomem.report import report
 
-    cases = _finished(runs)
-    if out:
-        report.write(cases, out)
-    print(report.printed(cases))
+    cases = _finished(options.runs, options.allow)
+    with phase("scoring and drawing"):
+        if options.out:
+            report.write(cases, options.out)
+        text = report.printed(cases)
+    print(text)
 
 
-def _compare(detectors: Sequence[str], runs: Sequence[Path], out: Path | None) -> None:
+def _compare(options: argparse.Namespace) -> None:
+    from anisomem import registry
     from anisomem.report.compare import compare
 
-    print(compare(_finished(runs), detectors, out))
+    # A detector that the command names is one that it allows, as the user has configured it.
+    named = {name.partition(",")[0] for name in options.detectors}
+    named &= {one.name for one in registry.others()}
+    cases = _finished(options.runs or [QUICKSTART], [*options.allow, *named])
+    print(compare(cases, options.detectors, options.out))
 
 
 def _scores(options: argparse.Namespace) -> None:
     from anisomem.report.scores import Filter, scores
 
     chosen = Filter(options.prompt, options.label, options.top)
-    print(scores(_finished([options.run]), options.detectors, chosen, options.out))
+    cases = _finished([options.run], options.allow)
+    print(scores(cases, options.detectors, chosen, options.out))
 
 
-def _finished(runs: Sequence[Path]) -> list[Case]:
+def _finished(runs: Sequence[Path], allowed: Sequence[str] = ()) -> list[Case]:
     """The cases of some runs, complete and with no failure that the user did not allow."""
-    cases = _stored(runs)
+    cases = _stored(runs, allowed)
     for case in cases:
         case.require_complete()
         if case.ends_in_failure:
@@ -253,10 +278,11 @@ def _finished(runs: Sequence[Path]) -> list[Case]:
     return cases
 
 
-def _stored(runs: Sequence[Path]) -> list[Case]:
-    from anisomem.benchmark import Case, told_apart
+def _stored(runs: Sequence[Path], allowed: Sequence[str] = ()) -> list[Case]:
+    with phase("reading the runs", brief=True):
+        from anisomem.benchmark import stored_cases
 
-    return told_apart(Case.stored(file) for run in runs for file in _configurations(run))
+        return stored_cases([file for run in runs for file in _configurations(run)], allowed)
 
 
 def _import_released(folder: Path, overrides: Sequence[str]) -> int:
@@ -267,10 +293,10 @@ def _import_released(folder: Path, overrides: Sequence[str]) -> int:
     return _finish(cases, cases[0].folder.parent)
 
 
-def _export_released(runs: Sequence[Path], out: Path) -> None:
+def _export_released(options: argparse.Namespace) -> None:
     from anisomem import released
 
-    for path in released.save(_stored(runs), out):
+    for path in released.save(_stored(options.runs, options.allow), options.out):
         print(path)
 
 
@@ -287,7 +313,8 @@ def _fetch(name: str, overrides: Sequence[str], pictures: bool) -> None:
 
 
 def _audit(options: argparse.Namespace) -> None:
-    from anisomem.datasets.audit import audit
+    with phase("loading the libraries", brief=True):
+        from anisomem.datasets.audit import audit
 
     print(audit(options.name, options.overrides, options.out))
 

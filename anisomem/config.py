@@ -18,6 +18,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from anisomem import own
 from anisomem.detection.base import Detector
 from anisomem.errors import UserError, unknown
 
@@ -208,14 +209,19 @@ def completed(stored: DictConfig) -> DictConfig:
 def build(node: DictConfig, what: str, **more: object) -> Any:
     """The object a configuration node describes.
 
+    The current folder can be imported from while a target outside this package is looked up.
+
     Raises:
         UserError: Its target does not exist or refuses its arguments.
     """
     if missing := OmegaConf.missing_keys(node):
         raise UserError(f"{what} needs a value for {', '.join(sorted(missing))}")
+    targets = list(own.targets(OmegaConf.to_container(node, resolve=False)))
     try:
+        with own.importable(targets):
+            found = instantiate(node, _partial_=True, _convert_="all")
         # Detectors are passed as they are; Hydra would take dataclasses for settings.
-        return instantiate(node, _partial_=True, _convert_="all")(**more)
+        return found(**more)
     except UserError:
         raise
     except (HydraException, TypeError, ValueError, ImportError, AttributeError) as error:

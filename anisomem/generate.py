@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anisomem import config as configuration
+from anisomem import progress
 from anisomem.datasets.references import draw
 from anisomem.errors import UserError
 from anisomem.report.table import Table
@@ -92,8 +93,6 @@ def generate(
 
 def sample(prompt: str, config: DictConfig, fpr: float | None) -> list[Outcome]:
     """The prompt sampled with every mitigation of the configuration, from the same noise."""
-    from tqdm import tqdm
-
     from anisomem.engine import Engine
     from anisomem.mitigation.base import EMBEDDINGS, Ordinary, moved
     from anisomem.mitigation.none import NoMitigation
@@ -101,7 +100,8 @@ def sample(prompt: str, config: DictConfig, fpr: float | None) -> list[Outcome]:
     from anisomem.mitigation.scoring import scores
 
     mitigations = configuration.mitigations(config)
-    model: DiffusionModel = configuration.build(config.model, "model")
+    with progress.phase("loading the model"):
+        model: DiffusionModel = configuration.build(config.model, "model")
     seed, outcomes, texts = config.seeds[0], [], []
     if fpr is not None:
         mitigations = [
@@ -113,7 +113,7 @@ def sample(prompt: str, config: DictConfig, fpr: float | None) -> list[Outcome]:
     mitigations = [one.ready(model, Ordinary(texts, [seed] * len(texts))) for one in mitigations]
     engine = Engine(model, [], batch_size=config.batch_size)
     x, given = model.initial_noise(seed, 1), model.encode([prompt])
-    for mitigation in tqdm(mitigations, desc="generate", leave=False, disable=None):
+    for mitigation in progress.over(mitigations, "generate", "picture"):
         begin = perf_counter()
         found = mitigation(model, [prompt], x, [seed], engine)
         picture = model.decode(found.sample(model))[0]

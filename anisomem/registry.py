@@ -125,6 +125,18 @@ class Offered(Known):
             )
         return found
 
+    def offers(self, target: str) -> bool:
+        """Whether its class has a dotted name; it is imported only where it could."""
+        if self.entry.value.replace(":", ".") == target:
+            return True
+        if self.entry.module.partition(".")[0] != target.partition(".")[0]:
+            return False
+        try:
+            made = self.load()
+        except UserError:
+            return False
+        return f"{made.__module__}.{made.__qualname__}" == target
+
     def title(self) -> str:
         return (inspect.getdoc(self.load()) or "").partition("\n")[0]
 
@@ -156,11 +168,13 @@ def others() -> list[Known]:
         for file in sorted(HERE.glob("*.yaml"))
         if not (there := shipped / file.name).exists() or there.read_bytes() != file.read_bytes()
     ]
+    return [*(InFile(file.stem, file) for file in own), *installed()]
+
+
+def installed() -> list[Offered]:
+    """All that installed packages offer."""
     offered = sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name)
-    return [
-        *(InFile(file.stem, file) for file in own),
-        *(Offered(entry.name, entry) for entry in offered),
-    ]
+    return [Offered(entry.name, entry) for entry in offered]
 
 
 def known() -> list[Known]:

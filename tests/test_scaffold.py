@@ -59,6 +59,9 @@ def test_the_printed_run_works_and_its_store_needs_no_configuration(folder, caps
     # The table again, where it knows the detector by its stored configuration alone.
     (here := folder / "a" / "b c").joinpath("conf/detector/mine.yaml").unlink()
     table = [BIN / "anisomem", "table", "runs/quickstart"]
+    refused = subprocess.run(table, cwd=here, capture_output=True, text=True)
+    assert refused.returncode == 2 and "add --allow mine.Mine" in refused.stderr
+    table += ["--allow", "mine.Mine"]
     again = subprocess.run(table, cwd=here, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     lines = [

@@ -10,12 +10,12 @@ import torch
 from anisomem.bench import cases
 from anisomem.bench.line import Line, spread
 from anisomem.benchmark import Case
-from anisomem.detection.base import Detector
+from anisomem.detection.base import Detector, groups
 from anisomem.engine import Engine
 from anisomem.models.pretrained import PipelineModel
 from anisomem.provenance import device_name
 from anisomem.recording import Recorder
-from anisomem.timing import EVERYTHING, PROMPTS, groups, synchronise, take_turns
+from anisomem.timing import EVERYTHING, PROMPTS, synchronise, take_turns
 
 SEEDS = 2
 Call = tuple[torch.nn.Module, tuple[Any, ...], dict[str, Any]]  # a forward pass, to be repeated

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from tqdm.auto import tqdm
 
-from anisomem import config
+from anisomem import config, progress
 from anisomem.datasets import cards, published, tokens
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError
@@ -80,7 +79,7 @@ def _every(overrides: Sequence[str]) -> str:
     rows, notes, missing = [], [CLASSIFIERS], []
     each = [card for card in map(cards.read, cards.names()) if not card.hub]
     planned = [(card.name, variant) for card in each for variant in card.variants]
-    for name, variant in tqdm(planned, desc="prompt sets", disable=None):
+    for name, variant in progress.over(planned, "prompt sets", "set"):
         chosen = [f"dataset.variant={variant}", *overrides]
         if name == "model_swap":  # its classes are the same the other way round
             chosen.append("dataset.memorized_by=sd14")
@@ -214,7 +213,7 @@ def separation(prompts: PromptSet, counts: npt.NDArray[np.int32]) -> Table:
         "CLIP tokens": counts.astype(np.float64),
     }
     rows, notes = [], [CLASSIFIERS]
-    with tqdm(total=2 * len(parts) * len(SEEDS), desc="text-only folds", disable=None) as bar:
+    with progress.bar("text-only folds", 2 * len(parts) * len(SEEDS), "fold") as bar:
         for title, at in parts.items():
             part = prompts.subset(at)
             cells, more = _separated(title, part, bar.update)

@@ -310,3 +310,12 @@ def component_name(quantity: str, *choices: str) -> str:
 def flat_norm(difference: Tensor) -> Tensor:
     """2-norm over channels and positions, ``[B, C, H, W]`` to ``[B]``."""
     return difference.flatten(1).norm(dim=1)
+
+
+def groups(detectors: Sequence[Detector]) -> dict[str, list[Detector]]:
+    """The detectors that evaluate the model, by :attr:`Detector.cost_key`."""
+    found: dict[str, list[Detector]] = {}
+    for detector in detectors:
+        if detector.cost_key:
+            found.setdefault(detector.cost_key, []).append(detector)
+    return found

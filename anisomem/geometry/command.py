@@ -14,6 +14,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from anisomem import config as configuration
+from anisomem import progress
 from anisomem.errors import UserError
 from anisomem.geometry.record import LATENTS, PLAN, Plan, Recording
 from anisomem.report.table import Table
@@ -51,10 +52,12 @@ def geometry(overrides: Sequence[str], of: Plan = PLAN) -> str:
     """
     if not any(o.startswith(("experiment=", "model=")) for o in overrides):
         overrides = ["experiment=geometry_testbed", *overrides]
-    configs = composed(overrides)
+    with progress.phase("reading the configuration", brief=True):
+        configs = composed(overrides)
     if configs[0].dry_run:
         return plan(configs, of).markdown()
-    recordings = [Recording(config, parent(overrides), of) for config in configs]
+    with progress.phase("reading the prompts and pictures", brief=True):
+        recordings = [Recording(config, parent(overrides), of) for config in configs]
     for recording in recordings:
         recording.run()
     return report(recordings, recordings[0].folder.parent)
@@ -82,8 +85,22 @@ def report(recordings: Sequence[Recording], folder: Path) -> str:
     done, made_of = folder / "claims.md", folder / "report.json"
     table_settings = ("draws", "bootstrap_seed", "fpr_targets")
     content = {r.folder.name: {k: str(r.config[k]) for k in table_settings} for r in recordings}
-    if done.exists() and made_of.exists() and atomic.read_json(made_of) == content:
+    if done.is_file() and made_of.is_file() and _made_of(made_of) == content:
         return done.read_text()
+    with progress.phase("estimating and drawing"):
+        return _report(recordings, folder, content)
+
+
+def _made_of(file: Path) -> object:
+    """What a report was made of; None where the file is damaged, and the report is made anew."""
+    try:
+        return atomic.read_json(file)
+    except UserError:
+        return None
+
+
+def _report(recordings: Sequence[Recording], folder: Path, content: dict[str, Any]) -> str:
+    done, made_of = folder / "claims.md", folder / "report.json"
     from anisomem.geometry import claims, closed_figures, dials, figures, tightness
     from anisomem.geometry.analysis import Analysis
     from anisomem.report import style

@@ -9,6 +9,7 @@ generates for the prompt as a stand-in.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
@@ -20,7 +21,9 @@ import numpy.typing as npt
 from omegaconf import DictConfig, OmegaConf
 
 from anisomem import config as configuration
+from anisomem import own, progress
 from anisomem.datasets.prompts import PromptSet
+from anisomem.errors import UserError
 from anisomem.geometry.alignment import Alignment
 from anisomem.measures import references
 from anisomem.storage import atomic, identity
@@ -81,10 +84,11 @@ class Recording:
         self.title = f"{configuration.model_name(config.model)} on {self.name}"
         settings = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
         self.pictures = references.of(self.prompts, config.paths.data).pictures
-        content = identity.describe(settings, {"geometry": 1}, self.prompts)
+        sources = own.sources([], [str(config.model.get("_target_"))])
+        content = identity.describe(settings, {"geometry": 1}, self.prompts, sources=sources)
         content |= {"plan": asdict(plan), "pictures": sorted(self.pictures)}
-        digest = identity.digest(content)
-        self.folder = Path(config.runs) / parent / f"{self.name}-{digest[:10]}"
+        self.identity = identity.digest(content)
+        self.folder = Path(config.runs) / parent / f"{self.name}-{self.identity[:10]}"
 
     def tasks(self) -> list[Task]:
         """Name and rows of everything that is evaluated, in an order that serves what needs it."""
@@ -108,30 +112,40 @@ class Recording:
         return self.folder / f"{name}.npz"
 
     def missing(self) -> list[Task]:
-        """Tasks without their file."""
-        return [task for task in self.tasks() if not self.file(task[0]).exists()]
+        """Tasks without their file, or whose file is damaged."""
+        return [task for task in self.tasks() if not self._whole(task[0])]
+
+    def _whole(self, name: str) -> bool:
+        try:
+            self.read(name)
+        except FileNotFoundError:
+            return False
+        except UserError as error:
+            warnings.warn(f"{error}; it is evaluated again", stacklevel=2)
+            return False
+        return True
 
     def run(self) -> None:
         """Evaluates what is missing; nothing missing loads no model."""
-        atomic.remove_abandoned(self.folder)
         for first in (True, False):  # spectra and maps read the latents that levels leave
             waiting = [t for t in self.missing() if t[0].startswith("levels") == first]
             if waiting:
                 self._run(waiting)
 
     def _run(self, tasks: Sequence[Task]) -> None:
-        from anisomem.geometry.evaluate import Evaluator, evaluator
-        from anisomem.recording import cores, work_through
+        with progress.phase(f"{self.name}: loading the libraries and the model"):
+            from anisomem.geometry.evaluate import Evaluator, evaluator
+            from anisomem.recording import cores, work_through
 
-        here = Evaluator(self)
-        start = partial(evaluator, OmegaConf.to_yaml(self.config), self.parent, self.plan)
+            here = Evaluator(self)
+        settings = OmegaConf.to_yaml(self.config)
+        start = partial(evaluator, settings, self.parent, self.plan, self.identity)
         workers = self.config.workers or cores(here.model)
         work_through(tasks, here, start, workers, len(tasks), self.name, "part")
 
     def read(self, name: str) -> Mapping[str, Array]:
         """The arrays of a task."""
-        with np.load(self.file(name)) as stored:
-            return {key: stored[key] for key in stored.files}
+        return atomic.read_arrays(self.file(name))
 
     @cached_property
     def levels(self) -> Array:

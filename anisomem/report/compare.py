@@ -9,8 +9,7 @@ from math import comb
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
+from anisomem import progress
 from anisomem.benchmark import Case
 from anisomem.detection.base import Detector
 from anisomem.errors import UserError, unknown
@@ -148,7 +147,7 @@ def _by_part(case: Case, detectors: Sequence[Detector]) -> tuple[dict[str, Compa
     """All prompts, then every part that can be judged; and why others cannot."""
     (first, _), *others = parts(case).items()
     found, notes = {first: compared(case, detectors)}, []
-    for name, rows in tqdm(others, desc=case.name, unit="part", disable=None, leave=False):
+    for name, rows in progress.over(others, case.name, "part"):
         try:
             found[name] = compared(case, detectors, rows)
         except UserError as error:  # a part may be too small for what the whole allows

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from scipy.optimize import isotonic_regression
 
+from anisomem import progress
 from anisomem.benchmark import Case, Row
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.evaluation import Estimate, auc, roc_band, roc_curve
@@ -50,8 +51,10 @@ def write(case: Case, folder: Path) -> dict[str, Path]:
         )
         if pairs_of_all:
             draws |= {draw.__name__: partial(draw, pairs_of_all) for draw in OF_PAIRS}
+    title = f"{case.name}: figures"
     saved = {
-        name: style.attempt(draw, folder / f"{name}-{case.name}") for name, draw in draws.items()
+        name: style.attempt(draw, folder / f"{name}-{case.name}")
+        for name, draw in progress.over(list(draws.items()), title, "figure")
     }
     return {name: path for name, path in saved.items() if path}
 
@@ -237,7 +240,7 @@ def cost(case: Case) -> Figure | None:
 
     Detectors on the front are in colour, the others grey.
     """
-    rows = [row for row in case.rows() if row.cost]
+    rows = [row for row in case.rows() if row.cost and "isolated" in row.cost]
     if not rows:
         return None
     figure, axis = plt.subplots(figsize=(WIDTH, 5.2), layout="constrained")

@@ -121,7 +121,8 @@ def _lines(row: Row, one: Published) -> list[list[str]]:
             name = f"TPR@{percent(target)}FPR"
             lines.append(_line(name, one, key, estimate, rules.get(target)))
     if SECONDS in one.values:
-        seconds = f"{row.cost['isolated'][0]:.2f}" if row.cost else "not measured"
+        timed = row.cost and row.cost.get("isolated")
+        seconds = f"{timed[0]:.2f}" if timed else "not measured"
         lines.append(["s", seconds, "–", f"{one.values[SECONDS]:.2f}", "–", "–", one.source])
     return lines
 

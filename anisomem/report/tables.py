@@ -14,6 +14,7 @@ from anisomem.evaluation import (
     Summary,
     resolution_note,
 )
+from anisomem.measured import costs as measured_costs
 from anisomem.report import escape
 from anisomem.report.limits import Limits, limits_of
 from anisomem.report.table import Table
@@ -167,10 +168,12 @@ def costs_table(cases: Sequence[Case]) -> Table:
     cells = []
     for case in cases:
         measured = case.measured()
-        for key, cost in measured.get("costs", {}).items():
+        for key, cost in measured_costs(measured).items():
             users = [d.name for d in case.detectors if d.cost_key == key]
             n = next(d.n for d in case.detectors if d.cost_key == key)
-            middle, fastest, slowest = cost["isolated"]
+            timed, seconds = "isolated" in cost, "–"
+            if timed:
+                seconds = "{:.3f} [{:.3f}, {:.3f}]".format(*cost["isolated"])
             cells.append(
                 [
                     case.name,
@@ -180,10 +183,10 @@ def costs_table(cases: Sequence[Case]) -> Table:
                     f"{cost['nfe']:g}",
                     str(cost["shared_nfe"]),
                     f"{cost['jvps']:g}",
-                    f"{middle:.3f} [{fastest:.3f}, {slowest:.3f}]",
-                    f"{cost['amortised']:.3f}",
-                    f"{cost['peak_mb']:.0f}",
-                    f"{measured['timed_on']['device_name']}, {measured['timed_on']['dtype']}",
+                    seconds,
+                    f"{cost['amortised']:.3f}" if timed else "–",
+                    f"{cost['peak_mb']:.0f}" if timed else "–",
+                    "{device_name}, {dtype}".format(**measured["timed_on"]) if timed else "–",
                 ]
             )
     headings = ["prompts", "model", "detectors", "n", "NFE", "NFE per seed", "JVP", "s alone"]
@@ -228,8 +231,8 @@ def _main_cells(row: Row) -> list[str]:
         interval_text(row.summary.auc),
         *(interval_text(value) for value in row.summary.tpr.values()),
         nfe,
-        f"{cost['isolated'][0]:.3f}" if cost else "–",
-        f"{cost['amortised']:.3f}" if cost else "–",
+        f"{cost['isolated'][0]:.3f}" if cost and "isolated" in cost else "–",
+        f"{cost['amortised']:.3f}" if cost and "isolated" in cost else "–",
     ]
 
 
@@ -306,8 +309,12 @@ def notes_of(rows: Sequence[Row]) -> list[str]:
     if any(row.cost for row in rows):
         notes.append(
             "NFE: network evaluations per prompt; the unconditional ones are shared by all"
-            " prompts. s alone: median seconds per 10 prompts, detector alone; s shared: its part"
-            " of one run of all detectors."
+            " prompts."
+        )
+    if any(row.cost and "isolated" in row.cost for row in rows):
+        notes.append(
+            "s alone: median seconds per 10 prompts, detector alone, in one thread; s shared: its"
+            " part of one run of all detectors."
         )
     notes += dict.fromkeys(f"{row.case}: {note}." for row in rows for note in row.notes)
     limits = Limits()

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from hashlib import file_digest, sha256
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from anisomem.errors import UserError
 from anisomem.storage.foreign import located, read_json, regular
 
 VERSION = 2  # raised when equal settings record other numbers, or in another layout
+
+MOST_FILES = 10_000  # in the folder of a model; `/tmp` by mistake would be read for hours
 
 #: Settings that change what is recorded for a prompt.
 INSIDE = frozenset({"model", "noise_policy", "seeds"})
@@ -65,6 +68,7 @@ def describe(
     components: Mapping[str, int],
     prompts: PromptSet,
     references: Sequence[str] = (),
+    sources: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """What a run's identity is made of.
 
@@ -73,6 +77,7 @@ def describe(
         components: Every component with its number of noise samples.
         prompts: The prompt set.
         references: Prompts recorded besides.
+        sources: Digests of code that is not this package's, see :func:`anisomem.own.sources`.
     """
     model = {
         k: v
@@ -88,6 +93,7 @@ def describe(
         "components": dict(components),
         "prompts": of_prompts(prompts),
         **({"references": list(references)} if references else {}),
+        **({"sources": dict(sources)} if sources else {}),
     }
 
 
@@ -147,10 +153,13 @@ def fingerprint(folder: Path) -> str:
     """sha256 over the names and contents of a pipeline's weights and configuration files.
 
     Raises:
-        UserError: One of them is no regular file, or cannot be read.
+        UserError: One of them is no regular file or cannot be read, or there are too many for the
+            folder of a model.
     """
-    total = sha256()
-    for file in sorted(folder.rglob("*")):
+    total, files = sha256(), list(islice(folder.rglob("*"), MOST_FILES + 1))
+    if len(files) > MOST_FILES:
+        raise UserError(f"{folder} holds more than {MOST_FILES:,} files, which no model does")
+    for file in sorted(files):
         if file.suffix in (".safetensors", ".json", ".txt") and not file.is_dir():
             total.update(f"{file.relative_to(folder)} {_sha256(file)}\n".encode())
     return total.hexdigest()

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from anisomem import config as configuration
+from anisomem import own
 from anisomem.benchmark import NOISE_POLICIES, ON_FAILURE
 from anisomem.datasets.prompts import PromptSet
 from anisomem.datasets.references import draw
@@ -60,15 +61,19 @@ class Trial:
         self.whole: PromptSet = configuration.build(config.dataset, "dataset")
         self.chosen = self._chosen()  # rows of the whole set
         self.planned = self.whole.subset(self.chosen)
-        uses = [setting.build().uses_ordinary for setting in self.settings]
-        self.ordinary = draw(config, self.whole) if any(uses) else []
+        built = [setting.build() for setting in self.settings]
+        self.ordinary = draw(config, self.whole) if any(b.uses_ordinary for b in built) else []
         self.settings = [
-            replace(setting, ordinary=self.ordinary) if use else setting
-            for setting, use in zip(self.settings, uses, strict=True)
+            replace(
+                setting,
+                ordinary=self.ordinary if mitigation.uses_ordinary else (),
+                sources=own.sources([mitigation]),
+            )
+            for setting, mitigation in zip(self.settings, built, strict=True)
         ]
         settings = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
         self.content = {
-            **identity.describe(settings, {}, self.planned),
+            **identity.describe(settings, {}, self.planned, sources=self._of_model()),
             "stands_for": config.model.get("stands_for"),  # chooses weights of the metric
             "steps": config.trial.steps,
             "guidance": config.trial.guidance,
@@ -78,6 +83,9 @@ class Trial:
         self.title = f"{self.model} on {self.name}"
         self.folder = Path(config.runs) / experiment / f"{self.name}-{self.identity[:10]}"
         self.sampled = ScoreStore(self.folder / "sampled", self.content)
+
+    def _of_model(self) -> dict[str, str]:
+        return own.sources([], [str(self.config.model.get("_target_"))])
 
     @cached_property
     def references(self) -> References:
@@ -149,8 +157,11 @@ class Trial:
 
     def pictures(self, setting: Setting, row: int) -> Pictures:
         """A prompt's pictures, ``[S, H, W, 3]``."""
-        with Image.open(self.file(setting, row), formats=["PNG"]) as strip:
-            pixels = np.asarray(strip.convert("RGB"))
+        try:
+            with Image.open(self.file(setting, row), formats=["PNG"]) as strip:
+                pixels = np.asarray(strip.convert("RGB"))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            raise atomic.damaged(self.file(setting, row)) from None
         return np.stack(np.split(pixels, len(self.seeds), axis=1))
 
     def keep(self, setting: Setting, row: int, pictures: Pictures) -> None:
@@ -192,6 +203,8 @@ class Trial:
         node = OmegaConf.to_container(self.config.measure[measure.name], resolve=True)
         content: dict[str, Any] = {"measure": {**cast(dict[str, Any], node), **measure.reads()}}
         content["sampled"] = self.content
+        if sources := own.sources([measure]):
+            content["sources"] = sources
         if measure.of_copies:
             content["references"] = self._of_references
         name = f"{measure.name}-{identity.digest(content)[:10]}"

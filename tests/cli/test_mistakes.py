@@ -7,7 +7,7 @@ import pytest
 from anisomem.cli import main
 
 
-@pytest.mark.parametrize("content", ["", "{", "\x80"])
+@pytest.mark.parametrize("content", ["", "{", "\x80", "[]", '"words"'])
 @pytest.mark.parametrize("name", ["components/identity.json", "measured.json", "config.yaml"])
 def test_damaged_files_of_a_run_are_one_line(setting, tmp_path, capsys, name, content):
     assert main(["run", *setting, "detector=[wen]", "timing_repeats=0"]) == 0

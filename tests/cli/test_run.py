@@ -1,6 +1,8 @@
 """The command as a user types it, on a tiny pipeline: what it prints and leaves."""
 
+import errno
 import json
+import os
 import shutil
 import time
 from hashlib import sha256
@@ -80,6 +82,24 @@ def test_finished_run_loads_no_model_and_prints_the_same(setting, tmp_path, caps
     assert capsys.readouterr().out == first
     assert main(["table", str(tmp_path / "runs" / "quickstart")]) == 0
     assert capsys.readouterr().out.strip() == first[: first.index("Report:")].strip()
+
+
+def test_a_finished_run_in_a_folder_that_may_only_be_read_prints_its_table(
+    setting, capsys, monkeypatch
+):
+    small = [*setting, "detector=[wen]"]
+    assert main(["run", *small]) == 0
+    table = capsys.readouterr().out.split("Report:")[0]
+
+    def refuse(*_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "replace", refuse)
+    for more, code in (([], 0), (["workers=2"], 0), (["seeds=[1]"], 2)):
+        assert main(["run", *small, *more]) == code
+        printed = capsys.readouterr()
+        assert "Read-only file system" in printed.err and printed.err.count("\n") == 1
+        assert printed.out == (table if code == 0 else "")
 
 
 def test_interrupted_run_continues_with_what_is_missing(setting, tmp_path, capsys, monkeypatch):

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 from dataclasses import fields
 
 import numpy as np
@@ -10,6 +11,7 @@ from hydra.utils import get_class
 
 from anisomem.config import Schema, cases, names
 from anisomem.datasets.prompts import PromptSet
+from anisomem.errors import UserError
 from anisomem.models.pretrained import PipelineModel
 from anisomem.storage import identity
 
@@ -184,6 +186,37 @@ def test_a_scheduler_that_nobody_knows_is_recorded_anew():
 
     assert "trajectories" in of("hub/name")["model"]
     assert "trajectories" not in of(KNOWN)["model"]
+
+
+@pytest.mark.parametrize("name", ["pipe.json", "link.txt"])
+def test_what_is_no_file_among_the_weights_is_refused_and_not_waited_for(tmp_path, name):
+    (tmp_path / "unet.safetensors").write_bytes(b"weights")
+    expected = identity.fingerprint(tmp_path)
+    (tmp_path / "folder.txt").mkdir()
+    assert identity.fingerprint(tmp_path) == expected
+    if name == "pipe.json":
+        os.mkfifo(tmp_path / name)
+    else:
+        (tmp_path / name).symlink_to("/nowhere")
+    with pytest.raises(UserError, match=name):
+        identity.fingerprint(tmp_path)
+
+
+def test_a_folder_of_too_many_files_is_no_model(tmp_path, monkeypatch):
+    for name in "abcd":
+        (tmp_path / f"{name}.txt").write_text(name)
+    monkeypatch.setattr(identity, "MOST_FILES", 3)
+    with pytest.raises(UserError, match="holds more than 3 files, which no model does"):
+        identity.fingerprint(tmp_path)
+
+
+def test_sources_are_inside():
+    content = identity.describe(SETTINGS, {"norm": 4}, prompts(), (), {"mine.Mine": "abc"})
+    other = identity.describe(SETTINGS, {"norm": 4}, prompts(), (), {"mine.Mine": "abd"})
+    assert identity.differences(content, other) == ["sources.mine.Mine"]
+    assert identity.describe(SETTINGS, {"norm": 4}, prompts(), (), {}).keys() == {
+        *("version", "model", "noise_policy", "seeds", "components", "prompts")
+    }
 
 
 def test_differences_are_named():
