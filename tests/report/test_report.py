@@ -220,7 +220,8 @@ def test_a_logger_that_fails_is_a_line(case, monkeypatch, capsys, caplog):
     assert "left out: ValueError: no such project" in caplog.text
 
 
-def test_names_of_blocks_are_no_formulas(case, tmp_path):
+def test_names_of_blocks_are_no_formulas(case, tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "MOST_BLOCKS", 4)
     blocks = [f"$\\foo$ {i % 20} " + "long " * 20 for i in range(len(case.prompts))]
     case.prompts = replace(case.prompts, blocks=blocks)
     figure = figures.norm_cosine(case)
