@@ -19,6 +19,7 @@ from anisomem.evaluation import (
     Comparison,
     Evaluation,
     PairedDifference,
+    effective_clusters,
     enough_draws,
     resolution_note,
 )
@@ -66,11 +67,19 @@ def compared(
     Raises:
         UserError: As :meth:`Case.evaluation`.
     """
-    draws = max(case.config.draws, enough_draws(comb(len(detectors), 2)))
     chosen = range(len(case.prompts)) if rows is None else rows
+    enough = enough_draws(comb(len(detectors), 2), _units(case, chosen))
+    draws = max(case.config.draws, enough)
     evaluation = case.evaluation(chosen, detectors, draws)
     target = case.config.fpr_targets[0]
     return Compared(case.name, case.title, target, detectors, evaluation, evaluation.comparisons())
+
+
+def _units(case: Case, rows: Sequence[int]) -> float:
+    """The effective number of clusters of the class that has fewer."""
+    prompts = case.prompts.subset(rows)
+    labels = prompts.labels == 1
+    return min(effective_clusters(prompts.clusters[c]) for c in (labels, ~labels) if c.any())
 
 
 def at_largest_n(detectors: Sequence[Detector]) -> list[Detector]:
@@ -167,8 +176,8 @@ def _table(case: Case, found: dict[str, Compared], notes: Sequence[str]) -> Tabl
             cells.append([part, counts, *keys, *pair_cells(pair, [target], adjusted=True)])
         if note := resolution_note(target, evaluation.n_negative):
             unresolved.append(f"{part}, {rate}: {note}.")
-    pairs = len(next(iter(found.values())).pairs)
-    drawn = max(case.config.draws, enough_draws(pairs))
+    first = next(iter(found.values()))
+    pairs, drawn = len(first.pairs), first.evaluation.auc_draws.shape[1]
     explained = [
         "Differences on the same prompts, noise and bootstrap draws"
         + (f", means over {seeds} noise seeds" if seeds > 1 else "")

@@ -12,6 +12,7 @@ from anisomem.evaluation import (
     Interval,
     PairedDifference,
     Summary,
+    least_p,
     resolution_note,
 )
 from anisomem.measured import costs as measured_costs
@@ -120,7 +121,7 @@ def pairs_table(case: Case) -> Table:
         keys = [case.detectors[pair.a].key, case.detectors[pair.b].key]
         cells.append([*keys, *pair_cells(pair, targets, adjusted=False)])
     headings = ["a", "b", *pair_headings(targets)]
-    least = 2 / (case.config.draws + 1)
+    least = least_p(case.config.draws, evaluation.resampling.units)
     notes = [
         "Differences on the same prompts, noise and bootstrap draws; p values adjusted by Holm's"
         " method over all pairs of a column; a verdict is read off its paired 95% interval and is"

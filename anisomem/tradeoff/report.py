@@ -220,7 +220,7 @@ def pairs_table(results: Results, found: Matched, copying: Statistic) -> Table:
         " at most; paired 95% intervals; p adjusted by Holm's method over all pairs. Better: a"
         " copies less."
     ]
-    if results.trial.config.draws < (enough := enough_draws(len(pairs))):
+    if results.trial.config.draws < (enough := enough_draws(len(pairs), found.estimates.units)):
         notes.append(f"So few draws can hardly separate anything; give at least draws={enough}.")
     headings = ["a", "b", "a − b", "p, Holm", "a is"]
     return Table(f"Pairs on {results.trial.name}", headings, rows, notes)

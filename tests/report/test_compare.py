@@ -93,6 +93,6 @@ def test_numbers_are_those_of_the_evaluation_of_each_part(case, tmp_path):
 def test_more_draws_where_the_table_has_too_few(case, monkeypatch):
     detectors = compare.named(case, ["wen", "random"])
     assert compare.compared(case, detectors).evaluation.resampling.weights.shape[0] == 200
-    monkeypatch.setattr(compare, "enough_draws", lambda pairs: 300 * pairs)
+    monkeypatch.setattr(compare, "enough_draws", lambda pairs, units: 300 * pairs)
     found = compare.compared(case, detectors)
     assert found.evaluation.resampling.weights.shape[0] == 300
