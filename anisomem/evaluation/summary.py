@@ -43,7 +43,7 @@ from anisomem.evaluation.ties import Ties, ties
 #: What simulations say of DeLong's method in such a case, docs/statistics.md.
 CLUSTERED = (
     "takes prompts for independent, but they come in clusters, where its 95% intervals covered as"
-    " little as 56% in simulations"
+    " little as 40% in simulations"
 )
 
 #: Where intervals covered less than 93% there: fewer effective clusters of errors or of missed

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from math import comb
 from pathlib import Path
@@ -41,6 +41,7 @@ class Compared:
         detectors: In the order in which pairs number them.
         evaluation: Of these detectors, from draws enough for a verdict.
         pairs: With p values adjusted over them.
+        refused: Detectors that cannot be scored there, and why.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Compared:
     detectors: Sequence[Detector]
     evaluation: Evaluation
     pairs: Sequence[Comparison]
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 def compared(
@@ -65,14 +67,24 @@ def compared(
         rows: The prompts; all if not given.
 
     Raises:
-        UserError: As :meth:`Case.evaluation`.
+        UserError: As :meth:`Case.judged`, or fewer than two can be scored.
     """
     chosen = range(len(case.prompts)) if rows is None else rows
     enough = enough_draws(comb(len(detectors), 2), _units(case, chosen))
     draws = max(case.config.draws, enough)
-    evaluation = case.evaluation(chosen, detectors, draws)
-    target = case.config.fpr_targets[0]
-    return Compared(case.name, case.title, target, detectors, evaluation, evaluation.comparisons())
+    judged = case.judged(chosen, detectors, draws)
+    if len(judged.detectors) < 2:
+        raise UserError("; ".join(f"{key}: {why}" for key, why in judged.refused.items()))
+    evaluation, target = judged.evaluation, case.config.fpr_targets[0]
+    return Compared(
+        case.name,
+        case.title,
+        target,
+        judged.detectors,
+        evaluation,
+        evaluation.comparisons(),
+        judged.refused,
+    )
 
 
 def _units(case: Case, rows: Sequence[int]) -> float:
@@ -102,6 +114,9 @@ def named(case: Case, names: Sequence[str]) -> list[Detector]:
     found: dict[str, str] = {}
     for name in names:
         if (short := name.replace(" ", "")) not in rows:
+            for key, why in case.scored.refused.items():
+                if short in (key.replace(" ", ""), key.partition(",")[0]):
+                    raise UserError(f"{key} cannot be scored on {case.name}: {why}")
             shown = {d.key for d in case.detectors} | {d.name for d in case.detectors}
             raise unknown(f"detector in {case.name}", name, shown)
         if (key := rows[short].key) in found:
@@ -127,7 +142,7 @@ def compare(cases: Sequence[Case], names: Sequence[str], out: Path | None = None
         out: Where to write the tables as Markdown, LaTeX and unrounded CSV, and pictures.
 
     Raises:
-        UserError: Fewer than two, or as :func:`named` and :meth:`Case.evaluation`.
+        UserError: Fewer than two, or as :func:`named` and :func:`compared`.
     """
     if len(set(names)) < 2:
         raise UserError(f"compare needs two detectors or more, got {', '.join(names)}")
@@ -159,6 +174,7 @@ def _by_part(case: Case, detectors: Sequence[Detector]) -> tuple[dict[str, Compa
     for name, rows in progress.over(others, case.name, "part"):
         try:
             found[name] = compared(case, detectors, rows)
+            notes += [f"{name}, {key}: {why}." for key, why in found[name].refused.items()]
         except UserError as error:  # a part may be too small for what the whole allows
             notes.append(f"{name}: {error}")
     return found, notes
