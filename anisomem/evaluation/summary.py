@@ -48,7 +48,7 @@ CLUSTERED = (
 
 #: Where intervals covered less than 93% there: fewer effective clusters of errors or of missed
 #: prompts, or false positives allowed, than this.
-FEW_ERRORS, FEW_MISSED, FEW_ALLOWED = 1.0, 3.0, 2
+FEW_ERRORS, FEW_MISSED, FEW_ALLOWED = 1.5, 3.0, 2
 NARROW = "the 95% interval may cover less than 93%: {}"
 
 FloatArray = npt.NDArray[np.float64]
@@ -337,9 +337,9 @@ class Evaluation:
             interval = replace(interval, note=perfect + every)
         if found.constant:
             return _estimate(areas, replace(interval, note=None), found.note)
-        narrow = None
-        if 0 < (1 - value) * units < FEW_ERRORS:
-            narrow = NARROW.format(f"errors on less than one of {units:.3g} effective clusters")
+        errors, narrow = (1 - value) * units, None
+        if 0 < errors < FEW_ERRORS:
+            narrow = NARROW.format(f"{errors:.2g} of {units:.3g} effective clusters of errors")
         return _estimate(areas, interval, narrow, found.note)
 
     def _tpr(self, k: int, d: int, found: Ties) -> Estimate:
