@@ -53,7 +53,7 @@ def test_intervals_of_few_clusters_carry_a_warning():
         assert (found.auc.note is not None) == few_errors
         assert alone.auc.note is None  # 500 clusters
         assert found.tpr[0.01].note is None and alone.tpr[0.01].note is None
-    assert "0.26 of 100 effective clusters of errors" in found.auc.note
+    assert "0.33 of 100 effective clusters of errors" in found.auc.note
     # the same hundred clusters, one of them with 401 prompts: 500^2 / (401^2 + 99) are left
     uneven = np.maximum(np.arange(1000) % 500 - 400, 0) + 100 * (np.arange(1000) // 500)
     (found,) = ev.Evaluation(scores, labels, uneven, draws=200).summaries()
