@@ -110,7 +110,7 @@ def test_matched_fidelity_by_hand(results):
     a, b = found.names.index("wen"), found.names.index("anisotropy_on_detection")
     difference = found.difference(a, b)
     assert difference.difference == pytest.approx(-0.2) and difference.interval.high < 0
-    # three clusters separate nothing, and as many as sixty would
+    # two effective clusters separate nothing, and as many as sixty would
     more = replace(found, estimates=replace(found.estimates, units=60.0))
     for one, verdict in ((found, "not separable"), (more, "better")):
         table = report.pairs_table(results, one, results.primary("copying"))
@@ -167,7 +167,7 @@ def test_too_few_draws_are_said(results):
     said = report.pairs_table(results, many, copying).notes[-1]
     assert "give at least draws=480" in said  # 4 * 6 / 0.05
     few = report.pairs_table(results, found, copying)
-    assert "3 effective clusters can hardly separate anything, whatever draws" in few.notes[-1]
+    assert "2 effective clusters can hardly separate anything, whatever draws" in few.notes[-1]
 
 
 def test_random_weights_are_refused(command, capsys):
