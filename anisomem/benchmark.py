@@ -141,7 +141,7 @@ class Case:
             for name in detector.component_names:
                 self.samples[name] = max(detector.n, self.samples.get(name, 0))
         settings = OmegaConf.to_container(config, resolve=True)
-        self.sources = own.sources(self.detectors, [str(config.model.get("_target_"))])
+        self.sources = own.sources(self.configured, [str(config.model.get("_target_"))])
         content = identity.describe(
             cast(dict[str, Any], settings),
             self.samples,
@@ -263,7 +263,7 @@ class Case:
             found["costs"] = {key: asdict(cost) for key, cost in measure(self, model).items()}
         elif not timed:
             found.pop("timing", None)
-            counted = counts_of_each(self.detectors, self.config.noise_policy)
+            counted = counts_of_each(self.configured, self.config.noise_policy)
             found["costs"] = {key: asdict(counts) for key, counts in counted.items()}
         atomic.write_text(self._measured_file, json.dumps(found, indent=1))
         if not self._shown():
