@@ -14,7 +14,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
@@ -26,6 +25,7 @@ from anisomem.datasets.references import draw
 from anisomem.detection.base import Array, Detector, Recorded
 from anisomem.errors import UserError, one_of, unknown
 from anisomem.evaluation import Evaluation, Summary
+from anisomem.scoring import Judged, Scored, score
 from anisomem.storage import atomic, identity
 from anisomem.storage.store import FAILURE, IDENTITY, ScoreStore, arrays
 from anisomem.storage.tensors import TensorFiles
@@ -89,15 +89,19 @@ def stored_cases(files: Iterable[Path], allowed: Collection[str] = ()) -> list[C
 
 @dataclass(frozen=True)
 class Row:
-    """A detector's line in a table: what it achieves, what it costs, what its prompts lack."""
+    """A detector's line in a table: what it achieves, what it costs, what its prompts lack.
+
+    Without a summary the detector could not be scored, and ``refused`` says why.
+    """
 
     case: str
     detector: str
     n: int
-    summary: Summary
+    summary: Summary | None
     cost: Mapping[str, Any] | None
     notes: Sequence[str]
     model: str = ""
+    refused: str | None = None
 
 
 class Case:
@@ -125,19 +129,19 @@ class Case:
         if missing := OmegaConf.missing_keys(config.model):
             raise UserError(f"model needs a value for {', '.join(sorted(missing))}")
         self.planned = prompts or configuration.build(config.dataset, "dataset")
-        self.detectors = configuration.detectors(config)
-        for detector in self.detectors:
+        self.configured = configuration.detectors(config)
+        for detector in self.configured:
             detector.require(config.model.get("stands_for"))
         self.name = self.planned.name
-        if references is None and any(d.uses_references for d in self.detectors):
+        if references is None and any(d.uses_references for d in self.configured):
             references = draw(config, self.planned)
         self.references = list(references or [])
         self.samples: dict[str, int] = {}  # of every component to be recorded
-        for detector in self.detectors:
+        for detector in self.configured:
             for name in detector.component_names:
                 self.samples[name] = max(detector.n, self.samples.get(name, 0))
         settings = OmegaConf.to_container(config, resolve=True)
-        self.sources = own.sources(self.detectors, [str(config.model.get("_target_"))])
+        self.sources = own.sources(self.configured, [str(config.model.get("_target_"))])
         content = identity.describe(
             cast(dict[str, Any], settings),
             self.samples,
@@ -259,7 +263,7 @@ class Case:
             found["costs"] = {key: asdict(cost) for key, cost in measure(self, model).items()}
         elif not timed:
             found.pop("timing", None)
-            counted = counts_of_each(self.detectors, self.config.noise_policy)
+            counted = counts_of_each(self.configured, self.config.noise_policy)
             found["costs"] = {key: asdict(counts) for key, counts in counted.items()}
         atomic.write_text(self._measured_file, json.dumps(found, indent=1))
         if not self._shown():
@@ -293,7 +297,7 @@ class Case:
             "batch_size": self.config.batch_size,
             "noise_policy": self.config.noise_policy,
             "device": self.config.model.get("device"),
-            "detectors": [d.cost_key for d in self.detectors if d.cost_key],
+            "detectors": [d.cost_key for d in self.configured if d.cost_key],
         }
 
     def _shown(self) -> bool:
@@ -346,12 +350,21 @@ class Case:
             UserError: Prompts are missing from the store, or settings of the table are wrong.
         """
         self.require_complete()
-        summaries = self.evaluated.summaries()
+        keys = [detector.key for detector in self.detectors]
+        summaries = dict(zip(keys, self.evaluated.summaries(), strict=True))
         costs, notes = measured.costs(self.measured()), self.notes()
-        rows = zip(self.detectors, summaries, strict=True)
         return [
-            Row(self.name, d.name, d.n, summary, costs.get(d.cost_key), notes, self.model)
-            for d, summary in rows
+            Row(
+                self.name,
+                d.name,
+                d.n,
+                summaries.get(d.key),
+                costs.get(d.cost_key),
+                notes,
+                self.model,
+                self.scored.refused.get(d.key),
+            )
+            for d in self.configured
         ]
 
     def notes(self) -> list[str]:
@@ -363,20 +376,39 @@ class Case:
             notes.append(f"{truncated} of {total} prompts cut at the text encoder's limit")
         if self.samples and (revisions := self.frame["revision"].nunique()) > 1:
             notes.append(f"recorded with {revisions} revisions of the model; pin model.revision")
-        return [*notes, *self.measured().get("cautions", []), *self.planned.cautions]
+        notes += [*self.measured().get("cautions", []), *self.planned.cautions]
+        remarks = (d.remark(self.prompts, len(self.config.seeds)) for d in self.detectors)
+        return [*notes, *(remark for remark in remarks if remark)]
+
+    @cached_property
+    def scored(self) -> Scored:
+        """All prompts' scores, once everything is recorded.
+
+        Raises:
+            UserError: No detector can be scored.
+        """
+        return self._scored(self.prompts, self.configured)
+
+    @property
+    def detectors(self) -> Sequence[Detector]:
+        """Those configured that can be scored, once everything is recorded."""
+        return self.scored.detectors
 
     @cached_property
     def evaluated(self) -> Evaluation:
         """:meth:`evaluation` of all prompts, once everything is recorded."""
-        return self.evaluation(range(len(self.prompts)))
+        try:
+            return self.judge(self.scored.scores)
+        except ValueError as error:
+            raise UserError(str(error)) from None
 
-    def evaluation(
+    def judged(
         self,
         rows: Sequence[int],
         of: Sequence[Detector] | None = None,
         draws: int | None = None,
-    ) -> Evaluation:
-        """Estimates, intervals and comparisons of the detectors, in their order.
+    ) -> Judged:
+        """Estimates, intervals and comparisons of the detectors that can be scored.
 
         Fitted weights are fitted on the prompts evaluated, so a part refits them.
 
@@ -386,15 +418,18 @@ class Case:
             draws: Of the bootstrap; the table's if not given.
 
         Raises:
-            UserError: Settings of the table are wrong, or a fit has too few clusters.
+            UserError: Settings of the table are wrong, or no detector can be scored.
         """
         prompts = self.prompts.subset(rows)
+        found = self._scored(prompts, of or self.detectors)
         try:
-            recorded = [self.recorded(seed, prompts) for seed in self.config.seeds]
-            scores = [[d.combine(r) for r in recorded] for d in of or self.detectors]
-            return self.judge(np.array(scores), prompts, draws)
+            evaluation = self.judge(found.scores, prompts, draws)
         except ValueError as error:
             raise UserError(str(error)) from None
+        return Judged(found.detectors, found.scores, found.refused, evaluation=evaluation)
+
+    def _scored(self, prompts: PromptSet, detectors: Sequence[Detector]) -> Scored:
+        return score(detectors, [self.recorded(seed, prompts) for seed in self.config.seeds])
 
     def judge(
         self, scores: Array, prompts: PromptSet | None = None, draws: int | None = None
@@ -443,7 +478,7 @@ class Case:
             failed = set(self.frame.loc[self.frame[FAILURE].notna(), "prompt_id"])
             ids = [i for i in self.ids[len(self.planned) :] if i not in failed]
             references = arrays(self.frame, ids, seed, self.samples)
-        return Recorded(components, chosen, self.config.model.get("stands_for"), references)
+        return Recorded(components, chosen, self.config.model.get("stands_for"), references, seed)
 
     def batches(self) -> list[Batch]:
         """All that is to be recorded, cut the same way however often a run is interrupted.

@@ -189,10 +189,19 @@ def _finish(cases: Sequence[Case], folder: Path, logger: WandbLogger | None = No
         print(f"anisomem: the report is as it was: {error}", file=sys.stderr)
         return 0
     print(report.printed(cases))
+    _warn(cases)
     if logger:
         attempt("the run on Weights & Biases", partial(logger.log, cases, folder, drawn))
     print(f"Report: {folder}/ (tables, figures; components in a folder per model)")
     return 0
+
+
+def _warn(cases: Sequence[Case]) -> None:
+    """Says what a reader must know before the numbers."""
+    from anisomem.report.warnings import warnings
+
+    for line in warnings(cases):
+        print(f"anisomem: warning: {line}", file=sys.stderr)
 
 
 def _failed(cases: Sequence[Case]) -> bool:
@@ -222,6 +231,7 @@ def _sweep(name: str, overrides: Sequence[str]) -> int:
     with phase("scoring and drawing"):
         table, folder = command.report(name, cases)
     print(table)
+    _warn(cases)
     print(f"Sweep: {folder}/ (tables, figures, data)")
     return 0
 
@@ -247,6 +257,7 @@ def _table(options: argparse.Namespace) -> None:
             report.write(cases, options.out)
         text = report.printed(cases)
     print(text)
+    _warn(cases)
 
 
 def _compare(options: argparse.Namespace) -> None:
@@ -258,6 +269,7 @@ def _compare(options: argparse.Namespace) -> None:
     named &= {one.name for one in registry.others()}
     cases = _finished(options.runs or [QUICKSTART], [*options.allow, *named])
     print(compare(cases, options.detectors, options.out))
+    _warn(cases)
 
 
 def _scores(options: argparse.Namespace) -> None:

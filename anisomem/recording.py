@@ -44,7 +44,7 @@ class Recorder:
         self.case = case
         self.device, self.commit = device_name(model.device), git_commit(Path(__file__).parent)
         self.engine = Engine(
-            model, case.detectors, case.config.noise_policy, case.config.batch_size
+            model, case.configured, case.config.noise_policy, case.config.batch_size
         )
 
     def __call__(self, batch: Batch) -> int:

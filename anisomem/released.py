@@ -125,7 +125,7 @@ def _import(
         )
     (composed,) = configuration.cases([*own, *overrides])
     case = Case(composed, experiment)
-    metric = next(d for d in case.detectors if isinstance(d, Anisotropy))
+    metric = next(d for d in case.configured if isinstance(d, Anisotropy))
     columns = {metric.norm_name: False, metric.cos_name: True}
     for seed in seeds if case.missing() else []:
         components = {

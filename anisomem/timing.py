@@ -75,7 +75,7 @@ def measure(case: Case, model: DiffusionModel) -> Mapping[str, Cost]:
     In one thread, as every process of a run records. The detectors take turns, and all together
     take theirs too.
     """
-    config, detectors = case.config, case.detectors
+    config, detectors = case.config, case.configured
     texts = list(case.planned.texts[:PROMPTS])
     counts: dict[str, tuple[float, int, float]] = {}
 

@@ -94,7 +94,7 @@ def _engine(
         synchronise(network)
 
     def engine() -> None:
-        fresh = Engine(network, case.detectors, case.config.noise_policy, case.config.batch_size)
+        fresh = Engine(network, case.configured, case.config.noise_policy, case.config.batch_size)
         for seed, rows in case.batches():
             fresh.evaluate([case.planned.texts[i] for i in rows], rows, seed)
         synchronise(network)
@@ -127,8 +127,8 @@ def _shared(experiment: str, case: Case, network: PipelineModel, turns: int) -> 
         engine.evaluate(texts, range(len(texts)), case.config.seeds[0])
         synchronise(network)
 
-    alone = groups(case.detectors)
-    contenders = {**alone, EVERYTHING: case.detectors}
+    alone = groups(case.configured)
+    contenders = {**alone, EVERYTHING: case.configured}
     seconds = take_turns(
         {k: partial(evaluate, m) for k, m in contenders.items()},
         turns,

@@ -44,7 +44,7 @@ def lines(
         batch_size = batch_size or 1  # larger ones take more memory, not less time
     with Peak(network) as peak:
         measured = [_forward(network, texts, turns)]
-        for members in _distinct(case.detectors):
+        for members in _distinct(case.configured):
             evaluation = _Evaluation(network, members, config.noise_policy, batch_size)
             contenders = {str(n): evaluation.on(texts[:n], config.seeds[0]) for n in sizes}
             seconds = take_turns(contenders, turns, members[0].name, warm_up=False)

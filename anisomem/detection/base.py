@@ -112,12 +112,14 @@ class Recorded:
         stands_for: The published model whose weights apply to this one, or None.
         references: The components of R prompts that are not in the set, name to ``[R, n]``;
             empty unless a detector of the run asks for them.
+        seed: Of the noise.
     """
 
     components: Mapping[str, Array]
     prompts: PromptSet
     stands_for: str | None = None
     references: Mapping[str, Array] = field(default_factory=dict)
+    seed: int = 0
 
     def samples(self, name: str, n: int) -> Array:
         """A component at the first n noise samples, ``[N, n]``.
@@ -190,6 +192,10 @@ class Detector(ABC):
     @abstractmethod
     def combine(self, recorded: Recorded) -> Array:
         """The score of every prompt, ``[N]``."""
+
+    def remark(self, prompts: PromptSet, seeds: int) -> str | None:
+        """What a reader of its row must know, on these prompts and so many noise seeds."""
+        return None
 
     def features(self, recorded: Recorded) -> Array:
         """The numbers that it offers to a combination with others, ``[N, F]``; label-free."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from math import comb
 from pathlib import Path
@@ -19,6 +19,7 @@ from anisomem.evaluation import (
     Comparison,
     Evaluation,
     PairedDifference,
+    effective_clusters,
     enough_draws,
     resolution_note,
 )
@@ -40,6 +41,7 @@ class Compared:
         detectors: In the order in which pairs number them.
         evaluation: Of these detectors, from draws enough for a verdict.
         pairs: With p values adjusted over them.
+        refused: Detectors that cannot be scored there, and why.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Compared:
     detectors: Sequence[Detector]
     evaluation: Evaluation
     pairs: Sequence[Comparison]
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 def compared(
@@ -64,13 +67,31 @@ def compared(
         rows: The prompts; all if not given.
 
     Raises:
-        UserError: As :meth:`Case.evaluation`.
+        UserError: As :meth:`Case.judged`, or fewer than two can be scored.
     """
-    draws = max(case.config.draws, enough_draws(comb(len(detectors), 2)))
     chosen = range(len(case.prompts)) if rows is None else rows
-    evaluation = case.evaluation(chosen, detectors, draws)
-    target = case.config.fpr_targets[0]
-    return Compared(case.name, case.title, target, detectors, evaluation, evaluation.comparisons())
+    enough = enough_draws(comb(len(detectors), 2), _units(case, chosen))
+    draws = max(case.config.draws, enough)
+    judged = case.judged(chosen, detectors, draws)
+    if len(judged.detectors) < 2:
+        raise UserError("; ".join(f"{key}: {why}" for key, why in judged.refused.items()))
+    evaluation, target = judged.evaluation, case.config.fpr_targets[0]
+    return Compared(
+        case.name,
+        case.title,
+        target,
+        judged.detectors,
+        evaluation,
+        evaluation.comparisons(),
+        judged.refused,
+    )
+
+
+def _units(case: Case, rows: Sequence[int]) -> float:
+    """The effective number of clusters of the class that has fewer."""
+    prompts = case.prompts.subset(rows)
+    labels = prompts.labels == 1
+    return min(effective_clusters(prompts.clusters[c]) for c in (labels, ~labels) if c.any())
 
 
 def at_largest_n(detectors: Sequence[Detector]) -> list[Detector]:
@@ -93,6 +114,9 @@ def named(case: Case, names: Sequence[str]) -> list[Detector]:
     found: dict[str, str] = {}
     for name in names:
         if (short := name.replace(" ", "")) not in rows:
+            for key, why in case.scored.refused.items():
+                if short in (key.replace(" ", ""), key.partition(",")[0]):
+                    raise UserError(f"{key} cannot be scored on {case.name}: {why}")
             shown = {d.key for d in case.detectors} | {d.name for d in case.detectors}
             raise unknown(f"detector in {case.name}", name, shown)
         if (key := rows[short].key) in found:
@@ -118,7 +142,7 @@ def compare(cases: Sequence[Case], names: Sequence[str], out: Path | None = None
         out: Where to write the tables as Markdown, LaTeX and unrounded CSV, and pictures.
 
     Raises:
-        UserError: Fewer than two, or as :func:`named` and :meth:`Case.evaluation`.
+        UserError: Fewer than two, or as :func:`named` and :func:`compared`.
     """
     if len(set(names)) < 2:
         raise UserError(f"compare needs two detectors or more, got {', '.join(names)}")
@@ -150,6 +174,7 @@ def _by_part(case: Case, detectors: Sequence[Detector]) -> tuple[dict[str, Compa
     for name, rows in progress.over(others, case.name, "part"):
         try:
             found[name] = compared(case, detectors, rows)
+            notes += [f"{name}, {key}: {why}." for key, why in found[name].refused.items()]
         except UserError as error:  # a part may be too small for what the whole allows
             notes.append(f"{name}: {error}")
     return found, notes
@@ -167,8 +192,8 @@ def _table(case: Case, found: dict[str, Compared], notes: Sequence[str]) -> Tabl
             cells.append([part, counts, *keys, *pair_cells(pair, [target], adjusted=True)])
         if note := resolution_note(target, evaluation.n_negative):
             unresolved.append(f"{part}, {rate}: {note}.")
-    pairs = len(next(iter(found.values())).pairs)
-    drawn = max(case.config.draws, enough_draws(pairs))
+    first = next(iter(found.values()))
+    pairs, drawn = len(first.pairs), first.evaluation.auc_draws.shape[1]
     explained = [
         "Differences on the same prompts, noise and bootstrap draws"
         + (f", means over {seeds} noise seeds" if seeds > 1 else "")

@@ -240,16 +240,18 @@ def cost(case: Case) -> Figure | None:
 
     Detectors on the front are in colour, the others grey.
     """
-    rows = [row for row in case.rows() if row.cost and "isolated" in row.cost]
-    if not rows:
+    timed = [row for row in case.rows() if row.cost and "isolated" in row.cost]
+    found = [(row, row.summary.auc.value) for row in timed if row.summary]
+    if not found:
         return None
+    rows, areas = [row for row, _ in found], {_line(row): area for row, area in found}
     figure, axis = plt.subplots(figsize=(WIDTH, 5.2), layout="constrained")
-    front = pareto_front([(_seconds(row), row.summary.auc.value) for row in rows])
+    front = pareto_front([(_seconds(row), area) for row, area in found])
     winners = list(dict.fromkeys(rows[i].detector for i in front))
     last = {}
     for name in dict.fromkeys(row.detector for row in rows):
         own = sorted((row for row in rows if row.detector == name), key=_seconds)
-        points = [(_seconds(row), on_logit(row.summary.auc.value)) for row in own]
+        points = [(_seconds(row), on_logit(areas[_line(row)])) for row in own]
         best = name in winners
         colour = COLOURS[winners.index(name) % len(COLOURS)] if best else GREY
         axis.plot(*zip(*points, strict=True), "o-", color=colour, markersize=4, linewidth=1)
@@ -258,7 +260,7 @@ def cost(case: Case) -> Figure | None:
         if best:
             for (x, y), row in zip(points, own, strict=True):
                 axis.annotate(str(row.n), (x, y), (3, 3), textcoords="offset points", fontsize=7)
-    steps = [(_seconds(rows[i]), on_logit(rows[i].summary.auc.value)) for i in front]
+    steps = [(_seconds(rows[i]), on_logit(areas[_line(rows[i])])) for i in front]
     if steps:
         axis.step(*zip(*steps, strict=True), where="post", color="0", linewidth=1, linestyle=":")
     axis.set(xscale="log", xlabel="seconds per 10 prompts")
@@ -284,6 +286,10 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
             front.append(i)
             highest = points[i][1]
     return front
+
+
+def _line(row: Row) -> tuple[str, int]:
+    return row.detector, row.n
 
 
 def _seconds(row: Row) -> float:

@@ -12,7 +12,7 @@ import yaml
 from anisomem import config as configuration
 from anisomem.benchmark import Case, Row
 from anisomem.detection.base import Detector
-from anisomem.evaluation import Estimate
+from anisomem.evaluation import Estimate, Summary
 from anisomem.report.table import Table
 from anisomem.report.tables import interval_text, percent
 
@@ -67,7 +67,7 @@ def _row(card: Mapping[str, Any], row: Mapping[str, Any]) -> Published:
 
 def of(case: Case, row: Row) -> list[Published]:
     """What is published of a row of a case's table, where its detector is as we configure it."""
-    detector = next(d for d in case.detectors if (d.name, d.n) == (row.detector, row.n))
+    detector = next(d for d in case.configured if (d.name, d.n) == (row.detector, row.n))
     if detector != _usual(row.detector, row.n):
         return []
     key = (case.config.model.get("stands_for"), case.planned.name, row.detector, row.n)
@@ -88,8 +88,10 @@ def comparison(cases: Sequence[Case], rows: Sequence[Row]) -> Table | None:
     by_name = {case.name: case for case in cases}
     cells = []
     for row in rows:
+        if row.summary is None:
+            continue
         found = of(by_name[row.case], row)
-        lines = [line for one in found for line in _lines(row, one)]
+        lines = [line for one in found for line in _lines(row, row.summary, one)]
         missing = ["AUC", interval_text(row.summary.auc), "–", "not published", "–", "–", "–"]
         reported = any("auc" in one.values for one in found)
         for line in [*([] if reported else [missing]), *lines]:
@@ -110,9 +112,9 @@ def comparison(cases: Sequence[Case], rows: Sequence[Row]) -> Table | None:
     )
 
 
-def _lines(row: Row, one: Published) -> list[list[str]]:
+def _lines(row: Row, summary: Summary, one: Published) -> list[list[str]]:
     """The statistics of one source."""
-    summary, lines = row.summary, []
+    lines = []
     if "auc" in one.values:
         lines.append(_line("AUC", one, "auc", summary.auc, summary.auc.value))
     rules = {"nearest": summary.released_tpr, "strict": summary.strict_tpr}[one.rule]

@@ -16,6 +16,7 @@ from anisomem.report import escape, figures, gallery, published, scores, style, 
 from anisomem.report.attempt import attempt
 from anisomem.report.card import card
 from anisomem.report.table import Table
+from anisomem.report.warnings import warnings
 from anisomem.storage.manifest import Manifest
 
 CAPTIONS = {
@@ -152,6 +153,7 @@ def html(
             f"{'s' * (len(case.config.seeds) > 1)} {', '.join(map(str, case.config.seeds))}"
             for case in cases
         ],
+        warnings=warnings(cases),
         tables=shown,
         keys=KEYS,
         cautions=CAUTIONS,

@@ -1,6 +1,6 @@
 """Tables of a run: as people read them (Markdown, LaTeX) and unrounded (CSV, JSON)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from anisomem.benchmark import Case, Row
@@ -12,6 +12,7 @@ from anisomem.evaluation import (
     Interval,
     PairedDifference,
     Summary,
+    least_p,
     resolution_note,
 )
 from anisomem.measured import costs as measured_costs
@@ -26,11 +27,12 @@ def main_table(rows: Sequence[Row]) -> Table:
     Raises:
         UserError: The rows have other target rates than each other.
     """
-    targets = list(rows[0].summary.tpr)
-    if other := next((row for row in rows if list(row.summary.tpr) != targets), None):
+    found = {row.case: list(row.summary.tpr) for row in rows if row.summary}
+    (first, targets), *others = found.items()
+    if other := next((name for name, own in others if own != targets), None):
         raise UserError(
-            f"one table needs equal fpr_targets: {rows[0].case} has {targets}, {other.case} has "
-            f"{list(other.summary.tpr)}; name the runs one by one"
+            f"one table needs equal fpr_targets: {first} has {targets}, {other} has "
+            f"{found[other]}; name the runs one by one"
         )
     headings = [
         "prompts",
@@ -46,7 +48,7 @@ def main_table(rows: Sequence[Row]) -> Table:
     return Table(
         "Detectors",
         headings,
-        [_main_cells(row) for row in rows],
+        [_main_cells(row, len(targets)) for row in rows],
         notes_of(rows),
         apart=("model", "prompts"),
         optional=("s shared", "s alone", "NFE", *reversed(headings[5:-3])),
@@ -56,10 +58,11 @@ def main_table(rows: Sequence[Row]) -> Table:
 
 def rules_table(rows: Sequence[Row]) -> Table:
     """The TPR by the rules of released codes, beside ours, and DeLong's interval of the AUC."""
-    targets = list(rows[0].summary.tpr)
+    targets = next(list(row.summary.tpr) for row in rows if row.summary)
     cells = []
     for row in rows:
-        summary = row.summary
+        if (summary := row.summary) is None:
+            continue  # the main table says why
         line = [row.case, row.model, row.detector, _n(row)]
         line.append(_interval(summary.auc_delong) if summary.auc_delong else "–")
         for target in targets:
@@ -78,7 +81,7 @@ def rules_table(rows: Sequence[Row]) -> Table:
         " codes, which may exceed the target. FPR strictly below: Wen's.",
     ]
     for row in rows:
-        if (interval := row.summary.auc_delong) and interval.note:
+        if row.summary and (interval := row.summary.auc_delong) and interval.note:
             note = f"{row.case}, logit-DeLong: {interval.note}."
             notes += [note] * (note not in notes)
     return Table("Rules of released codes", headings, cells, notes)
@@ -89,21 +92,22 @@ def blocks_table(case: Case) -> Table:
     selections = case.selections()
     notes = ["AUC with 95% intervals as in the main table; fitted detectors are fitted anew."]
     columns, limits = [], Limits()
+    keys = [detector.key for detector in case.detectors]
     for name, rows in selections.items():
         try:
-            evaluation = case.evaluation(rows)
+            judged = case.judged(rows)
         except UserError as error:  # a part may be too small for what the whole allows
             columns.append(["–"] * (1 + len(case.detectors)))
             notes.append(f"{name}: {error}")
             continue
-        counts, summaries = (
-            f"{evaluation.n_positive}/{evaluation.n_negative}",
-            evaluation.summaries(),
-        )
-        columns.append([counts, *(interval_text(summary.auc) for summary in summaries)])
-        for detector, summary in zip(case.detectors, summaries, strict=True):
+        evaluation, cells_of = judged.evaluation, dict.fromkeys(keys, "–")
+        for detector, summary in zip(judged.detectors, evaluation.summaries(), strict=True):
+            cells_of[detector.key] = interval_text(summary.auc)
             limits.add(name, detector.key, summary.auc)
-    names = ["memorized/other", *(detector.key for detector in case.detectors)]
+        notes += [f"{name}, {key}: {reason}." for key, reason in judged.refused.items()]
+        counts = f"{evaluation.n_positive}/{evaluation.n_negative}"
+        columns.append([counts, *cells_of.values()])
+    names = ["memorized/other", *keys]
     cells = [[name, *line] for name, line in zip(names, zip(*columns, strict=True), strict=True)]
     return Table(
         f"Blocks of {case.title}", ["detector", *selections], cells, notes + limits.notes()
@@ -120,7 +124,7 @@ def pairs_table(case: Case) -> Table:
         keys = [case.detectors[pair.a].key, case.detectors[pair.b].key]
         cells.append([*keys, *pair_cells(pair, targets, adjusted=False)])
     headings = ["a", "b", *pair_headings(targets)]
-    least = 2 / (case.config.draws + 1)
+    least = least_p(case.config.draws, evaluation.resampling.units)
     notes = [
         "Differences on the same prompts, noise and bootstrap draws; p values adjusted by Holm's"
         " method over all pairs of a column; a verdict is read off its paired 95% interval and is"
@@ -169,8 +173,8 @@ def costs_table(cases: Sequence[Case]) -> Table:
     for case in cases:
         measured = case.measured()
         for key, cost in measured_costs(measured).items():
-            users = [d.name for d in case.detectors if d.cost_key == key]
-            n = next(d.n for d in case.detectors if d.cost_key == key)
+            users = [d.name for d in case.configured if d.cost_key == key]
+            n = next(d.n for d in case.configured if d.cost_key == key)
             timed, seconds = "isolated" in cost, "–"
             if timed:
                 seconds = "{:.3f} [{:.3f}, {:.3f}]".format(*cost["isolated"])
@@ -214,12 +218,23 @@ def comma_separated(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def records(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The rows unrounded, numbers as numbers."""
-    return [_flat(row) for row in rows]
+    """The rows unrounded, numbers as numbers; None where a detector could not be scored."""
+    names = next(_flat(row, row.summary) for row in rows if row.summary)
+    return [_flat(row, row.summary) if row.summary else _unscored(row, names) for row in rows]
 
 
-def _main_cells(row: Row) -> list[str]:
-    cost = row.cost
+def _unscored(row: Row, names: Iterable[str]) -> dict[str, Any]:
+    known = {"prompts": row.case, "model": row.model, "detector": row.detector, "n": row.n}
+    return {**dict.fromkeys(names), **known, "auc_note": row.refused}
+
+
+def _main_cells(row: Row, targets: int) -> list[str]:
+    cost, summary = row.cost, row.summary
+    numbers = ["not scored", *["–"] * targets]
+    if summary:
+        flag = f" {summary.ties.flag}" if summary.ties.flag else ""
+        numbers = [interval_text(summary.auc) + flag]
+        numbers += [interval_text(value) for value in summary.tpr.values()]
     nfe = f"{cost['nfe']:g}" if cost else "–"
     if cost and cost["jvps"]:
         nfe += f" + {cost['jvps']:g} JVP"
@@ -228,8 +243,7 @@ def _main_cells(row: Row) -> list[str]:
         row.model,
         row.detector,
         _n(row),
-        interval_text(row.summary.auc),
-        *(interval_text(value) for value in row.summary.tpr.values()),
+        *numbers,
         nfe,
         f"{cost['isolated'][0]:.3f}" if cost and "isolated" in cost else "–",
         f"{cost['amortised']:.3f}" if cost and "isolated" in cost else "–",
@@ -273,8 +287,7 @@ def numbers(summary: Summary) -> dict[str, Any]:
     return values
 
 
-def _flat(row: Row) -> dict[str, Any]:
-    summary = row.summary
+def _flat(row: Row, summary: Summary) -> dict[str, Any]:
     values: dict[str, Any] = {"prompts": row.case, "model": row.model}
     values |= {"detector": row.detector, "n": row.n}
     values |= numbers(summary)
@@ -285,6 +298,8 @@ def _flat(row: Row) -> dict[str, Any]:
     cost = row.cost or {}
     isolated = cost.get("isolated", [None] * 3)
     return values | {
+        "largest_tie": summary.ties.largest,
+        "levels": summary.ties.levels,
         "auc_delong_low": delong and delong.low,
         "auc_delong_high": delong and delong.high,
         "nfe_per_prompt": cost.get("nfe"),
@@ -304,7 +319,7 @@ def notes_of(rows: Sequence[Row]) -> list[str]:
         "Brackets: 95% intervals, stratified bootstrap over clusters of related prompts."
         " Larger scores mean more memorized; no sign is fitted.",
     ]
-    if rows[0].summary.auc.seed_std is not None:
+    if any(row.summary and row.summary.auc.seed_std is not None for row in rows):
         notes.append("±: standard deviation over noise seeds.")
     if any(row.cost for row in rows):
         notes.append(
@@ -320,6 +335,9 @@ def notes_of(rows: Sequence[Row]) -> list[str]:
     limits = Limits()
     unresolved: dict[str, None] = {}
     for row in rows:
+        if row.summary is None:
+            unresolved[f"{row.case}, {_key(row)}: not scored, {row.refused}."] = None
+            continue
         limits.add(f"{row.case}, AUC", _key(row), row.summary.auc)
         for target, estimate in row.summary.tpr.items():
             name = f"{row.case}, TPR@{percent(target)}FPR"

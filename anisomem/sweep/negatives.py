@@ -45,9 +45,10 @@ def _lines(case: Case) -> list[Line]:
     }
     lines = []
     for name, rows in blocks.items():
-        evaluation = case.evaluation(rows)
+        judged = case.judged(rows)
+        evaluation = judged.evaluation
         counts = f"{name} ({evaluation.n_positive}/{evaluation.n_negative})"
-        for detector, summary in zip(case.detectors, evaluation.summaries(), strict=True):
+        for detector, summary in zip(judged.detectors, evaluation.summaries(), strict=True):
             place = {"negatives (memorized/other)": counts, "detector": detector.name}
             lines.append(Line(case.name, place, summary))
     return lines

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 from anisomem.evaluation import NOT_SEPARABLE, Interval
-from anisomem.evaluation.bootstrap import FAMILY_LEVEL, enough_draws
+from anisomem.evaluation.bootstrap import FAMILY_LEVEL, MOST_DRAWS, enough_draws
 from anisomem.measures.base import Statistic
 from anisomem.report import style, tables
 from anisomem.report.table import Table
@@ -220,7 +220,12 @@ def pairs_table(results: Results, found: Matched, copying: Statistic) -> Table:
         " at most; paired 95% intervals; p adjusted by Holm's method over all pairs. Better: a"
         " copies less."
     ]
-    if results.trial.config.draws < (enough := enough_draws(len(pairs))):
+    units = found.estimates.units
+    if (enough := enough_draws(len(pairs), units)) >= MOST_DRAWS - 1:
+        notes.append(
+            f"{units:.3g} effective clusters can hardly separate anything, whatever draws."
+        )
+    elif results.trial.config.draws < enough:
         notes.append(f"So few draws can hardly separate anything; give at least draws={enough}.")
     headings = ["a", "b", "a − b", "p, Holm", "a is"]
     return Table(f"Pairs on {results.trial.name}", headings, rows, notes)

@@ -1,5 +1,6 @@
 """Tables of finished runs, one or several."""
 
+import csv
 import json
 
 from anisomem.cli import main
@@ -88,3 +89,36 @@ def test_a_run_from_before_a_setting_existed_has_its_default(setting, tmp_path, 
     stored.write_text("\n".join(line for line in lines if not line.startswith("tensors")))
     assert main(["table", str(run)]) == 0
     assert capsys.readouterr().out == table
+
+
+def test_a_detector_without_a_score_and_a_control_that_tells_all_are_said(
+    setting, tmp_path, capsys, write_prompts
+):
+    # Words of one letter are no vocabulary, and memorized prompts are the longer ones.
+    texts = [("a b c " if i % 4 < 2 else "a ") + "de"[i % 2] for i in range(24)]
+    write_prompts(tmp_path / "prompts.parquet", prompt=texts)
+    detectors = "detector=[wen,text_only,prompt_length]"
+    assert main(["run", *setting, detectors, "timing_repeats=0"]) == 0
+    printed = capsys.readouterr()
+    assert "text_only" in printed.out and "not scored" in printed.out
+    assert "text_only: not scored, empty vocabulary" in printed.out
+    warnings = [li for li in printed.err.splitlines() if li.startswith("anisomem: warning: ")]
+    assert "text_only is not scored: empty vocabulary" in warnings[0]
+    assert "prompt_length, which never sees the model, has an AUC of 1.000" in warnings[1]
+    assert len(warnings) == 2
+
+    run = tmp_path / "runs" / "quickstart"
+    with (run / "table.csv").open() as file:
+        lines = {line["detector"]: line for line in csv.DictReader(file)}
+    wen, text, length = (lines[name] for name in ("wen", "text_only", "prompt_length"))
+    assert text["auc"] == text["auc_low"] == "" and "empty vocabulary" in text["auc_note"]
+    assert length["auc"] == "1.0" and float(wen["auc"]) > 0
+    assert (length["levels"], length["largest_tie"]) == ("2", "0.5")
+    page = (run / "report.html").read_text()
+    assert page.index("which never sees the model") < page.index("Contents")
+
+    assert main(["compare", "wen", "text_only", "--in", str(run)]) == 2
+    assert "text_only cannot be scored on prompts: empty" in capsys.readouterr().err
+    assert main(["compare", "wen", "prompt_length", "--in", str(run)]) == 0
+    assert main(["run", *setting, "detector=[text_only]", "timing_repeats=0"]) == 2
+    assert "no detector can be scored on these prompts (text_only:" in capsys.readouterr().err

@@ -42,6 +42,7 @@ def case():
         title="a model on made",
         prompts=prompts,
         detectors=[Random("first"), Random("second")],
+        scored=SimpleNamespace(refused={}),
         evaluated=Evaluation(rows, prompts.labels, prompts.clusters, draws=300),
         config=SimpleNamespace(fpr_targets=[0.001, 0.01], seeds=[42]),
     )
@@ -74,6 +75,7 @@ def many():
         title="a model on many",
         prompts=prompts,
         detectors=detectors,
+        scored=SimpleNamespace(refused={}),
         evaluated=Evaluation(np.array(rows)[:, None], labels, prompts.clusters, draws=300),
         config=SimpleNamespace(fpr_targets=[0.01], seeds=[42]),
     )
