@@ -18,7 +18,7 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from anisomem import config as configuration
-from anisomem import gallery, measured, own, progress, stored
+from anisomem import gallery, labelled, measured, own, progress, stored
 from anisomem.datasets import kept
 from anisomem.datasets.prompts import PromptSet
 from anisomem.datasets.references import draw
@@ -128,14 +128,24 @@ class Case:
         one_of("noise policy", config.noise_policy, NOISE_POLICIES)
         if missing := OmegaConf.missing_keys(config.model):
             raise UserError(f"model needs a value for {', '.join(sorted(missing))}")
-        self.planned = prompts or configuration.build(config.dataset, "dataset")
+        if prompts is None:
+            whole = labelled.prompts(config)
+            places = labelled.limited(whole, config.limit, config.limit_seed)
+            prompts, limited = whole.subset(places), len(places) < len(whole)
+        else:
+            whole, places, limited = prompts, list(range(len(prompts))), False
+        self.planned = prompts
+        memorized = int(prompts.labels.sum())
+        labelled.require_both(whole.name, memorized, len(prompts) - memorized)
         self.configured = configuration.detectors(config)
         for detector in self.configured:
             detector.require(config.model.get("stands_for"))
         self.name = self.planned.name
         if references is None and any(d.uses_references for d in self.configured):
-            references = draw(config, self.planned)
+            references = draw(config, whole)
         self.references = list(references or [])
+        # Noise by prompt is that of its row in the whole set, whatever a limit leaves of it.
+        self.noise_rows = [*places, *(len(whole) + i for i in range(len(self.references)))]
         self.samples: dict[str, int] = {}  # of every component to be recorded
         for detector in self.configured:
             for name in detector.component_names:
@@ -149,6 +159,8 @@ class Case:
             self.references,
             self.sources,
         )
+        if config.noise_policy == "per_prompt" and limited:
+            content["noise_rows"] = self.noise_rows
         self.identity = identity.digest(content)
         self.folder = Path(config.runs) / experiment / f"{self.name}-{self.identity[:10]}"
         self.store = ScoreStore(self.folder / "components", content)
@@ -250,6 +262,8 @@ class Case:
 
             begin = perf_counter()
             model: DiffusionModel = configuration.build(self.config.model, "model")
+            if self.config.gallery:
+                model.require_decoder("the report's gallery shows some; give gallery=0")
         if missing:
             record(self, model, missing)
         self.store.merge()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anisomem.arguments import parsed
-from anisomem.errors import UserError
+from anisomem.errors import UserError, concerning, reported
 from anisomem.progress import phase
 from anisomem.terminal import guarded
 
@@ -27,25 +27,20 @@ QUICKSTART = Path("runs/quickstart")  # where `anisomem run` without overrides l
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a subcommand and returns the exit code.
 
-    A mistake of the user's is one line and 2; prompts that the model failed on are 1.
+    A mistake of the user's is one line and 2; prompts that the model failed on are 1; what
+    nobody expected is one line, a traceback in a file, and 3.
     """
-    options = parsed(arguments)
+    return reported(partial(_obey, parsed(arguments)))
+
+
+def _obey(options: argparse.Namespace) -> int:
+    """Does what the command line says; the exit code."""
     # The libraries underneath announce optional packages and progress that are not ours.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    try:
-        with guarded():
-            return _command(options)
-    except UserError as error:
-        print(f"anisomem: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # the reader has seen enough, `anisomem list models | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except KeyboardInterrupt:
-        print("anisomem: interrupted; the same command again continues", file=sys.stderr)
-        return 130
+    with guarded():
+        return _command(options)
 
 
 def _command(options: argparse.Namespace) -> int:
@@ -132,17 +127,16 @@ def run(overrides: Sequence[str], apart: bool = False) -> int:
         apart: Every case has a report of its own in its folder, where no other process writes.
     """
     with phase("reading the configuration", brief=True):
-        from anisomem import config
+        from anisomem import config, labelled
         from anisomem.benchmark import Case, told_apart
 
-        composed = config.cases(overrides)
-    chosen = [o.partition("=")[2] for o in overrides if o.startswith("experiment=")]
-    experiment = chosen[-1] if chosen else "quickstart"
+        composed = labelled.judged(overrides)
+    name = labelled.run_name(overrides, composed, QUICKSTART.name, "")
     config.require_chosen(composed[0], "detector")
     if composed[0].dry_run:
-        return _plan(composed, experiment)
+        return _plan(composed, name)
     with phase("reading the prompts and what is recorded", brief=True):
-        cases = told_apart(Case(one, experiment) for one in composed)
+        cases = told_apart(Case(one, name) for one in composed)
     settings = cases[0].config.logger
     logger = config.build(settings, "logger") if settings else None
     if apart:
@@ -176,11 +170,14 @@ def _finish(cases: Sequence[Case], folder: Path, logger: WandbLogger | None = No
     from anisomem.report.attempt import attempt
     from anisomem.storage.atomic import CannotWriteError
 
-    recorded = [case.run() for case in cases]
+    recorded = []
+    for case in cases:
+        with concerning(str(case.folder)):
+            recorded.append(case.run())
     if _failed(cases):
         return 1
     try:
-        with phase("scoring and drawing"):
+        with phase("scoring and drawing"), concerning(str(folder)):
             drawn = report.write(cases, folder)
     except CannotWriteError as error:
         print(report.printed(cases))
@@ -225,10 +222,10 @@ def _sweep(name: str, overrides: Sequence[str]) -> int:
         configs = command.composed(name, overrides)
     if configs[0].dry_run:
         return _plan(configs, f"the {name} sweep")
-    cases = command.recorded(configs, overrides)
+    cases = command.recorded(configs, command.parent(overrides, configs))
     if _failed(cases):
         return 1
-    with phase("scoring and drawing"):
+    with phase("scoring and drawing"), concerning(f"the {name} sweep"):
         table, folder = command.report(name, cases)
     print(table)
     _warn(cases)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from anisomem.detection.base import AcrossSamples, Array, Component, Detector
-from anisomem.detection.needs import Evaluations, Need
+from anisomem.detection.needs import Evaluations, Need, Picture
 from anisomem.errors import UserError
 from anisomem.models.base import Conditioning, DiffusionModel, Prediction
 from anisomem.passes import NoiseSample, made_from
@@ -54,6 +54,8 @@ class Engine:
         drawn = set()
         for detector in detectors:
             for component in detector.components(model):
+                if any(isinstance(need, Picture) for need in component.needs):
+                    model.require_decoder(f"leave out {detector.name}, which judges them")
                 self.components[component.name] = component
                 self.samples[component.name] = max(detector.n, self.samples.get(component.name, 0))
                 drawn.add(detector.n)
@@ -61,7 +63,8 @@ class Engine:
         if len(drawn) > 1 and np.prod(model.latent_shape) % 16:
             raise UserError(
                 f"detectors of different n cannot share noise on latents of "
-                f"{np.prod(model.latent_shape)} numbers (no multiple of 16); give all the same n"
+                f"{np.prod(model.latent_shape)} numbers (no multiple of 16); give all the same, "
+                f"'detector.{detectors[0].name}.n=[{detectors[0].n}]'"
             )
         self._unconditional: dict[tuple[int, int, float], Prediction] = {}
 

@@ -121,13 +121,14 @@ def generate(case: Case, model: DiffusionModel) -> None:
     from anisomem.recording import one_thread
 
     config, planned = case.config, list(case.planned.ids)
-    rows = [planned.index(case.prompts.ids[i]) for i in order(case)]  # noise may depend on them
+    rows = [planned.index(case.prompts.ids[i]) for i in order(case)]
+    places = [case.noise_rows[i] for i in rows]
     texts = [case.planned.texts[i] for i in rows]
     engine = Engine(model, [_metric(case)], config.noise_policy, config.batch_size)
     noise = torch.cat([model.initial_noise(seed, 1) for seed in _seeds(case)]).to(model.device)
     pictures = []
     with one_thread(), torch.inference_mode():
-        maps = engine.evaluate(texts, rows, config.seeds[0])[MAP].mean(axis=1)
+        maps = engine.evaluate(texts, places, config.seeds[0])[MAP].mean(axis=1)
         starts = range(0, len(texts), AT_ONCE)
         for start in progress.over(starts, f"{case.name}: pictures", "part"):
             some = texts[start : start + AT_ONCE]

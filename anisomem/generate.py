@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anisomem import config as configuration
-from anisomem import progress
+from anisomem import labelled, progress
 from anisomem.datasets.references import draw
 from anisomem.errors import UserError
 from anisomem.report.table import Table
@@ -102,6 +102,7 @@ def sample(prompt: str, config: DictConfig, fpr: float | None) -> list[Outcome]:
     mitigations = configuration.mitigations(config)
     with progress.phase("loading the model"):
         model: DiffusionModel = configuration.build(config.model, "model")
+    model.require_decoder("there is nothing to show")
     seed, outcomes, texts = config.seeds[0], [], []
     if fpr is not None:
         mitigations = [
@@ -109,7 +110,7 @@ def sample(prompt: str, config: DictConfig, fpr: float | None) -> list[Outcome]:
             for one in mitigations
         ]
     if any(one.uses_ordinary for one in mitigations):
-        texts = draw(config, configuration.build(config.dataset, "dataset"))
+        texts = draw(config, labelled.whole(config))
     mitigations = [one.ready(model, Ordinary(texts, [seed] * len(texts))) for one in mitigations]
     engine = Engine(model, [], batch_size=config.batch_size)
     x, given = model.initial_noise(seed, 1), model.encode([prompt])

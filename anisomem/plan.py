@@ -9,12 +9,13 @@ import torch
 from omegaconf import DictConfig
 
 from anisomem import config as configuration
+from anisomem import labelled
 from anisomem.benchmark import SHARD
 from anisomem.counting import counts, kept
 from anisomem.datasets import cards
 from anisomem.detection.base import Detector
 from anisomem.engine import GPU_BATCH, Engine
-from anisomem.errors import UserError
+from anisomem.errors import UserError, one_of
 from anisomem.models import architecture, pretrained
 from anisomem.models.base import DiffusionModel
 from anisomem.recording import one_thread
@@ -61,6 +62,7 @@ def _line(config: DictConfig) -> list[str]:
     for detector in detectors:
         detector.require(config.model.get("stands_for"))
     prompts, seeds = prompts_of(config), len(config.seeds)
+    labelled.require_both(str(config.dataset.name), prompts.memorized, prompts.others)
     found = counts(detectors, config.noise_policy)
     references = config.references.count if any(d.uses_references for d in detectors) else 0
     total = (prompts.memorized + prompts.others + references) * seeds
@@ -96,11 +98,12 @@ def prompts_of(config: DictConfig) -> Prompts:
         raise UserError(f"a dry run downloads nothing, and {path!r} is neither file nor folder")
     if card is None or not card.hub:
         try:
-            found = configuration.build(dataset, "dataset")
+            found = labelled.prompts(config)
         except UserError:
             if card is None:
                 raise
         else:
+            found = found.subset(labelled.limited(found, config.limit, config.limit_seed))
             memorized = int((found.labels == 1).sum())
             return Prompts(memorized, len(found) - memorized, 0, found.texts)
     folder = cards.folder(dataset.data)
@@ -108,6 +111,9 @@ def prompts_of(config: DictConfig) -> Prompts:
     sizes = card.memorized, card.others
     if dataset.get("memorized_by") == "sd20":  # the card counts as for the other model
         sizes = card.others, card.memorized
+    if config.limit and config.limit < sum(sizes):  # to within one a block
+        memorized = max(2, round(config.limit * sizes[0] / sum(sizes)))
+        sizes = memorized, config.limit - memorized
     return Prompts(*sizes, missing, ["a photograph"])
 
 
@@ -150,6 +156,7 @@ def _present(
 
 def _absent(config: DictConfig, detectors: Sequence[Detector]) -> Model:
     """From the hub's list of files and the architecture, where we have it."""
+    one_of("dtype", config.model.dtype, pretrained.DTYPES)
     dtype = getattr(torch, config.model.dtype)
     parameters = architecture.parameters(config.model.path)
     memory = "unknown"

@@ -57,7 +57,8 @@ class Recorder:
         texts, ids = self.case.texts, [self.case.ids[i] for i in rows]
         collector = self.case.tensors.collector(ids, seed)
         begin = perf_counter()
-        components = self.engine.evaluate([texts[i] for i in rows], rows, seed, collector)
+        places = [self.case.noise_rows[i] for i in rows]
+        components = self.engine.evaluate([texts[i] for i in rows], places, seed, collector)
         seconds = perf_counter() - begin
         collector.write()
         origin = Origin(

@@ -121,7 +121,8 @@ def _import(
     elif not any(override.startswith("dataset=") for override in overrides):
         known = ", ".join(SETS)
         raise UserError(
-            f"which prompts are {setting.set!r}? (the released code names {known}); give dataset="
+            f"which prompts are {setting.set!r}? (the released code names {known}); give "
+            "dataset=NAME, as anisomem list datasets names it"
         )
     (composed,) = configuration.cases([*own, *overrides])
     case = Case(composed, experiment)

@@ -110,7 +110,10 @@ class PLaplace(Detector):
 
         t = At.parse(self.at).timestep(model)
         if self.latents in (GUIDED, UNGUIDED) and t not in model.timesteps():
-            raise UserError(f"timestep {t} is no step of a trajectory; give {self.name}.at=step:i")
+            raise UserError(
+                f"timestep {t} is no step of a trajectory; give detector.{self.name}.at=step:-1, "
+                "or another step"
+            )
         sigma = model.scales(torch.tensor([t]))[1].item()
         radius = self.radius * sigma * prod(model.latent_shape) ** 0.5
         around = [Nearby(t, self.latents, radius, probe) for probe in range(self.probes)]

@@ -45,7 +45,7 @@ DAMAGES = ("truncated", "flipped", "emptied", "broken link", "pipe", "folder")
 TO_REMOVE = re.compile(r"(/.+?)(?: is damaged; remove it| is no file; remove it|: Is a directory)")
 PATIENCE = 600  # seconds after which a run hangs
 SMALL = ["detector=[anisotropy,wen]", "detector.anisotropy.n=[1]", "detector.wen.n=[1]"]
-BUNDLED = ["model=testbed_epsilon", "dataset=testbed_epsilon", *SMALL]
+BUNDLED = ["experiment=quickstart", "model=testbed_epsilon", "dataset=testbed_epsilon", *SMALL]
 
 
 def launch(

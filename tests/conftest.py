@@ -193,6 +193,7 @@ def large_run(save_pipeline, tmp_path):
 def tiny_run(pipeline_folder, prompts):
     """Overrides of a run on a tiny pipeline and a prompts file."""
     return [
+        "experiment=quickstart",
         "model=diffusers_folder",
         f"model.path={pipeline_folder}",
         "model.stands_for=sd14",

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from anisomem import config, progress
+from anisomem import config, labelled, progress
 from anisomem.datasets import cards, published, tokens
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError
@@ -53,7 +53,7 @@ def audit(name: str, overrides: Sequence[str] = (), out: Path | None = None) -> 
 def _configured(name: str, overrides: Sequence[str]) -> tuple[PromptSet, str | None]:
     """A configured prompt set, and the folder of the published files."""
     case = config.cases([f"dataset={name}", *overrides])[0]
-    return config.build(case.dataset, "dataset"), case.paths.data
+    return labelled.whole(case), case.paths.data
 
 
 def _one(name: str, overrides: Sequence[str]) -> str:

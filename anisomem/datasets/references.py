@@ -8,6 +8,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from anisomem import config as configuration
+from anisomem import labelled
 from anisomem.datasets import files, places
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError
@@ -30,7 +31,7 @@ def draw(config: DictConfig, prompts: PromptSet) -> list[str]:
     else:
         data = [f"paths.data={config.paths.data}"] if config.paths.data else []
         chosen = configuration.cases([f"dataset={source}", *data])[0]
-        found: PromptSet = configuration.build(chosen.dataset, "references.prompts")
+        found = labelled.whole(chosen)
         texts = [t for t, label in zip(found.texts, found.labels, strict=True) if not label]
     known = set(prompts.texts)
     free = [text for text in dict.fromkeys(texts) if text.strip() and text not in known]

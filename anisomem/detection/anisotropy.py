@@ -165,7 +165,10 @@ class Anisotropy(Detector):
         t_norm = At.parse(self.norm_at).timestep(model)
         t_cos, latents = At.parse(self.cos_at).timestep(model), self.cos_latents
         if latents != NOISE and t_cos not in model.timesteps():
-            raise UserError(f"cos_at={self.cos_at} is no step of a trajectory; give step:INDEX")
+            raise UserError(
+                f"{self.cos_at} is no step of a trajectory; give "
+                f"detector.{self.name}.cos_at=step:-3, or another step"
+            )
         norm = Component(
             self.norm_name,
             {Conditional(t_norm), Unconditional(t_norm)},
@@ -240,9 +243,10 @@ class Anisotropy(Detector):
             return self.weights
         if stands_for not in PUBLISHED_WEIGHTS:
             raise UserError(
-                f"no weights are published for this model (stands_for={stands_for}); give "
-                f"weights=[norm,cos], weights=equal or weights=fitted, or set model.stands_for to "
-                f"one of {', '.join(PUBLISHED_WEIGHTS)}"
+                f"no weights are published for {stands_for or 'this model'}; give "
+                f"detector.{self.name}.weights=equal, detector.{self.name}.weights=fitted or "
+                f"'detector.{self.name}.weights=[1.0,0.5]' of norm and cosine, or "
+                f"{' or '.join(f'model.stands_for={one}' for one in PUBLISHED_WEIGHTS)}"
             )
         return PUBLISHED_WEIGHTS[stands_for]
 

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from omegaconf import DictConfig
 
-from anisomem import config as configuration
-from anisomem import progress
+from anisomem import labelled, progress
 from anisomem.errors import UserError
 from anisomem.geometry.record import LATENTS, PLAN, Plan, Recording
 from anisomem.report.table import Table
@@ -50,31 +49,31 @@ def geometry(overrides: Sequence[str], of: Plan = PLAN) -> str:
     Raises:
         UserError: Overrides that are wrong or choose detectors.
     """
-    if not any(o.startswith(("experiment=", "model=")) for o in overrides):
-        overrides = ["experiment=geometry_testbed", *overrides]
     with progress.phase("reading the configuration", brief=True):
         configs = composed(overrides)
     if configs[0].dry_run:
         return plan(configs, of).markdown()
+    name = parent(overrides, configs)
     with progress.phase("reading the prompts and pictures", brief=True):
-        recordings = [Recording(config, parent(overrides), of) for config in configs]
+        recordings = [Recording(config, name, of) for config in configs]
     for recording in recordings:
         recording.run()
     return report(recordings, recordings[0].folder.parent)
 
 
 def composed(overrides: Sequence[str]) -> list[DictConfig]:
-    """The configurations of the cases."""
+    """The configurations of the cases; both bundled models if nothing chooses them."""
     for override in overrides:
         if override.lstrip("+~").startswith("detector"):
             raise UserError(f"geometry measures no detectors; leave out {override!r}")
-    return configuration.cases(overrides)
+    if not any(o.startswith(("experiment=", "model=")) for o in overrides):
+        overrides = ["experiment=geometry_testbed", *overrides]
+    return labelled.judged(overrides)
 
 
-def parent(overrides: Sequence[str]) -> str:
-    """The folder below ``runs``: the experiment's name where one is given."""
-    chosen = [o.partition("=")[2] for o in overrides if o.startswith("experiment=")]
-    return chosen[-1] if chosen else "geometry"
+def parent(overrides: Sequence[str], configs: Sequence[DictConfig]) -> str:
+    """The folder below ``runs``: geometry, or what it is of unless that is the usual."""
+    return labelled.run_name(overrides, configs, "geometry", "-geometry")
 
 
 def report(recordings: Sequence[Recording], folder: Path) -> str:

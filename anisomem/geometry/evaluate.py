@@ -38,6 +38,7 @@ class Evaluator:
     def __init__(self, recording: Recording, model: DiffusionModel | None = None) -> None:
         self.recording, self.seed = recording, recording.config.seeds[0]
         self.model: DiffusionModel = model or configuration.build(recording.config.model, "model")
+        self.model.require_decoder("where no training picture is at hand they are taken for true")
         self.steps = self.model.timesteps()
 
     @torch.no_grad()

@@ -21,9 +21,10 @@ import numpy.typing as npt
 from omegaconf import DictConfig, OmegaConf
 
 from anisomem import config as configuration
-from anisomem import own, progress
-from anisomem.datasets.prompts import PromptSet
+from anisomem import labelled, own, progress
+from anisomem.datasets.prompts import LABELS
 from anisomem.errors import UserError
+from anisomem.evaluation import folds
 from anisomem.geometry.alignment import Alignment
 from anisomem.measures import references
 from anisomem.storage import atomic, identity
@@ -37,6 +38,7 @@ LATENTS = ("noise", "noised", "guided", "unguided")
 QUANTITIES = ("uu", "cc", "uc", "map")
 VECTORS = ("output", "score")
 BATCH = 32  # prompts of a file
+LEAST = 5  # prompts of each class, which weights are chosen on in as many folds
 MAPPED = 3  # prompts of each class whose maps are kept
 
 
@@ -73,13 +75,23 @@ class Recording:
 
     def __init__(self, config: DictConfig, parent: str, plan: Plan = PLAN) -> None:
         self.config, self.parent, self.plan = config, parent, plan
-        whole: PromptSet = configuration.build(config.dataset, "dataset")
+        whole = labelled.prompts(config)
+        left = labelled.limited(whole, config.limit, config.limit_seed)
         rng = np.random.default_rng(config.seeds[0])
-        rows = [
-            rng.permutation(np.flatnonzero(whole.labels == label))[: plan.per_class]
-            for label in (1, 0)
-        ]
+        rows = []
+        for label in (1, 0):
+            drawn = rng.permutation(np.flatnonzero(whole.labels == label))
+            rows.append(drawn[np.isin(drawn, left)][: plan.per_class])
+            if len(rows[-1]) < LEAST:
+                raise UserError(
+                    f"{whole.name!r} has {len(rows[-1])} {LABELS[label]} prompts, and geometry"
+                    f" needs {LEAST} of each class" + " within limit" * (len(left) < len(whole))
+                )
         self.prompts = whole.subset(np.concatenate(rows))
+        try:  # as the weights will be chosen
+            folds(self.prompts.labels, self.prompts.clusters)
+        except ValueError as error:
+            raise UserError(f"{whole.name!r}: {error}") from None
         self.name = self.prompts.name
         self.title = f"{configuration.model_name(config.model)} on {self.name}"
         settings = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))

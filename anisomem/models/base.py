@@ -266,6 +266,23 @@ class DiffusionModel(ABC):
     def decode(self, latents: Tensor) -> np.ndarray:
         """Pictures, uint8 ``[n, H, W, 3]``."""
 
+    @property
+    def has_decoder(self) -> bool:
+        """Whether :meth:`decode` makes pictures."""
+        return True
+
+    def require_decoder(self, what: str) -> None:
+        """Raises unless it makes pictures, which is known before anything is evaluated.
+
+        Arguments:
+            what: Needs them, with how to do without.
+
+        Raises:
+            UserError: It makes none.
+        """
+        if not self.has_decoder:
+            raise UserError(f"the model has no VAE and makes no pictures; {what}")
+
     def scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
         r""":math:`\alpha_t` and :math:`\sigma_t` in float64, for timesteps ``[n]``."""
         return self.schedule.scales(t)

@@ -23,7 +23,7 @@ from anisomem.models.base import Conditioning, DiffusionModel, Parameterisation,
 from anisomem.storage.foreign import located
 
 DTYPES = ("float32", "float16", "bfloat16")
-DEVICES = ("auto", "cpu", "cuda", "mps")
+DEVICES = ("auto", "cpu", "cuda")
 WEIGHTS = ("pretrained", "random")
 OFFLOADS = ("model", "sequential")
 WANTED = {"use_safetensors": True, "safety_checker": None}  # of a repository
@@ -110,7 +110,7 @@ class PipelineModel(DiffusionModel):
             path: The folder, the checkpoint in one file, or the repository.
             revision: A commit, branch or tag of the repository; None is its main branch.
             dtype: ``float32``, ``float16`` or ``bfloat16``.
-            device: ``auto`` (CUDA if there is one), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+            device: ``auto`` (CUDA if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
             stands_for: Key of the published model whose detector weights apply.
             parameterisation: What the network is said to predict; must be what its scheduler
                 says.
@@ -140,7 +140,9 @@ class PipelineModel(DiffusionModel):
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if offload and device == "cpu":
-            raise UserError(f"offload={offload} needs an accelerator; leave it null on the CPU")
+            raise UserError(
+                f"model.offload={offload} needs an accelerator; on the CPU give model.offload=null"
+            )
         random = weights == "random"
         try:
             place = architecture.folder(path) if random else fetch(path, revision, variant)
@@ -228,7 +230,7 @@ class PipelineModel(DiffusionModel):
                 if not hasattr(self.denoiser, "set_attention_slice"):
                     raise UserError(
                         f"attention_slicing has no effect on a {type(self.denoiser).__name__}; "
-                        "use offload, or leave it null"
+                        "use model.offload=sequential, or leave model.attention_slicing=null"
                     )
                 self.pipeline.enable_attention_slicing(attention_slicing)
             if offload == "model":
@@ -308,6 +310,10 @@ class PipelineModel(DiffusionModel):
         unit = (images / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
         return (unit.cpu().numpy() * 255).round().astype(np.uint8)
 
+    @property
+    def has_decoder(self) -> bool:
+        return getattr(self.pipeline, "vae", None) is not None
+
     @torch.inference_mode()
     def latents_of(self, pictures: np.ndarray) -> Tensor:
         """What :meth:`decode` inverts: the autoencoder's mean for each picture.
@@ -347,7 +353,7 @@ def present(path: str, revision: str | None) -> bool:
         return True
     try:
         DiffusionPipeline.download(path, revision=revision, local_files_only=True, **WANTED)
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # the latter is a name that no repository can have
         return False
     return True
 
@@ -356,7 +362,7 @@ def size(path: str, revision: str | None) -> int | None:
     """Bytes that :func:`fetch` downloads of a repository, None where the hub does not answer."""
     try:
         found = HfApi().model_info(path, revision=revision, files_metadata=True).siblings or []
-    except (HfHubHTTPError, OSError, ValueError, httpx2.HTTPError):
+    except (HfHubHTTPError, OSError, httpx2.HTTPError, ValueError):
         return None
     # Checkpoints in one file and half-precision variants are left where they are.
     wanted = [f for f in found if "/" in f.rfilename and f.rfilename.count(".") == 1]

@@ -43,7 +43,7 @@ class WandbLogger:
         if not known:
             raise UserError(
                 "logger=wandb has no key: run `wandb login`, set WANDB_API_KEY, or use "
-                "logger.mode=offline"
+                "logger=wandb logger.mode=offline"
             )
 
     def log(

@@ -31,6 +31,8 @@ OUTSIDE = frozenset(
         "dry_run",
         "fpr_targets",
         "gallery",
+        "limit",
+        "limit_seed",
         "logger",
         "measure",
         "mitigation",

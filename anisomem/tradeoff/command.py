@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from anisomem import config as configuration
+from anisomem import labelled
 from anisomem.errors import UserError
+from anisomem.overrides import experiment
 from anisomem.progress import phase
 from anisomem.tradeoff.measuring import measure, start
 from anisomem.tradeoff.results import Results
@@ -28,19 +30,18 @@ def mitigate(overrides: Sequence[str]) -> int:
     Raises:
         UserError: Settings that are wrong.
     """
-    chosen = [o.partition("=")[2] for o in overrides if o.startswith("experiment=")]
-    experiment = chosen[-1] if chosen else DEFAULT
-    given = overrides if chosen else [f"experiment={DEFAULT}", *overrides]
+    given = overrides if experiment(overrides) else [f"experiment={DEFAULT}", *overrides]
     with phase("reading the configuration", brief=True):
-        configs = configuration.cases(given)
+        configs = labelled.judged(given)
+    name = labelled.run_name(overrides, configs, DEFAULT, "-mitigation")
     configuration.require_chosen(configs[0], "mitigation")
     if configs[0].dry_run:
         from anisomem.tradeoff.plan import plan
 
-        print(plan(configs, experiment).markdown())
+        print(plan(configs, name).markdown())
         return 0
     with phase("reading the prompts and what is sampled", brief=True):
-        trials = [Trial(config, experiment) for config in configs]
+        trials = [Trial(config, name) for config in configs]
     with phase("loading what measures need"):
         for trial in trials:
             start(trial)
@@ -84,4 +85,5 @@ def _sample(trial: Trial) -> None:
 
     with phase(f"{trial.name}: loading the model"):
         model: DiffusionModel = configuration.build(trial.config.model, "model")
+    model.require_decoder("what a mitigation changes is judged by them")
     sample(trial, model, tasks)

@@ -16,9 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from anisomem import config as configuration
-from anisomem import own
+from anisomem import labelled, own
 from anisomem.benchmark import NOISE_POLICIES, ON_FAILURE
-from anisomem.datasets.prompts import PromptSet
 from anisomem.datasets.references import draw
 from anisomem.errors import UserError, one_of
 from anisomem.measures import references
@@ -56,9 +55,9 @@ class Trial:
             if len(config.seeds) < measure.least:
                 raise UserError(
                     f"{measure.name} compares the pictures of a prompt; give at least "
-                    f"{measure.least} seeds, such as seeds=[42,43], or leave it out"
+                    f"{measure.least} seeds, such as 'seeds=[42,43]', or leave it out"
                 )
-        self.whole: PromptSet = configuration.build(config.dataset, "dataset")
+        self.whole = labelled.prompts(config)
         self.chosen = self._chosen()  # rows of the whole set
         self.planned = self.whole.subset(self.chosen)
         built = [setting.build() for setting in self.settings]
@@ -78,6 +77,8 @@ class Trial:
             "steps": config.trial.steps,
             "guidance": config.trial.guidance,
         }
+        if config.noise_policy == "per_prompt" and config.limit:
+            self.content["noise_rows"] = self.chosen
         self.identity = identity.digest(self.content)
         self.name, self.model = self.planned.name, configuration.model_name(config.model)
         self.title = f"{self.model} on {self.name}"
@@ -99,7 +100,8 @@ class Trial:
             UserError: None of a kind.
         """
         labels, settings = self.whole.labels, self.config.trial
-        memorized = [i for i, label in enumerate(labels) if label]
+        left = labelled.limited(self.whole, self.config.limit, self.config.limit_seed)
+        memorized = [i for i in left if labels[i]]
         if any(measure.of_copies for measure in self.measures):
             known = self.references.pictures
             memorized = [i for i in memorized if self.whole.ids[i] in known]
@@ -107,15 +109,16 @@ class Trial:
                 reason = next(iter(self.references.lacking.values()), "it names none")
                 raise UserError(
                     f"no training picture of {self.whole.name!r} is at hand ({reason}); run "
-                    "anisomem fetch NAME --pictures, or choose measures without one"
+                    "anisomem fetch NAME --pictures, or choose measures without one, such as "
+                    "'measure=[moved]'"
                 )
-        others = [i for i, label in enumerate(labels) if not label]
+        others = [i for i in left if not labels[i]]
         chosen = self._drawn(memorized, settings.memorized, "memorized")
         return sorted(chosen + self._drawn(others, settings.others, "others"))
 
     def _drawn(self, rows: Sequence[int], count: int | None, what: str) -> list[int]:
         """Some rows, by the seed alone, from as many clusters as possible."""
-        if count is None:
+        if count is None or (self.config.limit and count > len(rows)):
             return list(rows)
         if count > len(rows):
             raise UserError(

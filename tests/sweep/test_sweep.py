@@ -50,7 +50,7 @@ def sweep(name, setting):
     """The command's folder and its table."""
     assert main(["sweep", name, *setting]) == 0
     runs = Path(next(o for o in setting if o.startswith("runs=")).removeprefix("runs="))
-    folder = runs / "sweeps" / name
+    (folder,) = runs.glob(f"*-sweeps/{name}")  # after the model and its prompts
     return folder, pd.read_csv(folder / "table.csv")
 
 
