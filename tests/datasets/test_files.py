@@ -221,7 +221,7 @@ TEXTS = ["a red cat", "two dogs", "an owl", "blue sky"]
 def saved(file, text):
     file.parent.mkdir(parents=True, exist_ok=True)
     content = text if isinstance(text, bytes) else text.encode()
-    file.write_bytes(gzip.compress(content) if file.suffix.lower() == ".gz" else content)
+    file.write_bytes(gzip.compress(content, mtime=0) if file.suffix.lower() == ".gz" else content)
     return str(file)
 
 
@@ -339,7 +339,7 @@ def test_what_has_no_end_is_one_line(tmp_path, monkeypatch, made):
         ("a.jsonl", '{"prompt": "a", "label": ' + "1" * 5000 + "}", "expected a JSON object"),
         ("a.jsonl", '{"prompt": "a", "label": ' + "1" * 30 + "}", "no label named '1111"),
         ("a.csv", "prompt,label\na,1\n".encode("utf-16"), "is UTF-16 text, expected UTF-8"),
-        ("a.csv.gz.csv", gzip.compress(b"x"), "is not UTF-8 text"),
+        ("a.csv.gz.csv", gzip.compress(b"x", mtime=0), "is not UTF-8 text"),
         ("a.csv", "", "lacks columns prompt, label"),
         ("a.csv", "caption,label\na,1\n", "dataset.columns.prompt=caption names another"),
         ("a.csv", "pr\u043empt,label\na,1\n", "(pr\\u043empt), label"),
