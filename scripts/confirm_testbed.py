@@ -12,10 +12,10 @@ from pathlib import Path
 
 import torch
 
-from anisomem.models.diffusers_unet import DiffusersUNet
-from anisomem.testbed import ground_truth, icons, release
+from anisomem.models.pretrained import PipelineModel
+from anisomem.testbed import ground_truth, release
 from anisomem.testbed.diffusion import VARIANTS
-from anisomem.testbed.training import load_corpus
+from anisomem.testbed.recipe import RECIPES
 
 
 def main() -> None:
@@ -30,10 +30,11 @@ def main() -> None:
     torch.set_num_threads(options.threads)
 
     folder = options.work / options.variant
-    corpus, rendered = load_corpus(options.icons), icons.render(options.icons)
-    model = DiffusersUNet.load(str(folder.resolve()))
+    recipe = RECIPES[VARIANTS[options.variant].recipe]
+    corpus, rendered = recipe.corpus(options.icons), recipe.icons(options.icons)
+    model = PipelineModel.load(str(folder.resolve()))
     # 1.4 million evaluations; compiled, one takes two thirds of the time.
-    model.unet = torch.compile(model.unet)
+    model.denoiser = torch.compile(model.denoiser)
     texts = [prompt.caption.text for prompt in corpus.prompts]
     pictures = options.work / f"{options.variant}-pictures"
     generated = ground_truth.generate(model, texts, pictures)

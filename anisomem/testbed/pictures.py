@@ -40,6 +40,19 @@ SMALL = Canvas(32, 12, (18, 29), (13, 17))
 LARGE = Canvas(64, 24, (42, 57), (27, 33), 2 / 3)
 
 
+def canvas_of(pictures: np.ndarray) -> Canvas:
+    """The one that pictures ``[..., side, side, 3]`` of a bundled model have.
+
+    Raises:
+        ValueError: No bundled model has pictures of that size.
+    """
+    side = pictures.shape[-2]
+    for canvas in (SMALL, LARGE):
+        if canvas.side == side:
+            return canvas
+    raise ValueError(f"no bundled model has pictures of {side} px")
+
+
 @dataclass(frozen=True)
 class Placement:
     """One icon in a picture: which drawing, its side in px, its corner in px, mirrored or not."""
