@@ -29,6 +29,7 @@ class Autoencoder:
         rate: The highest learning rate.
         half: Whether products are taken in bfloat16.
         start: A bundled model whose autoencoder it begins with; it works at any size of pictures.
+        polished: Distinct pictures and steps of a further training of the decoder alone.
     """
 
     side: int
@@ -39,6 +40,7 @@ class Autoencoder:
     rate: float
     half: bool = False
     start: str | None = None
+    polished: tuple[int, int] = (0, 0)
 
 
 def build(kind: Autoencoder) -> AutoencoderKL:
@@ -73,11 +75,35 @@ def train(kind: Autoencoder, pictures: np.ndarray, state_file: Path) -> Autoenco
     if kind.start:
         begun = AutoencoderKL.from_pretrained(BUNDLED / kind.start, subfolder="vae")
         vae.load_state_dict(begun.state_dict())
+    return _fit(kind, vae, pictures, state_file, kind.steps)
+
+
+def polish(
+    kind: Autoencoder, vae: AutoencoderKL, pictures: np.ndarray, state_file: Path
+) -> AutoencoderKL:
+    """Trains the decoder alone, in place; the latents stay what the denoisers have learned.
+
+    Arguments:
+        kind: As of :func:`train`.
+        vae: Trained.
+        pictures: Training pictures, uint8 ``[n, side, side, 3]``.
+        state_file: Where the loop state is kept.
+    """
+    vae.encoder.requires_grad_(False)
+    vae.quant_conv.requires_grad_(False)
+    return _fit(kind, vae, pictures, state_file, kind.polished[1])
+
+
+def _fit(
+    kind: Autoencoder, vae: AutoencoderKL, pictures: np.ndarray, state_file: Path, steps: int
+) -> AutoencoderKL:
+    """Trains what asks for gradients."""
     vae.to(memory_format=torch.channels_last)
-    optimiser = torch.optim.AdamW(vae.parameters(), lr=kind.rate, weight_decay=1e-4)
+    parameters = [p for p in vae.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, lr=kind.rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser,
-        lambda i: min(1, (i + 1) / 100) * 0.5 * (1 + math.cos(math.pi * min(1, i / kind.steps))),
+        lambda i: min(1, (i + 1) / 100) * 0.5 * (1 + math.cos(math.pi * min(1, i / steps))),
     )
     parts = {"vae": vae, "optimiser": optimiser, "schedule": schedule}
     begin = 0
@@ -86,8 +112,8 @@ def train(kind: Autoencoder, pictures: np.ndarray, state_file: Path) -> Autoenco
         for name, part in parts.items():
             part.load_state_dict(state[name])
 
-    steps = range(begin, kind.steps)
-    bar = tqdm(steps, initial=begin, total=kind.steps, desc="autoencoder", mininterval=20)
+    rest = range(begin, steps)
+    bar = tqdm(rest, initial=begin, total=steps, desc=state_file.stem, mininterval=20)
     for step in bar:
         draw = np.random.default_rng((1, step)).integers(0, len(pictures), kind.batch)
         x = to_tensor(pictures[draw]).to(memory_format=torch.channels_last)
@@ -98,11 +124,11 @@ def train(kind: Autoencoder, pictures: np.ndarray, state_file: Path) -> Autoenco
         squared = F.mse_loss(y, x)
         loss = squared + 0.5 * F.l1_loss(y, x) + KL_WEIGHT * posterior.kl().float().mean()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         schedule.step()
         optimiser.zero_grad()
-        if (step + 1) % 250 == 0 or step + 1 == kind.steps:
+        if (step + 1) % 250 == 0 or step + 1 == steps:
             bar.set_postfix(rmse=f"{squared.item() ** 0.5:.3f}")
             checkpoint.save(
                 state_file,

@@ -28,6 +28,7 @@ class Recipe:
         icon_side: Px, the size at which icons are rendered before they are scaled down.
         build: Makes the corpus of some concepts.
         autoencoder: Its architecture and training.
+        pairs: Share of evaluation prompts that name two concepts.
         vocabulary: Tokens.
         parts: In which the corpus is encoded, one after another as training comes to them.
     """
@@ -38,6 +39,7 @@ class Recipe:
     icon_side: int
     build: Callable[[Styles], corpus.Corpus]
     autoencoder: Autoencoder
+    pairs: float
     vocabulary: int
     parts: int
 
@@ -49,12 +51,12 @@ class Recipe:
         """Every concept in every style, rendered."""
         return icons.render(packages, self.concepts(packages), self.icon_side)
 
-    def varied_pictures(self, packages: Path) -> np.ndarray:
+    def varied_pictures(self, packages: Path, count: int) -> np.ndarray:
         """Pictures of everything there is, for the autoencoder, ``[n, side, side, 3]``."""
         rendered, styles = self.icons(packages), self.concepts(packages)
         rng, names = np.random.default_rng(0), sorted(styles)
         drawn = []
-        for i in tqdm(range(self.autoencoder.pictures), desc="pictures", mininterval=20):
+        for i in tqdm(range(count), desc="pictures", mininterval=20):
             shown = tuple(str(c) for c in rng.choice(names, 2 if i % 4 == 0 else 1, replace=False))
             layout = pictures.random_layout(shown, styles, rng, self.canvas)
             picture = pictures.draw(layout, rendered)
@@ -78,6 +80,7 @@ RECIPES = {
             64,
             corpus.build,
             Autoencoder(32, (32, 64, 64), 40_000, 5_000, 32, 2e-3, half=True),
+            0.4,
             2400,
             1,
         ),
@@ -87,7 +90,10 @@ RECIPES = {
             icons.thing_names,
             96,
             crowded.build,
-            Autoencoder(64, (32, 64, 64), 5_000, 300, 16, 6e-4, start="epsilon"),
+            Autoencoder(
+                64, (32, 64, 64), 5_000, 300, 16, 6e-4, start="epsilon", polished=(20_000, 4_000)
+            ),
+            crowded.PAIR_SHARE,
             1600,
             16,
         ),

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from copy import copy
+from copy import copy, deepcopy
 from functools import cache
 from pathlib import Path
 
@@ -24,12 +24,26 @@ def train_autoencoder(recipe: Recipe, packages: Path, work: Path) -> Autoencoder
     folder = work / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "vae").exists():
-        shown = recipe.varied_pictures(packages)
+        shown = recipe.varied_pictures(packages, recipe.autoencoder.pictures)
         vae = autoencoder.train(recipe.autoencoder, shown, folder / "vae.pt")
         factor = autoencoder.scaling_factor(vae, shown[:SCALED_BY])
         vae.register_to_config(scaling_factor=factor)
         vae.save_pretrained(folder / "vae")
     return AutoencoderKL.from_pretrained(folder / "vae").eval()
+
+
+def polish_decoder(
+    recipe: Recipe, packages: Path, work: Path, vae: AutoencoderKL
+) -> AutoencoderKL:
+    """The autoencoder with its decoder trained on, where the recipe says so."""
+    (pictures, _), folder = recipe.autoencoder.polished, work / recipe.name
+    if not pictures:
+        return vae
+    if not (folder / "polished").exists():
+        shown = recipe.varied_pictures(packages, pictures)
+        autoencoder.polish(recipe.autoencoder, vae, shown, folder / "decoder.pt")
+        vae.save_pretrained(folder / "polished")
+    return AutoencoderKL.from_pretrained(folder / "polished").eval()
 
 
 def encoded(
@@ -78,8 +92,9 @@ def train(
     }
     for _ in turns(trainings, turn):
         pass
+    vae = polish_decoder(recipe, packages, work, vae)
     return [
-        export(work / name, vae, tokenizer, training.result())
+        export(work / name, deepcopy(vae), tokenizer, training.result())
         for name, training in trainings.items()
     ]
 

@@ -73,9 +73,7 @@ def test_negatives_are_what_their_block_says(corpus):
                 changed = [a != b for a, b in zip(text.split(), source.split(), strict=True)]
                 assert sum(changed) == 1
     misses = [p for p in corpus.prompts if p.block == "near_miss"]
-    swapped = [
-        p.caption.concepts != corpus.entries[p.source].caption.concepts for p in misses
-    ]
+    swapped = [p.caption.concepts != corpus.entries[p.source].caption.concepts for p in misses]
     assert 0.2 < np.mean(swapped) < 0.5
 
 
