@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from anisomem.models.pretrained import PipelineModel
-from anisomem.testbed import ground_truth, release
+from anisomem.testbed import ground_truth, release, training
 from anisomem.testbed.diffusion import VARIANTS
 from anisomem.testbed.recipe import RECIPES
 
@@ -31,17 +31,20 @@ def main() -> None:
 
     folder = options.work / options.variant
     recipe = RECIPES[VARIANTS[options.variant].recipe]
-    corpus, rendered = recipe.corpus(options.icons), recipe.icons(options.icons)
     model = PipelineModel.load(str(folder.resolve()))
+    vae = model.pipeline.vae
+    encoded, _ = training.encoded(recipe, options.icons, options.work, vae)
     # 1.4 million evaluations; compiled, one takes two thirds of the time.
     model.denoiser = torch.compile(model.denoiser)
+    corpus = encoded.corpus
     texts = [prompt.caption.text for prompt in corpus.prompts]
     pictures = options.work / f"{options.variant}-pictures"
     generated = ground_truth.generate(model, texts, pictures)
 
-    references = ground_truth.References.draw(corpus, rendered, model.pipeline.vae)
+    rendered = options.work / recipe.name / "rendered"
+    references = ground_truth.References.decode(encoded, vae, rendered)
     thresholds = references.thresholds()
-    table = release.prompts(corpus, rendered, references, generated, thresholds)
+    table = release.prompts(corpus, encoded.icons(), references, generated, thresholds)
     release.write(folder, options.variant, table, generated, thresholds, options.training)
     print(release.confirmed(table), release.by_repetitions(table), sep="\n\n")
 

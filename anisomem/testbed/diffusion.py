@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
@@ -220,6 +220,29 @@ class Training:
         """The moving average."""
         module: Denoiser = self.average.module
         return module
+
+
+def snapshot(
+    variant: Variant, tokenizer: CLIPTokenizer, file: Path, which: str = "average"
+) -> Denoiser:
+    """The denoiser as it was at a step of its training.
+
+    Arguments:
+        variant: Whose.
+        tokenizer: Of the corpus.
+        file: That the training left.
+        which: ``average`` or ``raw``, the moving average of the weights or themselves.
+    """
+    model = variant.build(tokenizer)
+    weights = load_file(file)
+    model.load_state_dict(
+        {
+            name.removeprefix(f"{which}."): w
+            for name, w in weights.items()
+            if name.startswith(which)
+        }
+    )
+    return model.eval()
 
 
 def _average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:

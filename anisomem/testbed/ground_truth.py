@@ -31,7 +31,8 @@ from anisomem.storage import atomic
 from anisomem.testbed.autoencoder import to_tensor
 from anisomem.testbed.captions import Caption
 from anisomem.testbed.corpus import Corpus, EvaluationPrompt
-from anisomem.testbed.pictures import Icons, canvas_of
+from anisomem.testbed.latents import Encoded
+from anisomem.testbed.pictures import canvas_of
 
 SEEDS = tuple(range(1000, 1016))  # disjoint from the seeds that detectors use
 FALSE_MATCHES = 5e-4  # by each of the two thresholds
@@ -123,18 +124,34 @@ class References:
     by_concept: Mapping[str, Sequence[int]]
 
     @classmethod
-    def draw(cls, corpus: Corpus, icons: Icons, vae: AutoencoderKL) -> "References":
-        """Draws all training pictures and passes them through the autoencoder."""
+    def decode(cls, encoded: Encoded, vae: AutoencoderKL, folder: Path) -> "References":
+        """Passes all encoded training pictures through the decoder.
+
+        Arguments:
+            encoded: The training corpus.
+            vae: The released autoencoder.
+            folder: Keeps the pictures, so that an interrupted run continues.
+        """
+        corpus = encoded.corpus
         by_concept: dict[str, list[int]] = {}
-        drawn: list[Pictures] = []
         for i, entry in enumerate(corpus.entries):
-            pictures = corpus.pictures(i, icons)
-            drawn.append(np.stack(pictures[:1] if entry.layout else pictures))
             for concept in entry.caption.concepts:
                 by_concept.setdefault(concept, []).append(i)
-        rendered = render(vae, np.concatenate(drawn))
-        ends = np.cumsum([len(pictures) for pictures in drawn])
-        return cls(corpus, np.split(rendered, ends[:-1]), by_concept)
+        pictures: dict[int, Pictures] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in encoded.files:
+            file, stored = folder / f"{name}.npy", encoded.file(name)
+            captions, first = np.unique(stored["examples"][:, 0].numpy(), return_index=True)
+            begins = stored["examples"].numpy()[first, 1]
+            ends = np.append(begins[1:], len(stored["moments"]))
+            if not file.exists():
+                means = stored["moments"].chunk(2, dim=1)[0]
+                atomic.write(file, partial(np.save, arr=_decoded(vae, means)))
+            decoded = np.load(file, mmap_mode="r")
+            for caption, begin, end in zip(captions.tolist(), begins, ends, strict=True):
+                one = corpus.entries[caption].layout is not None  # of a template any will do
+                pictures[caption] = decoded[begin : begin + 1 if one else end]
+        return cls(corpus, [pictures[i] for i in range(len(corpus.entries))], by_concept)
 
     @property
     def repeated(self) -> list[int]:
@@ -186,12 +203,20 @@ class References:
 @torch.inference_mode()
 def render(vae: AutoencoderKL, pictures: Pictures) -> Pictures:
     """Pictures as the autoencoder renders them, uint8 ``[n, side, side, 3]``."""
-    rendered = []
-    for batch in tqdm(torch.split(to_tensor(pictures), 256), desc="autoencoder", mininterval=30):
-        images = vae.decode(vae.encode(batch).latent_dist.mean).sample
+    batches = torch.split(to_tensor(pictures), 256)
+    means = [vae.encode(batch).latent_dist.mean for batch in batches]
+    return _decoded(vae, torch.cat(means))
+
+
+@torch.inference_mode()
+def _decoded(vae: AutoencoderKL, latents: torch.Tensor) -> Pictures:
+    """Pictures of unscaled latents ``[n, 4, h, w]``."""
+    decoded = []
+    for batch in tqdm(torch.split(latents, 256), desc="autoencoder", mininterval=30):
+        images = vae.decode(batch.to(vae.dtype)).sample.float()
         unit = (images / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
-        rendered.append((unit.numpy() * 255).round().astype(np.uint8))
-    return np.concatenate(rendered)
+        decoded.append((unit.numpy() * 255).round().astype(np.uint8))
+    return np.concatenate(decoded)
 
 
 def reproduction_rate(

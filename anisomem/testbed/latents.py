@@ -1,5 +1,6 @@
 """The encoded corpus: latents of every distinct picture, in parts that are made when needed."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 from transformers import CLIPTokenizer
 
+from anisomem.errors import UserError
 from anisomem.testbed.autoencoder import to_tensor
 from anisomem.testbed.corpus import Corpus
 from anisomem.testbed.pictures import Icons
@@ -69,7 +72,9 @@ class Encoded:
         frozen = np.array([entry.layout is not None for entry in corpus.entries])
         self.repeated = int(frozen.sum())  # they come first
         others = self.repeated + np.random.default_rng(9).permutation(len(frozen) - self.repeated)
-        self._others = [np.sort(others[i::parts]) for i in range(parts)]
+        self.files = {"repeated": np.arange(self.repeated)} | {
+            f"ordinary-{i:02d}": np.sort(others[i::parts]) for i in range(parts)
+        }
         self._examples = sum(entry.count for entry in corpus.entries)
         self._held: tuple[int, Latents] | None = None
 
@@ -93,8 +98,7 @@ class Encoded:
 
     def part(self, epoch: int = 0, index: int = 0) -> Latents:
         """A part with its share of the repeated examples, which differs from epoch to epoch."""
-        repeated = self._file("repeated", np.arange(self.repeated))
-        others = self._file(f"ordinary-{index:02d}", self._others[index])
+        repeated, others = self.file("repeated"), self.file(f"ordinary-{index:02d}")
         shuffled = np.random.default_rng((8, epoch)).permutation(len(repeated["examples"]))
         own = repeated["examples"].numpy()[np.sort(shuffled[index :: self.parts])]
         later = np.add(others["examples"].numpy(), [0, len(repeated["moments"])])
@@ -105,17 +109,29 @@ class Encoded:
             mean * scale, std.to(mean.dtype) * scale, self.tokens, np.concatenate([own, later])
         )
 
-    def _file(self, name: str, entries: Sequence[int]) -> dict[str, Tensor]:
-        """Moments and examples of some entries, from their file where it exists."""
-        file = self.folder / f"{name}.safetensors"
+    def file(self, name: str) -> dict[str, Tensor]:
+        """Moments and examples of one of :attr:`files`, encoded where it does not exist.
+
+        Raises:
+            UserError: It was encoded by another autoencoder.
+        """
+        file, encoder = self.folder / f"{name}.safetensors", _fingerprint(self.vae)
         if not file.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
-            save_file(self._encode(name, entries), file.with_suffix(".partial"))
+            made = self._encode(name, self.files[name])
+            save_file(made, file.with_suffix(".partial"), {"encoder": encoder})
             file.with_suffix(".partial").rename(file)
+        with safe_open(file, "pt") as opened:
+            if opened.metadata()["encoder"] != encoder:
+                raise UserError(
+                    f"{file} was encoded by another autoencoder; remove {self.folder} to encode"
+                    " the pictures again"
+                )
         return load_file(file)
 
     @torch.inference_mode()
     def _encode(self, name: str, entries: Sequence[int]) -> dict[str, Tensor]:
+        """Moments and examples; entry by entry, so that their pictures lie in this order."""
         examples: list[tuple[int, int]] = []
         moments: list[Tensor] = []
         waiting: list[np.ndarray] = []
@@ -143,3 +159,13 @@ class Encoded:
             "moments": torch.cat(moments).contiguous(),
             "examples": torch.tensor(np.array(examples)),
         }
+
+
+def _fingerprint(vae: AutoencoderKL) -> str:
+    """Of what makes latents, at the precision that is released."""
+    digest = hashlib.sha256()
+    for part in (vae.encoder, vae.quant_conv):
+        for name, value in sorted(part.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.half().contiguous().numpy().tobytes())
+    return digest.hexdigest()

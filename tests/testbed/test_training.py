@@ -1,14 +1,23 @@
 """Training stops anywhere and goes on as if it had not."""
 
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from anisomem.testbed import autoencoder, diffusion, latents, networks, objectives, text
+from anisomem.errors import UserError
+from anisomem.testbed import (
+    autoencoder,
+    diffusion,
+    ground_truth,
+    latents,
+    networks,
+    objectives,
+    text,
+)
 from anisomem.testbed.captions import Caption
 from anisomem.testbed.corpus import Corpus, Entry
 from anisomem.testbed.pictures import Canvas, Layout
@@ -81,10 +90,37 @@ def test_examples_point_at_the_pictures_of_their_captions(corpus, data):
         assert away < 0.01  # kept in half precision
 
 
-def run(data, tokenizer, folder, *pieces):
+def test_latents_of_another_autoencoder_are_refused(corpus, data, tokenizer):
+    data.part(0, 1)
+    torch.manual_seed(1)
+    other = autoencoder.build(autoencoder.Autoencoder(16, (8, 8, 8), 1, 1, 1, 1e-3)).eval()
+    mixed = latents.Encoded(corpus, other, tokenizer, data.icons, data.folder, parts=3)
+    with pytest.raises(UserError, match="another autoencoder"):
+        mixed.part(0, 1)
+    polished = deepcopy(data.vae)
+    torch.nn.init.zeros_(polished.decoder.conv_out.weight)
+    latents.Encoded(corpus, polished, tokenizer, data.icons, data.folder, parts=3).part(0, 1)
+
+
+def test_references_are_the_training_pictures_as_the_decoder_renders_them(corpus, data, tmp_path):
+    found = ground_truth.References.decode(data, data.vae, tmp_path / "rendered")
+    drawn = [np.stack(corpus.pictures(i, data.icons())) for i in range(len(corpus.entries))]
+    assert [len(p) for p in found.pictures] == [1, 1, 1] + [2] * 12
+    for i, own in enumerate(drawn):
+        rendered = ground_truth.render(data.vae, own[:1] if i < 3 else own)
+        away = np.abs(rendered.astype(int) - found.pictures[i].astype(int))
+        assert away.max() <= 2  # latents are kept in half precision
+    assert found.by_concept["fox7"] == [7] and found.repeated == [0, 1, 2]
+
+
+def weights(model):
+    return [p.detach() for p in model.parameters()]
+
+
+def run(variant, data, tokenizer, folder, *pieces):
     for steps in pieces:  # each begins as a process of its own would
         training = diffusion.Training(
-            VARIANT, data, tokenizer, folder / "state.pt", snapshots=folder / "snapshots"
+            variant, data, tokenizer, folder / "state.pt", snapshots=folder / "snapshots"
         )
         training.run("tiny", steps)
     return training
@@ -92,15 +128,19 @@ def run(data, tokenizer, folder, *pieces):
 
 def test_stopping_changes_nothing(data, tokenizer, tmp_path, monkeypatch):
     monkeypatch.setattr(diffusion, "SNAPSHOTS", (5,))
-    once = run(data, tokenizer, tmp_path / "once", 100)
-    pieces = run(data, tokenizer, tmp_path / "pieces", 3, 4, 100)
+    once = run(VARIANT, data, tokenizer, tmp_path / "once", 100)
+    pieces = run(VARIANT, data, tokenizer, tmp_path / "pieces", 3, 4, 100)
     assert once.finished and pieces.finished and once.step == 12
     for a, b in zip(once.result().parameters(), pieces.result().parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
-    kept = load_file(tmp_path / "once" / "snapshots" / "000005.safetensors")
-    assert {name.split(".")[0] for name in kept} == {"average", "raw"}
-    weight = "unet.conv_in.weight"
-    assert (kept[f"average.{weight}"] != kept[f"raw.{weight}"]).any()
+    file = tmp_path / "once" / "snapshots" / "000005.safetensors"
+    average, raw = (diffusion.snapshot(VARIANT, tokenizer, file, w) for w in ("average", "raw"))
+    away = [(a - b).abs().max() for a, b in zip(*map(weights, (average, raw)), strict=True)]
+    assert max(away) > 0
+    # Five steps of the same training, in float16.
+    five = run(replace(VARIANT, steps=5), data, tokenizer, tmp_path / "five", 5)
+    for a, b in zip(weights(five.result()), weights(average), strict=True):
+        torch.testing.assert_close(a, b, rtol=2e-2, atol=2e-3)
 
 
 def test_turns_alternate_until_all_have_finished(data, tokenizer, tmp_path):
