@@ -45,7 +45,9 @@ def main() -> None:
     references = ground_truth.References.decode(encoded, vae, rendered)
     thresholds = references.thresholds()
     table = release.prompts(corpus, encoded.icons(), references, generated, thresholds)
-    release.write(folder, options.variant, table, generated, thresholds, options.training)
+    release.write(
+        folder, options.variant, recipe.name, table, generated, thresholds, options.training
+    )
     print(release.confirmed(table), release.by_repetitions(table), sep="\n\n")
 
 
