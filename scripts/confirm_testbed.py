@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from anisomem.models.pretrained import PipelineModel
-from anisomem.testbed import ground_truth, release, training
+from anisomem.testbed import concepts, ground_truth, release, training
 from anisomem.testbed.diffusion import VARIANTS
 from anisomem.testbed.recipe import RECIPES
 
@@ -45,10 +45,13 @@ def main() -> None:
     references = ground_truth.References.decode(encoded, vae, rendered)
     thresholds = references.thresholds()
     table = release.prompts(corpus, encoded.icons(), references, generated, thresholds)
+    shown = ""
+    if (classifier := options.work / recipe.name / "concepts").exists():
+        shown = release.recognised(table, generated, concepts.Recogniser.load(classifier))
     release.write(
-        folder, options.variant, recipe.name, table, generated, thresholds, options.training
+        folder, options.variant, recipe.name, table, generated, thresholds, options.training, shown
     )
-    print(release.confirmed(table), release.by_repetitions(table), sep="\n\n")
+    print(release.confirmed(table), release.by_repetitions(table), shown, sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ RECIPES = {
             ),
             crowded.PAIR_SHARE,
             1600,
-            16,
+            64,
         ),
     )
 }

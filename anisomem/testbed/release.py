@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image as PILImage
 from safetensors.torch import load_file
 
+from anisomem.testbed.concepts import Recogniser
 from anisomem.testbed.corpus import Corpus
 from anisomem.testbed.ground_truth import (
     Pictures,
@@ -151,11 +152,34 @@ def by_repetitions(table: Dataset) -> str:
     return "\n".join(lines)
 
 
+def recognised(table: Dataset, generated: Pictures, classifier: Recogniser) -> str:
+    """A Markdown table: how often pictures show what their prompts name, by block.
+
+    Of prompts that did not recall a training picture; of two concepts both have to be found.
+    """
+    lines = [
+        "| block | prompts | every concept first | among the first five |",
+        "|---|---|---|---|",
+    ]
+    columns = [table["block"], table["reproduction_rate"], table["concepts"]]
+    ranks: dict[str, list[np.ndarray]] = {block: [] for block in BLOCKS}
+    for block, rate, concepts, pictures in zip(*columns, generated, strict=True):
+        if rate == 0:
+            ranks[block].append(classifier.ranks(pictures, concepts.split(", ")).max(axis=1))
+    for block, worst in ranks.items():
+        if worst:
+            all_ = np.concatenate(worst)
+            lines.append(
+                f"| {block} | {len(worst)} | {(all_ < 1).mean():.0%} | {(all_ < 5).mean():.0%} |"
+            )
+    return "\n".join(lines)
+
+
 def _encoded(picture: np.ndarray) -> bytes:
     """A flat drawing of 32 px without loss; a textured one of 64 px would take ten times that."""
     buffer = io.BytesIO()
     if canvas_of(picture).textured:
-        PILImage.fromarray(picture).save(buffer, "JPEG", quality=95, subsampling=0)
+        PILImage.fromarray(picture).save(buffer, "JPEG", quality=90, subsampling=0)
     else:
         PILImage.fromarray(picture).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
@@ -199,6 +223,7 @@ def write(
     generated: Pictures,
     thresholds: Thresholds,
     training: str,
+    shown: str = "",
 ) -> None:
     """Writes ``prompts.parquet``, the contact sheet and the card into a model's folder.
 
@@ -210,6 +235,7 @@ def write(
         generated: ``[N, 16, side, side, 3]``.
         thresholds: Distances below which a picture counts as reproduced.
         training: One sentence on steps, examples and final loss.
+        shown: From :func:`recognised`, where the recipe's card tells it.
     """
     table.to_parquet(folder / "prompts.parquet")
     figure = contact_sheet(table, generated)
@@ -228,6 +254,7 @@ def write(
             variant=variant,
             loading=loading(folder, variant),
             parts=parts(folder),
+            shown=shown,
             repeated=len(counts),
             fewest=min(counts),
             most=max(counts),

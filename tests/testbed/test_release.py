@@ -63,4 +63,25 @@ def test_prompts_say_which_pictures_are_textured_where_some_are(canvas):
         assert table["surface"][:] == ["textured", "flat", None]
     stored = table.with_format("arrow")["picture"][0].as_py()["bytes"]
     away = np.asarray(Image.open(io.BytesIO(stored))).astype(int) - drawn[0][0]
-    assert np.sqrt((away**2).mean()) < 6 and (canvas.textured or not away.any())
+    assert np.sqrt((away**2).mean()) < 10 and (canvas.textured or not away.any())
+
+
+class Knows:
+    """A classifier for which the brightness of a picture is the rank of every concept."""
+
+    def ranks(self, pictures, concepts):
+        return np.repeat(pictures[:, 0, 0, :1], len(concepts), axis=1)
+
+
+def test_recognition_counts_prompts_that_recall_nothing():
+    table = {
+        "block": ["seen", "seen", "near_miss", "repeated"],
+        "reproduction_rate": [0, 0, 0, 1],
+        "concepts": ["fox", "fox, owl", "fox", "fox"],
+    }
+    ranks = np.zeros((4, 4), np.uint8)
+    ranks[0] = 0, 0, 0, 7
+    ranks[1] = 0, 2, 9, 9
+    generated = np.broadcast_to(ranks[:, :, None, None, None], (4, 4, 32, 32, 3))
+    rows = release.recognised(table, generated, Knows()).splitlines()[2:]
+    assert rows == ["| near_miss | 1 | 100% | 100% |", "| seen | 2 | 50% | 62% |"]
