@@ -83,7 +83,7 @@ VARIANTS = {
     "velocity": _small("v_prediction", (1, 2, 4), 20),
     "large": Variant(
         "large",
-        partial(UNet, side=16, widths=(32, 64, 128), heads=4, prediction_type="epsilon"),
+        partial(UNet, side=16, widths=(32, 64, 128), heads=2, prediction_type="epsilon"),
         objectives.epsilon,
         30,
         32,
