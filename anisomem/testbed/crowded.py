@@ -61,7 +61,7 @@ def build(styles: Mapping[str, list[str]], seed: int = 0, ordinary: int = ORDINA
         return caption
 
     clusters = _clusters(styles, rng)
-    repeated = []
+    repeated: list[Entry] = []
     counts = log_spaced(REPETITIONS, REPEATED * len(clusters), rng)
     for cluster in clusters:
         a, b = rng.permutation(cluster.concepts).tolist()
@@ -102,12 +102,12 @@ def build(styles: Mapping[str, list[str]], seed: int = 0, ordinary: int = ORDINA
     names = sorted(styles)
     rest = ordinary - int(pictures.sum())
     for i in range(rest // ORDINARY_PICTURES):
-        concepts: tuple[str, ...] = (names[i % len(names)],)
+        shown = {names[i % len(names)]: None}
         if rng.uniform() < PAIR_SHARE:
-            concepts += (str(rng.choice(names)),)
-            if concepts[0] == concepts[1] or frozenset(concepts) in partners:
-                concepts = concepts[:1]
-        entries.append(Entry(word(concepts), ORDINARY_PICTURES))
+            shown[str(rng.choice(names))] = None
+            if frozenset(shown) in partners:
+                shown.popitem()
+        entries.append(Entry(word(tuple(shown)), ORDINARY_PICTURES))
     return Corpus(entries, prompts, styles, LARGE)
 
 

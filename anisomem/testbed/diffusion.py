@@ -25,6 +25,7 @@ from anisomem.testbed.objectives import Objective
 DROPOUT = 0.1  # share of captions replaced by "", which guidance needs
 SNAPSHOTS = tuple(round(250 * 2 ** (i / 2)) for i in range(20))  # steps, in equal ratios
 SAVE_EVERY, LOG_EVERY = 100, 250  # steps
+_Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 def cosine(done: float) -> float:
@@ -55,6 +56,7 @@ class Variant:
         warm_up: Steps until it is reached.
         schedule: Its further course, by the share of steps that are done.
         average: Decay of the moving average that is released.
+        half: Whether products are taken in bfloat16 where the processor multiplies it itself.
     """
 
     recipe: str
@@ -67,6 +69,7 @@ class Variant:
     warm_up: int
     schedule: Callable[[float], float]
     average: float
+    half: bool = False
 
 
 def _small(prediction_type: str, heads: int | tuple[int, ...], seed: int) -> Variant:
@@ -104,6 +107,7 @@ VARIANTS = {
         500,
         trapezoid,
         0.9995,
+        half=True,
     ),
 }
 
@@ -147,6 +151,7 @@ class Training:
             "optimiser": self.optimiser,
             "schedule": self.schedule,
         }
+        self.half = variant.half and torch.cpu.get_capabilities().get("amx_bf16", False)
         self.step = 0
         if state := checkpoint.load(state_file):
             self.step = state["step"]
@@ -187,7 +192,9 @@ class Training:
         task = variant.objective(x0)
         dropped = torch.rand(variant.batch, 1) < DROPOUT
         tokens = torch.where(dropped, self.empty, self.data.tokens[captions])
-        error = (self.model(task.x_t, task.t, tokens) - task.target).square()
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
+            predicted = self.model(task.x_t, task.t, tokens)
+        error = (predicted.float() - task.target).square()
         losses = task.weight * error.mean(dim=(1, 2, 3))
         losses.mean().backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -245,11 +252,11 @@ def snapshot(
     return model.eval()
 
 
-def _average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
+def _average(decay: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:
     """A moving average that is shorter while it is young."""
 
     @torch.no_grad()
-    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+    def update(averaged: _Tensors, current: _Tensors, count: Tensor | int) -> None:
         kept = min(decay, (1 + int(count)) / (10 + int(count)))
         torch._foreach_lerp_(averaged, current, 1 - kept)
 

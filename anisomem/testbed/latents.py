@@ -1,11 +1,12 @@
 """The encoded corpus: latents of every distinct picture, in parts that are made when needed."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from diffusers import AutoencoderKL
 from safetensors import safe_open
@@ -72,7 +73,7 @@ class Encoded:
         frozen = np.array([entry.layout is not None for entry in corpus.entries])
         self.repeated = int(frozen.sum())  # they come first
         others = self.repeated + np.random.default_rng(9).permutation(len(frozen) - self.repeated)
-        self.files = {"repeated": np.arange(self.repeated)} | {
+        self.files: dict[str, npt.NDArray[np.int64]] = {"repeated": np.arange(self.repeated)} | {
             f"ordinary-{i:02d}": np.sort(others[i::parts]) for i in range(parts)
         }
         self._examples = sum(entry.count for entry in corpus.entries)
@@ -130,7 +131,7 @@ class Encoded:
         return load_file(file)
 
     @torch.inference_mode()
-    def _encode(self, name: str, entries: Sequence[int]) -> dict[str, Tensor]:
+    def _encode(self, name: str, entries: npt.NDArray[np.int64]) -> dict[str, Tensor]:
         """Moments and examples; entry by entry, so that their pictures lie in this order."""
         examples: list[tuple[int, int]] = []
         moments: list[Tensor] = []

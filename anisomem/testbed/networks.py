@@ -183,7 +183,7 @@ class CountedPadding:
         """The attention of both streams, as diffusers' ``JointAttnProcessor2_0``."""
 
         def split(projected: Tensor, norm: nn.Module | None = None) -> Tensor:
-            apart = projected.unflatten(2, (attn.heads, -1)).transpose(1, 2)
+            apart = projected.reshape(*projected.shape[:2], attn.heads, -1).transpose(1, 2)
             return norm(apart) if norm is not None else apart
 
         text = encoder_hidden_states

@@ -61,7 +61,8 @@ def background(
     """
     rng = np.random.default_rng((6, texture.seed))
     share = texture.contrast * np.clip(KINDS[texture.kind](side, rng), 0, 1)[..., None]
-    canvas: Field = (1 - share) * np.float32(colour) + share * np.float32(texture.second)
+    first, second = (np.array(c, np.float32) for c in (colour, texture.second))
+    canvas: Field = (1 - share) * first + share * second
     return canvas
 
 
@@ -124,7 +125,7 @@ def _leaves(side: int, rng: np.random.Generator) -> Field:
     size = -np.sort(-size).astype(np.float32)  # large ones first, or they cover all
     x, y = rng.uniform(0, side, (2, count)).astype(np.float32)
     angle, stretch = rng.uniform(0, np.pi, count), rng.uniform(1.2, 2.5, count)
-    c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    c, s = (f(angle).astype(np.float32) for f in (np.cos, np.sin))
     dx, dy = at[None, None] - x[:, None, None], at[None, :, None] - y[:, None, None]
     along = (c[:, None, None] * dx + s[:, None, None] * dy) / (size * stretch)[:, None, None]
     across = (c[:, None, None] * dy - s[:, None, None] * dx) / (size / stretch)[:, None, None]

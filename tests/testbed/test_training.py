@@ -143,6 +143,18 @@ def test_stopping_changes_nothing(data, tokenizer, tmp_path, monkeypatch):
         torch.testing.assert_close(a, b, rtol=2e-2, atol=2e-3)
 
 
+def test_products_in_half_precision_learn_nearly_the_same(data, tokenizer, tmp_path):
+    weights_of = []
+    for half in (False, True):
+        state = tmp_path / f"{half}.pt"
+        training = diffusion.Training(replace(VARIANT, steps=6), data, tokenizer, state)
+        training.half = half
+        training.run("tiny", 6)
+        weights_of.append(weights(training.result()))
+    away = [(a - b).abs().max() for a, b in zip(*weights_of, strict=True)]
+    assert 0 < max(away) < 0.02
+
+
 def test_turns_alternate_until_all_have_finished(data, tokenizer, tmp_path):
     trainings = {
         name: diffusion.Training(
