@@ -152,7 +152,7 @@ class Reproduction(Measure):
         vae = AutoencoderKL.from_pretrained(self.folder, subfolder="vae").eval()
         rendered = render(vae, np.stack(pictures))
         self._rendered = {
-            row["id"]: (picture[None], mask(row["patch"]))
+            row["id"]: (picture[None], mask(picture, row["patch"]))
             for row, picture in zip(rows, rendered, strict=True)
         }
 
