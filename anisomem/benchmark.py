@@ -204,9 +204,11 @@ class Case:
                 f"{file.parent} is of schema version {version}, and this is {identity.VERSION}; "
                 "run its command again"
             )
+        if not isinstance(references := content.get("references", []), list):
+            raise atomic.damaged(store.folder / IDENTITY)
         kept_file = file.parent / PROMPTS
         prompts = kept.read(kept_file) if kept_file.exists() else None
-        case = cls(config, file.parent.parent.name, content.get("references", []), prompts)
+        case = cls(config, file.parent.parent.name, references, prompts)
         case.folder, case.store = file.parent, store
         case.identity = identity.digest(content)
         if content.get("prompts") != identity.of_prompts(case.planned):

@@ -214,12 +214,15 @@ def _described(file: Path) -> dict[str, Any]:
         UserError: It says something else than a run writes.
     """
     content = atomic.read_json(file)
-    kinds = {"version": int, "prompts": str, "references": list, "components": dict}
-    kinds |= {"sources": dict}
+    kinds = {"version": int, "prompts": str, "components": dict, "sources": dict}
     if any(type(content[name]) is not kind for name, kind in kinds.items() if name in content):
         raise atomic.damaged(file)
     samples = content.get("components", {}).values()
-    texts = [*content.get("references", []), *content.get("sources", {}).values()]
+    references = content.get("references", [])  # prompts; of a measure a digest of pictures
+    texts = [references] if isinstance(references, str) else references
+    if not isinstance(texts, list):
+        raise atomic.damaged(file)
+    texts = [*texts, *content.get("sources", {}).values()]
     if {*map(type, samples)} - {int} or {*map(type, texts)} - {str}:
         raise atomic.damaged(file)
     return content
