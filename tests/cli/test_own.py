@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from anisomem import config, own
@@ -57,15 +58,16 @@ def test_an_edited_detector_is_recorded_anew(setting, here, tmp_path, capsys):
     run += ["experiment=quickstart", "timing_repeats=0", "fpr_targets=[0.2]"]
     table = ["table", str(tmp_path / "runs" / "quickstart"), "--allow", "mine.Mine"]
 
-    def aucs():
-        lines = capsys.readouterr().out.splitlines()
-        return [float(line.split("|")[4].split()[0]) for line in lines if "| mine " in line]
+    def auc():
+        found = pd.read_csv(tmp_path / "runs" / "quickstart" / "table.csv").set_index("detector")
+        return found.loc["mine", "auc"]
 
     here(1)
     assert main(run) == 0
-    (first,) = aucs()
+    first = auc()
+    shown = [line for line in capsys.readouterr().out.splitlines() if "| mine " in line]
     assert main(table) == 0
-    assert aucs() == [first]
+    assert [li for li in capsys.readouterr().out.splitlines() if "| mine " in li] == shown
 
     here(-1)
     assert main(table) == 2
@@ -74,8 +76,7 @@ def test_an_edited_detector_is_recorded_anew(setting, here, tmp_path, capsys):
     assert main(run) == 0
     printed = capsys.readouterr()
     assert "mine.Mine has changed since" in printed.err and "recorded anew in" in printed.err
-    (line,) = [line for line in printed.out.splitlines() if "| mine " in line]
-    assert float(line.split("|")[4].split()[0]) == pytest.approx(1 - first, abs=1e-3)
+    assert auc() == pytest.approx(1 - first)
     assert main(table) == 0  # of the new one; the old one is left out, which is said
     printed = capsys.readouterr()
     assert printed.out.count("| mine ") == 1 and "anisomem: left out: " in printed.err
