@@ -29,6 +29,7 @@ RANGES = {
     "trial.steps": (1, 1_000),
     "workers": (1, 1_024),
 }
+WEIGHTS = ("pretrained", "random")
 OPTIONAL = {"batch_size", "limit", "trial.memorized", "trial.others", "workers"}
 
 
@@ -62,6 +63,11 @@ def check(config: DictConfig) -> None:
         given = "" if OmegaConf.is_missing(config.model, key) else config.model.get(key, "")
         if not isinstance(given, str):
             raise UserError(f"model.{key} must be a text, got {given!r}")
+    if config.weights not in WEIGHTS:
+        raise UserError(
+            f"weights={config.weights} is of no model, of which it is {' or '.join(WEIGHTS)}; a "
+            "detector's are detector.NAME.weights=equal, with its name"
+        )
     # On the command line they have been read as paths; a mapping may hold them too.
     for key in ("runs", "paths.data", *(f"dataset.{name}" for name in config.dataset)):
         if PATHS.fullmatch(key) and (given := OmegaConf.select(config, key)) is not None:

@@ -49,6 +49,7 @@ def test_wrong_settings_are_found_before_processes_start(setting, workers, refus
         ("detector=[wenn]", "did you mean 'wen'?"),
         ("model=testbed_epsilom", "did you mean 'testbed_epsilon'?"),
         ("sedes=[1]", "did you mean 'seeds'?"),
+        ("weights=equal", "detector.NAME.weights=equal"),
         ("draws=many", "could not be converted to Integer"),
         ("seeds=[one]", "could not be converted to Integer"),
         ("seeds=[]", "seeds must be distinct integers from 0 to 2**32 - 1; got []"),

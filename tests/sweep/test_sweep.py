@@ -107,7 +107,8 @@ def test_gamma_and_transfer_share_what_is_recorded(setting, monkeypatch):
 
 
 def direct_scores(setting, weights):
-    case = command.recorded(command.composed("transfer", setting), setting)[0]
+    configs = command.composed("transfer", setting)
+    case = command.recorded(configs, command.parent(setting, configs))[0]
     detector = replace(gamma.metric(case), weights=weights)
     return auc(detector.combine(case.recorded(42)), case.prompts.labels)
 
