@@ -135,8 +135,6 @@ class Case:
         else:
             whole, places, limited = prompts, list(range(len(prompts))), False
         self.planned = prompts
-        memorized = int(prompts.labels.sum())
-        labelled.require_both(whole.name, memorized, len(prompts) - memorized)
         self.configured = configuration.detectors(config)
         for detector in self.configured:
             detector.require(config.model.get("stands_for"))
@@ -235,9 +233,11 @@ class Case:
         Returns whether there was something to do.
 
         Raises:
-            UserError: The model has random weights, or returned NaN or infinity without any
-                prompt.
+            UserError: Too few prompts of a class, a model of random weights, or one that returned
+                NaN or infinity without any prompt.
         """
+        memorized = int(self.planned.labels.sum())
+        labelled.require_both(self.name, memorized, len(self.planned) - memorized)
         if self.config.model.get("weights") == "random":
             raise UserError("weights=random is for anisomem bench; scores need weights=pretrained")
         missing = self.missing(retry=self.config.on_failure == "retry")

@@ -124,7 +124,15 @@ class _Drawn(_Shown):
         unit = f" {unit}" if unit else "it"
         # A terminal that does not know its size says 0, for which tqdm would draw nothing.
         size = {} if _columns() else {"ncols": 80, "nrows": 24}
-        self._bar = tqdm(desc=title, total=total, unit=unit, leave=leave, bar_format=form, **size)
+        self._bar = tqdm(
+            desc=title,
+            total=total,
+            unit=unit,
+            leave=leave,
+            bar_format=form,
+            disable=False,  # tqdm takes its default from the environment when it is imported
+            **size,
+        )
         super().__init__(self._bar.refresh, DRAWN, DRAWN)
 
     def update(self, done: int = 1) -> object:

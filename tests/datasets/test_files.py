@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from anisomem import config
+from anisomem import config, labelled
 from anisomem.datasets.files import load, texts
 from anisomem.errors import UserError
 
@@ -575,7 +575,8 @@ def test_every_documented_choice_of_columns_works_as_it_is_typed(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     text = "prompt,label\n" + "".join(f"{row['prompt']},{row['label']}\n" for row in rows())
     saved(tmp_path / "mine.csv", text.replace("prompt,label", "caption,is_memorized"))
-    typed = re.findall(r"^anisomem run (.*columns.*?) \.\.\.$", DOCS.read_text(), re.MULTILINE)
+    joined = DOCS.read_text().replace("\\\n", " ")
+    typed = re.findall(r"^anisomem run (.*dataset\.columns.*)$", joined, re.MULTILINE)
     message = (
         "dataset=prompts_file dataset.path=mine.csv "
         "'dataset.columns={prompt:caption,label:is_memorized}'"
@@ -583,5 +584,5 @@ def test_every_documented_choice_of_columns_works_as_it_is_typed(tmp_path, monke
     assert len(typed) == 2
     for command in (*typed, message):
         (case,) = config.cases(shlex.split(command))
-        prompts = config.build(case.dataset, "dataset")
+        prompts = labelled.whole(case)
         assert (prompts.texts, prompts.labels.tolist()) == (TEXTS, [1, 1, 0, 0])
