@@ -197,7 +197,9 @@ def soak(overrides: Sequence[str], kills: int, seed: int, folder: Path) -> dict[
                     counts[f"{how} {moment}"] += 1
                     bar.update()
             complaint = ended(run)
-            if run.returncode not in CODES[how]:
+            # Python itself dies of a Ctrl-C that comes before it has begun with the program.
+            early = how.startswith("Ctrl-C") and "init_import_site" in complaint
+            if run.returncode not in CODES[how] and not early:
                 raise SystemExit(f"{how}: exit code {run.returncode}: {complaint}")
             if run.returncode == 2:
                 if "cannot write" not in complaint or "Traceback" in complaint:

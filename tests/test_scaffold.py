@@ -58,7 +58,8 @@ def test_the_printed_run_works_and_its_store_needs_no_configuration(folder, caps
     assert "| mine " in done.stdout
     # The table again, where it knows the detector by its stored configuration alone.
     (here := folder / "a" / "b c").joinpath("conf/detector/mine.yaml").unlink()
-    table = [BIN / "anisomem", "table", "runs/quickstart"]
+    (run_folder,) = (here / "runs").iterdir()
+    table = [BIN / "anisomem", "table", run_folder]
     refused = subprocess.run(table, cwd=here, capture_output=True, text=True)
     assert refused.returncode == 2 and "add --allow mine.Mine" in refused.stderr
     table += ["--allow", "mine.Mine"]

@@ -133,7 +133,7 @@ def require_autoencoder(vae: Any) -> None:
     factor, shift = vae.config.get("scaling_factor"), vae.config.get("shift_factor")
     if not _number(factor) or factor == 0 or not (shift is None or _number(shift)):
         raise UserError(
-            f"the autoencoder's config.json has scaling_factor={factor} and shift_factor={shift};"
+            f"the autoencoder's config.json has scaling_factor {factor} and shift_factor {shift};"
             " expected numbers, the first not 0"
         )
     if vae.config.get("latents_mean") is not None or vae.config.get("latents_std") is not None:

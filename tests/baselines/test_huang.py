@@ -77,8 +77,8 @@ def test_bundled_references_are_ordinary_captions_that_nothing_else_holds():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["references.count=1"], "references.count must be an integer from 2; got 1"),
-        (["references.prompts=no.txt"], "references.prompts: no file 'no.txt'"),
+        (["references.count=1"], "references.count must be an integer from 2 to 1,000,000; got 1"),
+        (["references.prompts=no.txt"], "no prompt file at .no.txt."),
         (["references.count=500"], "references.count is 500, and .* has 200 prompts"),
         (["references.prompts=gustavost"], "did you mean 'gustavosta'"),
     ],

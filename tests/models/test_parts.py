@@ -200,9 +200,9 @@ def test_shapes_that_differ_are_named(saved, part, change):
         ("unet", {"sample_size": "64"}, "sample_size=64, the side of its latents"),
         ("unet", {"sample_size": [8]}, "sample_size=[8]"),
         ("unet", {"quantization_config": {"load_in_8bit": True}}, "quantization_config"),
-        ("vae", {"scaling_factor": 0}, "scaling_factor=0"),
-        ("vae", {"scaling_factor": None}, "scaling_factor=None"),
-        ("vae", {"shift_factor": "a"}, "shift_factor=a"),
+        ("vae", {"scaling_factor": 0}, "scaling_factor 0"),
+        ("vae", {"scaling_factor": None}, "scaling_factor None"),
+        ("vae", {"shift_factor": "a"}, "shift_factor a"),
         ("vae", {"latents_mean": [0.0] * 4}, "latents_mean"),
     ],
 )
