@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -205,7 +206,7 @@ class Case:
         if not isinstance(references := content.get("references", []), list):
             raise atomic.damaged(store.folder / IDENTITY)
         kept_file = file.parent / PROMPTS
-        prompts = kept.read(kept_file) if kept_file.exists() else None
+        prompts = kept.read(kept_file) if os.path.lexists(kept_file) else None
         case = cls(config, file.parent.parent.name, references, prompts)
         case.folder, case.store = file.parent, store
         case.identity = identity.digest(content)

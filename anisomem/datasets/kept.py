@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from anisomem.datasets.prompts import PromptSet
-from anisomem.errors import UserError
 from anisomem.storage import atomic
 
 #: The fields of a prompt, as they are stored.
@@ -53,8 +52,7 @@ def write(prompts: PromptSet, file: Path) -> None:
     arrays = [pa.array(column, TYPES[name]) for name, column in given.items()]
     # A damaged page is found when it is read.
     pq.write_table(pa.table(arrays, schema=schema), content, write_page_checksum=True)
-    if not file.exists() or file.read_bytes() != content.getvalue():
-        atomic.write(file, lambda temporary: temporary.write_bytes(content.getvalue()))
+    atomic.write_bytes(file, content.getvalue())
 
 
 def read(file: Path) -> PromptSet:
@@ -63,15 +61,14 @@ def read(file: Path) -> PromptSet:
     Raises:
         UserError: The file is damaged.
     """
+    content = io.BytesIO(atomic.read_bytes(file))
     try:
-        table = pq.read_table(file, page_checksum_verification=True)
+        table = pq.read_table(content, page_checksum_verification=True)
         said = json.loads(table.schema.metadata[b"anisomem"])
         columns = {name: _column(table[name]) for name in table.column_names}
         return PromptSet(name=said["name"], cautions=said["cautions"], **columns)
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError):
-        raise UserError(
-            f"{file} is damaged; remove it and run the same command again, what is recorded stays"
-        ) from None
+        raise atomic.damaged(file) from None
 
 
 def _column(column: pa.ChunkedArray) -> Any:

@@ -85,7 +85,7 @@ def report(recordings: Sequence[Recording], folder: Path) -> str:
     table_settings = ("draws", "bootstrap_seed", "fpr_targets")
     content = {r.folder.name: {k: str(r.config[k]) for k in table_settings} for r in recordings}
     if done.is_file() and made_of.is_file() and _made_of(made_of) == content:
-        return done.read_text()
+        return atomic.read_bytes(done).decode()
     with progress.phase("estimating and drawing"):
         return _report(recordings, folder, content)
 

@@ -11,7 +11,6 @@ import difflib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -130,11 +129,7 @@ def write(found: pd.DataFrame, path: Path) -> None:
     else:
         buffer = io.BytesIO()
         found.to_parquet(buffer, index=False, compression="zstd")
-        atomic.write(path, partial(_fill, content=buffer.getvalue()))
-
-
-def _fill(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
+        atomic.write_bytes(path, buffer.getvalue())
 
 
 def scores(

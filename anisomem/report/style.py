@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -64,7 +63,7 @@ def save(figure: Figure, path: Path) -> Path:
             figure.savefig(drawn[suffix], format=suffix[1:], dpi=150, metadata=metadata)
     plt.close(figure)
     for suffix, buffer in drawn.items():  # both or none
-        atomic.write(path.with_name(path.name + suffix), partial(_fill, content=buffer))
+        atomic.write_bytes(path.with_name(path.name + suffix), buffer.getvalue())
     return path.with_name(f"{path.name}.png")
 
 
@@ -79,10 +78,6 @@ def _fold_title(figure: Figure) -> None:
 def files(picture: Path) -> list[Path]:
     """Both files of a figure that :func:`save` has returned."""
     return [picture, picture.with_name(f"{picture.name.removesuffix('.png')}.svg")]
-
-
-def _fill(path: Path, content: io.BytesIO) -> None:
-    path.write_bytes(content.getvalue())
 
 
 def logit_axis(axis: Axes, which: str) -> None:

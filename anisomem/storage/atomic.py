@@ -69,15 +69,14 @@ def write(path: Path, fill: Callable[[Path], object]) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """:func:`write` for what is made already; a library's own file error may be none of ours."""
-    write(path, lambda temporary: temporary.write_bytes(content))
+    """:func:`write` for what is made already; a file that holds the same is left alone."""
+    if not path.is_file() or read_bytes(path) != content:
+        write(path, lambda temporary: temporary.write_bytes(content))
 
 
 def write_text(path: Path, text: str) -> None:
-    """:func:`write_bytes` of a text; the file is left alone where it says the same already."""
-    content = text.encode()
-    if not path.is_file() or read_bytes(path) != content:
-        write_bytes(path, content)
+    """:func:`write_bytes` of a text."""
+    write_bytes(path, text.encode())
 
 
 def read_bytes(path: Path) -> bytes:

@@ -1,5 +1,6 @@
 """A set that was kept is the set."""
 
+import os
 from dataclasses import fields, replace
 
 import numpy as np
@@ -67,3 +68,22 @@ def test_a_damaged_file_is_one_line(full, tmp_path):
         with pytest.raises(UserError, match="is damaged; remove it") as caught:
             kept.read(file)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_one_line_and_no_wait(full, tmp_path, place):
+    file = tmp_path / "prompts.parquet"
+    place(file)
+    with pytest.raises(UserError, match="is no file; remove it"):
+        kept.read(file)
+
+
+def test_a_pipe_is_replaced_by_what_is_written(full, tmp_path):
+    file = tmp_path / "prompts.parquet"
+    os.mkfifo(file)
+    kept.write(full, file)
+    assert same(full, kept.read(file))
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(UserError, match=r"cannot write .*: Is a directory"):
+        kept.write(full, file)
