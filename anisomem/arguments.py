@@ -17,6 +17,16 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
+def _allow(reading: argparse.ArgumentParser) -> None:
+    reading.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a detector of your own, or a class, that a stored run may name: mine, mine.Mine",
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "anisomem", description="A benchmark for memorization detectors of diffusion models."
@@ -58,6 +68,24 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument(
         "--out", type=Path, metavar="FOLDER", help="also write tables, figures and report there"
     )
+    scoring = commands.add_parser(
+        "scores", help="print what every prompt of a finished run scored"
+    )
+    scoring.add_argument("run", type=Path, metavar="RUN", help="e.g. runs/quickstart")
+    scoring.add_argument(
+        "detectors",
+        nargs="*",
+        metavar="DETECTOR",
+        help="a name, at its largest n, or a row: wen,n=1 (default: the metric, in files all)",
+    )
+    scoring.add_argument(
+        "--top", type=_positive, metavar="N", help="the largest scores of the first detector"
+    )
+    scoring.add_argument("--prompt", metavar="TEXT", help="prompts that contain it, or of this id")
+    scoring.add_argument("--label", choices=("memorized", "other"), help="of one class alone")
+    scoring.add_argument(
+        "--out", type=Path, metavar="FILE", help="write them, as FILE.csv or FILE.parquet"
+    )
     comparing = commands.add_parser(
         "compare",
         help="compare detectors of finished runs pair by pair, on parts of the prompts too",
@@ -79,6 +107,8 @@ def _parser() -> argparse.ArgumentParser:
     comparing.add_argument(
         "--out", type=Path, metavar="FOLDER", help="also write tables and a figure there"
     )
+    for reading in (table, scoring, comparing):
+        _allow(reading)
     importing = commands.add_parser(
         "import-released", help="score tensors of the anisotropy paper's code: store and table"
     )
@@ -91,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     exporting.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     exporting.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    _allow(exporting)
     listing = commands.add_parser("list", help="name what can be run")
     listing.add_argument(
         "what",
@@ -125,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     bench.add_argument(
         "--turns",
-        type=_turns,
+        type=_positive,
         metavar="N",
         help="of every measurement (default 5; 1 with weights=random on a CPU)",
     )
@@ -159,7 +190,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _turns(text: str) -> int:
+def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a positive integer, got {text!r}")
     return int(text)

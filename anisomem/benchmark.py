@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import json
+import os
+import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -12,21 +15,20 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from anisomem import config as configuration
-from anisomem import gallery
+from anisomem import gallery, labelled, measured, own, progress, stored
+from anisomem.datasets import kept
 from anisomem.datasets.prompts import PromptSet
 from anisomem.datasets.references import draw
 from anisomem.detection.base import Array, Detector, Recorded
 from anisomem.errors import UserError, one_of, unknown
 from anisomem.evaluation import Evaluation, Summary
+from anisomem.scoring import Judged, Scored, score
 from anisomem.storage import atomic, identity
-from anisomem.storage.store import FAILURE, ScoreStore, arrays
+from anisomem.storage.store import FAILURE, IDENTITY, ScoreStore, arrays
 from anisomem.storage.tensors import TensorFiles
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 Batch = tuple[int, list[int]]  # a noise seed, and the rows of some prompts
 SHARD = 32  # prompts recorded between two writes to the store
+PROMPTS = "prompts.parquet"  # beside a case's store
 ON_FAILURE = ("stop", "keep", "retry")
 NOISE_POLICIES = ("shared", "per_prompt")
 
@@ -51,16 +54,55 @@ def told_apart(cases: Iterable[Case]) -> list[Case]:
     return list(different)
 
 
+class OutdatedError(UserError):
+    """A stored case was recorded with other code than there is now.
+
+    Arguments:
+        message: What differs.
+        case: The case.
+    """
+
+    def __init__(self, message: str, case: Case) -> None:
+        super().__init__(message)
+        self.case = case
+
+
+def stored_cases(files: Iterable[Path], allowed: Collection[str] = ()) -> list[Case]:
+    """Stored cases; one that an edit has outdated is left out and said where it is there anew.
+
+    Raises:
+        UserError: As :meth:`Case.stored`.
+    """
+    found: list[Case] = []
+    outdated: list[OutdatedError] = []
+    for file in files:
+        try:
+            found.append(Case.stored(file, allowed))
+        except OutdatedError as error:
+            outdated.append(error)
+    for one in outdated:
+        place = one.case.folder.parent, one.case.name
+        if not any((case.folder.parent, case.name) == place for case in found):
+            raise one
+        print(f"anisomem: left out: {one}", file=sys.stderr)
+    return told_apart(found)
+
+
 @dataclass(frozen=True)
 class Row:
-    """A detector's line in a table: what it achieves, what it costs, what its prompts lack."""
+    """A detector's line in a table: what it achieves, what it costs, what its prompts lack.
+
+    Without a summary the detector could not be scored, and ``refused`` says why.
+    """
 
     case: str
     detector: str
     n: int
-    summary: Summary
+    summary: Summary | None
     cost: Mapping[str, Any] | None
     notes: Sequence[str]
+    model: str = ""
+    refused: str | None = None
 
 
 class Case:
@@ -70,10 +112,15 @@ class Case:
         config: The composed configuration.
         experiment: Its name, the parent folder.
         references: Prompts that detectors take as ordinary; drawn if not given and asked for.
+        prompts: The prompt set; the configuration's if not given.
     """
 
     def __init__(
-        self, config: DictConfig, experiment: str, references: Sequence[str] | None = None
+        self,
+        config: DictConfig,
+        experiment: str,
+        references: Sequence[str] | None = None,
+        prompts: PromptSet | None = None,
     ) -> None:
         self.config = config
         if config.mitigation:
@@ -82,22 +129,37 @@ class Case:
         one_of("noise policy", config.noise_policy, NOISE_POLICIES)
         if missing := OmegaConf.missing_keys(config.model):
             raise UserError(f"model needs a value for {', '.join(sorted(missing))}")
-        self.planned: PromptSet = configuration.build(config.dataset, "dataset")
-        self.detectors = configuration.detectors(config)
-        for detector in self.detectors:
+        if prompts is None:
+            whole = labelled.prompts(config)
+            places = labelled.limited(whole, config.limit, config.limit_seed)
+            prompts, limited = whole.subset(places), len(places) < len(whole)
+        else:
+            whole, places, limited = prompts, list(range(len(prompts))), False
+        self.planned = prompts
+        self.configured = configuration.detectors(config)
+        for detector in self.configured:
             detector.require(config.model.get("stands_for"))
         self.name = self.planned.name
-        if references is None and any(d.uses_references for d in self.detectors):
-            references = draw(config, self.planned)
+        if references is None and any(d.uses_references for d in self.configured):
+            references = draw(config, whole)
         self.references = list(references or [])
+        # Noise by prompt is that of its row in the whole set, whatever a limit leaves of it.
+        self.noise_rows = [*places, *(len(whole) + i for i in range(len(self.references)))]
         self.samples: dict[str, int] = {}  # of every component to be recorded
-        for detector in self.detectors:
+        for detector in self.configured:
             for name in detector.component_names:
                 self.samples[name] = max(detector.n, self.samples.get(name, 0))
         settings = OmegaConf.to_container(config, resolve=True)
+        self.sources = own.sources(self.configured, [str(config.model.get("_target_"))])
         content = identity.describe(
-            cast(dict[str, Any], settings), self.samples, self.planned, self.references
+            cast(dict[str, Any], settings),
+            self.samples,
+            self.planned,
+            self.references,
+            self.sources,
         )
+        if config.noise_policy == "per_prompt" and limited:
+            content["noise_rows"] = self.noise_rows
         self.identity = identity.digest(content)
         self.folder = Path(config.runs) / experiment / f"{self.name}-{self.identity[:10]}"
         self.store = ScoreStore(self.folder / "components", content)
@@ -106,91 +168,153 @@ class Case:
                 raise unknown("prompt id in tensors", prompt, self.ids)
 
     @property
+    def model(self) -> str:
+        """The model's name in tables."""
+        return configuration.model_name(self.config.model)
+
+    @property
+    def title(self) -> str:
+        """What figures are headed with."""
+        return f"{self.model} on {self.name}"
+
+    @property
     def tensors(self) -> TensorFiles:
         """The full evaluations of the prompts that the user names."""
         return TensorFiles(self.folder / "tensors", self.config.tensors)
 
     @classmethod
-    def stored(cls, file: Path) -> Case:
+    def stored(cls, file: Path, allowed: Collection[str] = ()) -> Case:
         """The case whose configuration lies at ``file``; needs neither its model nor its place.
 
+        Arguments:
+            file: The configuration.
+            allowed: What it may name besides, see :func:`anisomem.stored.read`.
+
         Raises:
-            UserError: The configuration is damaged, or the store is of another schema version or
-                of other prompts.
+            OutdatedError: A detector of the user's has changed since.
+            UserError: The configuration is damaged or names code that is not allowed, or the
+                store is of another schema version, of other prompts or of fewer components.
         """
-        try:
-            config = OmegaConf.load(file)
-            if not isinstance(config, DictConfig) or not config:
-                raise ValueError
-            config = configuration.completed(config)
-        except (OmegaConfBaseException, YAMLError, ValueError):  # the last where it is no UTF-8
-            raise UserError(
-                f"{file} is damaged; run the same command again to write it anew"
-            ) from None
+        config = stored.read(file, allowed)
         store = ScoreStore.stored(file.parent / "components")
-        case = cls(config, file.parent.parent.name, store.content.get("references", []))
-        case.folder, case.store = file.parent, store
-        case.identity = identity.digest(case.store.content)
-        if (version := case.store.content["version"]) != identity.VERSION:
+        content = store.content
+        if (version := content.get("version")) != identity.VERSION:
             raise UserError(
-                f"{case.folder} is of schema version {version}, and this is {identity.VERSION}; "
+                f"{file.parent} is of schema version {version}, and this is {identity.VERSION}; "
                 "run its command again"
             )
-        if case.store.content["prompts"] != identity.of_prompts(case.planned):
-            raise UserError(
-                f"{case.folder} was recorded on other prompts than dataset {case.name!r} holds now"
+        if not isinstance(references := content.get("references", []), list):
+            raise atomic.damaged(store.folder / IDENTITY)
+        kept_file = file.parent / PROMPTS
+        prompts = kept.read(kept_file) if os.path.lexists(kept_file) else None
+        case = cls(config, file.parent.parent.name, references, prompts)
+        case.folder, case.store = file.parent, store
+        case.identity = identity.digest(content)
+        if content.get("prompts") != identity.of_prompts(case.planned):
+            holds = f"its {PROMPTS} holds" if prompts else f"dataset {case.name!r} now holds"
+            raise UserError(f"{case.folder} was recorded on other prompts than {holds}")
+        if differ := identity.differences(content.get("sources", {}), case.sources):
+            raise OutdatedError(
+                f"{case.folder} was recorded with another {' and '.join(differ)} than there is "
+                "now; its command again records anew",
+                case,
             )
+        recorded = content.get("components", {})
+        for name, n in case.samples.items():
+            if recorded.get(name, 0) < n:
+                raise UserError(
+                    f"{case.folder} holds {recorded.get(name, 0)} noise samples of {name}, and "
+                    f"its configuration asks for {n}; run its command again"
+                )
         return case
 
-    def run(self) -> None:
+    def run(self) -> bool:
         """Records what is missing and measures the cost once; nothing to do loads no model.
 
+        Returns whether there was something to do.
+
         Raises:
-            UserError: The model has random weights, or returned NaN or infinity without any
-                prompt.
+            UserError: Too few prompts of a class, a model of random weights, or one that returned
+                NaN or infinity without any prompt.
         """
+        memorized = int(self.planned.labels.sum())
+        labelled.require_both(self.name, memorized, len(self.planned) - memorized)
         if self.config.model.get("weights") == "random":
             raise UserError("weights=random is for anisomem bench; scores need weights=pretrained")
         missing = self.missing(retry=self.config.on_failure == "retry")
         timed = self.measured().get("timing") == self._timing
         needs_timing = self.config.timing_repeats > 0 and bool(self.samples) and not timed
-        for folder in (self.folder, self.folder.parent):
-            atomic.remove_abandoned(folder)
-        atomic.write_text(self.folder / "config.yaml", OmegaConf.to_yaml(self.config))
-        self.store.start()
-        if not missing and not needs_timing and self._measured_file.exists() and self._shown():
-            return
-        from anisomem.provenance import provenance
-        from anisomem.recording import record
-        from anisomem.timing import measure
+        finished = not missing and not needs_timing and bool(self.measured()) and self._shown()
+        try:
+            for folder in (self.folder, self.folder.parent):
+                atomic.remove_abandoned(folder)
+            self._say_what_changed()
+            atomic.write_text(self.folder / "config.yaml", OmegaConf.to_yaml(self.config))
+            kept.write(self.planned, self.folder / PROMPTS)
+            self.store.start()
+        except atomic.CannotWriteError as error:
+            if not finished or not error.forbidden:
+                raise
+        if finished:
+            return False
+        with progress.phase(f"{self.name}: loading the libraries and the model"):
+            from anisomem.counting import counts_of_each
+            from anisomem.provenance import provenance
+            from anisomem.recording import record
+            from anisomem.timing import measure
 
-        begin = perf_counter()
-        model: DiffusionModel = configuration.build(self.config.model, "model")
+            begin = perf_counter()
+            model: DiffusionModel = configuration.build(self.config.model, "model")
+            if self.config.gallery:
+                model.require_decoder("the report's gallery shows some; give gallery=0")
         if missing:
             record(self, model, missing)
         self.store.merge()
-        measured = self.measured()
-        if missing or not measured:
-            measured["wall_seconds"] = measured.get("wall_seconds", 0) + perf_counter() - begin
-            measured["truncated_prompts"] = model.truncated(self.planned.texts)
-            measured |= provenance(model)
+        found = self.measured()
+        if missing or not found:
+            found["wall_seconds"] = found.get("wall_seconds", 0) + perf_counter() - begin
+            found["truncated_prompts"] = model.truncated(self.planned.texts)
+            found |= provenance(model)
         if needs_timing:
-            measured["timing"] = self._timing
-            measured["timed_on"] = provenance(model)
-            measured["costs"] = {key: asdict(cost) for key, cost in measure(self, model).items()}
-        atomic.write_text(self._measured_file, json.dumps(measured, indent=1))
+            found |= {"timing": self._timing, "timed_on": provenance(model)}
+            found["costs"] = {key: asdict(cost) for key, cost in measure(self, model).items()}
+        elif not timed:
+            found.pop("timing", None)
+            counted = counts_of_each(self.configured, self.config.noise_policy)
+            found["costs"] = {key: asdict(counts) for key, counts in counted.items()}
+        atomic.write_text(self._measured_file, json.dumps(found, indent=1))
         if not self._shown():
             gallery.generate(self, model)
+        return True
+
+    def _say_what_changed(self) -> None:
+        """Names the code of the user's that an earlier run of the same was recorded with."""
+        if not self.sources or self.store.folder.exists():
+            return
+        for file in self.folder.parent.glob(f"{glob.escape(self.name)}-*/components/{IDENTITY}"):
+            try:
+                before = ScoreStore.stored(file.parent).content
+            except UserError:
+                continue  # not this run's to complain about
+            differ = identity.differences(before, self.store.content)
+            if all(name.startswith("sources") for name in differ):
+                names = ", ".join(name.removeprefix("sources.") for name in differ)
+                print(
+                    f"anisomem: {names} has changed since {file.parent.parent} was recorded; it "
+                    f"is recorded anew in {self.folder}",
+                    file=sys.stderr,
+                )
 
     @property
     def _timing(self) -> dict[str, Any]:
         """What the costs depend on besides the machine; other settings are measured anew."""
         return {
             "repeats": self.config.timing_repeats,
+            "threads": 1,
             "batch_size": self.config.batch_size,
             "noise_policy": self.config.noise_policy,
             "device": self.config.model.get("device"),
-            "detectors": [d.cost_key for d in self.detectors if d.cost_key],
+            "detectors": [d.cost_key for d in self.configured if d.cost_key],
         }
 
     def _shown(self) -> bool:
@@ -243,11 +367,21 @@ class Case:
             UserError: Prompts are missing from the store, or settings of the table are wrong.
         """
         self.require_complete()
-        summaries = self.evaluated.summaries()
-        costs, notes = self.measured().get("costs", {}), self.notes()
+        keys = [detector.key for detector in self.detectors]
+        summaries = dict(zip(keys, self.evaluated.summaries(), strict=True))
+        costs, notes = measured.costs(self.measured()), self.notes()
         return [
-            Row(self.name, detector.name, detector.n, summary, costs.get(detector.cost_key), notes)
-            for detector, summary in zip(self.detectors, summaries, strict=True)
+            Row(
+                self.name,
+                d.name,
+                d.n,
+                summaries.get(d.key),
+                costs.get(d.cost_key),
+                notes,
+                self.model,
+                self.scored.refused.get(d.key),
+            )
+            for d in self.configured
         ]
 
     def notes(self) -> list[str]:
@@ -259,20 +393,39 @@ class Case:
             notes.append(f"{truncated} of {total} prompts cut at the text encoder's limit")
         if self.samples and (revisions := self.frame["revision"].nunique()) > 1:
             notes.append(f"recorded with {revisions} revisions of the model; pin model.revision")
-        return [*notes, *self.planned.cautions]
+        notes += [*self.measured().get("cautions", []), *self.planned.cautions]
+        remarks = (d.remark(self.prompts, len(self.config.seeds)) for d in self.detectors)
+        return [*notes, *(remark for remark in remarks if remark)]
+
+    @cached_property
+    def scored(self) -> Scored:
+        """All prompts' scores, once everything is recorded.
+
+        Raises:
+            UserError: No detector can be scored.
+        """
+        return self._scored(self.prompts, self.configured)
+
+    @property
+    def detectors(self) -> Sequence[Detector]:
+        """Those configured that can be scored, once everything is recorded."""
+        return self.scored.detectors
 
     @cached_property
     def evaluated(self) -> Evaluation:
         """:meth:`evaluation` of all prompts, once everything is recorded."""
-        return self.evaluation(range(len(self.prompts)))
+        try:
+            return self.judge(self.scored.scores)
+        except ValueError as error:
+            raise UserError(str(error)) from None
 
-    def evaluation(
+    def judged(
         self,
         rows: Sequence[int],
         of: Sequence[Detector] | None = None,
         draws: int | None = None,
-    ) -> Evaluation:
-        """Estimates, intervals and comparisons of the detectors, in their order.
+    ) -> Judged:
+        """Estimates, intervals and comparisons of the detectors that can be scored.
 
         Fitted weights are fitted on the prompts evaluated, so a part refits them.
 
@@ -282,15 +435,18 @@ class Case:
             draws: Of the bootstrap; the table's if not given.
 
         Raises:
-            UserError: Settings of the table are wrong, or a fit has too few clusters.
+            UserError: Settings of the table are wrong, or no detector can be scored.
         """
         prompts = self.prompts.subset(rows)
+        found = self._scored(prompts, of or self.detectors)
         try:
-            recorded = [self.recorded(seed, prompts) for seed in self.config.seeds]
-            scores = [[d.combine(r) for r in recorded] for d in of or self.detectors]
-            return self.judge(np.array(scores), prompts, draws)
+            evaluation = self.judge(found.scores, prompts, draws)
         except ValueError as error:
             raise UserError(str(error)) from None
+        return Judged(found.detectors, found.scores, found.refused, evaluation=evaluation)
+
+    def _scored(self, prompts: PromptSet, detectors: Sequence[Detector]) -> Scored:
+        return score(detectors, [self.recorded(seed, prompts) for seed in self.config.seeds])
 
     def judge(
         self, scores: Array, prompts: PromptSet | None = None, draws: int | None = None
@@ -339,7 +495,7 @@ class Case:
             failed = set(self.frame.loc[self.frame[FAILURE].notna(), "prompt_id"])
             ids = [i for i in self.ids[len(self.planned) :] if i not in failed]
             references = arrays(self.frame, ids, seed, self.samples)
-        return Recorded(components, chosen, self.config.model.get("stands_for"), references)
+        return Recorded(components, chosen, self.config.model.get("stands_for"), references, seed)
 
     def batches(self) -> list[Batch]:
         """All that is to be recorded, cut the same way however often a run is interrupted.
@@ -387,6 +543,9 @@ class Case:
         return self.folder / "measured.json"
 
     def measured(self) -> dict[str, Any]:
-        """What was measured besides the components: cost, machine, truncated prompts."""
-        file = self._measured_file
-        return atomic.read_json(file) if file.exists() else {}
+        """What was measured besides the components: cost, machine, truncated prompts.
+
+        Raises:
+            UserError: It is damaged.
+        """
+        return measured.read(self._measured_file)

@@ -6,11 +6,14 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anisomem.arguments import parsed
-from anisomem.errors import UserError
+from anisomem.errors import UserError, concerning, reported
+from anisomem.progress import phase
+from anisomem.terminal import guarded
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -24,58 +27,58 @@ QUICKSTART = Path("runs/quickstart")  # where `anisomem run` without overrides l
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a subcommand and returns the exit code.
 
-    A mistake of the user's is one line and 2; prompts that the model failed on are 1.
+    A mistake of the user's is one line and 2; prompts that the model failed on are 1; what
+    nobody expected is one line, a traceback in a file, and 3.
     """
-    options = parsed(arguments)
-    if "" not in sys.path:
-        sys.path.append("")  # a detector may lie here; what is installed goes first
+    return reported(partial(_obey, parsed(arguments)))
+
+
+def _obey(options: argparse.Namespace) -> int:
+    """Does what the command line says; the exit code."""
     # The libraries underneath announce optional packages and progress that are not ours.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    try:
-        match options.command:
-            case "run":
-                return run(options.overrides)
-            case "generate":
-                _generate(options)
-            case "mitigate":
-                return _mitigate(options.overrides)
-            case "sweep":
-                return _sweep(options.name, options.overrides)
-            case "geometry":
-                _geometry(options.overrides)
-            case "multirun":
-                return _multirun(options.arguments)
-            case "table":
-                _table(options.runs, options.out)
-            case "compare":
-                _compare(options.detectors, options.runs or [QUICKSTART], options.out)
-            case "import-released":
-                return _import_released(options.folder, options.overrides)
-            case "export-released":
-                _export_released(options.runs, options.out)
-            case "fetch":
-                _fetch(options.name, options.overrides, options.pictures)
-            case "audit":
-                _audit(options)
-            case "bench":
-                _bench(options)
-            case "list":
-                _list(options.what, options.long)
-            case "new-detector":
-                _new_detector(options.name, options.out)
-            case "check-detector":
-                return _check_detector(options.target, options.settings)
-    except UserError as error:
-        print(f"anisomem: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # the reader has seen enough, `anisomem list models | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except KeyboardInterrupt:
-        print("anisomem: interrupted; the same command again continues", file=sys.stderr)
-        return 130
+    with guarded():
+        return _command(options)
+
+
+def _command(options: argparse.Namespace) -> int:
+    match options.command:
+        case "run":
+            return run(options.overrides)
+        case "generate":
+            _generate(options)
+        case "mitigate":
+            return _mitigate(options.overrides)
+        case "sweep":
+            return _sweep(options.name, options.overrides)
+        case "geometry":
+            _geometry(options.overrides)
+        case "multirun":
+            return _multirun(options.arguments)
+        case "table":
+            _table(options)
+        case "scores":
+            _scores(options)
+        case "compare":
+            _compare(options)
+        case "import-released":
+            return _import_released(options.folder, options.overrides)
+        case "export-released":
+            _export_released(options)
+        case "fetch":
+            _fetch(options.name, options.overrides, options.pictures)
+        case "audit":
+            _audit(options)
+        case "bench":
+            _bench(options)
+        case "list":
+            _list(options.what, options.long)
+        case "new-detector":
+            _new_detector(options.name, options.out)
+        case "check-detector":
+            return _check_detector(options.target, options.settings)
     return 0
 
 
@@ -123,16 +126,17 @@ def run(overrides: Sequence[str], apart: bool = False) -> int:
         overrides: As on the command line.
         apart: Every case has a report of its own in its folder, where no other process writes.
     """
-    from anisomem import config
-    from anisomem.benchmark import Case, told_apart
+    with phase("reading the configuration", brief=True):
+        from anisomem import config, labelled
+        from anisomem.benchmark import Case, told_apart
 
-    chosen = [o.partition("=")[2] for o in overrides if o.startswith("experiment=")]
-    experiment = chosen[-1] if chosen else "quickstart"
-    composed = config.cases(overrides)
+        composed = labelled.judged(overrides)
+    name = labelled.run_name(overrides, composed, QUICKSTART.name, "")
     config.require_chosen(composed[0], "detector")
     if composed[0].dry_run:
-        return _plan(composed, experiment)
-    cases = told_apart(Case(one, experiment) for one in composed)
+        return _plan(composed, name)
+    with phase("reading the prompts and what is recorded", brief=True):
+        cases = told_apart(Case(one, name) for one in composed)
     settings = cases[0].config.logger
     logger = config.build(settings, "logger") if settings else None
     if apart:
@@ -163,17 +167,38 @@ def _plan(configs: Sequence[DictConfig], what: str) -> int:
 def _finish(cases: Sequence[Case], folder: Path, logger: WandbLogger | None = None) -> int:
     """Records what is missing, writes and prints the table, and returns the exit code."""
     from anisomem.report import report
+    from anisomem.report.attempt import attempt
+    from anisomem.storage.atomic import CannotWriteError
 
+    recorded = []
     for case in cases:
-        case.run()
+        with concerning(str(case.folder)):
+            recorded.append(case.run())
     if _failed(cases):
         return 1
-    drawn = report.write(cases, folder)
+    try:
+        with phase("scoring and drawing"), concerning(str(folder)):
+            drawn = report.write(cases, folder)
+    except CannotWriteError as error:
+        print(report.printed(cases))
+        if any(recorded) or not error.forbidden:
+            raise
+        print(f"anisomem: the report is as it was: {error}", file=sys.stderr)
+        return 0
     print(report.printed(cases))
+    _warn(cases)
     if logger:
-        logger.log(cases, folder, drawn)
+        attempt("the run on Weights & Biases", partial(logger.log, cases, folder, drawn))
     print(f"Report: {folder}/ (tables, figures; components in a folder per model)")
     return 0
+
+
+def _warn(cases: Sequence[Case]) -> None:
+    """Says what a reader must know before the numbers."""
+    from anisomem.report.warnings import warnings
+
+    for line in warnings(cases):
+        print(f"anisomem: warning: {line}", file=sys.stderr)
 
 
 def _failed(cases: Sequence[Case]) -> bool:
@@ -191,16 +216,19 @@ def _failed(cases: Sequence[Case]) -> bool:
 
 
 def _sweep(name: str, overrides: Sequence[str]) -> int:
-    from anisomem.sweep import command
+    with phase("reading the configuration", brief=True):
+        from anisomem.sweep import command
 
-    configs = command.composed(name, overrides)
+        configs = command.composed(name, overrides)
     if configs[0].dry_run:
         return _plan(configs, f"the {name} sweep")
-    cases = command.recorded(configs, overrides)
+    cases = command.recorded(configs, command.parent(overrides, configs))
     if _failed(cases):
         return 1
-    table, folder = command.report(name, cases)
+    with phase("scoring and drawing"), concerning(f"the {name} sweep"):
+        table, folder = command.report(name, cases)
     print(table)
+    _warn(cases)
     print(f"Sweep: {folder}/ (tables, figures, data)")
     return 0
 
@@ -217,24 +245,41 @@ def _multirun(arguments: Sequence[str]) -> int:
     return multirun(arguments)
 
 
-def _table(runs: Sequence[Path], out: Path | None) -> None:
+def _table(options: argparse.Namespace) -> None:
     from anisomem.report import report
 
-    cases = _finished(runs)
-    if out:
-        report.write(cases, out)
-    print(report.printed(cases))
+    cases = _finished(options.runs, options.allow)
+    with phase("scoring and drawing"):
+        if options.out:
+            report.write(cases, options.out)
+        text = report.printed(cases)
+    print(text)
+    _warn(cases)
 
 
-def _compare(detectors: Sequence[str], runs: Sequence[Path], out: Path | None) -> None:
+def _compare(options: argparse.Namespace) -> None:
+    from anisomem import registry
     from anisomem.report.compare import compare
 
-    print(compare(_finished(runs), detectors, out))
+    # A detector that the command names is one that it allows, as the user has configured it.
+    named = {name.partition(",")[0] for name in options.detectors}
+    named &= {one.name for one in registry.others()}
+    cases = _finished(options.runs or [QUICKSTART], [*options.allow, *named])
+    print(compare(cases, options.detectors, options.out))
+    _warn(cases)
 
 
-def _finished(runs: Sequence[Path]) -> list[Case]:
+def _scores(options: argparse.Namespace) -> None:
+    from anisomem.report.scores import Filter, scores
+
+    chosen = Filter(options.prompt, options.label, options.top)
+    cases = _finished([options.run], options.allow)
+    print(scores(cases, options.detectors, chosen, options.out))
+
+
+def _finished(runs: Sequence[Path], allowed: Sequence[str] = ()) -> list[Case]:
     """The cases of some runs, complete and with no failure that the user did not allow."""
-    cases = _stored(runs)
+    cases = _stored(runs, allowed)
     for case in cases:
         case.require_complete()
         if case.ends_in_failure:
@@ -242,10 +287,11 @@ def _finished(runs: Sequence[Path]) -> list[Case]:
     return cases
 
 
-def _stored(runs: Sequence[Path]) -> list[Case]:
-    from anisomem.benchmark import Case, told_apart
+def _stored(runs: Sequence[Path], allowed: Sequence[str] = ()) -> list[Case]:
+    with phase("reading the runs", brief=True):
+        from anisomem.benchmark import stored_cases
 
-    return told_apart(Case.stored(file) for run in runs for file in _configurations(run))
+        return stored_cases([file for run in runs for file in _configurations(run)], allowed)
 
 
 def _import_released(folder: Path, overrides: Sequence[str]) -> int:
@@ -256,10 +302,10 @@ def _import_released(folder: Path, overrides: Sequence[str]) -> int:
     return _finish(cases, cases[0].folder.parent)
 
 
-def _export_released(runs: Sequence[Path], out: Path) -> None:
+def _export_released(options: argparse.Namespace) -> None:
     from anisomem import released
 
-    for path in released.save(_stored(runs), out):
+    for path in released.save(_stored(options.runs, options.allow), options.out):
         print(path)
 
 
@@ -276,7 +322,8 @@ def _fetch(name: str, overrides: Sequence[str], pictures: bool) -> None:
 
 
 def _audit(options: argparse.Namespace) -> None:
-    from anisomem.datasets.audit import audit
+    with phase("loading the libraries", brief=True):
+        from anisomem.datasets.audit import audit
 
     print(audit(options.name, options.overrides, options.out))
 

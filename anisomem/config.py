@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib.resources
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,16 +16,20 @@ from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
+from anisomem import own, values
 from anisomem.detection.base import Detector
-from anisomem.errors import UserError, unknown
+from anisomem.errors import UserError, concerning, unknown
+from anisomem.overrides import Override, read
 
 if TYPE_CHECKING:  # a mitigation imports torch
     from anisomem.measures.base import Measure
     from anisomem.mitigation.base import Mitigation
 
-GROUPS = ("model", "dataset", "detector", "mitigation", "measure", "logger", "experiment")
+LISTS = ("detector", "mitigation", "measure")  # groups of which a run has several members
+SAMPLES = 10_000  # of a detector's n; the noise of all is held at once
+GROUPS = ("model", "dataset", *LISTS, "logger", "experiment")
 
 
 @dataclass
@@ -69,6 +74,8 @@ class Schema:
     references: References = field(default_factory=References)
     logger: dict[str, Any] = field(default_factory=dict)
     cases: list[list[str]] = field(default_factory=list)
+    limit: int | None = None
+    limit_seed: int = 0
     seeds: list[int] = field(default_factory=list)
     noise_policy: str = "shared"
     batch_size: int | None = None
@@ -117,25 +124,113 @@ def title(file: Path) -> str:
     return next(comments, "")
 
 
-def cases(overrides: Sequence[str]) -> list[DictConfig]:
-    """The composed configuration of every case of an experiment.
+def model_name(node: DictConfig) -> str:
+    """What tables call a model: its name in ``conf/model``, else its repository's or folder's."""
+    # Unresolved: the bundled models' place differs from machine to machine.
+    path = str(_unresolved(node).get("path") or "")
+    if known := _model_paths().get(path):
+        return known
+    if cached := re.search(r"models--(.+?)--(.+?)(/|$)", path):  # in the hub's cache, by commit
+        return f"{cached[1]}/{cached[2]}"
+    if not path:
+        return str(node.get("stands_for") or "unknown")
+    return Path(path).name if Path(path).is_absolute() or Path(path).is_dir() else path
+
+
+def _unresolved(node: Any) -> dict[str, Any]:
+    return cast(dict[str, Any], OmegaConf.to_container(node))
+
+
+@cache
+def _model_paths() -> dict[str, str]:
+    """Path to name of the models in ``conf/model`` that have one."""
+    found = {}
+    for name in names("model"):
+        node = OmegaConf.load(folder() / "model" / f"{name}.yaml")
+        if "path" in node and not OmegaConf.is_missing(node, "path"):
+            found[str(_unresolved(node)["path"])] = name
+    return found
+
+
+def cases(words: Sequence[str]) -> list[DictConfig]:
+    """The configurations of :func:`composed`."""
+    return [config for config, _ in composed(words)]
+
+
+def composed(words: Sequence[str]) -> list[tuple[DictConfig, set[str]]]:
+    """The configuration of every case of an experiment, with the settings that were chosen.
 
     A ``model=`` or ``dataset=`` among the overrides chooses the cases that have it, or makes a
     case of its own where none has.
 
+    Arguments:
+        words: The overrides, as on the command line.
+
     Raises:
         UserError: An unknown group member or setting, or a value of the wrong type.
     """
-    for override in overrides:
-        check_name(override)
+    overrides = [one for one in checked(words) if (one.key, one.value) != ("logger", None)]
+    keys = {one.key for one in overrides}
+    for group, file in (("model", "diffusers_folder"), ("dataset", "prompts_file")):
+        if f"{group}.path" in keys and not keys & {group, "experiment"}:
+            raise UserError(f"{group}.path is of a {group} to be named; give {group}={file} too")
     with one_line_errors(), initialize_config_dir(str(folder()), version_base="1.3"):
-        whole = compose("config", list(overrides))
-        chosen = {o for o in overrides if o.partition("=")[0] in ("model", "dataset")}
+        whole = compose("config", [one.text for one in overrides])
+        chosen = {one.text for one in overrides if one.key in ("model", "dataset")}
         matching = [case for case in whole.cases if chosen <= set(case)]
-        composed = [compose("config", [*case, *overrides]) for case in matching or [[]]]
-    for config in composed:
-        _check_values(config)
-    return composed
+        found = []
+        for case in matching or [[]]:
+            every = [*checked(case), *overrides]
+            config = compose("config", [one.text for one in every])
+            with suppress(InterpolationToMissingValueError):  # what is missing is said where used
+                OmegaConf.to_container(config, resolve=True)  # no interpolation fails later
+            found.append((config, {one.key for one in every}))
+    for config, _ in found:
+        values.check(config)
+    return found
+
+
+def checked(words: Sequence[str], several: bool = False) -> list[Override]:
+    """Overrides of which settings and group members exist.
+
+    Arguments:
+        words: As on the command line.
+        several: A setting may have several values with commas between them.
+
+    Raises:
+        UserError: With the nearest name that does, or why a detector of one's own cannot be read.
+    """
+    overrides = read(words, several)
+    known = {f.name for f in fields(Schema)} | set(GROUPS)
+    for one in overrides:
+        root = re.split(r"[.@\[]", one.key)[0]
+        if root not in known and not one.key.startswith("hydra"):
+            raise unknown("setting", root, known)
+        if one.key in GROUPS:
+            _check_members(one, several)
+    return overrides
+
+
+def _check_members(override: Override, several: bool) -> None:
+    """Refuses what a group lacks."""
+    from anisomem import registry
+
+    group, members = override.key, override.value
+    if several:
+        members = re.findall(r"[\w-]+", override.text.partition("=")[2])
+    elif group in LISTS:
+        some = members if isinstance(members, str) else ",".join(names(group)[:2])
+        if not isinstance(members, list) or not all(isinstance(one, str) for one in members):
+            raise UserError(
+                f"{group} is a list of names, '{group}=[{some}]'; got {override.text!r}"
+            )
+    else:
+        members = [] if members is None and group == "logger" else [str(members)]
+    for member in members:
+        if group == "detector":
+            registry.offer(member)
+        elif member not in names(group):
+            raise unknown(group, member, names(group))
 
 
 def require_chosen(config: DictConfig, group: str) -> None:
@@ -145,30 +240,7 @@ def require_chosen(config: DictConfig, group: str) -> None:
         UserError: Nothing of the group is chosen.
     """
     if not config[group]:
-        raise UserError(f"no {group} chosen; use {group}=[{','.join(names(group)[:2])}]")
-
-
-def check_name(override: str) -> None:
-    """Refuses a setting or a group member that does not exist.
-
-    Raises:
-        UserError: With the nearest name that does, or why a detector of one's own cannot be read.
-    """
-    from anisomem import registry
-
-    key, separator, value = override.partition("=")
-    if not separator:
-        raise UserError(f"an override reads name=value, got {override!r}")
-    root = key.lstrip("+~").split(".")[0].split("@")[0]
-    known = {f.name for f in fields(Schema)} | set(GROUPS)
-    if root not in known:
-        raise unknown("setting", root, known)
-    if key in GROUPS:
-        for member in re.findall(r"[\w-]+", value):
-            if key == "detector":
-                registry.offer(member)
-            elif member not in names(key):
-                raise unknown(key, member, names(key))
+        raise UserError(f"no {group} chosen; use '{group}=[{','.join(names(group)[:2])}]'")
 
 
 def completed(stored: DictConfig) -> DictConfig:
@@ -179,19 +251,32 @@ def completed(stored: DictConfig) -> DictConfig:
 def build(node: DictConfig, what: str, **more: object) -> Any:
     """The object a configuration node describes.
 
+    The current folder can be imported from while a target outside this package is looked up.
+
     Raises:
         UserError: Its target does not exist or refuses its arguments.
     """
     if missing := OmegaConf.missing_keys(node):
         raise UserError(f"{what} needs a value for {', '.join(sorted(missing))}")
+    targets = list(own.targets(OmegaConf.to_container(node, resolve=False)))
     try:
-        # Detectors are passed as they are; Hydra would take dataclasses for settings.
-        return instantiate(node, _partial_=True, _convert_="all")(**more)
+        with concerning(what):  # an own class may raise anything
+            with own.importable(targets):
+                found = instantiate(node, _partial_=True, _convert_="all")
+            # Detectors are passed as they are; Hydra would take dataclasses for settings.
+            return found(**more)
     except UserError:
         raise
     except (HydraException, TypeError, ValueError, ImportError, AttributeError) as error:
+        if not isinstance(error, HydraException) and not _ours(node):
+            raise
         cause = (isinstance(error, HydraException) and error.__cause__) or error
-        raise UserError(f"{what}: {' '.join(str(cause).split())}") from None
+        raise UserError(f"{what}: {' '.join(str(cause).split())}") from error
+
+
+def _ours(node: DictConfig) -> bool:
+    """Whether what it describes is of this package, so that its errors say what to do."""
+    return str(node.get("_target_")).startswith(("anisomem.", "baselines."))
 
 
 def detectors(config: DictConfig) -> list[Detector]:
@@ -202,12 +287,19 @@ def detectors(config: DictConfig) -> list[Detector]:
     """
     built: list[Detector] = []
     for name, node in config.detector.items():
+        if not OmegaConf.is_dict(node):
+            raise UserError(f"detector.{name} holds settings, such as 'detector.{name}.n=[1]'")
         if "n" not in node:
             built.append(_detector(config, name, node))
             continue
         chosen = list(node.n) if OmegaConf.is_list(node.n) else [node.n]
-        if not _distinct(chosen) or not all(type(n) is int and n >= 1 for n in chosen):
-            raise UserError(f"detector.{name}.n must be distinct positive integers, got {node.n}")
+        if not values.distinct(chosen) or not all(
+            type(n) is int and 1 <= n <= SAMPLES for n in chosen
+        ):
+            raise UserError(
+                f"detector.{name}.n must be distinct positive integers, got {node.n}; write "
+                f"'detector.{name}.n=[1,4]', up to {SAMPLES:,}"
+            )
         built += [_detector(config, name, node, n=n) for n in chosen]
     return built
 
@@ -262,46 +354,6 @@ def _detector_node(config: DictConfig, name: str) -> DictConfig:
     from anisomem import registry
 
     return DictConfig(registry.find(name).node()[name])
-
-
-def _check_values(config: DictConfig) -> None:
-    """Raises for a value that has the right type and makes no sense.
-
-    Raises:
-        UserError: What was given and what is expected.
-    """
-    seeds, targets = list(config.seeds), list(config.fpr_targets)
-    expected = {
-        "seeds": (
-            _distinct(seeds) and all(0 <= seed < 2**32 for seed in seeds),
-            "distinct integers from 0 to 2**32 - 1",
-        ),
-        "fpr_targets": (
-            _distinct(targets) and all(0 < target < 1 for target in targets),
-            "distinct fractions between 0 and 1, such as 0.01 for 1%",
-        ),
-        "draws": (100 <= config.draws <= 1_000_000, "from 100 to 1,000,000"),
-        "bootstrap_seed": (config.bootstrap_seed >= 0, "an integer from 0"),
-        "timing_repeats": (config.timing_repeats >= 0, "an integer from 0"),
-        "gallery": (config.gallery >= 0, "an integer from 0"),
-        "references.count": (config.references.count >= 2, "an integer from 2"),
-        "trial.seed": (config.trial.seed >= 0, "an integer from 0"),
-        "trial.steps": (1 <= config.trial.steps <= 1000, "from 1 to 1,000"),
-        "trial.sheet": (config.trial.sheet >= 2, "an integer from 2"),
-        "references.seed": (config.references.seed >= 0, "an integer from 0"),
-    }
-    for name in ("batch_size", "workers", "trial.memorized", "trial.others"):
-        value = OmegaConf.select(config, name)
-        expected[name] = (value is None or value >= 1, "a positive integer or null")
-    for name, (valid, form) in expected.items():
-        if not valid:
-            given = OmegaConf.select(config, name)
-            raise UserError(f"{name} must be {form}; got {given}")
-
-
-def _distinct(values: Sequence[object]) -> bool:
-    """Whether there are any, each once."""
-    return len(values) == len(set(values)) > 0
 
 
 @contextmanager

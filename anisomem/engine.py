@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 from functools import cached_property
 from typing import TypeVar
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from anisomem.detection.base import AcrossSamples, Array, Component, Detector
-from anisomem.detection.needs import Evaluations, Need
+from anisomem.detection.needs import At, Evaluations, Need
 from anisomem.errors import UserError
 from anisomem.models.base import Conditioning, DiffusionModel, Prediction
 from anisomem.passes import NoiseSample, made_from
@@ -58,13 +59,14 @@ class Engine:
             for component in detector.components():
                 self.components[component.name] = component
                 self.samples[component.name] = max(detector.n, self.samples.get(component.name, 0))
-                self.evaluated |= _placed(component.needs, model, detector.name)
+                self.evaluated |= _placed(detector, component.needs, model)
                 drawn.add(detector.n)
         self.n = max(self.samples.values(), default=0)
         if len(drawn) > 1 and np.prod(model.latent_shape) % 16:
             raise UserError(
                 f"detectors of different n cannot share noise on latents of "
-                f"{np.prod(model.latent_shape)} numbers (no multiple of 16); give all the same n"
+                f"{np.prod(model.latent_shape)} numbers (no multiple of 16); give all the same, "
+                f"'detector.{detectors[0].name}.n=[{detectors[0].n}]'"
             )
         self._unconditional: dict[tuple[int, int, float], Prediction] = {}
 
@@ -188,16 +190,27 @@ class Engine:
         return parts
 
 
-def _placed(needs: Sequence[Need], model: DiffusionModel, name: str) -> dict[Need, Need]:
-    """Needs at the model's own timesteps.
+def _placed(detector: Detector, needs: Sequence[Need], model: DiffusionModel) -> dict[Need, Need]:
+    """A detector's needs at the model's own timesteps.
 
     Raises:
-        UserError: A place that the model or the trajectory does not have, of which detector.
+        UserError: What a need asks of the model or its schedule is not there; of which detector,
+            and by which of its options it is asked for.
     """
-    try:
-        return {need: need.on(model) for need in needs}
-    except UserError as error:
-        raise UserError(f"{name}: {error}") from None
+    placed = {}
+    for need in needs:
+        try:
+            placed[need] = need.on(model)
+        except UserError as error:
+            places = (
+                f.name for f in fields(detector) if isinstance(getattr(detector, f.name), At)
+            )
+            option = next(
+                (o for o in places if getattr(detector, o) == getattr(need, "at", "")), ""
+            )
+            advice = f"; give detector.{detector.name}.{option}=step:0, or another step"
+            raise UserError(f"{detector.name}: {error}{advice if option else ''}") from None
+    return placed
 
 
 def _finite(prediction: Prediction) -> Prediction:

@@ -7,18 +7,20 @@ neither the model nor torch.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from anisomem import progress
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.detection.base import Component, Components, Detector
 from anisomem.detection.needs import pair
+from anisomem.errors import UserError
 from anisomem.storage import atomic
 
 if TYPE_CHECKING:
@@ -94,32 +96,39 @@ def up_to_date(case: Case) -> bool:
 
 
 def read(case: Case) -> Gallery | None:
-    """The stored gallery, if there is one and it is asked for."""
+    """The stored gallery, if there is one, it is whole and it is asked for."""
     file = case.folder / "gallery.npz"
-    if case.config.gallery == 0 or not file.exists():
+    if case.config.gallery == 0 or not os.path.lexists(file):
         return None
-    with np.load(file) as stored:
-        return Gallery(json.loads(str(stored["plan"])), stored["pictures"], stored["maps"])
+    try:
+        stored = atomic.read_arrays(file)
+        plan = json.loads(str(stored["plan"]))
+        pictures, maps, count = stored["pictures"], stored["maps"], len(plan["prompts"])
+    except (UserError, ValueError, KeyError, TypeError, RecursionError):
+        return None  # a run makes it anew
+    whole = pictures.dtype == np.uint8 and pictures.shape[:2] == (count, PICTURES)
+    whole &= pictures.ndim == 5 and maps.dtype.kind == "f" and maps.ndim == 3
+    return Gallery(plan, pictures, maps) if whole and len(maps) == count else None
 
 
 def generate(case: Case, model: DiffusionModel) -> None:
     """Makes the gallery and stores it."""
     import torch
-    from tqdm import tqdm
 
     from anisomem.engine import Engine
     from anisomem.recording import one_thread
 
     config, planned = case.config, list(case.planned.ids)
-    rows = [planned.index(case.prompts.ids[i]) for i in order(case)]  # noise may depend on them
+    rows = [planned.index(case.prompts.ids[i]) for i in order(case)]
+    places = [case.noise_rows[i] for i in rows]
     texts = [case.planned.texts[i] for i in rows]
     engine = Engine(model, [_metric(case)], config.noise_policy, config.batch_size)
     noise = torch.cat([model.initial_noise(seed, 1) for seed in _seeds(case)]).to(model.device)
     pictures = []
     with one_thread(), torch.inference_mode():
-        maps = engine.evaluate(texts, rows, config.seeds[0])[MAP].mean(axis=1)
+        maps = engine.evaluate(texts, places, config.seeds[0])[MAP].mean(axis=1)
         starts = range(0, len(texts), AT_ONCE)
-        for start in tqdm(starts, desc="gallery", unit="batch", leave=False, disable=None):
+        for start in progress.over(starts, f"{case.name}: pictures", "part"):
             some = texts[start : start + AT_ONCE]
             conditioning = model.encode([text for text in some for _ in range(PICTURES)])
             x = noise.repeat(len(some), 1, 1, 1)
@@ -127,11 +136,7 @@ def generate(case: Case, model: DiffusionModel) -> None:
     stacked = np.concatenate(pictures)
     shape = (len(texts), PICTURES, *stacked.shape[1:])
     content = {"plan": json.dumps(plan(case)), "pictures": stacked.reshape(shape), "maps": maps}
-    atomic.write(case.folder / "gallery.npz", partial(_save, content=content))
-
-
-def _save(file: Any, content: dict[str, Any]) -> None:
-    np.savez_compressed(file, **content)
+    atomic.write_arrays(case.folder / "gallery.npz", content)
 
 
 def _metric(case: Case) -> _CosineMap:

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from anisomem import config as configuration
+from anisomem import labelled, progress
 from anisomem.datasets.references import draw
 from anisomem.errors import UserError
-from anisomem.report.tables import Table
+from anisomem.report.table import Table
 from anisomem.storage import atomic
 
 if TYPE_CHECKING:
@@ -92,8 +93,6 @@ def generate(
 
 def sample(prompt: str, config: DictConfig, fpr: float | None) -> list[Outcome]:
     """The prompt sampled with every mitigation of the configuration, from the same noise."""
-    from tqdm import tqdm
-
     from anisomem.engine import Engine
     from anisomem.mitigation.base import EMBEDDINGS, Ordinary, moved
     from anisomem.mitigation.none import NoMitigation
@@ -101,7 +100,9 @@ def sample(prompt: str, config: DictConfig, fpr: float | None) -> list[Outcome]:
     from anisomem.mitigation.scoring import scores
 
     mitigations = configuration.mitigations(config)
-    model: DiffusionModel = configuration.build(config.model, "model")
+    with progress.phase("loading the model"):
+        model: DiffusionModel = configuration.build(config.model, "model")
+    model.require_decoder("there is nothing to show")
     seed, outcomes, texts = config.seeds[0], [], []
     if fpr is not None:
         mitigations = [
@@ -109,11 +110,11 @@ def sample(prompt: str, config: DictConfig, fpr: float | None) -> list[Outcome]:
             for one in mitigations
         ]
     if any(one.uses_ordinary for one in mitigations):
-        texts = draw(config, configuration.build(config.dataset, "dataset"))
+        texts = draw(config, labelled.whole(config))
     mitigations = [one.ready(model, Ordinary(texts, [seed] * len(texts))) for one in mitigations]
     engine = Engine(model, [], batch_size=config.batch_size)
     x, given = model.initial_noise(seed, 1), model.encode([prompt])
-    for mitigation in tqdm(mitigations, desc="generate", leave=False, disable=None):
+    for mitigation in progress.over(mitigations, "generate", "picture"):
         begin = perf_counter()
         found = mitigation(model, [prompt], x, [seed], engine)
         picture = model.decode(found.sample(model))[0]
@@ -186,6 +187,8 @@ def _draw(path: Path, outcomes: Sequence[Outcome]) -> None:
     """The pictures side by side, each under its scores."""
     from matplotlib.figure import Figure
 
+    from anisomem.report import literal
+
     width = INCHES * len(outcomes)
     figure = Figure(figsize=(width, INCHES + 0.6), layout="constrained")
     for axes, one in zip(np.ravel(figure.subplots(1, len(outcomes))), outcomes, strict=True):
@@ -193,4 +196,5 @@ def _draw(path: Path, outcomes: Sequence[Outcome]) -> None:
         axes.set_axis_off()
         scores = f"metric {one.scores.metric[0]:.3g}, Wen's norm {one.scores.wen[0]:.3g}"
         axes.set_title(f"{one.label}\n{scores}", fontsize=9)
+    literal.prepare(figure)
     figure.savefig(path, dpi=DPI)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -18,7 +19,7 @@ from omegaconf import DictConfig
 
 from anisomem import cli
 from anisomem import config as configuration
-from anisomem.errors import UserError
+from anisomem.errors import INTERRUPTED, reported
 
 PACKAGE = "pkg://anisomem.conf"
 
@@ -35,10 +36,10 @@ def multirun(arguments: Sequence[str]) -> int:
     Raises:
         UserError: An unknown setting or group member, or a value of the wrong type.
     """
-    for argument in arguments:
-        if not argument.startswith(("-", "hydra")):
-            configuration.check_name(argument)
-    sys.argv = ["anisomem multirun", "--multirun", *arguments]
+    flags = [argument for argument in arguments if argument.startswith("-")]
+    words = [argument for argument in arguments if not argument.startswith("-")]
+    texts = [one.text for one in configuration.checked(words, several=True)]
+    sys.argv = ["anisomem multirun", "--multirun", *flags, *texts]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on, which are one line here
     with configuration.one_line_errors():
         try:
@@ -59,10 +60,8 @@ def job(_: DictConfig) -> None:
     overrides = list(HydraConfig.get().overrides.task)
     GlobalHydra.instance().clear()  # composing the cases initialises it anew
     named = f"anisomem: {' '.join(overrides)}"
-    try:
-        failed = cli.run(overrides, apart=True)
-    except UserError as error:
-        failed = 1
-        print(f"{named}: {error}", file=sys.stderr)
-    if failed:
+    code = reported(partial(cli.run, overrides, apart=True), named)
+    if code == INTERRUPTED:
+        raise KeyboardInterrupt
+    if code:
         raise JobError(f"{named} failed; the same command again continues")

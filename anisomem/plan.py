@@ -7,37 +7,23 @@ from time import perf_counter
 
 import torch
 from omegaconf import DictConfig
-from torch import Tensor
 
 from anisomem import config as configuration
+from anisomem import labelled
 from anisomem.benchmark import SHARD
+from anisomem.counting import counts, kept
 from anisomem.datasets import cards
 from anisomem.detection.base import Detector
 from anisomem.engine import GPU_BATCH, Engine
-from anisomem.errors import UserError
+from anisomem.errors import UserError, one_of
 from anisomem.models import architecture, pretrained
-from anisomem.models.analytic import AnalyticMixture
-from anisomem.models.base import Attention, Conditioning, DiffusionModel, Prediction
+from anisomem.models.base import DiffusionModel
 from anisomem.recording import one_thread
-from anisomem.report.tables import Table
+from anisomem.report.table import Table
 from anisomem.timing import peak_mb, synchronise
 
 PROBE = 32  # prompts of the batch that time and memory are measured on
 PATIENCE = 5.0  # seconds for one prompt above which it is measured on that one
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Evaluations of one noise seed.
-
-    Attributes:
-        nfe, jvps: For each prompt.
-        shared: For all prompts together.
-    """
-
-    nfe: int
-    jvps: int
-    shared: int
 
 
 @dataclass(frozen=True)
@@ -76,6 +62,7 @@ def _line(config: DictConfig) -> list[str]:
     for detector in detectors:
         detector.require(config.model.get("stands_for"))
     prompts, seeds = prompts_of(config), len(config.seeds)
+    labelled.require_both(str(config.dataset.name), prompts.memorized, prompts.others)
     found = counts(detectors, config.noise_policy)
     references = config.references.count if any(d.uses_references for d in detectors) else 0
     total = (prompts.memorized + prompts.others + references) * seeds
@@ -90,58 +77,13 @@ def _line(config: DictConfig) -> list[str]:
         + (f" + {references} references" if references else ""),
         str(seeds),
         str(len(detectors)),
-        f"{found.nfe}{jvps}, and {found.shared} for all",
-        f"{total * found.nfe + seeds * found.shared:,}",
+        f"{found.nfe}{jvps}, and {found.shared_nfe} for all",
+        f"{total * found.nfe + seeds * found.shared_nfe:,}",
         f"{total * found.jvps:,}",
         download if model.bytes is not None else "unknown offline",
         model.memory,
         model.time,
     ]
-
-
-def kept(detectors: Sequence[Detector], shape: tuple[int, int, int], dtype: torch.dtype) -> int:
-    """Bytes of a prompt's evaluations at one noise sample, counted at the same stand-in.
-
-    Arguments:
-        detectors: Of the run.
-        shape: Of the latents.
-        dtype: Of the model; attention is float32 or better.
-    """
-    engine = Engine(_stand_in(shape, dtype), detectors)
-    (evaluations, *_) = engine.evaluations(["a"], [0], 0)
-    tensors: dict[int, Tensor] = {}
-    for value in evaluations.values.values():
-        parts = (value.raw, value.x) if isinstance(value, Prediction) else (value,)
-        tensors |= {tensor.data_ptr(): tensor for tensor in parts}
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-
-
-def counts(detectors: Sequence[Detector], noise_policy: str) -> Counts:
-    """What detectors together evaluate, counted at a model of closed form."""
-    model = _stand_in((4, 64, 64), torch.float32)
-    engine = Engine(model, detectors, noise_policy)
-    engine.evaluate(["a"], [0], 0)
-    return Counts(model.nfe - engine.shared_nfe, model.jvps, engine.shared_nfe)
-
-
-def _stand_in(shape: tuple[int, int, int], dtype: torch.dtype) -> DiffusionModel:
-    means = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0)).to(dtype)
-    return _Attentive(means, [1.0, 1.0], ["a", "b"])
-
-
-class _Attentive(AnalyticMixture):
-    """Attends to everything alike."""
-
-    def encode(self, prompts: Sequence[str]) -> Conditioning:
-        ends = torch.ones(len(prompts), dtype=torch.int64)
-        return Conditioning({**super().encode(prompts).tensors, "end": ends})
-
-    def attend(
-        self, x: Tensor, t: Tensor | float, conditioning: Conditioning, first: int = 0
-    ) -> tuple[Prediction, Attention]:
-        n, size = len(x) - first, self.latent_shape[1:]
-        maps = Attention(torch.full((n, 16, 77), 1 / 77), torch.full((n, *size), 1 / 77))
-        return self.predict(x, t, conditioning), maps
 
 
 def prompts_of(config: DictConfig) -> Prompts:
@@ -156,11 +98,12 @@ def prompts_of(config: DictConfig) -> Prompts:
         raise UserError(f"a dry run downloads nothing, and {path!r} is neither file nor folder")
     if card is None or not card.hub:
         try:
-            found = configuration.build(dataset, "dataset")
+            found = labelled.prompts(config)
         except UserError:
             if card is None:
                 raise
         else:
+            found = found.subset(labelled.limited(found, config.limit, config.limit_seed))
             memorized = int((found.labels == 1).sum())
             return Prompts(memorized, len(found) - memorized, 0, found.texts)
     folder = cards.folder(dataset.data)
@@ -168,6 +111,9 @@ def prompts_of(config: DictConfig) -> Prompts:
     sizes = card.memorized, card.others
     if dataset.get("memorized_by") == "sd20":  # the card counts as for the other model
         sizes = card.others, card.memorized
+    if config.limit and config.limit < sum(sizes):  # to within one a block
+        memorized = max(2, round(config.limit * sizes[0] / sum(sizes)))
+        sizes = memorized, config.limit - memorized
     return Prompts(*sizes, missing, ["a photograph"])
 
 
@@ -210,6 +156,7 @@ def _present(
 
 def _absent(config: DictConfig, detectors: Sequence[Detector]) -> Model:
     """From the hub's list of files and the architecture, where we have it."""
+    one_of("dtype", config.model.dtype, pretrained.DTYPES)
     dtype = getattr(torch, config.model.dtype)
     parameters = architecture.parameters(config.model.path)
     memory = "unknown"

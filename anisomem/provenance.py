@@ -27,13 +27,20 @@ def processor() -> str:
 
 
 def provenance(model: DiffusionModel) -> dict[str, Any]:
-    """Device, precision, weights' commit, machine and versions, as a card lists them."""
+    """How a model was loaded, the machine and versions, as a card lists them.
+
+    Device, precision, the weights' commit and variant, what was taken of the scheduler's file
+    (and which of its settings are defaults), what was not loaded.
+    """
     return {
         "device": str(model.device),
         "device_name": device_name(model.device),
         "dtype": str(model.dtype).removeprefix("torch."),
         "repository": model.repository,
         "revision": model.revision,
+        "variant": model.variant,
+        "scheduler": model.schedule.settings,
+        "cautions": list(model.cautions),
         "machine": f"{platform.machine()}, {platform.system()}",
         "python": platform.python_version(),
         "packages": {name: version(name) for name in ("anisomem", *PACKAGES)},

@@ -5,11 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
+from itertools import islice
 from pathlib import Path
 from threading import Thread
 from time import perf_counter
@@ -17,9 +19,9 @@ from typing import Any, TypeVar
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from tqdm import tqdm
 
 from anisomem import config as configuration
+from anisomem import progress
 from anisomem.benchmark import Batch, Case
 from anisomem.engine import Engine
 from anisomem.errors import UserError
@@ -42,7 +44,7 @@ class Recorder:
         self.case = case
         self.device, self.commit = device_name(model.device), git_commit(Path(__file__).parent)
         self.engine = Engine(
-            model, case.detectors, case.config.noise_policy, case.config.batch_size
+            model, case.configured, case.config.noise_policy, case.config.batch_size
         )
 
     def __call__(self, batch: Batch) -> int:
@@ -55,7 +57,8 @@ class Recorder:
         texts, ids = self.case.texts, [self.case.ids[i] for i in rows]
         collector = self.case.tensors.collector(ids, seed)
         begin = perf_counter()
-        components = self.engine.evaluate([texts[i] for i in rows], rows, seed, collector)
+        places = [self.case.noise_rows[i] for i in rows]
+        components = self.engine.evaluate([texts[i] for i in rows], places, seed, collector)
         seconds = perf_counter() - begin
         collector.write()
         origin = Origin(
@@ -71,15 +74,31 @@ def record(case: Case, model: DiffusionModel, batches: Sequence[Batch]) -> None:
     Raises:
         UserError: As :class:`Recorder`, or a process died.
     """
-    start = partial(_recorder, OmegaConf.to_yaml(case.config), case.folder.parent.name)
+    start = partial(
+        _recorder, OmegaConf.to_yaml(case.config), case.folder.parent.name, case.identity
+    )
     total = sum(len(rows) for _, rows in batches)
     workers = case.config.workers or cores(model)
     work_through(batches, Recorder(case, model), start, workers, total, case.name, "prompt")
 
 
-def _recorder(config: str, experiment: str) -> Recorder:
+def _recorder(config: str, experiment: str, identity: str) -> Recorder:
     case = Case(DictConfig(OmegaConf.create(config)), experiment)
+    require_same(case.identity, identity)
     return Recorder(case, configuration.build(case.config.model, "model"))
+
+
+def require_same(found: str, expected: str) -> None:
+    """Checks that a process is about to record what the one that started it does.
+
+    Raises:
+        UserError: Something that the identity is made of has changed in between.
+    """
+    if found != expected:
+        raise UserError(
+            "the model, the prompts or a detector of your own has changed since the command "
+            "began; run it again"
+        )
 
 
 def work_through(
@@ -94,7 +113,8 @@ def work_through(
     """Does all tasks; on a CPU in a process a core, since small batches leave a second idle.
 
     How many processes share the work changes no bit: tasks are the same, and each process
-    computes in one thread. Each loads the model for itself.
+    computes in one thread. Each loads the model for itself. Whatever ends the work, Ctrl-C or an
+    error, is at most the tasks in flight late.
 
     Arguments:
         tasks: What is to be done; each is pickled.
@@ -107,10 +127,11 @@ def work_through(
 
     Raises:
         UserError: A process died, or what a task raises.
+        KeyboardInterrupt: After the tasks in flight; at once when interrupted again.
     """
     with (
+        progress.bar(title, total, unit, leave=True) as bar,
         _shared_out(tasks, here, start, min(workers, len(tasks))) as done,
-        tqdm(total=total, desc=title, unit=unit, disable=None) as bar,
     ):
         for amount in done:
             bar.update(amount)
@@ -140,28 +161,75 @@ def _shared_out(
         return
     # A forked child would inherit torch's threads in an undefined state.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _start, (start,)) as pool:
-        try:
-            futures = [pool.submit(_work, task) for task in tasks]
-            yield (future.result() for future in as_completed(futures))
-        except BrokenProcessPool:
-            raise UserError(
-                "a recording process died (killed, or out of memory); nothing recorded is lost, "
-                f"run the same command again, with fewer than workers={workers} if memory is short"
-            ) from None
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    pool = ProcessPoolExecutor(workers, context, _start, (start,))
+    try:
+        yield _in_turn(pool, tasks, workers)
+    except BrokenProcessPool:
+        raise UserError(
+            "a recording process died (killed, or out of memory); nothing recorded is lost, "
+            f"run the same command again, with fewer than workers={workers} if memory is short"
+        ) from None
+    except KeyboardInterrupt:
+        print(
+            "anisomem: interrupted; what the processes are at is recorded first, once more "
+            "Ctrl-C ends them",
+            file=sys.stderr,
+        )
+        raise
+    finally:
+        _end(pool)
 
 
-_worker: Callable[[Any], int]
+def _in_turn(pool: ProcessPoolExecutor, tasks: Sequence[T], workers: int) -> Iterator[int]:
+    """Gives a process its next task when it has done one, so that none waits when all end."""
+    waiting = iter(tasks)
+    running: set[Future[int]] = set()
+    while True:
+        with _interrupts_held():
+            more = islice(waiting, workers - len(running))
+            running |= {pool.submit(_work, task) for task in more}
+        if not running:
+            return
+        done, running = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            yield future.result()
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    """Waits for the tasks in flight; who interrupts that as well ends the processes."""
+    try:
+        pool.shutdown(cancel_futures=True)
+    except KeyboardInterrupt:
+        for process in multiprocessing.active_children():
+            process.kill()
+        pool.shutdown()
+        raise
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C waits meanwhile, and never reaches a process that is started: it inherits this."""
+    held: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, handler)
+    if held:
+        signal.raise_signal(signal.SIGINT)
+
+
+_begin: Callable[[], Callable[[Any], int]]
 
 
 def _start(start: Callable[[], Callable[[Any], int]]) -> None:
-    global _worker
+    global _begin
     Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to answer
     torch.set_num_threads(1)
-    _worker = start()
+    _begin = cache(start)  # called by the first task, which can say what is wrong
 
 
 def _end_with_parent() -> None:
@@ -173,7 +241,7 @@ def _end_with_parent() -> None:
 
 
 def _work(task: object) -> int:
-    return _worker(task)
+    return _begin()(task)
 
 
 def cores(model: DiffusionModel) -> int:

@@ -30,7 +30,7 @@ from anisomem.detection.base import Detector
 from anisomem.errors import UserError, unknown
 
 if TYPE_CHECKING:
-    from anisomem.report.tables import Table
+    from anisomem.report.table import Table
 
 ENTRY_POINTS = "anisomem.detectors"
 HERE = Path("conf/detector")
@@ -79,13 +79,20 @@ class InFile(Known):
         return str(self.file)
 
     def title(self) -> str:
+        if self.file.parent == HERE:
+            self.node()  # what cannot be chosen is no detector to list
         return config.title(self.file)
 
     def node(self) -> DictConfig:
         try:
             node = OmegaConf.load(self.file)
-        except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
-            raise UserError(f"{self.where} is no YAML: {str(error).splitlines()[0]}") from None
+        except OSError as error:
+            raise UserError(f"{self.where} cannot be read: {error.strerror}") from None
+        except (OmegaConfBaseException, YAMLError, ValueError, RecursionError) as error:
+            reason = " ".join(str(error).split())[:120]
+            raise UserError(f"{self.where} is no YAML: {reason}") from None
+        if "${" in OmegaConf.to_yaml(node):
+            raise UserError(f"{self.where} looks up ${{...}}; write the values themselves")
         held = dict(node) if isinstance(node, DictConfig) else {}
         if list(held) != [self.name] or not isinstance(held[self.name], DictConfig):
             raise UserError(f"{self.where} must hold one entry, {self.name}, with its settings")
@@ -125,6 +132,18 @@ class Offered(Known):
             )
         return found
 
+    def offers(self, target: str) -> bool:
+        """Whether its class has a dotted name; it is imported only where it could."""
+        if self.entry.value.replace(":", ".") == target:
+            return True
+        if self.entry.module.partition(".")[0] != target.partition(".")[0]:
+            return False
+        try:
+            made = self.load()
+        except UserError:
+            return False
+        return f"{made.__module__}.{made.__qualname__}" == target
+
     def title(self) -> str:
         return (inspect.getdoc(self.load()) or "").partition("\n")[0]
 
@@ -151,16 +170,22 @@ class Offered(Known):
 def others() -> list[Known]:
     """All that are not built in; a copy of a built-in file is none of its own."""
     shipped = config.folder() / "detector"
-    own = [
-        file
-        for file in sorted(HERE.glob("*.yaml"))
-        if not (there := shipped / file.name).exists() or there.read_bytes() != file.read_bytes()
-    ]
+    own = [file for file in sorted(HERE.glob("*.yaml")) if not _same(file, shipped / file.name)]
+    return [*(InFile(file.stem, file) for file in own), *installed()]
+
+
+def installed() -> list[Offered]:
+    """All that installed packages offer."""
     offered = sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name)
-    return [
-        *(InFile(file.stem, file) for file in own),
-        *(Offered(entry.name, entry) for entry in offered),
-    ]
+    return [Offered(entry.name, entry) for entry in offered]
+
+
+def _same(file: Path, shipped: Path) -> bool:
+    """Whether a file is a copy of a built-in one; one that cannot be read is none."""
+    try:
+        return shipped.exists() and shipped.read_bytes() == file.read_bytes()
+    except OSError:
+        return False
 
 
 def known() -> list[Known]:
@@ -238,7 +263,7 @@ def listed() -> list[tuple[str, str]]:
 
 def described() -> Table:
     """Where every detector comes from, what it reads and what that costs."""
-    from anisomem.report.tables import Table
+    from anisomem.report.table import Table
 
     broken, lines = {}, []
     names = dict.fromkeys(one.name for one in known())
@@ -252,8 +277,8 @@ def described() -> Table:
     for name in chosen:
         try:
             detector = config.detectors(OmegaConf.create({"detector": {name: nodes[name]}}))[0]
-        except UserError as error:
-            broken[name] = str(error)
+        except Exception as error:  # whatever a class does while it is made
+            broken[name] = f"{name}: {' '.join(str(error).split()) or type(error).__name__}"
             continue
         info = detector.info
         if info is None:

@@ -9,11 +9,11 @@ rows in the order of the prompt file, already averaged over the n noise samples:
 and its ``detect_eval.py`` reads them (rohanasthana/memorization-anisotropy, commit 97e991b).
 """
 
+import io
 import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from pickle import UnpicklingError
@@ -121,11 +121,12 @@ def _import(
     elif not any(override.startswith("dataset=") for override in overrides):
         known = ", ".join(SETS)
         raise UserError(
-            f"which prompts are {setting.set!r}? (the released code names {known}); give dataset="
+            f"which prompts are {setting.set!r}? (the released code names {known}); give "
+            "dataset=NAME, as anisomem list datasets names it"
         )
     (composed,) = configuration.cases([*own, *overrides])
     case = Case(composed, experiment)
-    metric = next(d for d in case.detectors if isinstance(d, Anisotropy))
+    metric = next(d for d in case.configured if isinstance(d, Anisotropy))
     columns = {metric.norm_name: False, metric.cos_name: True}
     for seed in seeds if case.missing() else []:
         components = {
@@ -188,7 +189,9 @@ def save(cases: Sequence[Case], folder: Path) -> list[Path]:
             )
         for name, values in exported.items():
             tensor = torch.tensor(values, dtype=torch.float32)[:, None]
-            atomic.write(folder / name, partial(torch.save, tensor))
+            content = io.BytesIO()
+            torch.save(tensor, content)
+            atomic.write_bytes(folder / name, content.getvalue())
             written.append(folder / name)
     if not written:
         raise UserError(

@@ -3,18 +3,22 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from statistics import median
+from threading import Event, Thread
 from time import perf_counter
+from typing import Self
 
+import psutil
 import torch
-from tqdm import tqdm
 
+from anisomem import progress
 from anisomem.benchmark import Case
-from anisomem.detection.base import Detector
+from anisomem.detection.base import Detector, groups
 from anisomem.engine import Engine
 from anisomem.models.base import DiffusionModel
+from anisomem.recording import one_thread
 
+BETWEEN = 0.005  # seconds between two looks at the memory in use
 PROMPTS = 10  # the unit of published timings
 EVERYTHING = "all detectors"
 
@@ -55,7 +59,7 @@ def take_turns(
     """
     seconds: dict[str, list[float]] = {key: [] for key in contenders}
     numbers = range(0 if warm_up else 1, turns + 1)
-    for turn in tqdm(numbers, desc=what, unit="turn", leave=False, disable=None):
+    for turn in progress.over(numbers, what, "turn"):
         for key, contender in contenders.items():
             begin = perf_counter()
             contender()
@@ -65,21 +69,13 @@ def take_turns(
     return seconds
 
 
-def groups(detectors: Sequence[Detector]) -> dict[str, list[Detector]]:
-    """The detectors that evaluate the model, by :attr:`Detector.cost_key`."""
-    found: dict[str, list[Detector]] = {}
-    for detector in detectors:
-        if detector.cost_key:
-            found.setdefault(detector.cost_key, []).append(detector)
-    return found
-
-
 def measure(case: Case, model: DiffusionModel) -> Mapping[str, Cost]:
     """Costs by :attr:`Detector.cost_key`, on the ten first prompts of a case.
 
-    The detectors take turns, and all together take theirs too.
+    In one thread, as every process of a run records. The detectors take turns, and all together
+    take theirs too.
     """
-    config, detectors = case.config, case.detectors
+    config, detectors = case.config, case.configured
     texts = list(case.planned.texts[:PROMPTS])
     counts: dict[str, tuple[float, int, float]] = {}
 
@@ -100,8 +96,11 @@ def measure(case: Case, model: DiffusionModel) -> Mapping[str, Cost]:
         key: partial(evaluate, key, members)
         for key, members in {**alone, EVERYTHING: detectors}.items()
     }
-    peaks = {key: peak_mb(model, contenders[key]) for key in alone}  # which also warms up
-    seconds = take_turns(contenders, config.timing_repeats, warm_up=False)
+    with one_thread():
+        warm_up = progress.over(list(alone), f"{case.name}: memory", "detector")
+        peaks = {key: peak_mb(model, contenders[key]) for key in warm_up}  # which also warms up
+        what = f"{case.name}: timing"
+        seconds = take_turns(contenders, config.timing_repeats, what, warm_up=False)
     medians = {key: median(times) for key, times in seconds.items()}
     total = sum(medians[key] for key in alone)
     scale = PROMPTS / len(texts)
@@ -120,21 +119,51 @@ def measure(case: Case, model: DiffusionModel) -> Mapping[str, Cost]:
     }
 
 
+class Peak:
+    """The most memory in use while it is entered, in megabytes.
+
+    Of an accelerator's allocator where the model is on one, else of this process: its resident
+    set, looked at every few milliseconds, since it cannot be asked for its highest.
+
+    Arguments:
+        model: Whose device is watched; none is this process.
+    """
+
+    def __init__(self, model: DiffusionModel | None = None) -> None:
+        self.mb = 0.0
+        self._device = model.device if model and model.device.type == "cuda" else None
+        self._process, self._ended = psutil.Process(), Event()
+        self._watcher = Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        if self._device:
+            torch.cuda.reset_peak_memory_stats(self._device)
+        else:
+            self._look()
+            self._watcher.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._device:
+            self.mb = torch.cuda.max_memory_allocated(self._device) / 1e6
+        else:
+            self._look()
+            self._ended.set()
+            self._watcher.join()
+
+    def _look(self) -> None:
+        self.mb = max(self.mb, self._process.memory_info().rss / 1e6)
+
+    def _watch(self) -> None:
+        while not self._ended.wait(BETWEEN):
+            self._look()
+
+
 def peak_mb(model: DiffusionModel, work: Callable[[], object]) -> float:
     """Megabytes in use at the peak of some work, on the model's device."""
-    if model.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(model.device)
+    with Peak(model) as peak:
         work()
-        return torch.cuda.max_memory_allocated(model.device) / 1e6
-    Path("/proc/self/clear_refs").write_text("5")  # its peak starts anew: proc_pid_clear_refs(5)
-    work()
-    return process_peak_mb()
-
-
-def process_peak_mb() -> float:
-    """The most memory that this process has had, in megabytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e6
+    return peak.mb
 
 
 def synchronise(model: DiffusionModel) -> None:

@@ -145,13 +145,14 @@ class NeMoSSIM(Detector):
         if _fits(side, self.kernel, scales):
             return
         fitting = (
-            f"kernel={kernel} with {fewer} betas fits"
+            f"give detector.{self.name}.kernel={kernel} "
+            f"'detector.{self.name}.betas={[round(1 / fewer, 3)] * fewer}'"
             for fewer in range(scales, 0, -1)
             for kernel in range(self.kernel, 1, -2)
             if _fits(side, kernel, fewer)
         )
         raise UserError(
-            f"latents {side} wide are too small for {self.name}'s kernel={self.kernel} with "
+            f"latents {side} wide are too small for {self.name} with kernel {self.kernel} and "
             f"{scales} betas; {next(fitting, 'no kernel fits')}"
         )
 

@@ -38,7 +38,10 @@ class LogisticStack(Detector):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.members:
-            raise UserError(f"{self.name} needs members=[...] with names of detectors")
+            raise UserError(
+                f"{self.name} needs names of detectors; give "
+                f"'detector.{self.name}.members=[wen,jeon]'"
+            )
         for member in self.members:
             if member.uses_labels and type(member).features is Detector.features:
                 raise UserError(

@@ -71,7 +71,7 @@ class WebsterWhiteBox(Detector):
         if not model.scales(torch.tensor([t]))[0].item():
             raise UserError(
                 f"Webster's white box divides by alpha, which is 0 at timestep {t} of this model; "
-                f"give {self.name} an earlier one, such as at=step:1"
+                f"give a later step, detector.{self.name}.at=step:1"
             )
 
     def components(self) -> Components:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import torch
 
-from anisomem.models.diffusers_unet import DiffusersUNet
-from anisomem.testbed import ground_truth, icons, release
+from anisomem.models.pretrained import PipelineModel
+from anisomem.testbed import concepts, ground_truth, release, training
 from anisomem.testbed.diffusion import VARIANTS
-from anisomem.testbed.training import load_corpus
+from anisomem.testbed.recipe import RECIPES
 
 
 def main() -> None:
@@ -30,19 +30,28 @@ def main() -> None:
     torch.set_num_threads(options.threads)
 
     folder = options.work / options.variant
-    corpus, rendered = load_corpus(options.icons), icons.render(options.icons)
-    model = DiffusersUNet.load(str(folder.resolve()))
+    recipe = RECIPES[VARIANTS[options.variant].recipe]
+    model = PipelineModel.load(str(folder.resolve()))
+    vae = model.pipeline.vae
+    encoded, _ = training.encoded(recipe, options.icons, options.work, vae)
     # 1.4 million evaluations; compiled, one takes two thirds of the time.
-    model.unet = torch.compile(model.unet)
+    model.denoiser = torch.compile(model.denoiser)
+    corpus = encoded.corpus
     texts = [prompt.caption.text for prompt in corpus.prompts]
     pictures = options.work / f"{options.variant}-pictures"
     generated = ground_truth.generate(model, texts, pictures)
 
-    references = ground_truth.References.draw(corpus, rendered, model.pipeline.vae)
+    rendered = options.work / recipe.name / "rendered"
+    references = ground_truth.References.decode(encoded, vae, rendered)
     thresholds = references.thresholds()
-    table = release.prompts(corpus, rendered, references, generated, thresholds)
-    release.write(folder, options.variant, table, generated, thresholds, options.training)
-    print(release.confirmed(table), release.by_repetitions(table), sep="\n\n")
+    table = release.prompts(corpus, encoded.icons(), references, generated, thresholds)
+    shown = ""
+    if (classifier := options.work / recipe.name / "concepts").exists():
+        shown = release.recognised(table, generated, concepts.Recogniser.load(classifier))
+    release.write(
+        folder, options.variant, recipe.name, table, generated, thresholds, options.training, shown
+    )
+    print(release.confirmed(table), release.by_repetitions(table), shown, sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,21 @@
-"""Kills a run again and again, with kill -9, and checks that nothing is lost or changed.
+"""Ends a run again and again, roughly, and checks that nothing is lost or changed.
 
     python scripts/soak.py --kills 200
 
-Runs ``anisomem run`` on the bundled model, with one process or two by chance, and kills it at
-random moments, while a file is being written, or while the shards are merged. After every kill the
-rows stored before must still be there; whenever a run comes to its end, its tables and components
-must equal the uninterrupted run's bit for bit, and the next one starts from nothing.
+Runs ``anisomem run`` on the bundled model, with one process or two by chance. It is killed (by
+``kill -9``, SIGTERM, Ctrl-C once or twice), finds no room to write, or a file that it has left is
+damaged; at random moments, while a file is being written, or while the shards are merged. After
+every end the rows stored before must still be there; whenever a run comes to its end, its tables
+and components must equal the uninterrupted run's bit for bit, and the next one starts from
+nothing.
 """
 
 import argparse
+import os
+import re
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,15 +32,59 @@ from tqdm import tqdm
 from anisomem.storage.store import KEY, SECONDS, ScoreStore
 
 MOMENTS = ("at random", "while writing", "while merging")
+ENDS = ("kill -9", "kill -9", "SIGTERM", "Ctrl-C", "Ctrl-C twice", "full disk", "damage")
+#: Exit codes of each; a run may also be done before, and Python may not be up yet at Ctrl-C.
+CODES = {
+    "kill -9": {0, -9},
+    "SIGTERM": {0, -15},
+    "Ctrl-C": {0, 130, -2},
+    "Ctrl-C twice": {0, 130, -2},
+    "full disk": {0, 2},
+}
+DAMAGES = ("truncated", "flipped", "emptied", "broken link", "pipe", "folder")
+TO_REMOVE = re.compile(r"(/.+?)(?: is damaged; remove it| is no file; remove it|: Is a directory)")
+PATIENCE = 600  # seconds after which a run hangs
 SMALL = ["detector=[anisotropy,wen]", "detector.anisotropy.n=[1]", "detector.wen.n=[1]"]
-BUNDLED = ["model=testbed_epsilon", "dataset=testbed_epsilon", *SMALL]
+BUNDLED = ["experiment=quickstart", "model=testbed_epsilon", "dataset=testbed_epsilon", *SMALL]
 
 
-def launch(overrides: Sequence[str], runs: Path, workers: int) -> subprocess.Popen:
-    """The command as a user would type it, in a process of its own."""
-    fixed = ["timing_repeats=0", "draws=200", f"runs={runs}", f"workers={workers}"]
+def launch(
+    overrides: Sequence[str], runs: Path, workers: int, room: int | None = None
+) -> subprocess.Popen:
+    """The command as a user would type it, in a process group of its own.
+
+    Arguments:
+        overrides: Of the run.
+        runs: Where it writes.
+        workers: Processes.
+        room: Bytes of the largest file that it can write.
+    """
+    fixed = ["experiment=quickstart", "gallery=0", "timing_repeats=0", "draws=200"]
+    fixed += [f"runs={runs}", f"workers={workers}"]
     command = [sys.executable, "-m", "anisomem", "run", *overrides, *fixed]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def begin() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job may ignore it
+        if room is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=begin,
+    )
+
+
+def ended(run: subprocess.Popen) -> str:
+    """What a run says until it ends; one that does not is an error."""
+    try:
+        return run.communicate(timeout=PATIENCE)[1]
+    except subprocess.TimeoutExpired:
+        os.killpg(run.pid, signal.SIGKILL)
+        raise SystemExit(f"a run hangs: {run.communicate()[1]}") from None
 
 
 def outcome(runs: Path) -> tuple[bytes, bytes, pd.DataFrame]:
@@ -78,12 +128,51 @@ def wait_until(
     return "at random"
 
 
+def strike(run: subprocess.Popen, how: str, rng: np.random.Generator) -> None:
+    """Ends a run in one of :data:`ENDS`."""
+    if how == "kill -9":
+        run.kill()
+    elif how == "SIGTERM":
+        run.terminate()
+    else:
+        os.killpg(run.pid, signal.SIGINT)  # as a terminal does it
+        if how == "Ctrl-C twice":
+            time.sleep(rng.uniform(0, 1))
+            if run.poll() is None:
+                os.killpg(run.pid, signal.SIGINT)
+
+
+def damage(runs: Path, rng: np.random.Generator) -> str:
+    """Damages one of the files that a run has left, and says how."""
+    files = sorted(file for file in runs.rglob("*") if file.is_file())
+    if not files:
+        return "nothing to damage"
+    file, how = files[rng.integers(len(files))], DAMAGES[rng.integers(len(DAMAGES))]
+    content = bytearray(file.read_bytes())
+    file.unlink()
+    match how:
+        case "truncated":
+            file.write_bytes(content[: len(content) // 2])
+        case "flipped":
+            content[len(content) // 2 :] = bytes(255 - b for b in content[len(content) // 2 :])
+            file.write_bytes(content)
+        case "emptied":
+            file.touch()
+        case "broken link":
+            file.symlink_to("/nowhere")
+        case "pipe":
+            os.mkfifo(file)
+        case "folder":
+            file.mkdir()
+    return f"damaged: {how} {file.suffix if file.stem.isalnum() else file.name}"
+
+
 def soak(overrides: Sequence[str], kills: int, seed: int, folder: Path) -> dict[str, int]:
-    """Kills that many times and returns what happened; raises at the first difference."""
+    """Ends runs that many times and returns what happened; raises at the first difference."""
     rng = np.random.default_rng(seed)
     begin = time.monotonic()
     whole = launch(overrides, folder / "whole", 1)
-    _, complaint = whole.communicate()
+    complaint = ended(whole)
     if whole.returncode:
         raise SystemExit(complaint)
     limit = time.monotonic() - begin
@@ -94,15 +183,29 @@ def soak(overrides: Sequence[str], kills: int, seed: int, folder: Path) -> dict[
     with tqdm(total=kills, desc="kills") as bar:
         while bar.n < kills:
             moment = MOMENTS[rng.integers(len(MOMENTS))]
-            run = launch(overrides, runs, int(rng.integers(1, 3)))
-            moment = wait_until(moment, runs, shards, limit, rng)
-            if run.poll() is None:
-                run.kill()
-                counts[f"killed {moment}"] += 1
+            how = ENDS[rng.integers(len(ENDS))]
+            workers = int(rng.integers(1, 3))
+            hurt = how == "damage"
+            if hurt:
+                how = "kill -9"
+            room = int(rng.integers(500, 60_000)) if how == "full disk" else None
+            run = launch(overrides, runs, workers, room)
+            if room is None:
+                moment = wait_until(moment, runs, shards, limit, rng)
+                if run.poll() is None:
+                    strike(run, how, rng)
+                    counts[f"{how} {moment}"] += 1
+                    bar.update()
+            complaint = ended(run)
+            # Python itself dies of a Ctrl-C that comes before it has begun with the program.
+            early = how.startswith("Ctrl-C") and "init_import_site" in complaint
+            if run.returncode not in CODES[how] and not early:
+                raise SystemExit(f"{how}: exit code {run.returncode}: {complaint}")
+            if run.returncode == 2:
+                if "cannot write" not in complaint or "Traceback" in complaint:
+                    raise SystemExit(f"{how}: {complaint}")
+                counts["full disk"] += 1
                 bar.update()
-            _, complaint = run.communicate()
-            if run.returncode not in (0, -9):
-                raise SystemExit(f"exit code {run.returncode}: {complaint}")
             counts["partial files left behind"] += len([*runs.rglob(".partial-*")])
             now = stored(runs)
             lost = len(
@@ -111,7 +214,9 @@ def soak(overrides: Sequence[str], kills: int, seed: int, folder: Path) -> dict[
             if lost or now.duplicated(KEY).any():
                 raise SystemExit(f"{lost} rows lost, or some are there twice: {runs}")
             before = now
-            if run.returncode == 0 or bar.n == kills:
+            if hurt:
+                counts[damage(runs, rng)] += 1
+            if hurt or run.returncode == 0 or bar.n == kills:
                 finish(overrides, runs, expected)
                 counts["runs brought to an end, bit for bit equal"] += 1
                 shutil.rmtree(runs)
@@ -120,11 +225,17 @@ def soak(overrides: Sequence[str], kills: int, seed: int, folder: Path) -> dict[
 
 
 def finish(overrides: Sequence[str], runs: Path, expected: tuple) -> None:
-    """Brings a run to its end and compares it with the uninterrupted one."""
-    run = launch(overrides, runs, 1)
-    _, complaint = run.communicate()
-    if run.returncode:
-        raise SystemExit(complaint)
+    """Brings a run to its end, as its messages advise, and compares it with the uninterrupted."""
+    for _ in range(4):
+        run = launch(overrides, runs, 1)
+        complaint = ended(run)
+        if run.returncode == 0:
+            break
+        advised = TO_REMOVE.search(complaint.splitlines()[-1])
+        if run.returncode != 2 or advised is None or "Traceback" in complaint:
+            raise SystemExit(complaint)
+        file = Path(advised[1])
+        shutil.rmtree(file) if file.is_dir() else file.unlink()
     found = outcome(runs)
     if found[:2] != expected[:2]:
         raise SystemExit(f"the tables in {runs} differ from the uninterrupted run's")

@@ -1,4 +1,4 @@
-"""Trains a variant of the bundled model; stopped at any moment, the same command continues.
+"""Trains variants of the bundled model; stopped at any moment, the same command continues.
 
 The icon packages come from npm:
 
@@ -6,6 +6,8 @@ The icon packages come from npm:
         @iconify-json/fluent-emoji-flat@1.2.6 @iconify-json/twemoji@1.2.5
     OMP_WAIT_POLICY=passive python scripts/train_testbed.py epsilon \
         --icons ICONS/node_modules/@iconify-json --work WORK
+
+Several variants, as large and flow, train in turns.
 """
 
 import argparse
@@ -20,14 +22,18 @@ from anisomem.testbed.training import train
 def main() -> None:
     """Parses the command line and trains."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("variant", choices=VARIANTS)
+    parser.add_argument("variants", nargs="+", choices=VARIANTS)
     parser.add_argument("--icons", type=Path, required=True, help="folder with the three sets")
     parser.add_argument("--work", type=Path, required=True, help="checkpoints and results")
-    parser.add_argument("--steps", type=int, default=11000, help="optimiser steps in all")
-    parser.add_argument("--threads", type=int, default=1, help="two variants train side by side")
+    parser.add_argument("--steps", type=int, help="optimiser steps in all, of each variant")
+    parser.add_argument("--turn", type=int, default=500, help="steps before another's turn")
+    parser.add_argument("--threads", type=int, default=1, help="two commands run side by side")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    print(train(options.icons, options.work, options.variant, options.steps))
+    for folder in train(
+        options.icons, options.work, options.variants, options.steps, options.turn
+    ):
+        print(folder)
 
 
 if __name__ == "__main__":

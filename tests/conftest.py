@@ -1,6 +1,7 @@
 """Tiny seeded Stable Diffusion pipelines, built in memory: nothing is downloaded."""
 
 import io
+import os
 from functools import cache
 
 import numpy as np
@@ -23,6 +24,7 @@ from anisomem.datasets.prompts import PromptSet
 MAX_TOKENS, WIDTH = 10, 8
 MERGES = [("c", "a"), ("ca", "t</w>"), ("d", "o"), ("do", "g</w>"), ("r", "e"), ("re", "d</w>")]
 
+os.environ["TQDM_DISABLE"] = "1"  # how long something takes is no part of what is tested
 torch.set_num_threads(1)  # tensors this small only lose by threads
 
 
@@ -191,6 +193,7 @@ def large_run(save_pipeline, tmp_path):
 def tiny_run(pipeline_folder, prompts):
     """Overrides of a run on a tiny pipeline and a prompts file."""
     return [
+        "experiment=quickstart",
         "model=diffusers_folder",
         f"model.path={pipeline_folder}",
         "model.stands_for=sd14",

@@ -45,8 +45,13 @@ def test_add_a_detector(tmp_path):
 
     # All but the seconds, whose digits are the machine's.
     table, shown = bash(run), page.read_text()
-    expected = [row[:7] for row in rows(table, "testbed_epsilon")]
-    assert rows(shown, "testbed_epsilon") == expected and len(expected) == 6
+    assert "model testbed_epsilon, prompts testbed_epsilon\n" in table
+    printed = [rows(text, "detector ")[0] for text in (table, shown)]
+    assert printed[0][: len(printed[1])] == printed[1]
+    names = ("score_change ", "wen ", "anisotropy ")
+    expected = [row[: len(printed[1])] for name in names for row in rows(table, name)]
+    assert [row for name in names for row in rows(shown, name)] == expected
+    assert len(expected) == 6
 
     compared = bash(compare)
     (header,), (columns,) = rows(compared, "part "), rows(shown, "part ")

@@ -8,8 +8,8 @@ from omegaconf import OmegaConf
 
 from anisomem import config
 from anisomem.cli import main
+from anisomem.counting import Counts, counts
 from anisomem.detection.anisotropy import Anisotropy
-from anisomem.plan import Counts, counts
 from baselines.jeon import JeonSharpness
 from baselines.wen import WenNorm
 

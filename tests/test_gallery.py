@@ -1,5 +1,6 @@
 """What the gallery shows, and when it is made."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -95,6 +96,27 @@ def test_it_is_made_again_where_others_are_to_be_shown(copied, monkeypatch, chan
     assert gallery.up_to_date(Case(composed, "quickstart"))
     page = (Case(composed, "quickstart").folder.parent / "report.html").read_text()
     assert ("cosine map" in page) == (change != "gallery=0")
+
+
+@pytest.mark.parametrize("damage", ["truncated", "pipe", "other arrays"])
+def test_a_damaged_one_is_made_anew(copied, capsys, damage):
+    (composed,) = config.cases(copied)
+    case = Case(composed, "quickstart")
+    whole, file = gallery.read(case), case.folder / "gallery.npz"
+    content = file.read_bytes()
+    file.unlink()
+    match damage:
+        case "truncated":
+            file.write_bytes(content[: len(content) // 2])
+        case "pipe":
+            os.mkfifo(file)
+        case "other arrays":
+            np.savez(file, plan="{}", pictures=np.zeros(3), maps=np.zeros(3))
+    assert gallery.read(case) is None
+    assert main(["table", str(case.folder)]) == 0
+    assert main(["run", *copied]) == 0
+    healed = gallery.read(case)
+    assert healed.plan == whole.plan and np.array_equal(healed.pictures, whole.pictures)
 
 
 def test_maps_where_the_detector_that_orders_has_none():

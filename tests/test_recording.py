@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from anisomem.errors import UserError
+from anisomem.recording import require_same
 from anisomem.storage.store import SECONDS, ScoreStore
 
 N = 320
@@ -65,3 +67,74 @@ def test_killed_worker_ends_the_run_in_one_line(launch, tmp_path):
     again = launch("workers=2", f"runs={tmp_path / 'runs'}")
     assert (again.communicate(), again.returncode)[1] == 0
     assert len(components(tmp_path / "runs")) == N * 4
+
+
+@pytest.fixture
+def slow(tmp_path):
+    """Starts slow tasks in a process group of their own; and those begun or done so far."""
+
+    def start(how):
+        script = Path(__file__).parent / "slow_work.py"
+        return subprocess.Popen(
+            [sys.executable, script, tmp_path, how],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+
+    def count(what):
+        return len(list(tmp_path.glob(f"*.{what}")))
+
+    return start, count
+
+
+def eventually(true, seconds=120):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_after_the_tasks_in_flight(slow):
+    start, count = slow
+    run = start("works")
+    eventually(lambda: count("done") >= 3)
+    os.killpg(run.pid, signal.SIGINT)
+    begun = count("begun")
+    out, err = run.communicate(timeout=120)
+    assert out == "interrupted\n" and "Traceback" not in err
+    assert "once more Ctrl-C ends them" in err
+    assert count("begun") == count("done") <= begun + 2  # what was in flight was not lost
+
+
+@pytest.mark.slow
+def test_ctrl_c_twice_ends_what_is_in_flight(slow):
+    start, count = slow
+    run = start("hangs")
+    eventually(lambda: count("begun") == 2)
+    os.killpg(run.pid, signal.SIGINT)
+    line = run.stderr.readline()
+    while "interrupted" not in line:
+        line = run.stderr.readline()
+    os.killpg(run.pid, signal.SIGINT)
+    out, err = run.communicate(timeout=120)
+    assert out == "interrupted\n" and "Traceback" not in err
+    assert (count("begun"), count("done")) == (2, 0)
+
+
+@pytest.mark.slow
+def test_a_task_that_raises_ends_after_the_tasks_in_flight(slow):
+    start, count = slow
+    run = start("raises")
+    out, err = run.communicate(timeout=120)
+    assert out == "the fifth task fails\n" and "Traceback" not in err
+    assert count("done") == count("begun") - 1 and count("begun") <= 4 + 1 + 2
+
+
+def test_processes_record_only_what_the_command_began():
+    require_same("abc", "abc")
+    with pytest.raises(UserError, match="has changed since the command began; run it again"):
+        require_same("abc", "abd")

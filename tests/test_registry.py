@@ -230,3 +230,44 @@ def test_listing_imports_no_torch():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "| wen " in done.stdout
+
+
+BROKEN = {
+    "bytes": b"\x80\x81",
+    "syntax": b"syntax: [",
+    "two": b"a: 1\n---\nb: 2\n",
+    "list": b"- 1\n",
+    "deep": b"[" * 5000,
+    "looks_up": b"looks_up: {_target_: '${nope}'}\n",
+}
+
+
+def test_broken_files_are_named_and_the_others_listed(here, capsys):
+    folder = here / "conf" / "detector"
+    folder.mkdir(parents=True)
+    for name, content in BROKEN.items():
+        (folder / f"{name}.yaml").write_bytes(content)
+    (folder / "folder.yaml").mkdir()
+    (folder / "dangling.yaml").symlink_to("nowhere")
+    assert main(["list", "detectors"]) == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    for name in (*BROKEN, "folder", "dangling"):
+        assert lines[name].startswith(f"broken: conf/detector/{name}.yaml "), lines[name]
+        assert main(["run", f"detector=[{name}]", "dry_run=true"]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and f"{name}.yaml" in error
+    assert "Wen" in lines["wen"]
+    assert config.cases(["experiment=quickstart", "detector=[wen]"])  # nobody else is concerned
+
+
+@pytest.mark.parametrize("error", ["RuntimeError", "ValueError", "KeyError", "ZeroDivisionError"])
+def test_an_own_class_that_raises_is_one_line_with_its_place(here, capsys, error):
+    (here / "raises.py").write_text(
+        "from baselines.wen import WenNorm\n\nclass Raises(WenNorm):\n"
+        f"    def __post_init__(self):\n        raise {error}('no licence')\n"
+    )
+    words = ["model=testbed_epsilon", "detector=[wen]", "dry_run=true"]
+    assert main(["run", *words, "+detector.mine._target_=raises.Raises"]) == 3
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1 and f"detector.mine: {error}: " in printed
+    assert "no licence" in printed and "raises.py, line 5); the traceback is in " in printed

@@ -54,16 +54,22 @@ def test_the_printed_run_works_and_its_store_needs_no_configuration(folder, caps
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert "| testbed_epsilon | mine " in done.stdout
+    assert "model testbed_epsilon, prompts testbed_epsilon\n" in done.stdout
+    assert "| mine " in done.stdout
     # The table again, where it knows the detector by its stored configuration alone.
     (here := folder / "a" / "b c").joinpath("conf/detector/mine.yaml").unlink()
-    table = [BIN / "anisomem", "table", "runs/quickstart"]
+    (run_folder,) = (here / "runs").iterdir()
+    table = [BIN / "anisomem", "table", run_folder]
+    refused = subprocess.run(table, cwd=here, capture_output=True, text=True)
+    assert refused.returncode == 2 and "add --allow mine.Mine" in refused.stderr
+    table += ["--allow", "mine.Mine"]
     again = subprocess.run(table, cwd=here, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
-    assert (
-        again.stdout.splitlines()[:4]
-        == [line for line in done.stdout.splitlines() if line.startswith("|")][:4]
-    )
+    lines = [
+        [line for line in text.splitlines() if line.startswith("|")]
+        for text in (again.stdout, done.stdout)
+    ]
+    assert lines[0] == lines[1] and len(lines[0]) > 2
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from anisomem.bench import cases, commands, evaluations, full_size, growth, scor
 from anisomem.bench.line import Line
 from anisomem.models.pretrained import PipelineModel
 from anisomem.provenance import provenance
-from anisomem.report.tables import Table
+from anisomem.report.table import Table
 from anisomem.storage import atomic
 
 NOTE = (

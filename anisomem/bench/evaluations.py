@@ -10,12 +10,12 @@ import torch
 from anisomem.bench import cases
 from anisomem.bench.line import Line, spread
 from anisomem.benchmark import Case
-from anisomem.detection.base import Detector
+from anisomem.detection.base import Detector, groups
 from anisomem.engine import Engine
 from anisomem.models.pretrained import PipelineModel
 from anisomem.provenance import device_name
 from anisomem.recording import Recorder
-from anisomem.timing import EVERYTHING, PROMPTS, groups, synchronise, take_turns
+from anisomem.timing import EVERYTHING, PROMPTS, synchronise, take_turns
 
 SEEDS = 2
 Call = tuple[torch.nn.Module, tuple[Any, ...], dict[str, Any]]  # a forward pass, to be repeated
@@ -94,7 +94,7 @@ def _engine(
         synchronise(network)
 
     def engine() -> None:
-        fresh = Engine(network, case.detectors, case.config.noise_policy, case.config.batch_size)
+        fresh = Engine(network, case.configured, case.config.noise_policy, case.config.batch_size)
         for seed, rows in case.batches():
             fresh.evaluate([case.planned.texts[i] for i in rows], rows, seed)
         synchronise(network)
@@ -127,8 +127,8 @@ def _shared(experiment: str, case: Case, network: PipelineModel, turns: int) -> 
         engine.evaluate(texts, range(len(texts)), case.config.seeds[0])
         synchronise(network)
 
-    alone = groups(case.detectors)
-    contenders = {**alone, EVERYTHING: case.detectors}
+    alone = groups(case.configured)
+    contenders = {**alone, EVERYTHING: case.configured}
     seconds = take_turns(
         {k: partial(evaluate, m) for k, m in contenders.items()},
         turns,

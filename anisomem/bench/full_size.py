@@ -9,11 +9,11 @@ from torch import nn
 
 from anisomem.bench import cases
 from anisomem.bench.line import Line, spread
-from anisomem.detection.base import Detector
+from anisomem.detection.base import Detector, groups
 from anisomem.engine import Engine
 from anisomem.models.pretrained import PipelineModel
 from anisomem.provenance import device_name
-from anisomem.timing import groups, process_peak_mb, synchronise, take_turns
+from anisomem.timing import Peak, synchronise, take_turns
 
 NOTE = (
     "Random weights: times and memory are those of the pretrained model, nothing else is."
@@ -42,13 +42,14 @@ def lines(
     batch_size = config.batch_size
     if network.device.type == "cpu":
         batch_size = batch_size or 1  # larger ones take more memory, not less time
-    measured = [_forward(network, texts, turns)]
-    for members in _distinct(case.detectors):
-        evaluation = _Evaluation(network, members, config.noise_policy, batch_size)
-        contenders = {str(n): evaluation.on(texts[:n], config.seeds[0]) for n in sizes}
-        seconds = take_turns(contenders, turns, members[0].name, warm_up=False)
-        measured.append(evaluation.line(seconds))
-    return [_parameters(network), *measured, _peak(network)]
+    with Peak(network) as peak:
+        measured = [_forward(network, texts, turns)]
+        for members in _distinct(case.configured):
+            evaluation = _Evaluation(network, members, config.noise_policy, batch_size)
+            contenders = {str(n): evaluation.on(texts[:n], config.seeds[0]) for n in sizes}
+            seconds = take_turns(contenders, turns, members[0].name, warm_up=False)
+            measured.append(evaluation.line(seconds))
+    return [_parameters(network), *measured, _peak(network, peak.mb)]
 
 
 def _distinct(detectors: Sequence[Detector]) -> list[list[Detector]]:
@@ -142,13 +143,10 @@ def _parameters(network: PipelineModel) -> Line:
     )
 
 
-def _peak(network: PipelineModel) -> Line:
-    on_gpu = network.device.type == "cuda"
-    megabytes = (
-        torch.cuda.max_memory_allocated(network.device) / 1e6 if on_gpu else process_peak_mb()
-    )
+def _peak(network: PipelineModel, megabytes: float) -> Line:
+    where = "of the GPU" if network.device.type == "cuda" else "of the process"
     return Line(
-        f"peak memory {'of the GPU' if on_gpu else 'of the process'} in MB",
+        f"peak memory {where} in MB",
         f"{megabytes:.0f}",
         "",
         device_name(network.device),

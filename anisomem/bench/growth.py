@@ -16,7 +16,7 @@ from anisomem.benchmark import Case
 from anisomem.models.base import DiffusionModel
 from anisomem.provenance import device_name, processor
 from anisomem.recording import record
-from anisomem.timing import process_peak_mb
+from anisomem.timing import Peak
 
 SIZES = (100, 1_000, 10_000)  # prompts
 Growth = Mapping[str, float]
@@ -65,13 +65,14 @@ def _grow(config: str) -> Growth:
     case = Case(DictConfig(OmegaConf.create(config)), "bench")
     model: DiffusionModel = configuration.build(case.config.model, "model")
     model.predict(model.initial_noise(0, 1), 0, model.encode([""]))  # the first pass is slow
-    begin = perf_counter()
-    record(case, model, case.missing())
-    recorded = perf_counter()
-    case.store.read()
-    case.store.merge()
-    end = perf_counter()
-    return {"recording": recorded - begin, "store": end - recorded, "peak": process_peak_mb()}
+    with Peak() as peak:
+        begin = perf_counter()
+        record(case, model, case.missing())
+        recorded = perf_counter()
+        case.store.read()
+        case.store.merge()
+        end = perf_counter()
+    return {"recording": recorded - begin, "store": end - recorded, "peak": peak.mb}
 
 
 def _line(

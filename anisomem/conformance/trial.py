@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
-from anisomem import config
+from anisomem import config, labelled
 from anisomem.datasets.prompts import PromptSet
 from anisomem.detection.base import Array, Detector, Recorded
 from anisomem.detection.needs import (
@@ -88,7 +88,7 @@ def mixture(parameterisation: Parameterisation, wide: bool = False) -> Place:
 def bundled(variant: str, each: int) -> Place:
     """A bundled model with as many prompts of each class."""
     case = config.cases([f"model=testbed_{variant}", f"dataset=testbed_{variant}"])[0]
-    every: PromptSet = config.build(case.dataset, "dataset")
+    every = labelled.whole(case)
     rows = every.one_per_cluster()
     memorized = [i for i in rows if every.labels[i] == 1]
     others = [i for i in rows if every.labels[i] == 0]

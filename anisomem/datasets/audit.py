@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from tqdm.auto import tqdm
 
-from anisomem import config
+from anisomem import config, labelled, progress
 from anisomem.datasets import cards, published, tokens
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError
 from anisomem.evaluation import auc, character_model, folds, text_only_scores, word_model
-from anisomem.report.tables import Table
+from anisomem.report import escape
+from anisomem.report.table import Table
 from anisomem.storage import atomic
 
 SEEDS = range(5)  # of the folds
@@ -53,7 +53,7 @@ def audit(name: str, overrides: Sequence[str] = (), out: Path | None = None) -> 
 def _configured(name: str, overrides: Sequence[str]) -> tuple[PromptSet, str | None]:
     """A configured prompt set, and the folder of the published files."""
     case = config.cases([f"dataset={name}", *overrides])[0]
-    return config.build(case.dataset, "dataset"), case.paths.data
+    return labelled.whole(case), case.paths.data
 
 
 def _one(name: str, overrides: Sequence[str]) -> str:
@@ -65,9 +65,9 @@ def _one(name: str, overrides: Sequence[str]) -> str:
         lengths(prompts, counts),
         separation(prompts, counts),
     ]
-    titled = [f"## {table.title}\n\n{table.markdown()}" for table in tables]
+    titled = [table.section() for table in tables]
     known = [_described(cards.read(name))] if name in cards.names() else []
-    return "\n".join([f"# Audit of {prompts.name}\n", *known, *titled])
+    return "\n".join([f"# Audit of {escape.markdown_line(prompts.name)}\n", *known, *titled])
 
 
 def _every(overrides: Sequence[str]) -> str:
@@ -79,7 +79,7 @@ def _every(overrides: Sequence[str]) -> str:
     rows, notes, missing = [], [CLASSIFIERS], []
     each = [card for card in map(cards.read, cards.names()) if not card.hub]
     planned = [(card.name, variant) for card in each for variant in card.variants]
-    for name, variant in tqdm(planned, desc="prompt sets", disable=None):
+    for name, variant in progress.over(planned, "prompt sets", "set"):
         chosen = [f"dataset.variant={variant}", *overrides]
         if name == "model_swap":  # its classes are the same the other way round
             chosen.append("dataset.memorized_by=sd14")
@@ -213,7 +213,7 @@ def separation(prompts: PromptSet, counts: npt.NDArray[np.int32]) -> Table:
         "CLIP tokens": counts.astype(np.float64),
     }
     rows, notes = [], [CLASSIFIERS]
-    with tqdm(total=2 * len(parts) * len(SEEDS), desc="text-only folds", disable=None) as bar:
+    with progress.bar("text-only folds", 2 * len(parts) * len(SEEDS), "fold") as bar:
         for title, at in parts.items():
             part = prompts.subset(at)
             cells, more = _separated(title, part, bar.update)

@@ -9,34 +9,16 @@ from pathlib import Path
 from typing import Protocol
 
 import requests
-from requests.adapters import HTTPAdapter
 from tqdm.auto import tqdm
-from urllib3.util import Retry
 
-from anisomem.datasets import cards, files
+from anisomem.datasets import cards, tables, web
 from anisomem.datasets.cards import Source
 from anisomem.errors import UserError, one_of
 from anisomem.storage import atomic
 
-CHUNK = 1 << 12  # bytes at a time; a connection that breaks loses less than that
-TIMEOUT = (10, 60)  # seconds to connect, and between two chunks
-RETRIES = Retry(
-    3,
-    backoff_factor=1,
-    status_forcelist=(429, 500, 502, 503, 504),
-    respect_retry_after_header=False,  # a host may ask for hours
-)
-#: The first kind of error that fits, in few words.
-REASONS = (
-    (requests.Timeout, "the host did not answer in time"),
-    (requests.exceptions.SSLError, "the host's certificate is not valid"),
-    (requests.exceptions.ChunkedEncodingError, "the connection broke"),
-    (requests.ConnectionError, "the host cannot be reached"),
-    (requests.exceptions.RetryError, "the host answered again and again that it is busy"),
-    (requests.TooManyRedirects, "the host redirects without end"),
-    (ValueError, "no address of http or https"),  # what all invalid addresses are
-    (requests.RequestException, "the connection broke"),
-)
+LARGEST = 8 << 30  # bytes of a file of which nobody says the size
+PAGE = 512  # bytes by which a page is known
+PAGE_CAME = "an HTML page came in place of the file"
 HTML = (b"<!doctype html", b"<html")
 Content = bytes  # a pinned file has a property of that name
 
@@ -60,14 +42,6 @@ class Pinned(Protocol):
         """Whether this is its content."""
 
 
-def session() -> requests.Session:
-    """A session that asks again where a host is busy; TLS is verified."""
-    made = requests.Session()
-    for scheme in ("http://", "https://"):
-        made.mount(scheme, HTTPAdapter(max_retries=RETRIES))
-    return made
-
-
 def fetch(name: str, data: str | None = None) -> Iterator[str]:
     """Downloads what is missing of a set, or of ``all``; yields a line on each file's licence.
 
@@ -83,7 +57,7 @@ def fetch(name: str, data: str | None = None) -> Iterator[str]:
     chosen = [cards.read(each) for each in (cards.names() if name == "all" else [name])]
     folder = cards.folder(data)
     sources = {(s.repository, s.path): s for card in chosen for s in card.sources}
-    with session() as connections:
+    with web.session() as connections:
         for source in sources.values():
             state = "at hand"
             if not _at_hand(source, folder):
@@ -91,8 +65,9 @@ def fetch(name: str, data: str | None = None) -> Iterator[str]:
                 state = f"fetched to {source.place(folder)}"
             yield f"{source.repository}/{source.path}: {state}; licence: {source.licence}"
     for hub in (card.hub for card in chosen if card.hub):
-        rows = list(files.hub(hub.repository, hub.split, hub.revision))  # fills the hub's cache
-        yield f"{hub.repository}: {len(rows)} prompts at hand; licence: {hub.licence}"
+        columns = tables.Columns({"prompt": hub.column})
+        found = tables.hub(hub.repository, columns, hub.split, hub.revision)  # fills its cache
+        yield f"{hub.repository}: {len(found.rows)} prompts at hand; licence: {hub.licence}"
 
 
 def _at_hand(source: Source, folder: Path) -> bool:
@@ -102,7 +77,7 @@ def _at_hand(source: Source, folder: Path) -> bool:
         return False
 
 
-def download(source: Pinned, place: Path, session: requests.Session) -> None:
+def download(source: Pinned, place: Path, session: web.Session) -> None:
     """Downloads a file to ``place``, continuing what an earlier attempt left beside it.
 
     Raises:
@@ -120,11 +95,17 @@ def download(source: Pinned, place: Path, session: requests.Session) -> None:
             os.fsync(written.fileno())
         os.replace(partial, place)
         atomic.sync(place.parent)
-    except requests.RequestException as error:
+    except OversizedError:
+        with partial.open("rb") as file:
+            page = is_html(file.read(PAGE))
+        partial.unlink()
+        said = PAGE_CAME if page else f"more than its {source.bytes or LARGEST} bytes came"
+        raise UserError(f"{source.url}: {said}; nothing was replaced") from None
+    except web.FAILURES as error:
         had = partial.stat().st_size if partial.exists() else 0
         size = "" if source.bytes is None else f" of {source.bytes}"
         raise UserError(
-            f"{source.url}: {reason(error)} after {had}{size} bytes; the same command again "
+            f"{source.url}: {web.reason(error)} after {had}{size} bytes; the same command again "
             "continues"
         ) from None
     except OSError as error:
@@ -134,14 +115,22 @@ def download(source: Pinned, place: Path, session: requests.Session) -> None:
         ) from None
 
 
-def _receive(source: Pinned, partial: Path, session: requests.Session) -> None:
-    """Appends to ``partial`` what it lacks, or writes all where the host sends all."""
+class OversizedError(Exception):
+    """More comes than the file can have."""
+
+
+def _receive(source: Pinned, partial: Path, session: web.Session) -> None:
+    """Appends to ``partial`` what it lacks, or writes all where the host sends all.
+
+    Raises:
+        OversizedError: More comes.
+    """
     had = partial.stat().st_size if partial.exists() else 0
     if source.bytes is not None and had >= source.bytes:
         return
     # A compressed answer's ranges would count other bytes than the file's.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={had}-"} if had else {})
-    with session.get(source.url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
+    with web.opened(session, source.url, headers) as answer:
         if had and answer.status_code == requests.codes.requested_range_not_satisfiable:
             return  # all of it came before, and what it is will be checked
         answer.raise_for_status()
@@ -157,7 +146,10 @@ def _receive(source: Pinned, partial: Path, session: requests.Session) -> None:
             disable=None,
         )
         with bar, partial.open("ab" if append else "wb") as file:
-            for chunk in answer.iter_content(CHUNK):
+            room = (source.bytes or LARGEST) - (had if append else 0)
+            for chunk in answer.iter_content(web.CHUNK):
+                if (room := room - len(chunk)) < 0:
+                    raise OversizedError
                 file.write(chunk)
                 bar.update(len(chunk))
 
@@ -165,7 +157,7 @@ def _receive(source: Pinned, partial: Path, session: requests.Session) -> None:
 def difference(source: Pinned, content: Content) -> str:
     """What came in place of the file."""
     if is_html(content):
-        return "an HTML page came in place of the file"
+        return PAGE_CAME
     if source.bytes not in (None, len(content)):
         return f"{len(content)} bytes came, its card says {source.bytes}"
     return f"its content has sha256 {sha256(content).hexdigest()}, expected {source.sha256}"
@@ -173,11 +165,4 @@ def difference(source: Pinned, content: Content) -> str:
 
 def is_html(content: Content) -> bool:
     """Whether a page came, such as a login or an apology."""
-    return content[:512].lstrip().lower().startswith(HTML)
-
-
-def reason(error: requests.RequestException) -> str:
-    """A network error in few words."""
-    if error.response is not None:
-        return f"the host answered {error.response.status_code} {error.response.reason}"
-    return next(words for kind, words in REASONS if isinstance(error, kind))
+    return content[:PAGE].lstrip().lower().startswith(HTML)

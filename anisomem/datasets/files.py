@@ -2,56 +2,88 @@
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+import ast
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from anisomem.datasets import clusters
+from anisomem.datasets import clusters, labels, places, tables
+from anisomem.datasets.images import require_picture
 from anisomem.datasets.prompts import LABELS, PromptSet
+from anisomem.datasets.tables import Columns, Row, Table
 from anisomem.errors import UserError, unknown
 
-#: What a cell of the label column may say; "partial" reproduces a picture sometimes and is left
-#: out.
-MEANING = {
-    "memorized": 1,
-    "not_memorized": 0,
-    "partial": None,
-    "true": 1,
-    "false": 0,
-    "1": 1,
-    "0": 0,
-    "1.0": 1,
-    "0.0": 0,
-}
-SUFFIXES = (".csv", ".jsonl", ".parquet")
-DELIMITERS = ",;\t"
 UNKNOWN = "unknown"  # what the source of a prompt does not say
+LITERAL = 1 << 16  # characters of a printed list
 
 Reader = Callable[[Sequence[Any]], Any]
-Row = tuple[str, Mapping[str, Any]]  # where it stands, and its cells by column
 
-_numbers = partial(np.array, dtype=np.float64)
+
+def _numbers(cells: Sequence[Any]) -> npt.NDArray[np.float64]:
+    return np.array([math.nan if _empty(cell) else float(cell) for cell in cells])
+
+
+def _integers(cells: Sequence[Any]) -> npt.NDArray[np.int64]:
+    """Whole numbers, as pandas writes them too where some are missing."""
+    return np.array([0 if _empty(cell) else _integer(cell) for cell in cells], np.int64)
+
+
+def _integer(cell: Any) -> int:
+    if isinstance(cell, int):
+        return cell
+    if not (value := float(cell)).is_integer():
+        raise ValueError
+    return int(value)
+
+
+def _pictures(cells: Sequence[Any]) -> list[bytes | None]:
+    """Encoded pictures; one that only names a file is not read from there."""
+    found = [None if _empty(cell) else cell["bytes"] for cell in cells]
+    for cell, content in zip(cells, found, strict=True):
+        if not (isinstance(content, bytes) or (content is None and not (cell or {}).get("path"))):
+            raise TypeError
+    return found
+
+
+def _texts(cells: Sequence[Any]) -> list[str]:
+    return ["" if _empty(cell) else str(cell) for cell in cells]
+
 
 #: Column that a file need not have: the field it fills, what it holds, and how it is read.
 OPTIONAL: Mapping[str, tuple[str, str, Reader]] = {
-    "repetitions": ("repetitions", "integers", partial(np.array, dtype=np.int64)),
+    "repetitions": ("repetitions", "integers", _integers),
     "reproduction_rate": ("reproduction_rates", "fractions", _numbers),
-    "picture": (
-        "pictures",
-        "pictures as {bytes, path}",
-        lambda cells: [cell and cell["bytes"] for cell in cells],
-    ),
-    "family": ("families", "texts", lambda cells: [str(cell or "") for cell in cells]),
-    "urls": ("urls", "lists of texts", lambda cells: [_texts(cell) for cell in cells]),
+    "picture": ("pictures", "pictures as {bytes, path}, with bytes", _pictures),
+    "family": ("families", "texts", _texts),
+    "urls": ("urls", "lists of texts", lambda cells: [_list(cell) for cell in cells]),
     "mean_sscd": ("mean_sscd", "numbers", _numbers),
     "max_sscd": ("max_sscd", "numbers", _numbers),
 }
 COLUMNS = ("id", "prompt", "label", "cluster", "block", "kind", *OPTIONAL)
+WRITTEN = ("id", "prompt", "block", "kind", "family")  # texts that end up in other files
+
+
+@dataclass(frozen=True)
+class _List:
+    """A path and what it says of its prompts by being given.
+
+    Attributes:
+        path: Of a file, a folder, a pattern or a hub dataset.
+        stem: What its prompts are numbered and called by.
+        label: Of all of them, where the place gives it.
+    """
+
+    path: str
+    stem: str
+    label: str | None = None
 
 
 def load(
@@ -59,239 +91,325 @@ def load(
     memorized: str | None = None,
     others: str | None = None,
     name: str | None = None,
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str | None] | None = None,
     split: str = "train",
     revision: str | None = None,
+    config: str | None = None,
 ) -> PromptSet:
     """Prompts with labels from one table, or from two lists of prompts.
 
-    A table needs the columns ``prompt`` and ``label`` (0 or 1, true or false, memorized or
-    not_memorized; prompts labelled partial are left out). It may have ``id`` (else the row's
-    number), ``cluster`` (else near-duplicates share one), ``block`` (else the file's name),
-    ``kind`` and the columns of :data:`OPTIONAL`; other columns are ignored.
+    A table needs the columns ``prompt`` and ``label`` (words as in
+    :data:`anisomem.datasets.labels.WORDS`; prompts labelled partial are left out). It may have
+    ``id`` (else the row's number), ``cluster`` (else near-duplicates share one), ``block`` (else
+    the file's name), ``kind`` and the columns of :data:`OPTIONAL`; other columns are not read. In
+    these a cell may be empty or a key missing: such a prompt is its own cluster, and of unknown
+    kind.
 
     Arguments:
-        path: A file that ends in .csv (comma, semicolon or tab), .jsonl or .parquet; or a hub
-            dataset as OWNER/NAME, or its folder.
-        memorized, others: Instead of it, two text files with one prompt a line.
+        path: A file that ends in .csv (comma, semicolon or tab), .tsv, .jsonl, .ndjson, .json or
+            .parquet, all but the last also with .gz behind it; a folder of such files or a
+            pattern, ``parts/*.parquet``; or a hub dataset as OWNER/NAME, or its folder.
+        memorized, others: Instead of it, two text files with one prompt a line, or two tables.
         name: Of the set; the file's own if not given.
         columns: The file's name of a column where it is another.
-        split, revision: Of a hub dataset.
+        split, revision, config: Of a hub dataset.
 
     Raises:
-        UserError: No such file, a missing column, an empty line, a label that means nothing, or a
-            column of the wrong type; the line is named.
+        UserError: No such file or one that cannot be read, a missing or repeated column, an empty
+            line, a label that means nothing, or a column of the wrong type; the line is named.
     """
     if path and not (memorized or others):
-        source, rows = path, list(_rows(path, split, revision))
+        lists = [_List(path, places.stem(path))]
     elif memorized and others and not path:
-        source = memorized
-        rows = [*_lines(Path(memorized), "memorized"), *_lines(Path(others), "not_memorized")]
+        lists = _two(memorized, others)
     else:
         raise UserError(
             "give either dataset.path=FILE, or dataset.memorized=FILE and dataset.others=FILE"
         )
-    stem = Path(source).stem
-    table = _table(source, _renamed(source, rows, columns or {}))
-    count = len(table["prompt"])
-    codes = table.get("cluster")
-    if codes is None:
-        found = clusters.near_duplicates(table["prompt"])
-    elif all(isinstance(code, int) for code in codes):
-        found = np.array(codes, np.int64)
-    else:
-        found = clusters.in_order(codes)
+    named = _named(columns or {})
+    rows: list[Row] = []
+    present: dict[str, None] = {}
+    for some in lists:
+        found, has = _rows(some, named, split, revision, config)
+        rows += found
+        present.update(dict.fromkeys(has))
+    table = _table(rows, present)
+    texts, block = table["prompt"], places.stem(lists[0].path)
     return PromptSet(
-        name or stem,
-        [str(key) for key in table["id"]],
-        table["prompt"],
+        name or block,
+        table["id"],
+        texts,
         np.array(table["label"], np.int8),
-        found,
-        [str(block or UNKNOWN) for block in table.get("block", [stem] * count)],
-        [str(kind or UNKNOWN) for kind in table.get("kind", [UNKNOWN] * count)],
+        _clusters(table["cluster"]) if "cluster" in table else clusters.near_duplicates(texts),
+        _texts_or(table.get("block", [block] * len(texts))),
+        _texts_or(table.get("kind", [UNKNOWN] * len(texts))),
+        cautions=_contradictions(texts, table["label"]),
         **{
-            field: _read(source, column, table[column], expected, read)
+            field: _read(lists[0].path, column, table[column], expected, read)
             for column, (field, expected, read) in OPTIONAL.items()
             if column in table
         },
     )
 
 
-def lines(file: Path) -> list[str]:
-    """The lines of a UTF-8 file, verbatim; whether the last one ends with a newline or not.
+def texts(path: str) -> list[str]:
+    """The prompts of a file without regard to labels, but those that a table calls memorized.
 
     Raises:
-        UserError: No such file, or it is not UTF-8.
+        UserError: As :func:`load`.
     """
-    if not file.is_file():
-        raise UserError(f"no prompt file at {str(file)!r}")
-    return decoded(file.read_bytes(), file).removesuffix("\n").split("\n")
+    rows, _ = _rows(_List(path, places.stem(path), LABELS[0]), {}, "train", None, None, False)
+    return [cells["prompt"] for _, cells in rows if cells["label"] == 0]
 
 
-def decoded(content: bytes, file: object) -> str:
-    """UTF-8 as text with newlines alone, without a byte-order mark.
+def _two(memorized: str, others: str) -> list[_List]:
+    """Two lists, told apart where their files have one name."""
+    given = [(path, places.stem(path)) for path in (memorized, others)]
+    if os.path.realpath(memorized) == os.path.realpath(others):
+        raise UserError(f"dataset.memorized and dataset.others are one file, {memorized!r}")
+    same = given[0][1] == given[1][1]
+    return [
+        _List(path, f"{stem}-{place}" if same else stem, label)
+        for (path, stem), place, label in zip(
+            given, ("memorized", "others"), reversed(LABELS), strict=True
+        )
+    ]
+
+
+def _named(columns: Mapping[str, str | None]) -> dict[str, str]:
+    """The columns that have another name in the file.
 
     Raises:
-        UserError: It is something else.
+        UserError: No column of ours.
     """
-    try:
-        return content.decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file} is not UTF-8 text (byte {error.start})") from None
+    for column, given in columns.items():
+        if column not in COLUMNS:
+            raise unknown("column", column, COLUMNS)
+        if given is not None and not isinstance(given, str):
+            raise UserError(f"dataset.columns.{column} must be a heading, got {given!r}")
+    return {column: given for column, given in columns.items() if given is not None}
 
 
-def _lines(file: Path, label: str) -> Iterator[Row]:
+def _rows(
+    some: _List,
+    named: Mapping[str, str],
+    split: str,
+    revision: str | None,
+    config: str | None,
+    strict: bool = True,
+) -> tuple[list[Row], list[str]]:
+    """The rows of a list with settled labels, ids and blocks, and the columns that it has.
+
+    Arguments:
+        strict: Whether a label that contradicts the place is refused; else it is taken.
+    """
+    if some.label and not places.is_table(places.expanded(some.path)) and _is_file(some.path):
+        table = _lines(places.expanded(some.path))
+    else:
+        table = _tabular(some, named, split, revision, config)
+    for number, (where, cells) in enumerate(table.rows, 1):
+        _settle(where, cells, some, number, strict)
+    return table.rows, ["block" if some.label else "id", "id", *table.chosen]
+
+
+def _is_file(path: str) -> bool:
+    """Whether a list is to be read line by line: a folder or a pattern has tables."""
+    return not os.path.isdir(places.expanded(path)) and not (
+        set("*?[") & set(path) and not os.path.lexists(path)
+    )
+
+
+def _lines(file: Path) -> Table:
     """One prompt a line."""
-    for at, line in enumerate(lines(file), 1):
-        yield (
-            f"{file}, line {at}",
-            {"id": f"{file.stem}-{at}", "prompt": line, "label": label, "block": file.stem},
-        )
+    table = Table(chosen={"prompt": "prompt"})
+    for number, line in enumerate(tables.lines(file), 1):
+        if number == 1 and _heads(line):
+            raise UserError(
+                f"{file}, line 1 is no prompt but a heading or JSON: {line[:40]!r}; a table's "
+                f"name ends in {places.FORMATS}"
+            )
+        table.add(f"{file}, line {number}", {"prompt": line})
+    if not table.rows:
+        raise UserError(f"{file} has no prompts")
+    return table
 
 
-def _rows(path: str, split: str, revision: str | None) -> Iterator[Row]:
-    """The rows of a table, by its suffix."""
-    file = Path(path)
-    if file.suffix == ".txt":
-        raise UserError(
-            f"{path} has prompts without labels; give dataset.memorized=FILE.txt and "
-            "dataset.others=FILE.txt"
-        )
-    if file.suffix not in SUFFIXES:
-        if file.is_file():
-            raise UserError(f"{path} should end in {', '.join(SUFFIXES)}, or .txt for two lists")
-        yield from hub(path, split, revision)
-        return
-    if not file.is_file():
-        raise UserError(f"no prompt file at {path!r}")
-    read = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}[file.suffix]
-    yield from read(file)
+def _heads(line: str) -> bool:
+    """Whether a line is one of a table."""
+    cells = {cell.strip().strip('"').lower() for cell in re.split(r"[,;\t]", line)}
+    known = {"prompt", "prompts", "caption", "captions"}
+    return line.lstrip().startswith('{"') or (
+        bool(cells & known) and cells <= known | {*COLUMNS, "url", "index", "text", "type", ""}
+    )
 
 
-def _csv(file: Path) -> Iterator[Row]:
-    """Rows under a header; the delimiter is the one that the header has most of."""
-    content = lines(file)
-    delimiter = max(DELIMITERS, key=content[0].count)
-    reader = csv.reader((line + "\n" for line in content), delimiter=delimiter, strict=True)
-    try:
-        header = next(reader)
-        for cells in reader:
-            where = f"{file}, line {reader.line_num}"
-            if len(cells) != len(header):
-                raise UserError(
-                    f"{where}: {len(cells)} cells, expected {len(header)} as in its header"
-                )
-            yield where, dict(zip(header, cells, strict=True))
-    except csv.Error as error:
-        raise UserError(f"{file}, line {reader.line_num}: {error}") from None
-
-
-def _jsonl(file: Path) -> Iterator[Row]:
-    """One JSON object a line."""
-    for at, line in enumerate(lines(file), 1):
-        try:
-            cells = json.loads(line)
-        except json.JSONDecodeError:
-            cells = None
-        if not isinstance(cells, dict):
-            raise UserError(f"{file}, line {at}: expected a JSON object, got {line[:40]!r}")
-        yield f"{file}, line {at}", cells
-
-
-def _parquet(file: Path) -> Iterator[Row]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(file)
-    except pa.ArrowException as error:
-        raise UserError(f"{file}: {str(error).splitlines()[0]}") from None
-    for at, cells in enumerate(table.to_pylist(), 1):
-        yield f"{file}, row {at}", cells
-
-
-def hub(repository: str, split: str, revision: str | None) -> Iterator[Row]:
-    """The rows of a dataset in the Hugging Face hub, or in a folder laid out like one.
-
-    Raises:
-        UserError: It cannot be had.
-    """
-    from datasets import load_dataset
-
-    try:
-        table = load_dataset(repository, split=split, revision=revision)
-    except Exception as error:  # the hub's client raises anything from OSError to ValueError
-        reason = next((line for line in str(error).splitlines() if line), type(error).__name__)
-        raise UserError(f"no prompt file or hub dataset {repository!r}: {reason}") from None
-    for at, cells in enumerate(table.with_format("arrow")[:].to_pylist(), 1):
-        yield f"{repository}, row {at}", cells
-
-
-def _renamed(source: str, rows: Sequence[Row], names: Mapping[str, str]) -> list[Row]:
-    """Rows with only the columns that are read, under our names.
+def _tabular(
+    some: _List,
+    named: Mapping[str, str],
+    split: str,
+    revision: str | None,
+    config: str | None,
+) -> Table:
+    """The rows of a table with the columns that count.
 
     Raises:
         UserError: No rows, or a column that is not there.
     """
-    if not rows:
-        raise UserError(f"{source} has no prompts")
-    for column in names:
-        if column not in COLUMNS:
-            raise unknown("column", column, COLUMNS)
-    has = list(dict.fromkeys(key for _, cells in rows for key in cells))
-    for given in names.values():
-        if given not in has:
-            raise UserError(f"{source}: {unknown('column', given, has)}")
-    theirs = {column: names.get(column, column) for column in COLUMNS}
-    if lacking := [theirs[c] for c in ("prompt", "label") if theirs[c] not in has]:
+    needed = ["prompt"] if some.label else ["prompt", "label"]
+    names = {column: named.get(column, column) for column in COLUMNS}
+    columns = Columns(names, frozenset({*needed, *named}))
+    files = places.files(some.path)
+    if files is None:
+        table = tables.hub(str(places.expanded(some.path)), columns, split, revision, config)
+    elif config or revision or split != "train":
+        raise UserError(f"{some.path} is no hub dataset: it has no split, revision or config")
+    else:
+        table = tables.read(files, columns)
+    if lacking := [names[c] for c in needed if c not in table.chosen and c not in named]:
         raise UserError(
-            f"{source} lacks columns {', '.join(lacking)}; it has {', '.join(has)} "
-            "(dataset.columns={prompt: NAME, label: NAME} names others)"
+            f"{some.path} lacks columns {', '.join(lacking)}; it has {table.heading()} "
+            f"({_override(table, needed)} names another)"
         )
-    present = {column: name for column, name in theirs.items() if name in has}
-    renamed: list[Row] = []
-    for where, cells in rows:
-        if lacking := [name for name in present.values() if name not in cells]:
+    if absent := [given for column, given in named.items() if column not in table.chosen]:
+        raise UserError(f"{some.path}: no column named {absent[0]!r}; it has {table.heading()}")
+    if not table.rows:
+        raise UserError(f"{some.path} has no prompts")
+    for where, cells in table.rows:
+        if lacking := [names[column] for column in needed if column not in cells]:
             raise UserError(f"{where} lacks {', '.join(lacking)}")
-        renamed.append((where, {column: cells[name] for column, name in present.items()}))
-    return renamed
+    if "label" in table.chosen:
+        said = [cells.get("label") for _, cells in table.rows]
+        labels.require_one_reading(some.path, table.chosen["label"], said)
+    return table
 
 
-def _table(source: str, rows: Sequence[Row]) -> dict[str, list[Any]]:
+def _override(table: Table, needed: Sequence[str]) -> str:
+    """What to type for the columns that are not found, with a heading that may be meant."""
+    lacking = [column for column in needed if column not in table.chosen]
+    usual = [h for h in table.headings if h.lower() in ("caption", "captions", "text", "prompts")]
+    return " ".join(
+        f"dataset.columns.{column}={usual[0] if usual and column == 'prompt' else 'NAME'}"
+        for column in lacking
+    )
+
+
+def _settle(where: str, cells: dict[str, Any], some: _List, number: int, strict: bool) -> None:
+    """Checks a row, and says what it leaves open.
+
+    Raises:
+        UserError: A prompt that is none, a label that means nothing or contradicts the place.
+    """
+    cells["prompt"] = _prompt(where, cells["prompt"])
+    for column in WRITTEN:
+        _require_text(where, column, cells.get(column))
+    if _empty(cells.get("id")):
+        cells["id"] = f"{some.stem}-{number}"
+    if some.label:
+        cells.setdefault("block", some.stem)
+        cells["label"] = _label_of_place(where, cells.get("label"), some.label, strict)
+    elif _empty(cells["label"]):
+        raise UserError(f"{where}: no label; expected {labels.EXPECTED}")
+    else:
+        cells["label"] = labels.meaning(where, cells["label"])
+
+
+def _prompt(where: str, cell: object) -> str:
+    if _empty(cell):
+        raise UserError(f"{where}: empty prompt")
+    if not isinstance(cell, str):
+        what = "a list" if isinstance(cell, list | tuple) else f"{str(cell)[:40]!r}"
+        more = "; a row has one prompt" * isinstance(cell, list | tuple)
+        raise UserError(f"{where}: expected a text as prompt, got {what}{more}")
+    return cell
+
+
+def _require_text(where: str, column: str, cell: object) -> None:
+    """Checks that a text can be written to files."""
+    try:
+        plain = "\0" not in str(cell).encode().decode()
+    except UnicodeEncodeError as error:
+        half = ascii(error.object[error.start])[1:-1]
+        raise UserError(f"{where}: {column} has half a character, {half}") from None
+    if not plain:
+        raise UserError(f"{where}: {column} has a NUL character")
+
+
+def _label_of_place(where: str, cell: object, place: str, strict: bool) -> int | None:
+    """What the place says, unless the row itself is settled otherwise."""
+    expected = labels.meaning(where, place)
+    try:
+        own = expected if _empty(cell) else labels.meaning(where, cell)
+    except UserError:  # a column of that name about something else
+        return expected
+    if strict and own is not None and own != expected:
+        raise UserError(f"{where} is labelled {str(cell)!r}, and its file is given as {place}")
+    return own
+
+
+def _table(rows: Sequence[Row], present: Mapping[str, None]) -> dict[str, list[Any]]:
     """The columns of all rows with a settled label.
 
     Raises:
-        UserError: An empty prompt, a label that means nothing, or a repeated id, with the line.
+        UserError: A repeated id, with the line.
     """
     seen: dict[str, str] = {}
-    kept = []
-    for number, (where, cells) in enumerate(rows, 1):
-        text = cells["prompt"]
-        if not isinstance(text, str) or not text.strip():
-            raise UserError(f"{where}: empty prompt")
-        label = _label(where, cells["label"])
-        key = str(cells.get("id", f"{Path(source).stem}-{number}"))
+    for where, cells in rows:
+        key = cells["id"] = str(cells["id"])
         if key in seen:
             raise UserError(f"{where} repeats an id of {seen[key]}: {key!r}; ids are unique")
         seen[key] = where
-        if label is not None:
-            kept.append({**cells, "id": key, "label": label})
-    return {column: [cells[column] for cells in kept] for column in {**rows[0][1], "id": None}}
+    kept = [cells for _, cells in rows if cells["label"] is not None]
+    return {column: [cells.get(column) for cells in kept] for column in (*present, "label")}
 
 
-def _label(where: str, cell: object) -> int | None:
-    """1, 0, or None for a prompt that is left out."""
-    given = str(cell).strip().lower()
-    if given not in MEANING:
-        raise UserError(f"{where}: {unknown('label', str(cell), [*LABELS, 'partial', '0', '1'])}")
-    return MEANING[given]
+def _clusters(codes: Sequence[Any]) -> npt.NDArray[np.int64]:
+    """Clusters by their names; a prompt without one is its own."""
+    if all(type(code) is int and abs(code) < 2**63 for code in codes):
+        return np.array(codes, np.int64)
+    names = [("", row) if _empty(code) else (str(code), -1) for row, code in enumerate(codes)]
+    return clusters.in_order(names)
 
 
-def _texts(cell: object) -> list[str]:
-    """A list of texts; a single one may stand alone."""
+def _contradictions(texts: Sequence[str], values: Sequence[int]) -> list[str]:
+    """A caution where one text has both labels; blanks and capitals do not count."""
+    said = {(" ".join(text.split()).casefold(), v) for text, v in zip(texts, values, strict=True)}
+    both = sum(count > 1 for count in Counter(text for text, _ in said).values())
+    if not both:
+        return []
+    return [f"{both} text{'s' * (both > 1)} labelled both memorized and not memorized"]
+
+
+def _empty(cell: object) -> bool:
+    """Whether a cell says nothing: blank, null, or the NaN of a table program."""
+    if isinstance(cell, float):
+        return math.isnan(cell)
+    return cell is None or (isinstance(cell, str) and not cell.strip())
+
+
+def _texts_or(cells: Sequence[Any]) -> list[str]:
+    return [UNKNOWN if _empty(cell) else str(cell) for cell in cells]
+
+
+def _list(cell: object) -> list[str]:
+    """A list of texts; a single one may stand alone, and a list as Python prints it.
+
+    Raises:
+        ValueError: A list printed otherwise.
+    """
+    if _empty(cell):
+        return []
     if isinstance(cell, str):
-        return [cell] if cell else []
-    return [str(text) for text in list(cell or [])]  # type: ignore[call-overload]
+        if not (cell.strip().startswith("[") and cell.strip().endswith("]")):
+            return [cell]
+        if len(cell) > LITERAL or re.search(r"""['"]\s+['"]""", cell):  # numpy has no commas
+            raise ValueError
+        try:
+            cell = ast.literal_eval(cell.strip())
+        except (SyntaxError, RecursionError, MemoryError):
+            raise ValueError from None
+    if not isinstance(cell, list | tuple) or not all(isinstance(text, str) for text in cell):
+        raise ValueError
+    return list(cell)
 
 
 def _read(source: str, column: str, cells: Sequence[Any], expected: str, read: Reader) -> Any:
@@ -301,6 +419,10 @@ def _read(source: str, column: str, cells: Sequence[Any], expected: str, read: R
         UserError: Something else than expected.
     """
     try:
-        return read(cells)
-    except (TypeError, ValueError, KeyError):
+        found = read(cells)
+    except (TypeError, ValueError, KeyError, OverflowError, AttributeError):
         raise UserError(f"{source}: column {column} must hold {expected}") from None
+    for number, content in enumerate(found if column == "picture" else (), 1):
+        if content is not None:
+            require_picture(content, f"{source}, picture {number}")
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import threading
 import time
@@ -13,20 +12,14 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-import requests
-from PIL import Image
 from tqdm.auto import tqdm
 
-from anisomem.datasets import cards, fetch, published
+from anisomem.datasets import cards, fetch, images, published, web
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError, one_of
 from anisomem.storage import atomic
 
 AT_ONCE = 8  # downloads; most of the time is spent on hosts that no longer answer
-LIMIT = 64 << 20  # bytes of a picture
-#: What is decoded: other formats of Pillow start programs (EPS) or are no photographs.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-PIXELS = 100_000_000  # of a picture
 PATIENCE = 300.0  # seconds for one picture, however slowly its bytes drip
 SMALLEST = 32  # pixels a side; below are trackers and spacers
 FLAT = 8  # of 255 levels, by which a picture of one colour may vary: JPEG is not exact
@@ -162,18 +155,18 @@ def download(url: str) -> bytes:
     content, begin = bytearray(), time.monotonic()
     try:
         with (
-            fetch.session() as session,
-            session.get(url, headers=HEADERS, stream=True, timeout=fetch.TIMEOUT) as answer,
+            web.session() as session,
+            web.opened(session, url, HEADERS) as answer,
         ):
             answer.raise_for_status()
-            for chunk in answer.iter_content(fetch.CHUNK):
+            for chunk in answer.iter_content(web.CHUNK):
                 content += chunk
-                if len(content) > LIMIT:
-                    raise NoPictureError(f"larger than {LIMIT >> 20} MiB")
+                if len(content) > images.LIMIT:
+                    raise NoPictureError(f"larger than {images.LIMIT >> 20} MiB")
                 if time.monotonic() - begin > PATIENCE:
                     raise NoPictureError(f"not complete after {PATIENCE:.0f} s")
-    except requests.RequestException as error:
-        raise NoPictureError(fetch.reason(error)) from None
+    except web.FAILURES as error:
+        raise NoPictureError(web.reason(error)) from None
     return bytes(content)
 
 
@@ -186,16 +179,10 @@ def check(content: bytes) -> None:
     if fetch.is_html(content):
         raise NoPictureError("an HTML page came in place of a picture")
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            width, height = image.size
-            fits = width * height <= PIXELS
-            colours = np.asarray(image.convert("RGB")) if fits else None
-    except Exception:  # Pillow's decoders raise anything on bytes that are not theirs
-        raise NoPictureError(
-            f"{len(content)} bytes that Pillow cannot read as a picture"
-        ) from None
-    if colours is None:
-        raise NoPictureError(f"{width}×{height} pixels, more than {PIXELS:,}")
+        colours = np.asarray(images.decoded(content, "picture"))
+    except UserError as error:
+        raise NoPictureError(str(error).removeprefix("picture: ")) from None
+    height, width = colours.shape[:2]
     if min(width, height) < SMALLEST:
         raise NoPictureError(f"{width}×{height} pixels, expected {SMALLEST} a side at least")
     if (np.ptp(colours, axis=(0, 1)) <= FLAT).all():

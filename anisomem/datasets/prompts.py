@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -16,6 +17,30 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 LABELS = ("not_memorized", "memorized")
+LONGEST = 150  # bytes of a set's name, which begins those of its folder and figures
+
+
+def _require_name(name: object) -> None:
+    """Checks that a folder in a run's can be called so.
+
+    Raises:
+        UserError: With one that can.
+    """
+    if not isinstance(name, str):
+        raise UserError(f"dataset.name must be a text, got {name!r}")
+    plain = re.sub(r"[^\w.,+()\[\] -]", "_", name.encode(errors="replace").decode())
+    plain = plain.strip(". ").encode()[:LONGEST].decode(errors="ignore") or "prompts"
+    if not name.isprintable() or "/" in name or len(name.encode(errors="replace")) > LONGEST:
+        why = f"it has a slash, a control character or more than {LONGEST} bytes"
+    elif name != name.strip(". ") or not name:
+        why = "it begins or ends with a dot or blank, or is empty"
+    else:
+        return
+    shown = repr(name) if len(name) < 60 else f"{name[:57]!r}..."
+    raise UserError(
+        f"a prompt set cannot be named {shown}, since folders are named after it and {why}; give "
+        f"'dataset.name={plain}'"
+    )
 
 
 @dataclass(frozen=True)
@@ -64,6 +89,7 @@ class PromptSet:
     cautions: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        _require_name(self.name)
         missing = [
             word for value, word in ((1, "memorized"), (0, "other")) if value not in self.labels
         ]

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anisomem.datasets import cards, clusters, files
+from anisomem.datasets import cards, clusters, tables
+from anisomem.datasets.files import UNKNOWN
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError, one_of
 
@@ -52,7 +53,7 @@ class Prompt:
     text: str
     label: int
     block: str
-    kind: str = files.UNKNOWN
+    kind: str = UNKNOWN
     family: str = ""
     urls: Sequence[str] = ()
     mean_sscd: float = float("nan")
@@ -140,7 +141,7 @@ class _Files:
                 f"no {source.path} of {source.repository} below {self.folder}; run anisomem fetch "
                 f"{self.card.name}, or point paths.data or ANISOMEM_DATA to it"
             )
-        return files.decoded(content, source.path)
+        return tables.decoded(content, source.path)
 
     def lines(self, role: str) -> list[str]:
         return self._counted(role, self.text(role).removesuffix("\n").split("\n"))
@@ -174,7 +175,7 @@ def _webster(content: _Files, role: str = "memorized", pictures: str = "pictures
             text,
             1,
             "LAION",
-            row.get("overfit_type", files.UNKNOWN),
+            row.get("overfit_type", UNKNOWN),
             urls=[row["url"]],
         )
         for at, (text, row) in enumerate(zip(texts, urls, strict=True), 1)
@@ -288,15 +289,16 @@ def _hub(
     assert pinned
     if repository is None:
         repository, revision = pinned.repository, revision or pinned.revision
-    rows = list(files.hub(repository, pinned.split, revision))
-    if len(rows) != pinned.rows or pinned.column not in rows[0][1]:
+    columns = tables.Columns({"prompt": pinned.column})
+    found = tables.hub(repository, columns, pinned.split, revision)
+    if len(found.rows) != pinned.rows or "prompt" not in found.chosen:
         raise UserError(
-            f"{repository} has {len(rows)} rows in {pinned.split} and columns "
-            f"{', '.join(rows[0][1] if rows else [])}; expected {pinned.rows} and {pinned.column}"
+            f"{repository} has {len(found.rows)} rows in {pinned.split} and columns "
+            f"{found.heading()}; expected {pinned.rows} and {pinned.column}"
         )
     return [
-        Prompt(f"gustavosta-{at}", cells[pinned.column], 0, "Lexica")
-        for at, (_, cells) in enumerate(rows, 1)
+        Prompt(f"gustavosta-{at}", cells["prompt"], 0, "Lexica")
+        for at, (_, cells) in enumerate(found.rows, 1)
     ]
 
 

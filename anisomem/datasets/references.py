@@ -8,6 +8,8 @@ import numpy as np
 from omegaconf import DictConfig
 
 from anisomem import config as configuration
+from anisomem import labelled
+from anisomem.datasets import files, places
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError
 
@@ -18,18 +20,18 @@ HUB = "gustavosta"
 def draw(config: DictConfig, prompts: PromptSet) -> list[str]:
     """``references.count`` prompts that are not in the set, by the seed alone.
 
+    A file is read as a list of prompts that are not memorized, see :mod:`anisomem.datasets.files`.
+
     Raises:
         UserError: No such file or prompt set, or too few prompts in it.
     """
     source = config.references.prompts or _default(str(config.model.path))
-    if source.endswith(".txt"):
-        if not Path(source).is_file():
-            raise UserError(f"references.prompts: no file {source!r}")
-        texts = Path(source).read_text(encoding="utf-8").splitlines()
+    if Path(source).is_file() or places.is_list(source):
+        texts = files.texts(source)
     else:
         data = [f"paths.data={config.paths.data}"] if config.paths.data else []
         chosen = configuration.cases([f"dataset={source}", *data])[0]
-        found: PromptSet = configuration.build(chosen.dataset, "references.prompts")
+        found = labelled.whole(chosen)
         texts = [t for t, label in zip(found.texts, found.labels, strict=True) if not label]
     known = set(prompts.texts)
     free = [text for text in dict.fromkeys(texts) if text.strip() and text not in known]

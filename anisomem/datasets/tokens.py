@@ -21,12 +21,21 @@ def count(texts: Sequence[str]) -> npt.NDArray[np.int32]:
 
     More than 75 do not fit and are cut off by the text encoders of Stable Diffusion.
     """
-    return np.array([len(ids) - 2 for ids in _tokenizer()(list(texts)).input_ids], np.int32)
+    return np.array([len(ids) - 2 for ids in _counting()(list(texts)).input_ids], np.int32)
 
 
 @cache
-def _tokenizer() -> Any:
-    """The tokenizer of transformers on OpenAI's merges; its special tokens are the last two."""
+def _counting() -> Any:
+    return clip_tokenizer(10**9)
+
+
+def clip_tokenizer(limit: int, pad: str | None = None) -> Any:
+    """The tokenizer of transformers on OpenAI's merges; its special tokens are the last two.
+
+    Arguments:
+        limit: Tokens of a prompt, with its beginning's and end's.
+        pad: What shorter prompts are filled up with; None is the end's token.
+    """
     from tokenizers.pre_tokenizers import ByteLevel
     from transformers import CLIPTokenizer
 
@@ -36,4 +45,7 @@ def _tokenizer() -> Any:
     alphabet = sorted(ByteLevel.alphabet())
     tokens = [*alphabet, *(byte + "</w>" for byte in alphabet), *map("".join, merges)]
     vocabulary = {t: i for i, t in enumerate([*tokens, "<|startoftext|>", "<|endoftext|>"])}
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=10**9)
+    made = CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=limit)
+    if pad is not None:
+        made.pad_token = pad
+    return made

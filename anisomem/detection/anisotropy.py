@@ -211,9 +211,10 @@ class Anisotropy(Detector):
             return self.weights
         if stands_for not in PUBLISHED_WEIGHTS:
             raise UserError(
-                f"no weights are published for this model (stands_for={stands_for}); give "
-                f"weights=[norm,cos], weights=equal or weights=fitted, or set model.stands_for to "
-                f"one of {', '.join(PUBLISHED_WEIGHTS)}"
+                f"no weights are published for {stands_for or 'this model'}; give "
+                f"detector.{self.name}.weights=equal, detector.{self.name}.weights=fitted or "
+                f"'detector.{self.name}.weights=[1.0,0.5]' of norm and cosine, or "
+                f"{' or '.join(f'model.stands_for={one}' for one in PUBLISHED_WEIGHTS)}"
             )
         return PUBLISHED_WEIGHTS[stands_for]
 

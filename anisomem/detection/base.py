@@ -119,12 +119,14 @@ class Recorded:
         stands_for: The published model whose weights apply to this one, or None.
         references: The components of R prompts that are not in the set, name to ``[R, n]``;
             empty unless a detector of the run asks for them.
+        seed: Of the noise.
     """
 
     components: Mapping[str, Array]
     prompts: PromptSet
     stands_for: str | None = None
     references: Mapping[str, Array] = field(default_factory=dict)
+    seed: int = 0
 
     def samples(self, name: str, n: int) -> Array:
         """A component at the first n noise samples, ``[N, n]``.
@@ -199,6 +201,10 @@ class Detector(ABC):
         )
         return -mean if self.info and self.info.memorized == "smaller" else mean
 
+    def remark(self, prompts: PromptSet, seeds: int) -> str | None:
+        """What a reader of its row must know, on these prompts and so many noise seeds."""
+        return None
+
     def features(self, recorded: Recorded) -> Array:
         """The numbers that it offers to a combination with others, ``[N, F]``; label-free."""
         return self.combine(recorded)[:, None]
@@ -255,3 +261,12 @@ def flat_norm(difference: Tensor) -> Tensor:
 def guidance_norm(c: Prediction, u: Prediction) -> Tensor:
     r""":math:`\|c - u\|_2` of the raw outputs, ``[B]``."""
     return flat_norm(c.output - u.output)
+
+
+def groups(detectors: Sequence[Detector]) -> dict[str, list[Detector]]:
+    """The detectors that evaluate the model, by :attr:`Detector.cost_key`."""
+    found: dict[str, list[Detector]] = {}
+    for detector in detectors:
+        if detector.cost_key:
+            found.setdefault(detector.cost_key, []).append(detector)
+    return found

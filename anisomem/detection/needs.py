@@ -109,7 +109,7 @@ class Placed(Need):
     def on(self, model: DiffusionModel) -> Need:
         t = At(self.at).within(model)
         if self.along and t not in model.timesteps():
-            raise UserError(f"timestep {t} is no step of a trajectory; give step:INDEX")
+            raise UserError(f"timestep {t} is no step of a trajectory")
         return replace(self, at=At.timestep(t))
 
     @property
@@ -234,6 +234,10 @@ class After(Placed):
 class Picture(Need):
     """The decoded end of the guided trajectory, uint8 ``[B, H, W, 3]``."""
 
+    def on(self, model: DiffusionModel) -> Need:
+        model.require_decoder("leave out what judges them")
+        return self
+
     def made_from(self) -> Sequence[Need]:
         return (After(LAST),)
 
@@ -244,6 +248,10 @@ class OneStepPicture(Placed):
 
     It is what the guided prediction on pure noise takes for the data.
     """
+
+    def on(self, model: DiffusionModel) -> Need:
+        model.require_decoder("leave out what judges them")
+        return super().on(model)
 
     def made_from(self) -> Sequence[Need]:
         return pair(self.at)

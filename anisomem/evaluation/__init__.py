@@ -8,8 +8,8 @@ from anisomem.evaluation.bootstrap import (
     PairedDifference,
     Resampling,
     enough_draws,
+    least_p,
     paired_difference,
-    percentile_interval,
     resample,
     statistics,
 )
@@ -23,12 +23,27 @@ from anisomem.evaluation.curves import (
     strict_tpr_at_fpr,
     tpr_at_fpr,
 )
-from anisomem.evaluation.delong import delong, holm, logit_interval, paired_delong
+from anisomem.evaluation.delong import (
+    auc_degrees,
+    delong,
+    holm,
+    logit_interval,
+    paired_delong,
+)
 from anisomem.evaluation.fitting import FoldFit, equal_weights, fit_in_folds, fit_weights, folds
 from anisomem.evaluation.groups import inseparable_groups
-from anisomem.evaluation.interval import Interval, rule_of_three
+from anisomem.evaluation.interval import (
+    Interval,
+    effective_clusters,
+    expanded_quantiles,
+    percentile_interval,
+    rule_of_three,
+    tpr_interval,
+    wilson_interval,
+)
 from anisomem.evaluation.summary import CLUSTERED, Comparison, Estimate, Evaluation, Summary
 from anisomem.evaluation.text import character_model, text_only_scores, word_model
+from anisomem.evaluation.ties import Ties, ties
 
 __all__ = [
     "CLUSTERED",
@@ -44,17 +59,22 @@ __all__ = [
     "Resampling",
     "RocCurve",
     "Summary",
+    "Ties",
     "auc",
     "auc_and_tpr",
+    "auc_degrees",
     "character_model",
     "delong",
+    "effective_clusters",
     "enough_draws",
     "equal_weights",
+    "expanded_quantiles",
     "fit_in_folds",
     "fit_weights",
     "folds",
     "holm",
     "inseparable_groups",
+    "least_p",
     "logit_interval",
     "paired_delong",
     "paired_difference",
@@ -69,7 +89,10 @@ __all__ = [
     "statistics",
     "strict_tpr_at_fpr",
     "text_only_scores",
+    "ties",
     "tpr_at_fpr",
     "tpr_by_group",
+    "tpr_interval",
+    "wilson_interval",
     "word_model",
 ]

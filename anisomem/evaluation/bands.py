@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from anisomem.evaluation.bootstrap import Resampling, percentile_interval, statistics
+from anisomem.evaluation.bootstrap import Resampling, statistics
 from anisomem.evaluation.curves import allowed_false_positives, pair_counts
 from anisomem.evaluation.inputs import FloatArray, check_fraction, check_scores
-from anisomem.evaluation.interval import Interval
+from anisomem.evaluation.interval import Interval, tpr_interval
 
 
 def roc_band(
@@ -32,9 +32,12 @@ def roc_band(
     Raises:
         ValueError: As :func:`statistics`.
     """
-    draws = statistics(np.asarray(scores)[None], labels, resampling, rates).tpr[:, 0]
-    units = resampling.n_positive_clusters
-    return [percentile_interval(at_rate, units, confidence) for at_rate in draws]
+    drawn = statistics(np.asarray(scores)[None], labels, resampling, rates)
+    units = resampling.positive_units
+    return [
+        tpr_interval(drawn.tpr[k, 0], drawn.stricter_tpr[k, 0], units, confidence)
+        for k in range(len(rates))
+    ]
 
 
 def tpr_by_group(

@@ -18,10 +18,20 @@ from anisomem.evaluation.inputs import (
     check_labels,
     check_scores,
 )
-from anisomem.evaluation.interval import Interval, rule_of_three
+from anisomem.evaluation.interval import (
+    EQUAL,
+    EXPANDED,
+    SINGLE,
+    Interval,
+    effective_clusters,
+    expanded_p,
+    expanded_quantiles,
+    tail_of,
+)
 
 FAMILY_LEVEL = 0.05  # chance of any wrong verdict among pairs whose p values are adjusted
 NOT_SEPARABLE = "not separable"
+MOST_DRAWS = 100_000  # as many as a verdict is worth
 CHUNK = 10_000  # draws at a time: long enough for numpy, and a row of them stays in the cache
 
 Block = tuple[list[int], list[int], bool]  # prompts memorized and not, and whether they are tied
@@ -33,19 +43,35 @@ class Resampling:
     """How often each prompt occurs in each bootstrap sample: ``weights [draws, N]``.
 
     One resampling serves all detectors of a table, so that their draws are paired.
+
+    Attributes:
+        weights: ``[draws, N]``.
+        positive_units, negative_units: The :func:`effective_clusters` of either class.
     """
 
     weights: npt.NDArray[np.int16]
-    n_positive_clusters: int
-    n_negative_clusters: int
+    positive_units: float
+    negative_units: float
+
+    @property
+    def units(self) -> float:
+        """Of the class that has fewer."""
+        return min(self.positive_units, self.negative_units)
 
 
 @dataclass(frozen=True)
 class BootstrapStatistics:
-    """Draws of the statistics: ``auc [D, draws]``, ``tpr [T, D, draws]`` for ``T`` targets."""
+    """Draws of the statistics.
+
+    Attributes:
+        auc: ``[D, draws]``.
+        tpr: ``[T, D, draws]`` for ``T`` targets.
+        stricter_tpr: The same where one false positive fewer is allowed.
+    """
 
     auc: FloatArray
     tpr: FloatArray
+    stricter_tpr: FloatArray
 
 
 @dataclass(frozen=True)
@@ -84,14 +110,14 @@ def resample(
     generator = np.random.default_rng(seed)
 
     weights = np.empty((draws, len(memorized)), dtype=np.int16)
-    n_clusters = []
+    units = []
     for members in (memorized, ~memorized):
         distinct, cluster = np.unique(names[members], return_inverse=True)
         n = len(distinct)
         counts = generator.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.int16)
         weights[:, members] = counts[:, cluster]
-        n_clusters.append(n)
-    return Resampling(weights, *n_clusters)
+        units.append(effective_clusters(cluster))
+    return Resampling(weights, *units)
 
 
 def statistics(
@@ -114,6 +140,8 @@ def statistics(
 
     .. math:: \text{TPR} = \sum_i w^+_i [F_i \le \lfloor \text{target} \sum_j w^-_j \rfloor]
         \,/\, \sum_i w^+_i
+
+    The stricter TPR is that of one false positive fewer; where none is allowed, it is 0.
 
     Both come from one walk down a detector's ranking that adds whole rows of weights, all draws
     at once, in integers. Ties are exact: the values equal :func:`auc` and :func:`tpr_at_fpr` of
@@ -138,7 +166,7 @@ def statistics(
     rates = np.array(targets, dtype=np.float64)[:, None]
 
     auc = np.empty((len(values), draws))
-    tpr = np.empty((len(targets), len(values), draws))
+    tpr = np.empty((2 * len(targets), len(values), draws))
     for start in range(0, draws, CHUNK):
         part = slice(start, start + CHUNK)
         drawn = resampling.weights[part]
@@ -148,12 +176,14 @@ def statistics(
         small = max(n_positive.max(), n_negative.max()) < 2**16
         counts: type[np.integer[Any]] = np.uint16 if small else np.int64
         weights = list(drawn.T.astype(counts, order="C"))
-        allowed = allowed_false_positives(rates, n_negative).astype(counts)
+        most = allowed_false_positives(rates, n_negative)
+        allowed = np.concatenate([most, np.maximum(most - 1, 0)]).astype(counts)
+        some = np.concatenate([np.ones_like(most), most >= 1])
         for d, row in enumerate(values):
             lost, tied, detected = _walk(_ranking(row, memorized), weights, allowed)
             auc[d, part] = (2 * (n_pairs - lost) - tied) / (2 * n_pairs)
-            tpr[:, d, part] = detected / n_positive
-    return BootstrapStatistics(auc, tpr)
+            tpr[:, d, part] = some * detected / n_positive
+    return BootstrapStatistics(auc, *np.split(tpr, 2))
 
 
 def _ranking(scores: FloatArray, memorized: BoolArray) -> list[Block]:
@@ -228,36 +258,12 @@ def _add(rows: Sequence[int], weights: Sequence[Counts], total: Counts) -> None:
         np.add(total, weights[row], out=total)
 
 
-def percentile_interval(draws: FloatArray, n_units: int, confidence: float = 0.95) -> Interval:
-    """The percentile interval of a rate (AUC, TPR) from its bootstrap draws.
-
-    Where no draw leaves 1 (or 0) the bootstrap is blind, and the rule of three stands in.
-
-    Arguments:
-        draws: ``[draws]``.
-        n_units: Independent units behind a perfect rate: the clusters of memorized prompts for a
-            TPR, the smaller of the two classes' numbers of clusters for an AUC.
-        confidence: A fraction in (0, 1).
-
-    Raises:
-        ValueError: a confidence that is not a fraction.
-
-    Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
-    """
-    low, high = _quantiles(draws, confidence)
-    if low == high and low in (0, 1):
-        return rule_of_three(
-            low, n_units, f"{low:g} in 95% of the draws or more, {n_units} units", confidence
-        )
-    note = "every draw is equal" if low == high else None
-    return Interval(low, high, "percentile bootstrap", note)
-
-
 def paired_difference(
     value_a: float,
     value_b: float,
     draws_a: FloatArray,
     draws_b: FloatArray,
+    units: float,
     confidence: float = 0.95,
 ) -> PairedDifference:
     """Compares one statistic of two detectors over the same bootstrap samples.
@@ -265,11 +271,13 @@ def paired_difference(
     Arguments:
         value_a, value_b: The statistic on the prompts themselves.
         draws_a, draws_b: ``[draws]`` each, from one resampling.
+        units: The :func:`effective_clusters` behind the statistic.
         confidence: A fraction in (0, 1).
 
     Returns:
-        a - b, its percentile interval, the verdict read off the interval, and the two-sided
-        p value ``2 min(#{draw <= 0} + 1, #{draw >= 0} + 1) / (draws + 1)``, at most 1.
+        a - b, its interval between :func:`expanded_quantiles`, the verdict read off the interval,
+        and the two-sided p value, :func:`expanded_p` of the smaller tail
+        ``min(#{draw <= 0} + 1, #{draw >= 0} + 1) / (draws + 1)``.
 
     Raises:
         ValueError: a confidence that is not a fraction.
@@ -277,29 +285,30 @@ def paired_difference(
     Source: Davison & Hinkley (1997), chapter 4, for the + 1.
     """
     draws = draws_a - draws_b
-    low, high = _quantiles(draws, confidence)
+    low, high = expanded_quantiles(draws, units, confidence)
     tail = 1 + min(np.count_nonzero(draws <= 0), np.count_nonzero(draws >= 0))
     verdict = "better" if low > 0 else "worse" if high < 0 else NOT_SEPARABLE
+    note = EQUAL if low == high else None
+    if units <= 1:
+        verdict, note = NOT_SEPARABLE, SINGLE
     return PairedDifference(
         difference=value_a - value_b,
-        interval=Interval(
-            low, high, "paired bootstrap", "every draw is equal" if low == high else None
-        ),
-        p_value=min(1.0, 2 * tail / (len(draws) + 1)),
+        interval=Interval(low, high, f"paired, {EXPANDED}", note),
+        p_value=expanded_p(tail / (len(draws) + 1), units),
         verdict=verdict,
     )
 
 
-def enough_draws(pairs: int) -> int:
-    r"""Bootstrap draws from which Holm's method over so many pairs can give a verdict.
+def least_p(draws: int, units: float) -> float:
+    """The p value of :func:`paired_difference` where every draw is on one side."""
+    return expanded_p(1 / (draws + 1), units)
 
-    The least p value of :func:`paired_difference`, :math:`2/(\text{draws} + 1)`, is then at most
-    half of ``FAMILY_LEVEL`` after it has been multiplied by the number of pairs.
+
+def enough_draws(pairs: int, units: float) -> int:
+    """Bootstrap draws from which Holm's method over so many pairs can give a verdict.
+
+    :func:`least_p` is then at most half of ``FAMILY_LEVEL`` after it has been multiplied by the
+    number of pairs; for few units that may ask for more than ``MOST_DRAWS``, which is returned.
     """
-    return math.ceil(4 * pairs / FAMILY_LEVEL) - 1
-
-
-def _quantiles(draws: FloatArray, confidence: float) -> tuple[float, float]:
-    check_fraction("confidence", confidence)
-    low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
+    tail = tail_of(FAMILY_LEVEL / (2 * pairs), units)
+    return math.ceil(1 / max(tail, 1 / MOST_DRAWS) - 1e-9) - 1

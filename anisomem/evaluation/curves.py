@@ -73,7 +73,13 @@ def roc_curve(scores: npt.ArrayLike, labels: npt.ArrayLike) -> RocCurve:
 
 
 def tpr_at_fpr(scores: npt.ArrayLike, labels: npt.ArrayLike, target: float) -> float:
-    """The largest true positive rate whose false positive rate is at most ``target``.
+    r"""The largest true positive rate whose false positive rate is at most ``target``.
+
+    With :math:`k = \lfloor \text{target} \cdot n_- \rfloor` false positives allowed the
+    threshold lies at the (k + 1)-th highest negative, where new prompts have an expected false
+    positive rate of :math:`(k + 1) / (n_- + 1)`, above the target; with ``k - 1`` allowed it is
+    below. So the rate tends to be too high where few are allowed, and its interval ends, below,
+    with that of the stricter threshold.
 
     Arguments:
         scores: ``[N]``, larger = more memorized.

@@ -4,13 +4,20 @@ Prompts count as independent here; near-duplicates need the cluster bootstrap.
 """
 
 import math
+from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
 
 from anisomem.evaluation.curves import pair_counts
-from anisomem.evaluation.inputs import BoolArray, FloatArray, check_fraction, check_scores
+from anisomem.evaluation.inputs import (
+    BoolArray,
+    FloatArray,
+    check_clusters,
+    check_fraction,
+    check_scores,
+)
 from anisomem.evaluation.interval import Interval, rule_of_three
 
 
@@ -37,6 +44,7 @@ def delong(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[FloatArray, Fl
     Source: DeLong et al., Biometrics 44 (1988); in O(N log N) as Sun & Xu, IEEE SPL 21 (2014).
     """
     values, memorized = check_scores(scores, labels, ndim=2)
+    _require_two(memorized)
     of_positives, of_negatives = _placements(values, memorized)
     covariance = np.cov(of_positives) / of_positives.shape[1]
     covariance = covariance + np.cov(of_negatives) / of_negatives.shape[1]
@@ -78,6 +86,57 @@ def logit_interval(
     return Interval(_expit(centre - reach), _expit(centre + reach), "logit DeLong", explained)
 
 
+def auc_degrees(
+    scores: npt.ArrayLike, labels: npt.ArrayLike, clusters: npt.ArrayLike, units: Sequence[float]
+) -> float:
+    r"""Degrees of freedom of the cluster-robust variance of an AUC.
+
+    The placements' deviations from their mean, summed over each cluster, :math:`Q_c`, make the
+    variance :math:`v_k` of class ``k`` (Obuchowski). Few large ones make it uncertain: with their
+    kurtosis :math:`\kappa_k` over ``G`` clusters that are worth ``n`` equal ones,
+
+    .. math:: f = \frac{(v_+ + v_-)^2}{v_+^2 / f_+ + v_-^2 / f_-}, \quad
+        f_k = \min\Big(n_k - 1,\; 2 \Big/ \Big(\frac{\kappa_k - 3}{G_k}
+        + \frac{2}{G_k - 1}\Big)\Big), \quad
+        v_k = \sum_c Q_c^2 / N_k^2, \quad \kappa_k = \frac{G_k \sum Q_c^4}{(\sum Q_c^2)^2}.
+
+    Arguments:
+        scores: ``[S, N]`` for S noise seeds, over which placements are averaged.
+        labels: ``[N]``, 1 = memorized.
+        clusters: ``[N]``.
+        units: The effective number of clusters of the memorized prompts and of the others.
+
+    Returns:
+        f; at least 1, and 1 where no placement differs from the others.
+
+    Raises:
+        ValueError: as :func:`check_scores`.
+
+    Source: Obuchowski, Biometrics 53 (1997), for the variance; Satterthwaite, Biometrics Bulletin
+    2 (1946); the variance of a sample variance as in Cramer, Mathematical Methods of Statistics
+    (1946), 27.4.
+    """
+    values, memorized = check_scores(scores, labels, ndim=2)
+    names = check_clusters(clusters, memorized)
+    variances, degrees = [], []
+    for placed, members, n in zip(
+        _placements(values, memorized), (memorized, ~memorized), units, strict=True
+    ):
+        mean = placed.mean(axis=0)
+        _, cluster = np.unique(names[members], return_inverse=True)
+        sums = np.bincount(cluster, mean - mean.mean())
+        square, count = float((sums**2).sum()), len(sums)
+        if square < 1e-20 or n <= 1:
+            continue
+        kurtosis = count * float((sums**4).sum()) / square**2
+        variances.append(square / len(mean) ** 2)
+        degrees.append(min(n - 1, 2 / ((kurtosis - 3) / count + 2 / (count - 1))))
+    if not variances:
+        return 1.0
+    v, f = np.array(variances), np.array(degrees)
+    return max(1.0, float(v.sum() ** 2 / (v**2 / f).sum()))
+
+
 def paired_delong(
     scores_a: npt.ArrayLike, scores_b: npt.ArrayLike, labels: npt.ArrayLike
 ) -> float:
@@ -99,6 +158,7 @@ def paired_delong(
     """
     values_a, memorized = check_scores(scores_a, labels)
     values_b, _ = check_scores(scores_b, labels)
+    _require_two(memorized)
     of_positives, of_negatives = _placements(np.stack([values_a, values_b]), memorized)
 
     # the variance of differences, and not a difference of variances that nearly cancel
@@ -128,14 +188,18 @@ def holm(p_values: npt.ArrayLike) -> FloatArray:
     return adjusted
 
 
-def _placements(scores: FloatArray, memorized: BoolArray) -> tuple[FloatArray, FloatArray]:
-    """Shares of negatives below each positive ``[D, n+]``, of positives above ``[D, n-]``."""
+def _require_two(memorized: BoolArray) -> None:
     n_positive, n_negative = int(memorized.sum()), int((~memorized).sum())
     if min(n_positive, n_negative) < 2:
         raise ValueError(
             "DeLong's variance needs two prompts of each class,"
             f" got {n_positive} memorized and {n_negative} other"
         )
+
+
+def _placements(scores: FloatArray, memorized: BoolArray) -> tuple[FloatArray, FloatArray]:
+    """Shares of negatives below each positive ``[D, n+]``, of positives above ``[D, n-]``."""
+    n_positive, n_negative = int(memorized.sum()), int((~memorized).sum())
     positives, negatives = scores[:, memorized], scores[:, ~memorized]
     pairs = list(zip(positives, negatives, strict=True))
     below = np.stack([np.add(*pair_counts(p, n)) for p, n in pairs])

@@ -13,7 +13,6 @@ from anisomem.evaluation.bootstrap import (
     PairedDifference,
     Resampling,
     paired_difference,
-    percentile_interval,
     resample,
     statistics,
 )
@@ -25,18 +24,32 @@ from anisomem.evaluation.curves import (
     strict_tpr_at_fpr,
     tpr_at_fpr,
 )
-from anisomem.evaluation.delong import delong, holm, logit_interval, paired_delong
-from anisomem.evaluation.interval import Interval
+from anisomem.evaluation.delong import (
+    auc_degrees,
+    delong,
+    holm,
+    logit_interval,
+    paired_delong,
+)
+from anisomem.evaluation.interval import (
+    Interval,
+    effective_clusters,
+    percentile_interval,
+    tpr_interval,
+    wilson_interval,
+)
+from anisomem.evaluation.ties import Ties, ties
 
 #: What simulations say of DeLong's method in such a case, docs/statistics.md.
 CLUSTERED = (
-    "takes prompts for independent, but they come in clusters, where its 95% intervals covered 76"
-    " to 90% in simulations"
+    "takes prompts for independent, but they come in clusters, where its 95% intervals covered as"
+    " little as 40% in simulations"
 )
 
-#: Below so many clusters of errors, or of false positives allowed, intervals were too short there.
-FEW_ERRORS, FEW_ALLOWED = 1.0, 2.0
-NARROW = "the 95% interval may cover less than 90%, from {} clusters"
+#: Where intervals covered less than 93% there: fewer effective clusters of errors or of missed
+#: prompts, or false positives allowed, than this.
+FEW_ERRORS, FEW_MISSED, FEW_ALLOWED = 1.5, 3.0, 2
+NARROW = "the 95% interval may cover less than 93%: {}"
 
 FloatArray = npt.NDArray[np.float64]
 Rule = Callable[[npt.ArrayLike, npt.ArrayLike, float], float]  # scores, labels, target FPR
@@ -72,6 +85,7 @@ class Summary:
             the targets that can be resolved.
         strict_tpr: Likewise by Wen's rule (last point strictly below the target).
         n_negative: Prompts that are not memorized, which limit what can be resolved.
+        ties: Among its scores; a row with a flag is read with care.
     """
 
     auc: Estimate
@@ -80,6 +94,7 @@ class Summary:
     released_tpr: Mapping[float, float]
     strict_tpr: Mapping[float, float]
     n_negative: int
+    ties: Ties
 
 
 @dataclass(frozen=True)
@@ -150,12 +165,13 @@ class Evaluation:
         self.auc_draws = drawn.auc.reshape(detectors, seeds, -1).mean(axis=1)
         shape = (len(self.targets), detectors, seeds, -1)
         self.tpr_draws = drawn.tpr.reshape(shape).mean(axis=2)
+        self._stricter_draws = drawn.stricter_tpr.reshape(shape).mean(axis=2)
 
     @property
     def clustered(self) -> bool:
         """Whether prompts share clusters, so that they are not independent."""
-        clusters = self.resampling.n_positive_clusters, self.resampling.n_negative_clusters
-        return clusters != (self.n_positive, self.n_negative)
+        units = self.resampling.positive_units, self.resampling.negative_units
+        return units != (self.n_positive, self.n_negative)
 
     @property
     def n_positive(self) -> int:
@@ -231,14 +247,12 @@ class Evaluation:
         flat = rows.reshape(-1, rows.shape[-1])
         drawn = tpr_by_group(flat, self.labels, self.resampling, groups, target)
         draws = drawn.reshape(len(groups), *rows.shape[:2], -1).mean(axis=2)
-        units = [len(np.unique(self.clusters[group])) for group in groups]
+        units = [effective_clusters(self.clusters[group]) for group in groups]
         return [
             [
                 _estimate(
                     [_group_tpr(row, self.labels, group, target) for row in rows[i]],
-                    draws[g, i][np.isfinite(draws[g, i])],
-                    units[g],
-                    [],
+                    percentile_interval(draws[g, i][np.isfinite(draws[g, i])], units[g]),
                 )
                 for g, group in enumerate(groups)
             ]
@@ -276,7 +290,8 @@ class Evaluation:
         area_a, area_b = (
             float(np.mean([auc(row, self.labels) for row in self.scores[d]])) for d in (a, b)
         )
-        return paired_difference(area_a, area_b, self.auc_draws[a], self.auc_draws[b])
+        draws = self.auc_draws
+        return paired_difference(area_a, area_b, draws[a], draws[b], self.resampling.units)
 
     def tpr_differences(self, a: int, b: int) -> dict[float, PairedDifference]:
         """The same in TPR at each resolvable target."""
@@ -286,6 +301,7 @@ class Evaluation:
                 self._mean(tpr_at_fpr, self.scores[b], target),
                 self.tpr_draws[k, a],
                 self.tpr_draws[k, b],
+                self.resampling.positive_units,
             )
             for k, target in enumerate(self.targets)
             if self.resolvable(target)
@@ -294,43 +310,61 @@ class Evaluation:
     def _summary(self, d: int) -> Summary:
         rows = self.scores[d]
         resolvable = [target for target in self.targets if self.resolvable(target)]
-        positives, negatives = (
-            self.resampling.n_positive_clusters,
-            self.resampling.n_negative_clusters,
-        )
-        tpr: dict[float, Estimate | None] = {}
-        for k, target in enumerate(self.targets):
-            points = [tpr_at_fpr(row, self.labels, target) for row in rows]
-            notes = [resolution_note(target, self.n_negative)]
-            if target * negatives < FEW_ALLOWED:
-                notes.append(NARROW.format(negatives))
-            found = _estimate(points, self.tpr_draws[k, d], positives, notes)
-            tpr[target] = found if self.resolvable(target) else None
-        areas, fewest = [auc(row, self.labels) for row in rows], min(positives, negatives)
-        narrow = (1 - float(np.mean(areas))) * fewest < FEW_ERRORS
-        notes = [NARROW.format(fewest)] if narrow else []
-        area = _estimate(areas, self.auc_draws[d], fewest, notes)
-        if set(areas) == {1.0}:  # then no draw has an inversion either
-            perfect = f"no inversion among {self.n_positive} x {self.n_negative} pairs"
-            every = f" at any of {len(areas)} noise seeds" if len(areas) > 1 else ""
-            area = replace(area, interval=replace(area.interval, note=perfect + every))
-        interval = None
-        if len(rows) == 1 and self._has_variance:
-            _, covariance = delong(rows, self.labels)
-            interval = logit_interval(
-                areas[0], float(covariance[0, 0]), self.n_positive, self.n_negative
-            )
-            if self.clustered:
-                known = f"{interval.note}; " if interval.note else ""
-                interval = replace(interval, note=known + CLUSTERED)
+        found = ties(rows, self.labels)
         return Summary(
-            area,
-            interval,
-            tpr,
+            self._auc(d, found),
+            self._auc_delong(rows),
+            {
+                target: self._tpr(k, d, found) if target in resolvable else None
+                for k, target in enumerate(self.targets)
+            },
             {t: self._mean(released_tpr_at_fpr, rows, t) for t in resolvable},
             {t: self._mean(strict_tpr_at_fpr, rows, t) for t in resolvable},
             self.n_negative,
+            found,
         )
+
+    def _auc(self, d: int, found: Ties) -> Estimate:
+        rows, units = self.scores[d], self.resampling.units
+        areas = [auc(row, self.labels) for row in rows]
+        value = float(np.mean(areas))
+        each = self.resampling.positive_units, self.resampling.negative_units
+        degrees = auc_degrees(rows, self.labels, self.clusters, each)
+        interval = wilson_interval(value, self.auc_draws[d], units, degrees)
+        if value == 1:  # then no draw has an inversion either
+            perfect = f"no inversion among {self.n_positive} x {self.n_negative} pairs"
+            every = f" at any of {len(areas)} noise seeds" if len(areas) > 1 else ""
+            interval = replace(interval, note=perfect + every)
+        if found.constant:
+            return _estimate(areas, replace(interval, note=None), found.note)
+        errors, narrow = (1 - value) * units, None
+        if 0 < errors < FEW_ERRORS:
+            narrow = NARROW.format(f"{errors:.2g} of {units:.3g} effective clusters of errors")
+        return _estimate(areas, interval, narrow, found.note)
+
+    def _tpr(self, k: int, d: int, found: Ties) -> Estimate:
+        target, units = self.targets[k], self.resampling.positive_units
+        points = [tpr_at_fpr(row, self.labels, target) for row in self.scores[d]]
+        interval = tpr_interval(self.tpr_draws[k, d], self._stricter_draws[k, d], units)
+        missed, narrow = (1 - float(np.mean(points))) * units, None
+        if allowed_false_positives(target, self.n_negative) < FEW_ALLOWED:
+            narrow = NARROW.format("the threshold is at a single prompt")
+        elif 0 < missed < FEW_MISSED:
+            narrow = NARROW.format(f"{missed:.2g} of {units:.3g} effective clusters missed")
+        resolution = resolution_note(target, self.n_negative)
+        return _estimate(points, interval, resolution, narrow, found.note)
+
+    def _auc_delong(self, rows: FloatArray) -> Interval | None:
+        if len(rows) > 1 or not self._has_variance:
+            return None
+        areas, covariance = delong(rows, self.labels)
+        interval = logit_interval(
+            float(areas[0]), float(covariance[0, 0]), self.n_positive, self.n_negative
+        )
+        if not self.clustered:
+            return interval
+        known = f"{interval.note}; " if interval.note else ""
+        return replace(interval, note=known + CLUSTERED)
 
     def _mean(self, rule: Rule, rows: FloatArray, target: float) -> float:
         return float(np.mean([rule(row, self.labels, target) for row in rows]))
@@ -355,9 +389,7 @@ def _group_tpr(
     return tpr_at_fpr(row[kept], labels[kept], target)
 
 
-def _estimate(
-    points: Sequence[float], draws: FloatArray, units: int, notes: Sequence[str | None]
-) -> Estimate:
+def _estimate(points: Sequence[float], interval: Interval, *notes: str | None) -> Estimate:
     spread = float(np.std(points, ddof=1)) if len(points) > 1 else None
     note = "; ".join(note for note in notes if note) or None
-    return Estimate(float(np.mean(points)), percentile_interval(draws, units), spread, note)
+    return Estimate(float(np.mean(points)), interval, spread, note)

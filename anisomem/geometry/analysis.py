@@ -93,7 +93,7 @@ class Analysis:
     """
 
     def __init__(self, recording: Recording) -> None:
-        self.recording, self.name = recording, recording.name
+        self.recording, self.name, self.title = recording, recording.name, recording.title
         self.labels = recording.prompts.labels
         self.clusters = recording.prompts.clusters
         self.memorized = self.labels == 1

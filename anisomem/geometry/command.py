@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from omegaconf import DictConfig
 
-from anisomem import config as configuration
+from anisomem import labelled, progress
 from anisomem.errors import UserError
 from anisomem.geometry.record import LATENTS, PLAN, Plan, Recording
-from anisomem.report.tables import Table, comma_separated, interval_text
+from anisomem.report.table import Table
+from anisomem.report.tables import comma_separated, interval_text
 from anisomem.storage import atomic
+from anisomem.storage.manifest import Manifest
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LARGE = 4 * 64 * 64  # dimensions taken for a model whose architecture is not here
 RULE = (
@@ -43,29 +49,31 @@ def geometry(overrides: Sequence[str], of: Plan = PLAN) -> str:
     Raises:
         UserError: Overrides that are wrong or choose detectors.
     """
-    if not any(o.startswith(("experiment=", "model=")) for o in overrides):
-        overrides = ["experiment=geometry_testbed", *overrides]
-    configs = composed(overrides)
+    with progress.phase("reading the configuration", brief=True):
+        configs = composed(overrides)
     if configs[0].dry_run:
         return plan(configs, of).markdown()
-    recordings = [Recording(config, parent(overrides), of) for config in configs]
+    name = parent(overrides, configs)
+    with progress.phase("reading the prompts and pictures", brief=True):
+        recordings = [Recording(config, name, of) for config in configs]
     for recording in recordings:
         recording.run()
     return report(recordings, recordings[0].folder.parent)
 
 
 def composed(overrides: Sequence[str]) -> list[DictConfig]:
-    """The configurations of the cases."""
+    """The configurations of the cases; both bundled models if nothing chooses them."""
     for override in overrides:
         if override.lstrip("+~").startswith("detector"):
             raise UserError(f"geometry measures no detectors; leave out {override!r}")
-    return configuration.cases(overrides)
+    if not any(o.startswith(("experiment=", "model=")) for o in overrides):
+        overrides = ["experiment=geometry_testbed", *overrides]
+    return labelled.judged(overrides)
 
 
-def parent(overrides: Sequence[str]) -> str:
-    """The folder below ``runs``: the experiment's name where one is given."""
-    chosen = [o.partition("=")[2] for o in overrides if o.startswith("experiment=")]
-    return chosen[-1] if chosen else "geometry"
+def parent(overrides: Sequence[str], configs: Sequence[DictConfig]) -> str:
+    """The folder below ``runs``: geometry, or what it is of unless that is the usual."""
+    return labelled.run_name(overrides, configs, "geometry", "-geometry")
 
 
 def report(recordings: Sequence[Recording], folder: Path) -> str:
@@ -76,16 +84,33 @@ def report(recordings: Sequence[Recording], folder: Path) -> str:
     done, made_of = folder / "claims.md", folder / "report.json"
     table_settings = ("draws", "bootstrap_seed", "fpr_targets")
     content = {r.folder.name: {k: str(r.config[k]) for k in table_settings} for r in recordings}
-    if done.exists() and made_of.exists() and atomic.read_json(made_of) == content:
-        return done.read_text()
+    if done.is_file() and made_of.is_file() and _made_of(made_of) == content:
+        return atomic.read_bytes(done).decode()
+    with progress.phase("estimating and drawing"):
+        return _report(recordings, folder, content)
+
+
+def _made_of(file: Path) -> object:
+    """What a report was made of; None where the file is damaged, and the report is made anew."""
+    try:
+        return atomic.read_json(file)
+    except UserError:
+        return None
+
+
+def _report(recordings: Sequence[Recording], folder: Path, content: dict[str, Any]) -> str:
+    done, made_of = folder / "claims.md", folder / "report.json"
     from anisomem.geometry import claims, closed_figures, dials, figures, tightness
     from anisomem.geometry.analysis import Analysis
     from anisomem.report import style
 
     cells, theorem = dials.grid(), tightness.grid()
     found = claims.of_closed_forms(cells, theorem)
-    style.save(closed_figures.over_dials(cells), folder / "dials")
-    style.save(closed_figures.theorem(theorem), folder / "theorem")
+    written = Manifest(folder, "geometry")
+    draws: dict[str, Callable[[], Figure | None]] = {
+        "dials": partial(closed_figures.over_dials, cells),
+        "theorem": partial(closed_figures.theorem, theorem),
+    }
     data: dict[str, list[dict[str, Any]]] = {
         "dials": [asdict(cell) for cell in cells],
         "theorem": [asdict(cell) for cell in theorem],
@@ -93,19 +118,23 @@ def report(recordings: Sequence[Recording], folder: Path) -> str:
     for recording in recordings:
         analysis = Analysis(recording)
         pairs = {on: analysis.pairs(on) for on in ("noise", "noised")}
-        for name, figure in figures.all_of(analysis, pairs).items():
-            style.save(figure, folder / f"{name}-{recording.name}")
+        of_model = figures.all_of(analysis, pairs)
+        draws |= {f"{name}-{recording.name}": draw for name, draw in of_model.items()}
         found += claims.of_model(analysis, pairs)
         for name, rows in _data(analysis, pairs).items():
             data.setdefault(name, []).extend(rows)
     for name, rows in data.items():
-        atomic.write_text(folder / f"{name}.csv", comma_separated(rows))
+        written.text(f"{name}.csv", comma_separated(rows))
     headings = ["claim", "of", "on", "number", "region", "measured", "verdict"]
     notes = [*NOTES, *(_counted(r) for r in recordings)]
     table = Table("Claims", headings, [claim.cells() for claim in found], notes)
-    atomic.write_text(folder / "claims.tex", table.latex())
-    atomic.write_text(folder / "claims.csv", table.comma_separated())
-    atomic.write_text(done, table.markdown())
+    written.text("claims.tex", table.latex())
+    written.text("claims.csv", table.comma_separated())
+    written.text(done.name, table.markdown())
+    for name, draw in draws.items():
+        if picture := style.attempt(draw, folder / name):
+            written.add(*style.files(picture))
+    written.close()
     atomic.write_text(made_of, json.dumps(content, indent=1))
     return table.markdown()
 
@@ -114,7 +143,7 @@ def _counted(recording: Recording) -> str:
     labels = recording.prompts.labels
     real = recording.with_picture & (labels == 1)
     return (
-        f"{recording.name}: {int(labels.sum())} memorized prompts, {int(real.sum())} of them with"
+        f"{recording.title}: {int(labels.sum())} memorized prompts, {int(real.sum())} of them with"
         f" their training picture, and {int((labels == 0).sum())} others,"
         f" {int(recording.with_picture[labels == 0].sum())} with one; noise seed"
         f" {recording.config.seeds[0]}. Spectra of {recording.plan.spectra} prompts of each class."

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from anisomem.measures.base import Picture
 from anisomem.models.base import Conditioning, DiffusionModel, Prediction
 from anisomem.models.pretrained import PipelineModel
 from anisomem.passes import GUIDANCE
+from anisomem.recording import require_same
 from anisomem.storage import atomic
 
 Array = npt.NDArray[np.float64]
@@ -38,6 +38,7 @@ class Evaluator:
     def __init__(self, recording: Recording, model: DiffusionModel | None = None) -> None:
         self.recording, self.seed = recording, recording.config.seeds[0]
         self.model: DiffusionModel = model or configuration.build(recording.config.model, "model")
+        self.model.require_decoder("where no training picture is at hand they are taken for true")
         self.steps = self.model.timesteps()
 
     @torch.no_grad()
@@ -46,7 +47,7 @@ class Evaluator:
         name, rows = task
         kind = name.partition("-")[0]
         found = {"levels": self.levels, "maps": self.maps, "spectrum": self.spectrum}[kind](rows)
-        atomic.write(self.recording.file(name), lambda path: _save(path, found))
+        atomic.write_arrays(self.recording.file(name), found)
         return 1
 
     def levels(self, rows: list[int]) -> dict[str, Any]:
@@ -199,10 +200,8 @@ def _moments(jacobian: ScoreJacobian, whole: bool, probes: int, seed: int) -> di
     return {**dict(zip(names, numbers, strict=True)), "eigenvalues": eigenvalues}
 
 
-def _save(path: Path, arrays: Mapping[str, Any]) -> None:
-    np.savez_compressed(path, **arrays)
-
-
-def evaluator(config: str, parent: str, plan: Plan) -> Evaluator:
+def evaluator(config: str, parent: str, plan: Plan, identity: str) -> Evaluator:
     """Of a recording that is described by text, in another process."""
-    return Evaluator(Recording(DictConfig(OmegaConf.create(config)), parent, plan))
+    recording = Recording(DictConfig(OmegaConf.create(config)), parent, plan)
+    require_same(recording.identity, identity)
+    return Evaluator(recording)

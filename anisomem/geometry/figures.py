@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -28,21 +29,14 @@ WORDS = {
 CHANNELS = (0, 1)  # that arrows show
 
 
-def all_of(analysis: Analysis, pairs: Mapping[str, Pairs]) -> dict[str, Figure]:
-    """Every picture of a model, by name."""
-    drawn = {
-        "levels": levels(analysis),
-        "norms": norms(analysis),
-        "overlap": overlap(analysis),
-        "alignment": alignment(analysis),
-        "sign": sign(analysis),
-        "repetitions": repetitions(analysis),
-        "pairs": best_pairs(analysis, pairs),
-        "spectra": spectra(analysis),
-        "anisotropy": anisotropy(analysis),
-        "maps": maps(analysis),
-    }
-    return {name: figure for name, figure in drawn.items() if figure is not None}
+def all_of(
+    analysis: Analysis, pairs: Mapping[str, Pairs]
+) -> dict[str, Callable[[], Figure | None]]:
+    """Every picture of a model, by name and not drawn yet."""
+    of_analysis = (levels, norms, overlap, alignment, sign, repetitions, spectra, anisotropy, maps)
+    drawn: dict[str, Callable[[], Figure | None]]
+    drawn = {draw.__name__: partial(draw, analysis) for draw in of_analysis}
+    return drawn | {"pairs": partial(best_pairs, analysis, pairs)}
 
 
 def levels(analysis: Analysis) -> Figure:
@@ -55,7 +49,7 @@ def levels(analysis: Analysis) -> Figure:
         axis.axhline(0.5, color="0.6", linewidth=0.8)
         logit_axis(axis, "y")
         _by_step(axis, on)
-    return _finished(figure, axes, f"{analysis.name}, AUC with pointwise 95% bands")
+    return _finished(figure, axes, f"{analysis.title}, AUC with pointwise 95% bands")
 
 
 def norms(analysis: Analysis) -> Figure:
@@ -82,7 +76,7 @@ def norms(analysis: Analysis) -> Figure:
             axis.set_yticks([])
             axis.tick_params(labelsize=7)
     axes[1, 1].set_xlabel("‖c − u‖ of outputs", fontsize=8)
-    return _finished(figure, axes, f"{analysis.name}, norm of the guidance")
+    return _finished(figure, axes, f"{analysis.title}, norm of the guidance")
 
 
 def overlap(analysis: Analysis) -> Figure:
@@ -103,7 +97,7 @@ def overlap(analysis: Analysis) -> Figure:
     for axis in axes:
         axis.set_xlabel("step (0: noisiest)")
         axis.grid(color="0.92")
-    return _finished(figure, axes, f"{analysis.name}, overlap of the norm's distributions")
+    return _finished(figure, axes, f"{analysis.title}, overlap of the norm's distributions")
 
 
 def alignment(analysis: Analysis) -> Figure:
@@ -122,7 +116,7 @@ def alignment(analysis: Analysis) -> Figure:
         _by_step(axis, on)
     for axis in axes[:, 0]:
         axis.set_ylabel("mean cosine", fontsize=8)
-    return _finished(figure, axes, f"{analysis.name}, cos(u, c − u), 95% bands")
+    return _finished(figure, axes, f"{analysis.title}, cos(u, c − u), 95% bands")
 
 
 def sign(analysis: Analysis) -> Figure:
@@ -149,7 +143,7 @@ def sign(analysis: Analysis) -> Figure:
         line[2].set_ylim(-4, 8)
         line[1].axhline(1, color="0.3", linewidth=0.8, linestyle=":")
     axes[1, 1].set_xlabel("step (0: noisiest)", fontsize=8)
-    title = f"{analysis.name}: the cosine is positive where E > 1; bands are quartiles of prompts"
+    title = f"{analysis.title}: the cosine is positive where E > 1; bands are quartiles of prompts"
     return _finished(figure, axes, title)
 
 
@@ -172,7 +166,7 @@ def repetitions(analysis: Analysis) -> Figure | None:
         axis.set(xscale="log", xlabel="repetitions in training")
         axis.set_title(WORDS[on], fontsize=9)
     axes[0].set_ylabel("cosine, scores, third-last step", fontsize=8)
-    return _finished(figure, axes, f"{analysis.name}, alignment by repetitions")
+    return _finished(figure, axes, f"{analysis.title}, alignment by repetitions")
 
 
 def best_pairs(analysis: Analysis, pairs: Mapping[str, Pairs]) -> Figure:
@@ -193,7 +187,7 @@ def best_pairs(analysis: Analysis, pairs: Mapping[str, Pairs]) -> Figure:
         )
         axis.set_xlabel("cosine's step", fontsize=8)
     axes[0].set_ylabel("norm's step", fontsize=8)
-    return _finished(figure, axes, f"{analysis.name}, AUC of norm + cosine, equal weights")
+    return _finished(figure, axes, f"{analysis.title}, AUC of norm + cosine, equal weights")
 
 
 def spectra(analysis: Analysis) -> Figure:
@@ -229,7 +223,7 @@ def spectra(analysis: Analysis) -> Figure:
             axis.tick_params(labelsize=7)
         line[0].set_ylabel("1 + σ² λ", fontsize=8)
     axes[1, len(shown) // 2].set_xlabel("rank of the eigenvalue", fontsize=8)
-    title = f"{analysis.name}, spectrum of ∇² log p; 0: as of pure noise, isotropic"
+    title = f"{analysis.title}, spectrum of ∇² log p; 0: as of pure noise, isotropic"
     return _finished(figure, axes, title)
 
 
@@ -258,7 +252,7 @@ def anisotropy(analysis: Analysis) -> Figure:
         axis.set_title(WORDS["noise" if on_noise else "noised"], fontsize=9)
         axis.grid(color="0.92")
     axes[0].set_ylabel("anisotropy index Var λ / E λ²", fontsize=8)
-    return _finished(figure, axes, f"{analysis.name}, anisotropy of ∇² log p")
+    return _finished(figure, axes, f"{analysis.title}, anisotropy of ∇² log p")
 
 
 def maps(analysis: Analysis) -> Figure:
@@ -282,7 +276,7 @@ def maps(analysis: Analysis) -> Figure:
             axis.set(xticks=[], yticks=[])
     figure.colorbar(image, ax=axes, shrink=0.4).ax.tick_params(labelsize=7)
     title = (
-        f"{analysis.name}, scores at the third-last step; arrows: channels 1 and 2, each scaled"
+        f"{analysis.title}, scores at the third-last step; arrows: channels 1 and 2, each scaled"
     )
     figure.suptitle(title, fontsize=9)
     return figure

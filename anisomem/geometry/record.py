@@ -9,6 +9,7 @@ generates for the prompt as a stand-in.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
@@ -20,7 +21,10 @@ import numpy.typing as npt
 from omegaconf import DictConfig, OmegaConf
 
 from anisomem import config as configuration
-from anisomem.datasets.prompts import PromptSet
+from anisomem import labelled, own, progress
+from anisomem.datasets.prompts import LABELS
+from anisomem.errors import UserError
+from anisomem.evaluation import folds
 from anisomem.geometry.alignment import Alignment
 from anisomem.measures import references
 from anisomem.storage import atomic, identity
@@ -34,6 +38,7 @@ LATENTS = ("noise", "noised", "guided", "unguided")
 QUANTITIES = ("uu", "cc", "uc", "map")
 VECTORS = ("output", "score")
 BATCH = 32  # prompts of a file
+LEAST = 5  # prompts of each class, which weights are chosen on in as many folds
 MAPPED = 3  # prompts of each class whose maps are kept
 
 
@@ -70,20 +75,32 @@ class Recording:
 
     def __init__(self, config: DictConfig, parent: str, plan: Plan = PLAN) -> None:
         self.config, self.parent, self.plan = config, parent, plan
-        whole: PromptSet = configuration.build(config.dataset, "dataset")
+        whole = labelled.prompts(config)
+        left = labelled.limited(whole, config.limit, config.limit_seed)
         rng = np.random.default_rng(config.seeds[0])
-        rows = [
-            rng.permutation(np.flatnonzero(whole.labels == label))[: plan.per_class]
-            for label in (1, 0)
-        ]
+        rows = []
+        for label in (1, 0):
+            drawn = rng.permutation(np.flatnonzero(whole.labels == label))
+            rows.append(drawn[np.isin(drawn, left)][: plan.per_class])
+            if len(rows[-1]) < LEAST:
+                raise UserError(
+                    f"{whole.name!r} has {len(rows[-1])} {LABELS[label]} prompts, and geometry"
+                    f" needs {LEAST} of each class" + " within limit" * (len(left) < len(whole))
+                )
         self.prompts = whole.subset(np.concatenate(rows))
+        try:  # as the weights will be chosen
+            folds(self.prompts.labels, self.prompts.clusters)
+        except ValueError as error:
+            raise UserError(f"{whole.name!r}: {error}") from None
         self.name = self.prompts.name
+        self.title = f"{configuration.model_name(config.model)} on {self.name}"
         settings = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
         self.pictures = references.of(self.prompts, config.paths.data).pictures
-        content = identity.describe(settings, {"geometry": 1}, self.prompts)
+        sources = own.sources([], [str(config.model.get("_target_"))])
+        content = identity.describe(settings, {"geometry": 1}, self.prompts, sources=sources)
         content |= {"plan": asdict(plan), "pictures": sorted(self.pictures)}
-        digest = identity.digest(content)
-        self.folder = Path(config.runs) / parent / f"{self.name}-{digest[:10]}"
+        self.identity = identity.digest(content)
+        self.folder = Path(config.runs) / parent / f"{self.name}-{self.identity[:10]}"
 
     def tasks(self) -> list[Task]:
         """Name and rows of everything that is evaluated, in an order that serves what needs it."""
@@ -107,30 +124,40 @@ class Recording:
         return self.folder / f"{name}.npz"
 
     def missing(self) -> list[Task]:
-        """Tasks without their file."""
-        return [task for task in self.tasks() if not self.file(task[0]).exists()]
+        """Tasks without their file, or whose file is damaged."""
+        return [task for task in self.tasks() if not self._whole(task[0])]
+
+    def _whole(self, name: str) -> bool:
+        try:
+            self.read(name)
+        except FileNotFoundError:
+            return False
+        except UserError as error:
+            warnings.warn(f"{error}; it is evaluated again", stacklevel=2)
+            return False
+        return True
 
     def run(self) -> None:
         """Evaluates what is missing; nothing missing loads no model."""
-        atomic.remove_abandoned(self.folder)
         for first in (True, False):  # spectra and maps read the latents that levels leave
             waiting = [t for t in self.missing() if t[0].startswith("levels") == first]
             if waiting:
                 self._run(waiting)
 
     def _run(self, tasks: Sequence[Task]) -> None:
-        from anisomem.geometry.evaluate import Evaluator, evaluator
-        from anisomem.recording import cores, work_through
+        with progress.phase(f"{self.name}: loading the libraries and the model"):
+            from anisomem.geometry.evaluate import Evaluator, evaluator
+            from anisomem.recording import cores, work_through
 
-        here = Evaluator(self)
-        start = partial(evaluator, OmegaConf.to_yaml(self.config), self.parent, self.plan)
+            here = Evaluator(self)
+        settings = OmegaConf.to_yaml(self.config)
+        start = partial(evaluator, settings, self.parent, self.plan, self.identity)
         workers = self.config.workers or cores(here.model)
         work_through(tasks, here, start, workers, len(tasks), self.name, "part")
 
     def read(self, name: str) -> Mapping[str, Array]:
         """The arrays of a task."""
-        with np.load(self.file(name)) as stored:
-            return {key: stored[key] for key in stored.files}
+        return atomic.read_arrays(self.file(name))
 
     @cached_property
     def levels(self) -> Array:

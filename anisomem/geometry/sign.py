@@ -28,10 +28,13 @@ from anisomem.measures.references import decoded
 from anisomem.models.base import Conditioning
 from anisomem.models.diffusers_unet import DiffusersUNet
 from anisomem.models.pretrained import PipelineModel
-from anisomem.report.tables import Table, interval_text
+from anisomem.report.table import Table
+from anisomem.report.tables import interval_text
 from anisomem.storage import atomic
-from anisomem.testbed import icons, pictures, text, training
-from anisomem.testbed.diffusion import Latents, loss_weight
+from anisomem.testbed import pictures, training
+from anisomem.testbed.latents import Latents
+from anisomem.testbed.objectives import loss_weight
+from anisomem.testbed.recipe import RECIPES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -104,8 +107,8 @@ def study(name: str, packages: Path, work: Path, out: Path) -> Path:
     variant = VARIANTS[name]
     model = DiffusersUNet.load(testbed(variant.model))
     vae = model.pipeline.vae
-    captions = [entry.caption.text for entry in training.load_corpus(packages).entries]
-    corpus, _ = training.encode(packages, work, vae, text.train_tokenizer(captions))
+    encoded, _ = training.encoded(RECIPES["small"], packages, work, vae)
+    corpus = encoded.part()
     given = trial(model, variant.model, packages)
     recorded = []
     for step in train(model, variant, corpus, given):
@@ -132,7 +135,8 @@ def as_bundled(name: str, packages: Path, out: Path) -> Path:
     table = pd.read_parquet(Path(testbed(name)) / "prompts.parquet")
     own = table[table["block"] == "repeated"]
     own = own[[picture is not None for picture in own["picture"]]]
-    shown = np.stack([decoded(picture["bytes"]) for picture in own["picture"]])
+    pictures = zip(own["id"], own["picture"], strict=True)
+    shown = np.stack([decoded(picture["bytes"], key) for key, picture in pictures])
     controls, counts = trial(model, name, packages), own["repetitions"].to_numpy()
     recorded = []
     for low, high in pairwise(GROUPS):
@@ -158,7 +162,8 @@ def trial(model: PipelineModel, name: str, packages: Path) -> Trial:
     table = pd.read_parquet(Path(testbed(name)) / "prompts.parquet")
     chosen = table[(table["block"] == "unseen_wording") & (table["label"] == "not_memorized")]
     rng = np.random.default_rng(SEED)
-    styles, rendered = icons.concept_names(packages), icons.render(packages)
+    recipe = RECIPES["small"]
+    styles, rendered = recipe.concepts(packages), recipe.icons(packages)
     layouts = [
         pictures.random_layout(tuple(concepts.split(", ")), styles, rng)
         for concepts in chosen["concepts"]
@@ -189,7 +194,7 @@ def train(model: PipelineModel, variant: Variant, corpus: Latents, given: Trial)
         some = rng.choice(rows, BATCH // 2)
         others = rng.integers(len(corpus.examples), size=BATCH // 2)
         caption, picture = corpus.examples[others].T
-        mean, std = corpus.mean[picture], corpus.std[picture]
+        mean, std = corpus.mean[picture].float(), corpus.std[picture].float()
         x0 = torch.cat([given.latents[some], mean + std * torch.randn_like(mean)])
         ids = torch.cat([own[some], corpus.tokens[caption]])
         ids = torch.where(torch.rand(BATCH, 1) < variant.dropout, empty, ids)

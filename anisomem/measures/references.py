@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
-from PIL import Image
 
-from anisomem.datasets import cards
-from anisomem.datasets.pictures import FORMATS, Album, addresses
+from anisomem.datasets import cards, images
+from anisomem.datasets.pictures import Album, addresses
 from anisomem.datasets.prompts import PromptSet
 from anisomem.measures.base import Picture, References
 
@@ -28,7 +26,7 @@ class Decoded(Mapping[str, Sequence[Picture]]):
         self.contents = contents
 
     def __getitem__(self, key: str) -> Sequence[Picture]:
-        return [decoded(read()) for read in self.contents[key]]
+        return [decoded(read(), key) for read in self.contents[key]]
 
     def __contains__(self, key: object) -> bool:
         return key in self.contents  # without decoding, as the inherited one would
@@ -72,7 +70,14 @@ def of(prompts: PromptSet, data: str | None) -> References:
     return References(Decoded(contents), lacking)
 
 
-def decoded(content: bytes) -> Picture:
-    """An encoded picture, uint8 ``[h, w, 3]``; transparency is dropped, as MemBench does."""
-    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-        return np.asarray(image.convert("RGB"))
+def decoded(content: bytes, key: str) -> Picture:
+    """An encoded picture, uint8 ``[h, w, 3]``; transparency is dropped, as MemBench does.
+
+    Arguments:
+        content: Of the picture.
+        key: Id of its prompt.
+
+    Raises:
+        UserError: It cannot be decoded.
+    """
+    return np.asarray(images.decoded(content, f"training picture of {key}"))

@@ -5,7 +5,6 @@ They know the icons and captions of the bundled models and judge no others.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +12,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pyarrow.parquet as pq
-from PIL import Image
 
 from anisomem import testbed
+from anisomem.datasets.images import decoded
 from anisomem.errors import UserError
 from anisomem.measures.base import Array, Generated, Measure, References, Statistic, mean
 from anisomem.storage import identity
@@ -149,11 +148,11 @@ class Reproduction(Measure):
             raise UserError(f"{self.name} judges the bundled models, and {self.folder} is none")
         columns = ["id", "picture", "patch"]
         rows = [r for r in pq.read_table(file, columns=columns).to_pylist() if r["picture"]]
-        pictures = [np.asarray(Image.open(io.BytesIO(r["picture"]["bytes"]))) for r in rows]
+        pictures = [np.asarray(decoded(r["picture"]["bytes"], f"{file}, {r['id']}")) for r in rows]
         vae = AutoencoderKL.from_pretrained(self.folder, subfolder="vae").eval()
         rendered = render(vae, np.stack(pictures))
         self._rendered = {
-            row["id"]: (picture[None], mask(row["patch"]))
+            row["id"]: (picture[None], mask(picture, row["patch"]))
             for row, picture in zip(rows, rendered, strict=True)
         }
 

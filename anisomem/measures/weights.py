@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from anisomem.datasets import cards, fetch
+from anisomem.datasets import cards, fetch, web
 from anisomem.errors import UserError
 
 SCHEMES = ("https://",)
@@ -61,7 +61,7 @@ class Weights:
             UserError: No such file or host, or another content.
         """
         if self._remote and not self.place.exists():
-            with fetch.session() as session:
+            with web.session() as session:
                 fetch.download(self, self.place, session)
         try:
             content = self.place.read_bytes()

@@ -234,6 +234,9 @@ class DiffusionModel(ABC):
         device, dtype: Of the network; latents are handed to it in both.
         stands_for: Key of the published model whose detector weights apply, or None.
         repository, revision: Where it was loaded from on the hub and the commit, or None.
+        variant: Of the weights' files that were loaded, such as ``fp16``, or None.
+        decodes: Whether it makes pictures of latents.
+        cautions: What a reader of its scores must know about how it was loaded.
         nfe: Latents evaluated so far; a directional derivative counts in ``jvps`` instead.
     """
 
@@ -245,6 +248,9 @@ class DiffusionModel(ABC):
     stands_for: str | None = None
     repository: str | None = None
     revision: str | None = None
+    variant: str | None = None
+    decodes: bool = True
+    cautions: Sequence[str] = ()
     nfe: int = 0
     jvps: int = 0
 
@@ -259,6 +265,23 @@ class DiffusionModel(ABC):
     @abstractmethod
     def decode(self, latents: Tensor) -> np.ndarray:
         """Pictures, uint8 ``[n, H, W, 3]``."""
+
+    @property
+    def has_decoder(self) -> bool:
+        """Whether :meth:`decode` makes pictures."""
+        return True
+
+    def require_decoder(self, what: str) -> None:
+        """Raises unless it makes pictures, which is known before anything is evaluated.
+
+        Arguments:
+            what: Needs them, with how to do without.
+
+        Raises:
+            UserError: It makes none.
+        """
+        if not self.has_decoder:
+            raise UserError(f"the model has no VAE and makes no pictures; {what}")
 
     def scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
         r""":math:`\alpha_t` and :math:`\sigma_t` in float64, for timesteps ``[n]``."""
@@ -367,6 +390,7 @@ class DiffusionModel(ABC):
         :math:`x_s = \alpha_s \hat x_0 + \sigma_s \hat\varepsilon` with the guided prediction
         :math:`u + w (c - u)`: DDIM (Song et al., ICLR 2021, eq. 12 with eta = 0) and, for flow
         matching, Euler's method, :math:`x_t + (\sigma_s - \sigma_t)(\hat\varepsilon - \hat x_0)`.
+        Where the schedule clips, :math:`\hat x_0` is clipped; the noise stays as predicted.
         2 NFE per prompt and step, 1 with w = 1, which needs no u.
 
         Arguments:
@@ -386,15 +410,14 @@ class DiffusionModel(ABC):
 
         evaluate = evaluate or both
         steps = self.timesteps(num_steps)
-        targets = [self.scales(torch.tensor([t])) for t in steps[1:]]
-        targets.append(self.schedule.final_scales)
+        targets = self.schedule.targets(num_steps)
         for t, target in zip(steps, targets, strict=True):
             conditional, unconditional = evaluate(x, t)
             guided = conditional
             if unconditional is not None:
                 guided = unconditional.guided(conditional, guidance)
             alpha, sigma = guided.coefficient(target[0]), guided.coefficient(target[1])
-            x = alpha * guided.x0 + sigma * guided.epsilon
+            x = alpha * self.schedule.bounded(guided.x0) + sigma * guided.epsilon
             yield Step(t, conditional, unconditional, x)
 
     def _prediction(self, raw: Tensor, x: Tensor, steps: Tensor) -> Prediction:

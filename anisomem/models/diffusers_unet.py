@@ -2,35 +2,52 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers import SchedulerMixin, StableDiffusionPipeline
 from torch import Tensor
 
-from anisomem.errors import one_of
+from anisomem.models.agreement import require_widths
 from anisomem.models.attention import Edit, Recorder, editing, recording
 from anisomem.models.base import Attention, Conditioning, Parameterisation, Prediction
 from anisomem.models.pretrained import PipelineModel
 from anisomem.models.schedule import DDIMSchedule
-
-PREDICTED = ("epsilon", "v_prediction", "sample")
 
 
 class DiffusersUNet(PipelineModel):
     """Stable Diffusion v1 and v2.
 
     Any channel count, resolution and noise schedule; epsilon, velocity or sample prediction as
-    the scheduler's configuration says. The timesteps are DDIM's on that configuration.
+    the scheduler's configuration says. Timesteps and steps are DDIM's on that configuration.
     """
 
     pipeline_class = StableDiffusionPipeline
+    inputs: ClassVar[Sequence[str]] = ("text_proj",)  # the prompt's states, projected
+    saved_as: ClassVar[Sequence[str]] = (
+        "StableDiffusionAttendAndExcitePipeline",
+        "StableDiffusionControlNetPipeline",
+        "StableDiffusionDepth2ImgPipeline",
+        "StableDiffusionImg2ImgPipeline",
+        "StableDiffusionInpaintPipeline",
+        "StableDiffusionInpaintPipelineLegacy",
+        "StableDiffusionInstructPix2PixPipeline",
+        "StableDiffusionPanoramaPipeline",
+        "StableDiffusionSAGPipeline",
+        "LatentConsistencyModelPipeline",
+    )
 
     def _read_scheduler(self, scheduler: SchedulerMixin) -> None:
-        self.schedule = DDIMSchedule.following(scheduler)
-        predicted = scheduler.config.get("prediction_type", "epsilon")
-        one_of("prediction_type of a U-Net's scheduler", predicted, PREDICTED)
-        self.parameterisation = Parameterisation(predicted)
+        self.schedule = schedule = DDIMSchedule.following(scheduler)
+        self.parameterisation = Parameterisation(schedule.scheduler.config.prediction_type)
+
+    def _require_widths(self) -> None:
+        config = self.denoiser.config
+        require_widths(
+            self.pipeline.text_encoder.config.hidden_size,
+            config.get("encoder_hid_dim") or config.cross_attention_dim,
+            "the text encoder's states against the U-Net's cross_attention_dim",
+        )
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> Conditioning:

@@ -1,17 +1,13 @@
 """Stable Diffusion 3: three text encoders and a transformer trained by flow matching."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from diffusers import (
-    FlowMatchEulerDiscreteScheduler,
-    SchedulerMixin,
-    StableDiffusion3Pipeline,
-)
+from diffusers import SchedulerMixin, StableDiffusion3Pipeline
 from torch import Tensor
 
-from anisomem.errors import UserError
+from anisomem.models.agreement import require_widths
 from anisomem.models.base import Conditioning, Parameterisation
 from anisomem.models.pretrained import PipelineModel
 from anisomem.models.schedule import FlowSchedule
@@ -27,17 +23,33 @@ class StableDiffusion3(PipelineModel):
 
     pipeline_class = StableDiffusion3Pipeline
     denoiser_name = "transformer"
-    encoder_names = ("text_encoder", "text_encoder_2")
+    encoder_names = pooled_names = ("text_encoder", "text_encoder_2")
+    saved_as: ClassVar[Sequence[str]] = (
+        "StableDiffusion3Img2ImgPipeline",
+        "StableDiffusion3InpaintPipeline",
+    )
 
     def _read_scheduler(self, scheduler: SchedulerMixin) -> None:
-        config = scheduler.config
-        if "shift" not in config or config["use_dynamic_shifting"]:
-            raise UserError(
-                f"the pipeline's {type(scheduler).__name__} is no flow matching of fixed shift;"
-                " expected a FlowMatchEulerDiscreteScheduler with use_dynamic_shifting=false"
-            )
-        self.schedule = FlowSchedule(FlowMatchEulerDiscreteScheduler.from_config(config))
+        self.schedule = FlowSchedule.following(scheduler)
         self.parameterisation = Parameterisation.FLOW
+
+    def _require_widths(self) -> None:
+        config, pipeline = self.denoiser.config, self.pipeline
+        clip = (pipeline.text_encoder.config, pipeline.text_encoder_2.config)
+        wide = sum(of.hidden_size for of in clip)
+        if wide > config.joint_attention_dim:  # what is less is filled up with zeros
+            require_widths(wide, config.joint_attention_dim, "CLIP's states against the network's")
+        require_widths(
+            sum(of.projection_dim for of in clip),
+            config.pooled_projection_dim,
+            "the pooled prompt against the network's pooled_projection_dim",
+        )
+        if pipeline.text_encoder_3 is not None:
+            require_widths(
+                pipeline.text_encoder_3.config.d_model,
+                config.joint_attention_dim,
+                "T5's states against the network's joint_attention_dim",
+            )
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> Conditioning:

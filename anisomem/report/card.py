@@ -1,5 +1,6 @@
 """The card of a case: what stands beside its table for whoever has to trust it."""
 
+import re
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -33,9 +34,22 @@ def card(case: Case) -> dict[str, Any]:
         "schema": SCHEMA,
         "name": case.name,
         "identity": case.identity,
+        "model": _model(case),
         # Unresolved: where the bundled models lie on one machine concerns nobody.
         "settings": OmegaConf.to_container(case.config),
         "prompts": counts,
         "recording": work,
         **case.measured(),
+    }
+
+
+def _model(case: Case) -> dict[str, Any]:
+    """Which weights: by name, and by the hub's commit or the sha256 of a local folder."""
+    measured = case.measured()
+    place = str(case.store.content["model"].get("path", ""))
+    return {
+        "name": case.model,
+        "repository": measured.get("repository"),
+        "revision": measured.get("revision"),
+        "sha256": place if re.fullmatch("[0-9a-f]{64}", place) else None,
     }

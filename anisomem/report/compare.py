@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from math import comb
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
+from anisomem import progress
 from anisomem.benchmark import Case
 from anisomem.detection.base import Detector
 from anisomem.errors import UserError, unknown
@@ -19,10 +19,13 @@ from anisomem.evaluation import (
     Comparison,
     Evaluation,
     PairedDifference,
+    effective_clusters,
     enough_draws,
     resolution_note,
 )
-from anisomem.report.tables import Table, comma_separated, pair_cells, pair_headings, percent
+from anisomem.report import escape
+from anisomem.report.table import Table
+from anisomem.report.tables import comma_separated, pair_cells, pair_headings, percent
 from anisomem.storage import atomic
 
 ALL = "all prompts"
@@ -33,18 +36,21 @@ class Compared:
     """Detectors on some prompts of a case, and every pair of them.
 
     Attributes:
-        title: The case's name.
+        name, title: The case's.
         target: False-positive rate of the TPR: the table's first.
         detectors: In the order in which pairs number them.
         evaluation: Of these detectors, from draws enough for a verdict.
         pairs: With p values adjusted over them.
+        refused: Detectors that cannot be scored there, and why.
     """
 
+    name: str
     title: str
     target: float
     detectors: Sequence[Detector]
     evaluation: Evaluation
     pairs: Sequence[Comparison]
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 def compared(
@@ -61,13 +67,31 @@ def compared(
         rows: The prompts; all if not given.
 
     Raises:
-        UserError: As :meth:`Case.evaluation`.
+        UserError: As :meth:`Case.judged`, or fewer than two can be scored.
     """
-    draws = max(case.config.draws, enough_draws(comb(len(detectors), 2)))
     chosen = range(len(case.prompts)) if rows is None else rows
-    evaluation = case.evaluation(chosen, detectors, draws)
-    target = case.config.fpr_targets[0]
-    return Compared(case.name, target, detectors, evaluation, evaluation.comparisons())
+    enough = enough_draws(comb(len(detectors), 2), _units(case, chosen))
+    draws = max(case.config.draws, enough)
+    judged = case.judged(chosen, detectors, draws)
+    if len(judged.detectors) < 2:
+        raise UserError("; ".join(f"{key}: {why}" for key, why in judged.refused.items()))
+    evaluation, target = judged.evaluation, case.config.fpr_targets[0]
+    return Compared(
+        case.name,
+        case.title,
+        target,
+        judged.detectors,
+        evaluation,
+        evaluation.comparisons(),
+        judged.refused,
+    )
+
+
+def _units(case: Case, rows: Sequence[int]) -> float:
+    """The effective number of clusters of the class that has fewer."""
+    prompts = case.prompts.subset(rows)
+    labels = prompts.labels == 1
+    return min(effective_clusters(prompts.clusters[c]) for c in (labels, ~labels) if c.any())
 
 
 def at_largest_n(detectors: Sequence[Detector]) -> list[Detector]:
@@ -83,20 +107,21 @@ def named(case: Case, names: Sequence[str]) -> list[Detector]:
     """The detectors that a user names: by row (``wen, n=4``), or by name at the largest n.
 
     Raises:
-        UserError: A name that the case has not, the same row twice, or fewer than two.
+        UserError: A name that the case has not, or the same row twice.
     """
     rows = {detector.key.replace(" ", ""): detector for detector in case.detectors}
     rows |= {detector.name: detector for detector in at_largest_n(case.detectors)}
     found: dict[str, str] = {}
     for name in names:
         if (short := name.replace(" ", "")) not in rows:
+            for key, why in case.scored.refused.items():
+                if short in (key.replace(" ", ""), key.partition(",")[0]):
+                    raise UserError(f"{key} cannot be scored on {case.name}: {why}")
             shown = {d.key for d in case.detectors} | {d.name for d in case.detectors}
             raise unknown(f"detector in {case.name}", name, shown)
         if (key := rows[short].key) in found:
             raise UserError(f"{found[key]!r} and {name!r} are the same detector, {key!r}")
         found[key] = name
-    if len(found) < 2:
-        raise UserError(f"compare needs two detectors or more, got {', '.join(names)}")
     return [rows[name.replace(" ", "")] for name in found.values()]
 
 
@@ -117,24 +142,28 @@ def compare(cases: Sequence[Case], names: Sequence[str], out: Path | None = None
         out: Where to write the tables as Markdown, LaTeX and unrounded CSV, and pictures.
 
     Raises:
-        UserError: As :func:`named` and :meth:`Case.evaluation`.
+        UserError: Fewer than two, or as :func:`named` and :func:`compared`.
     """
+    if len(set(names)) < 2:
+        raise UserError(f"compare needs two detectors or more, got {', '.join(names)}")
     chosen = [named(case, names) for case in cases]
     text = []
     for case, detectors in zip(cases, chosen, strict=True):
         found, notes = _by_part(case, detectors)
         table = _table(case, found, notes)
-        text.append(f"{table.title}\n\n{table.markdown()}")
+        text.append(f"{escape.markdown_line(table.title)}\n\n{table.markdown()}")
         if out:
             from anisomem.report import pairs, style
 
             path = out / f"compare-{case.name}"
-            records = [r for part, shown in found.items() for r in _records(part, shown)]
+            records = [
+                r for part, shown in found.items() for r in _records(case.model, part, shown)
+            ]
             atomic.write_text(path.with_name(f"{path.name}.md"), table.markdown())
             atomic.write_text(path.with_name(f"{path.name}.tex"), table.latex())
             atomic.write_text(path.with_name(f"{path.name}.csv"), comma_separated(records))
-            whole = next(iter(found.values()))
-            style.save(pairs.critical_difference(whole), out / f"critical_difference-{case.name}")
+            draw = partial(pairs.critical_difference, next(iter(found.values())))
+            style.attempt(draw, out / f"critical_difference-{case.name}")
     return "\n".join(text)
 
 
@@ -142,9 +171,10 @@ def _by_part(case: Case, detectors: Sequence[Detector]) -> tuple[dict[str, Compa
     """All prompts, then every part that can be judged; and why others cannot."""
     (first, _), *others = parts(case).items()
     found, notes = {first: compared(case, detectors)}, []
-    for name, rows in tqdm(others, desc=case.name, unit="part", disable=None, leave=False):
+    for name, rows in progress.over(others, case.name, "part"):
         try:
             found[name] = compared(case, detectors, rows)
+            notes += [f"{name}, {key}: {why}." for key, why in found[name].refused.items()]
         except UserError as error:  # a part may be too small for what the whole allows
             notes.append(f"{name}: {error}")
     return found, notes
@@ -162,8 +192,8 @@ def _table(case: Case, found: dict[str, Compared], notes: Sequence[str]) -> Tabl
             cells.append([part, counts, *keys, *pair_cells(pair, [target], adjusted=True)])
         if note := resolution_note(target, evaluation.n_negative):
             unresolved.append(f"{part}, {rate}: {note}.")
-    pairs = len(next(iter(found.values())).pairs)
-    drawn = max(case.config.draws, enough_draws(pairs))
+    first = next(iter(found.values()))
+    pairs, drawn = len(first.pairs), first.evaluation.auc_draws.shape[1]
     explained = [
         "Differences on the same prompts, noise and bootstrap draws"
         + (f", means over {seeds} noise seeds" if seeds > 1 else "")
@@ -179,10 +209,10 @@ def _table(case: Case, found: dict[str, Compared], notes: Sequence[str]) -> Tabl
         explained.append(f"DeLong {CLUSTERED}; believe the bootstrap.")
     headings = ["part", "memorized/other", "a", "b", *pair_headings([target])]
     every = [*explained, *(f"{note}." for note in case.notes()), *notes, *unresolved]
-    return Table(f"Comparison on {case.name}", headings, cells, every)
+    return Table(f"Comparison of {case.title}", headings, cells, every)
 
 
-def _records(part: str, shown: Compared) -> list[dict[str, Any]]:
+def _records(model: str, part: str, shown: Compared) -> list[dict[str, Any]]:
     """One line per pair, unrounded; nothing where a TPR cannot be resolved."""
     target = shown.target
     lines = []
@@ -190,7 +220,8 @@ def _records(part: str, shown: Compared) -> list[dict[str, Any]]:
         rate = pair.tpr.get(target)
         lines.append(
             {
-                "prompts": shown.title,
+                "prompts": shown.name,
+                "model": model,
                 "part": part,
                 "memorized": shown.evaluation.n_positive,
                 "other": shown.evaluation.n_negative,

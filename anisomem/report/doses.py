@@ -58,7 +58,8 @@ def dose_response(case: Case) -> Figure | None:
     figure, axes = panels(len(detectors), 1.7)
     for axis, detector, rate, score in zip(axes.flat, detectors, rates, scores, strict=False):
         if case.prompts.reproduction_rates is not None:
-            reproduced = [case.prompts.reproduction_rates[dose.members].mean() for dose in doses]
+            rates_of = [case.prompts.reproduction_rates[dose.members] for dose in doses]
+            reproduced = [known[np.isfinite(known)].mean() for known in rates_of]
             centres = [dose.centre for dose in doses]
             axis.plot(centres, reproduced, "--", color="0.55", linewidth=1, label="reproduced")
         _line(axis, doses, rate, DETECTED, "o-", "detected")
@@ -77,7 +78,7 @@ def dose_response(case: Case) -> Figure | None:
     scored = own.get_legend_handles_labels()
     numbers = ", ".join(str(int(dose.members.sum())) for dose in doses)
     figure.suptitle(
-        f"{case.name}, by repetitions of the picture in training\n"
+        f"{case.title}, by repetitions of the picture in training\n"
         f"memorized prompts per bin {numbers}",
         fontsize=9,
     )

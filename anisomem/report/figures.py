@@ -1,6 +1,8 @@
 """Pictures of a case."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -10,12 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from scipy.optimize import isotonic_regression
 
+from anisomem import progress
 from anisomem.benchmark import Case, Row
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.evaluation import Estimate, auc, roc_band, roc_curve
 from anisomem.evaluation.curves import allowed_false_positives
 from anisomem.gallery import headline
-from anisomem.report import pairs
+from anisomem.report import pairs, style
+from anisomem.report.attempt import attempt
 from anisomem.report.compare import Compared, at_largest_n, compared
 from anisomem.report.doses import dose_response
 from anisomem.report.style import (
@@ -26,23 +30,33 @@ from anisomem.report.style import (
     logit_axis,
     on_logit,
     panels,
-    save,
 )
+from anisomem.report.table import cut
 from anisomem.report.tables import percent
+
+MOST_BLOCKS = 12  # that a legend names; the largest
 
 
 def write(case: Case, folder: Path) -> dict[str, Path]:
-    """Saves every figure that applies to a case as PNG and SVG; name to the PNG's path."""
-    drawn = {draw.__name__: draw(case) for draw in FIGURES}
+    """Saves every figure that applies to a case as PNG and SVG; name to the PNG's path.
+
+    One that fails is left out, which is said.
+    """
+    draws: dict[str, Callable[[], Figure | None]]
+    draws = {draw.__name__: partial(draw, case) for draw in FIGURES}
     detectors = at_largest_n(case.detectors)
     if len(detectors) > 1:
-        all_pairs = compared(case, detectors)
-        drawn |= {draw.__name__: draw(all_pairs) for draw in OF_PAIRS}
-    return {
-        name: save(figure, folder / f"{name}-{case.name}")
-        for name, figure in drawn.items()
-        if figure is not None
+        pairs_of_all = attempt(
+            f"figures of pairs of {case.name}", partial(compared, case, detectors)
+        )
+        if pairs_of_all:
+            draws |= {draw.__name__: partial(draw, pairs_of_all) for draw in OF_PAIRS}
+    title = f"{case.name}: figures"
+    saved = {
+        name: style.attempt(draw, folder / f"{name}-{case.name}")
+        for name, draw in progress.over(list(draws.items()), title, "figure")
     }
+    return {name: path for name, path in saved.items() if path}
 
 
 def roc(case: Case) -> Figure:
@@ -82,17 +96,18 @@ def roc(case: Case) -> Figure:
             low, high = [i.low for i in band], [i.high for i in band]
             colour = axis.lines[-1].get_color()
             axis.fill_between(rates, low, high, step="post", color=colour, alpha=0.16, lw=0)
-    axis.axvline(0.01, color="0.4", linewidth=0.8, linestyle=":")
-    box = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8}
-    axis.text(0.0106, 0.03, "1% FPR", color="0.3", fontsize=8, bbox=box)
+    if first < 0.01:
+        axis.axvline(0.01, color="0.4", linewidth=0.8, linestyle=":")
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8}
+        axis.text(0.0106, 0.03, "1% FPR", color="0.3", fontsize=8, bbox=box)
     axis.set(
         xscale="log",
         xlim=(first, 1),
         ylim=(0, 1.01),
         xlabel="false-positive rate",
         ylabel="true-positive rate",
-        title=f"{case.name}, noise seed {case.config.seeds[0]}",
     )
+    figure.suptitle(f"{case.title}, noise seed {case.config.seeds[0]}", fontsize=10)
     if grey:
         text = f"{len(grey)} others ({areas[grey[-1]]:.3f} to {areas[grey[0]]:.3f})"
         axis.plot([], [], color=GREY, linewidth=0.7, label=text)
@@ -132,7 +147,7 @@ def forest(case: Case) -> Figure:
     axes[1].set_xlabel(f"TPR@{percent(target)}FPR")
     axes[0].set_yticks(range(len(names)), names, fontsize=8)
     axes[0].set_ylim(len(names) - 0.5, -0.5)
-    figure.suptitle(f"{case.name}, 95% intervals", fontsize=10)
+    figure.suptitle(f"{case.title}, 95% intervals", fontsize=10)
     handles = [
         plt.Line2D([], [], color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)])
         for i in range(len(sizes))
@@ -162,6 +177,8 @@ def distributions(case: Case) -> Figure | None:
     for axis, detector in zip(axes.flat, detectors, strict=False):
         values = scores[detector.key][0]
         low, high = np.quantile(values, [0.002, 0.998])
+        if low == high:
+            low, high = low - 0.5, high + 0.5
         bins = np.linspace(low, high, 40)
         for label, name, colour in ((0, "other", COLOURS[1]), (1, "memorized", COLOURS[0])):
             axis.hist(
@@ -172,6 +189,7 @@ def distributions(case: Case) -> Figure | None:
         axis.locator_params(axis="x", nbins=5)
         axis.tick_params(labelsize=7)
     axes[0, 0].legend(fontsize=7)
+    figure.suptitle(f"{case.title}, scores on noise seed {case.config.seeds[0]}", fontsize=9)
     return figure
 
 
@@ -186,10 +204,16 @@ def norm_cosine(case: Case) -> Figure | None:
     cosine = recorded.mean(detector.cos_name, detector.n)
     memorized, blocks = case.prompts.labels == 1, np.array(case.prompts.blocks)
     figure, axis = plt.subplots(figsize=(WIDTH, 4.8), layout="constrained")
-    for i, block in enumerate(dict.fromkeys(blocks[~memorized])):
+    sizes = Counter(blocks[~memorized])
+    named = sorted(sizes, key=lambda block: -sizes[block])[:MOST_BLOCKS]
+    for i, block in enumerate(block for block in sizes if block in named):
         chosen = ~memorized & (blocks == block)
-        colour, name = COLOURS[1 + i % (len(COLOURS) - 1)], f"other: {block}"
+        colour, name = COLOURS[1 + i % (len(COLOURS) - 1)], f"other: {cut(block, 40)}"
         axis.scatter(norm[chosen], cosine[chosen], 14, colour, "x", linewidths=0.8, label=name)
+    if rest := len(sizes) - len(named):
+        chosen = ~memorized & ~np.isin(blocks, named)
+        name = f"other: {rest} more blocks"
+        axis.scatter(norm[chosen], cosine[chosen], 14, GREY, "x", linewidths=0.8, label=name)
     axis.scatter(norm[memorized], cosine[memorized], 14, COLOURS[0], alpha=0.6, label="memorized")
     target = next((t for t in case.evaluated.targets if case.evaluated.resolvable(t)), None)
     if detector.weights == "published" and target:
@@ -205,8 +229,8 @@ def norm_cosine(case: Case) -> Figure | None:
     axis.set(
         xlabel=f"norm of the guidance vector, {detector.norm_at}",
         ylabel=f"cosine, {detector.cos_at}",
-        title=f"{case.name}, {detector.key}",
     )
+    figure.suptitle(f"{case.title}, {detector.key}", fontsize=10)
     axis.legend(fontsize=8)
     return figure
 
@@ -216,16 +240,18 @@ def cost(case: Case) -> Figure | None:
 
     Detectors on the front are in colour, the others grey.
     """
-    rows = [row for row in case.rows() if row.cost]
-    if not rows:
+    timed = [row for row in case.rows() if row.cost and "isolated" in row.cost]
+    found = [(row, row.summary.auc.value) for row in timed if row.summary]
+    if not found:
         return None
+    rows, areas = [row for row, _ in found], {_line(row): area for row, area in found}
     figure, axis = plt.subplots(figsize=(WIDTH, 5.2), layout="constrained")
-    front = pareto_front([(_seconds(row), row.summary.auc.value) for row in rows])
+    front = pareto_front([(_seconds(row), area) for row, area in found])
     winners = list(dict.fromkeys(rows[i].detector for i in front))
     last = {}
     for name in dict.fromkeys(row.detector for row in rows):
         own = sorted((row for row in rows if row.detector == name), key=_seconds)
-        points = [(_seconds(row), on_logit(row.summary.auc.value)) for row in own]
+        points = [(_seconds(row), on_logit(areas[_line(row)])) for row in own]
         best = name in winners
         colour = COLOURS[winners.index(name) % len(COLOURS)] if best else GREY
         axis.plot(*zip(*points, strict=True), "o-", color=colour, markersize=4, linewidth=1)
@@ -234,7 +260,7 @@ def cost(case: Case) -> Figure | None:
         if best:
             for (x, y), row in zip(points, own, strict=True):
                 axis.annotate(str(row.n), (x, y), (3, 3), textcoords="offset points", fontsize=7)
-    steps = [(_seconds(rows[i]), on_logit(rows[i].summary.auc.value)) for i in front]
+    steps = [(_seconds(rows[i]), on_logit(areas[_line(rows[i])])) for i in front]
     if steps:
         axis.step(*zip(*steps, strict=True), where="post", color="0", linewidth=1, linestyle=":")
     axis.set(xscale="log", xlabel="seconds per 10 prompts")
@@ -242,7 +268,7 @@ def cost(case: Case) -> Figure | None:
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.minorticks_off()
-    axis.set_title(f"{case.name}; dotted: the Pareto front; the number is n", fontsize=9)
+    figure.suptitle(f"{case.title}; dotted: the Pareto front; the number is n", fontsize=9)
     _names_at_the_right(axis, last)
     return figure
 
@@ -260,6 +286,10 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
             front.append(i)
             highest = points[i][1]
     return front
+
+
+def _line(row: Row) -> tuple[str, int]:
+    return row.detector, row.n
 
 
 def _seconds(row: Row) -> float:

@@ -13,6 +13,8 @@ from PIL import Image
 
 from anisomem import gallery
 from anisomem.benchmark import Case
+from anisomem.datasets import images
+from anisomem.errors import UserError
 
 SIDE = 256  # pixels at most: larger pictures are made smaller for the page
 MAP_SIDE = 128
@@ -73,11 +75,13 @@ def shown(case: Case) -> Shown | None:
     }
     missed, alarms = groups.values()
     for row, pictures, cosines in zip(rows, stored.pictures, stored.maps, strict=True):
-        training = case.prompts.pictures[row] if case.prompts.pictures else None
+        encoded = case.prompts.pictures[row] if case.prompts.pictures else None
+        training = _training(encoded) if encoded else None
+        damaged = " · training picture damaged" * (training is None and bool(encoded))
         card = Card(
             case.prompts.texts[row],
-            facts[row],
-            _png(Image.open(io.BytesIO(training)).convert("RGB")) if training else None,
+            facts[row] + damaged,
+            training,
             [_png(Image.fromarray(picture)) for picture in pictures],
             _map((cosines - low) / spread),
             float(cosines.mean()),
@@ -98,10 +102,18 @@ def _facts(case: Case) -> list[str]:
         parts.append(f"{prompts.blocks[i]}, {prompts.kinds[i]}")
         if prompts.repetitions is not None and prompts.repetitions[i]:
             parts.append(f"repeated {prompts.repetitions[i]} times")
-        if prompts.reproduction_rates is not None:
+        if prompts.reproduction_rates is not None and np.isfinite(prompts.reproduction_rates[i]):
             parts.append(f"reproduced in {prompts.reproduction_rates[i]:.0%}")
         facts.append(" · ".join(parts))
     return facts
+
+
+def _training(content: bytes) -> str | None:
+    """A training picture; None where only its first bytes are one."""
+    try:
+        return _png(images.decoded(content, "training picture"))
+    except UserError:
+        return None
 
 
 def _map(unit: npt.NDArray[np.float64]) -> str:

@@ -153,7 +153,7 @@ def verdicts(compared: Compared) -> Figure:
     axis.set_xticks(range(count), keys, rotation=60, ha="right", fontsize=7)
     axis.set_yticks(range(count), keys, fontsize=7)
     axis.set(xlim=(-0.5, count - 0.5), ylim=(count - 0.5, -0.5))
-    axis.set_title(f"{compared.title}: 1000 × (AUC of the row − the column's)", fontsize=9)
+    figure.suptitle(f"{compared.title}: 1000 × (AUC of the row − the column's)", fontsize=9)
     patches = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in VERDICTS.values()]
     axis.legend(patches, VERDICTS, fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
     return figure

@@ -12,8 +12,9 @@ import yaml
 from anisomem import config as configuration
 from anisomem.benchmark import Case, Row
 from anisomem.detection.base import Detector
-from anisomem.evaluation import Estimate
-from anisomem.report.tables import Table, interval_text, percent
+from anisomem.evaluation import Estimate, Summary
+from anisomem.report.table import Table
+from anisomem.report.tables import interval_text, percent
 
 SECONDS = "seconds_per_10_prompts"
 NOTE = (
@@ -66,7 +67,7 @@ def _row(card: Mapping[str, Any], row: Mapping[str, Any]) -> Published:
 
 def of(case: Case, row: Row) -> list[Published]:
     """What is published of a row of a case's table, where its detector is as we configure it."""
-    detector = next(d for d in case.detectors if (d.name, d.n) == (row.detector, row.n))
+    detector = next(d for d in case.configured if (d.name, d.n) == (row.detector, row.n))
     if detector != _usual(row.detector, row.n):
         return []
     key = (case.config.model.get("stands_for"), case.planned.name, row.detector, row.n)
@@ -87,21 +88,33 @@ def comparison(cases: Sequence[Case], rows: Sequence[Row]) -> Table | None:
     by_name = {case.name: case for case in cases}
     cells = []
     for row in rows:
+        if row.summary is None:
+            continue
         found = of(by_name[row.case], row)
-        lines = [line for one in found for line in _lines(row, one)]
+        lines = [line for one in found for line in _lines(row, row.summary, one)]
         missing = ["AUC", interval_text(row.summary.auc), "–", "not published", "–", "–", "–"]
         reported = any("auc" in one.values for one in found)
         for line in [*([] if reported else [missing]), *lines]:
-            cells.append([row.case, row.detector, str(row.n or "–"), *line])
-    headings = ["prompts", "detector", "n", "number", "measured", "by the source's rule"]
+            cells.append([row.case, row.model, row.detector, str(row.n or "–"), *line])
+    headings = ["prompts", "model", "detector", "n", "number", "measured", "by the source's rule"]
     headings += ["published", "difference", "in our interval", "source"]
     known = any(of(by_name[row.case], row) for row in rows)
-    return Table("Measured and published", headings, cells, [NOTE]) if known else None
+    if not known:
+        return None
+    return Table(
+        "Measured and published",
+        headings,
+        cells,
+        [NOTE],
+        apart=("model", "prompts"),
+        optional=("source", "in our interval"),
+        shorter={"by the source's rule": "its rule"},
+    )
 
 
-def _lines(row: Row, one: Published) -> list[list[str]]:
+def _lines(row: Row, summary: Summary, one: Published) -> list[list[str]]:
     """The statistics of one source."""
-    summary, lines = row.summary, []
+    lines = []
     if "auc" in one.values:
         lines.append(_line("AUC", one, "auc", summary.auc, summary.auc.value))
     rules = {"nearest": summary.released_tpr, "strict": summary.strict_tpr}[one.rule]
@@ -110,7 +123,8 @@ def _lines(row: Row, one: Published) -> list[list[str]]:
             name = f"TPR@{percent(target)}FPR"
             lines.append(_line(name, one, key, estimate, rules.get(target)))
     if SECONDS in one.values:
-        seconds = f"{row.cost['isolated'][0]:.2f}" if row.cost else "not measured"
+        timed = row.cost and row.cost.get("isolated")
+        seconds = f"{timed[0]:.2f}" if timed else "not measured"
         lines.append(["s", seconds, "–", f"{one.values[SECONDS]:.2f}", "–", "–", one.source])
     return lines
 

@@ -2,8 +2,9 @@
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,9 +12,12 @@ import yaml
 from jinja2 import Environment
 
 from anisomem.benchmark import Case, Row
-from anisomem.report import figures, gallery, published, tables
+from anisomem.report import escape, figures, gallery, published, scores, style, tables
+from anisomem.report.attempt import attempt
 from anisomem.report.card import card
-from anisomem.storage import atomic
+from anisomem.report.table import Table
+from anisomem.report.warnings import warnings
+from anisomem.storage.manifest import Manifest
 
 CAPTIONS = {
     "roc": "ROC curves on one noise seed, every detector at its largest n, false-positive rate on"
@@ -50,7 +54,7 @@ CAUTIONS = (
 )
 
 
-def headline(cases: Sequence[Case], rows: Sequence[Row]) -> list[tables.Table]:
+def headline(cases: Sequence[Case], rows: Sequence[Row]) -> list[Table]:
     """The main table, and what is published beside it where anything is."""
     table, beside = tables.main_table(rows), published.comparison(cases, rows)
     if beside is None:
@@ -59,40 +63,76 @@ def headline(cases: Sequence[Case], rows: Sequence[Row]) -> list[tables.Table]:
 
 
 def printed(cases: Sequence[Case]) -> str:
-    """The :func:`headline` of finished cases as Markdown."""
+    """The :func:`headline` of finished cases for a terminal."""
     table, *beside = headline(cases, [row for case in cases for row in case.rows()])
-    return table.markdown() + "".join(f"\n{t.title}\n\n{t.markdown()}" for t in beside)
+    return table.printed() + "".join(
+        f"\n{escape.markdown_line(t.title)}\n\n{t.printed()}" for t in beside
+    )
 
 
 def write(cases: Sequence[Case], folder: Path) -> Mapping[str, Mapping[str, Path]]:
-    """Writes tables, cards, figures and ``report.html``; returns the figures by case and name."""
-    rows = [row for case in cases for row in case.rows()]
-    table, *more = headline(cases, rows)
-    more += [tables.rules_table(rows), tables.costs_table(cases)]
-    for case in cases:
-        more += [tables.blocks_table(case), tables.pairs_table(case)]
-    found = {"cases": [card(case) for case in cases], "rows": tables.records(rows)}
-    drawn = {case.name: figures.write(case, folder) for case in cases}
+    """Writes tables, scores, cards, figures and ``report.html``; the figures by case and name.
 
-    atomic.write_text(folder / "table.md", table.markdown())
-    atomic.write_text(folder / "table.tex", table.latex())
-    atomic.write_text(folder / "table.csv", tables.comma_separated(tables.records(rows)))
-    atomic.write_text(
-        folder / "table.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n"
-    )
-    sections = [f"## {other.title}\n\n{other.markdown()}" for other in more]
-    atomic.write_text(folder / "more.md", "\n".join(sections))
-    for other in more:
-        path = folder / "more" / other.title.lower().replace(" ", "-")
-        atomic.write_text(path.with_name(f"{path.name}.csv"), other.comma_separated())
-        atomic.write_text(path.with_name(f"{path.name}.tex"), other.latex())
-    atomic.write_text(folder / "report.html", html(cases, [table, *more], drawn))
+    What an earlier report has left there and this one has not made is removed. Anything but the
+    table that fails is left out, which is said.
+    """
+    rows = [row for case in cases for row in case.rows()]
+    table, *beside = headline(cases, rows)
+    written = Manifest(folder, "report")
+    written.text("table.md", table.markdown())
+    written.text("table.tex", table.latex())
+    written.text("table.csv", tables.comma_separated(tables.records(rows)))
+    found = {"cases": [card(case) for case in cases], "rows": tables.records(rows)}
+    written.text("table.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    written.text("scores.csv", scores.comma_separated(scores.frame(cases)))
+    if any(len(case.config.seeds) > 1 for case in cases):
+        path = folder / "scores-by-seed.parquet"
+        scores.write(scores.by_seed(cases), path)
+        written.add(path)
+
+    more = _more(cases, rows, beside)
+    written.text("more.md", "\n".join(other.section() for other in more.values()))
+    for name, other in more.items():
+        written.text(f"more/{name}.csv", other.comma_separated())
+        written.text(f"more/{name}.tex", other.latex())
+    drawn = {case.name: figures.write(case, folder) for case in cases}
+    for pictures in drawn.values():
+        for picture in pictures.values():
+            written.add(*style.files(picture))
+    page = attempt("report.html", partial(html, cases, [table, *more.values()], drawn))
+    if page is not None:
+        written.text("report.html", page)
+    written.close()
     return drawn
+
+
+def _more(cases: Sequence[Case], rows: Sequence[Row], beside: Sequence[Table]) -> dict[str, Table]:
+    """Every further table by the name of its file."""
+    makes: dict[str, Callable[[], Table]] = {
+        other.title.lower().replace(" ", "-"): partial(_same, other) for other in beside
+    }
+    makes["rules-of-released-codes"] = partial(tables.rules_table, rows)
+    makes["costs"] = partial(tables.costs_table, cases)
+    for case in cases:
+        makes[f"blocks-of-{case.name}"] = partial(tables.blocks_table, case)
+        makes[f"pairs-on-{case.name}"] = partial(tables.pairs_table, case)
+    made = {name: attempt(f"table {name}", make) for name, make in makes.items()}
+    return {name: table for name, table in made.items() if table}
+
+
+def _same(table: Table) -> Table:
+    return table
+
+
+def _revision(case: Case) -> str:
+    """Which commit of the hub's model, for the page's head; empty of a local one."""
+    revision = case.measured().get("revision")
+    return f"revision {revision}, " if revision else ""
 
 
 def html(
     cases: Sequence[Case],
-    shown: Sequence[tables.Table],
+    shown: Sequence[Table],
     drawn: Mapping[str, Mapping[str, Path]],
 ) -> str:
     """One page that needs no network: sortable tables, figures, gallery, settings, cautions.
@@ -106,20 +146,22 @@ def html(
         files("anisomem.report").joinpath("report.html.j2").read_text(encoding="utf-8")
     )
     return template.render(
-        title=f"Memorization detectors on {', '.join(case.name for case in cases)}",
+        title=f"Memorization detectors: {', '.join(case.title for case in cases)}",
         summary=[
-            f"{case.name}: {(case.prompts.labels == 1).sum()} memorized and "
+            f"{case.title}: {_revision(case)}{(case.prompts.labels == 1).sum()} memorized and "
             f"{(case.prompts.labels == 0).sum()} other prompts, noise seed"
             f"{'s' * (len(case.config.seeds) > 1)} {', '.join(map(str, case.config.seeds))}"
             for case in cases
         ],
+        warnings=warnings(cases),
         tables=shown,
         keys=KEYS,
         cautions=CAUTIONS,
         cases=[
             {
                 "name": case.name,
-                "gallery": gallery.shown(case),
+                "title": case.title,
+                "gallery": attempt(f"gallery of {case.name}", partial(gallery.shown, case)),
                 "identity": case.identity[:10],
                 "card": yaml.safe_dump(card(case), sort_keys=False, allow_unicode=True),
                 "figures": [
@@ -128,7 +170,7 @@ def html(
                         "caption": CAPTIONS[name],
                         "data": base64.b64encode(path.read_bytes()).decode(),
                     }
-                    for name, path in drawn[case.name].items()
+                    for name, path in drawn.get(case.name, {}).items()
                 ],
             }
             for case in cases

@@ -1,7 +1,9 @@
 """What all pictures share: for colour-blind readers and for print."""
 
-from functools import partial
+import io
+from collections.abc import Callable
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import matplotlib as mpl
@@ -15,7 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from scipy.special import expit, logit
 
+from anisomem.report import literal
+from anisomem.report.attempt import left_out
 from anisomem.storage import atomic
+
+mpl.rcParams["svg.hashsalt"] = "anisomem"
 
 # Okabe and Ito's palette, without the yellow that vanishes on paper.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -28,13 +34,50 @@ AREAS_ACROSS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 FURTHEST = 0.9995
 
 
+def attempt(draw: Callable[[], Figure | None], path: Path) -> Path | None:
+    """:func:`save` of what is drawn; None where that is nothing, or fails, which is said.
+
+    A picture that fails must not cost the tables that stand beside it.
+    """
+    before = set(plt.get_fignums())
+    try:
+        figure = draw()
+        return save(figure, path) if figure else None
+    except Exception as error:
+        left_out(f"figure {path.name}", error)
+        return None
+    finally:
+        for number in set(plt.get_fignums()) - before:
+            plt.close(number)
+
+
 def save(figure: Figure, path: Path) -> Path:
     """Saves and closes a figure as ``path`` with .svg and with .png; returns the latter."""
-    for suffix in (".svg", ".png"):
-        file = path.with_name(path.name + suffix)
-        atomic.write(file, partial(figure.savefig, dpi=150))
+    _fold_title(figure)
+    literal.prepare(figure)
+    drawn = {}
+    with literal.quiet():
+        for suffix in (".svg", ".png"):
+            drawn[suffix] = io.BytesIO()
+            metadata = {"Date": None} if suffix == ".svg" else {}  # same numbers, same bytes
+            figure.savefig(drawn[suffix], format=suffix[1:], dpi=150, metadata=metadata)
     plt.close(figure)
-    return file
+    for suffix, buffer in drawn.items():  # both or none
+        atomic.write_bytes(path.with_name(path.name + suffix), buffer.getvalue())
+    return path.with_name(f"{path.name}.png")
+
+
+def _fold_title(figure: Figure) -> None:
+    """Breaks the lines of a title that are longer than the figure is wide; a name may be long."""
+    if title := getattr(figure, "_suptitle", None):
+        columns = int(figure.get_figwidth() * 72 / (0.58 * title.get_fontsize()))
+        lines = title.get_text().split("\n")
+        title.set_text("\n".join(fill(line, columns) for line in lines))
+
+
+def files(picture: Path) -> list[Path]:
+    """Both files of a figure that :func:`save` has returned."""
+    return [picture, picture.with_name(f"{picture.name.removesuffix('.png')}.svg")]
 
 
 def logit_axis(axis: Axes, which: str) -> None:

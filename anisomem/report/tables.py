@@ -1,9 +1,6 @@
 """Tables of a run: as people read them (Markdown, LaTeX) and unrounded (CSV, JSON)."""
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from anisomem.benchmark import Case, Row
@@ -15,52 +12,13 @@ from anisomem.evaluation import (
     Interval,
     PairedDifference,
     Summary,
+    least_p,
     resolution_note,
 )
+from anisomem.measured import costs as measured_costs
+from anisomem.report import escape
 from anisomem.report.limits import Limits, limits_of
-
-
-@dataclass(frozen=True)
-class Table:
-    """Text cells under headings, with notes below."""
-
-    title: str
-    headings: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    notes: Sequence[str] = field(default_factory=list)
-
-    def markdown(self) -> str:
-        """A pipe table, columns aligned."""
-        escaped = [[cell.replace("|", r"\|") for cell in row] for row in self.rows]
-        widths = [max(map(len, column)) for column in zip(self.headings, *escaped, strict=True)]
-
-        def line(cells: Sequence[str]) -> str:
-            padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
-            return f"| {' | '.join(padded)} |"
-
-        rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
-        body = "\n".join([line(self.headings), rule, *map(line, escaped)])
-        return body + "\n\n" + "".join(f"- {note}\n" for note in self.notes)
-
-    def latex(self) -> str:
-        r"""A booktabs table; needs ``\\usepackage{booktabs}``."""
-        lines = [
-            rf"\begin{{tabular}}{{{'l' * len(self.headings)}}}",
-            r"\toprule",
-            _latex_line(self.headings),
-            r"\midrule",
-            *map(_latex_line, self.rows),
-            r"\bottomrule",
-            r"\end{tabular}",
-            *(rf"\par{{\footnotesize {_latex(note)}\par}}" for note in self.notes),
-        ]
-        return "\n".join(lines) + "\n"
-
-    def comma_separated(self) -> str:
-        """The cells as they are shown, without the notes."""
-        buffer = io.StringIO()
-        csv.writer(buffer, lineterminator="\n").writerows([self.headings, *self.rows])
-        return buffer.getvalue()
+from anisomem.report.table import Table
 
 
 def main_table(rows: Sequence[Row]) -> Table:
@@ -69,14 +27,16 @@ def main_table(rows: Sequence[Row]) -> Table:
     Raises:
         UserError: The rows have other target rates than each other.
     """
-    targets = list(rows[0].summary.tpr)
-    if other := next((row for row in rows if list(row.summary.tpr) != targets), None):
+    found = {row.case: list(row.summary.tpr) for row in rows if row.summary}
+    (first, targets), *others = found.items()
+    if other := next((name for name, own in others if own != targets), None):
         raise UserError(
-            f"one table needs equal fpr_targets: {rows[0].case} has {targets}, {other.case} has "
-            f"{list(other.summary.tpr)}; name the runs one by one"
+            f"one table needs equal fpr_targets: {first} has {targets}, {other} has "
+            f"{found[other]}; name the runs one by one"
         )
     headings = [
         "prompts",
+        "model",
         "detector",
         "n",
         "AUC",
@@ -85,16 +45,25 @@ def main_table(rows: Sequence[Row]) -> Table:
         "s alone",
         "s shared",
     ]
-    return Table("Detectors", headings, [_main_cells(row) for row in rows], notes_of(rows))
+    return Table(
+        "Detectors",
+        headings,
+        [_main_cells(row, len(targets)) for row in rows],
+        notes_of(rows),
+        apart=("model", "prompts"),
+        optional=("s shared", "s alone", "NFE", *reversed(headings[5:-3])),
+        shorter={"s alone": "s"},
+    )
 
 
 def rules_table(rows: Sequence[Row]) -> Table:
     """The TPR by the rules of released codes, beside ours, and DeLong's interval of the AUC."""
-    targets = list(rows[0].summary.tpr)
+    targets = next(list(row.summary.tpr) for row in rows if row.summary)
     cells = []
     for row in rows:
-        summary = row.summary
-        line = [row.case, row.detector, _n(row)]
+        if (summary := row.summary) is None:
+            continue  # the main table says why
+        line = [row.case, row.model, row.detector, _n(row)]
         line.append(_interval(summary.auc_delong) if summary.auc_delong else "–")
         for target in targets:
             ours = summary.tpr[target]
@@ -104,7 +73,7 @@ def rules_table(rows: Sequence[Row]) -> Table:
                 f"{summary.strict_tpr[target]:.3f}" if ours else "–",
             ]
         cells.append(line)
-    headings = ["prompts", "detector", "n", "AUC, logit-DeLong"]
+    headings = ["prompts", "model", "detector", "n", "AUC, logit-DeLong"]
     for target in targets:
         headings += [f"TPR@{percent(target)}", "nearest FPR", "FPR strictly below"]
     notes = [
@@ -112,7 +81,7 @@ def rules_table(rows: Sequence[Row]) -> Table:
         " codes, which may exceed the target. FPR strictly below: Wen's.",
     ]
     for row in rows:
-        if (interval := row.summary.auc_delong) and interval.note:
+        if row.summary and (interval := row.summary.auc_delong) and interval.note:
             note = f"{row.case}, logit-DeLong: {interval.note}."
             notes += [note] * (note not in notes)
     return Table("Rules of released codes", headings, cells, notes)
@@ -123,24 +92,25 @@ def blocks_table(case: Case) -> Table:
     selections = case.selections()
     notes = ["AUC with 95% intervals as in the main table; fitted detectors are fitted anew."]
     columns, limits = [], Limits()
+    keys = [detector.key for detector in case.detectors]
     for name, rows in selections.items():
         try:
-            evaluation = case.evaluation(rows)
+            judged = case.judged(rows)
         except UserError as error:  # a part may be too small for what the whole allows
             columns.append(["–"] * (1 + len(case.detectors)))
             notes.append(f"{name}: {error}")
             continue
-        counts, summaries = (
-            f"{evaluation.n_positive}/{evaluation.n_negative}",
-            evaluation.summaries(),
-        )
-        columns.append([counts, *(interval_text(summary.auc) for summary in summaries)])
-        for detector, summary in zip(case.detectors, summaries, strict=True):
+        evaluation, cells_of = judged.evaluation, dict.fromkeys(keys, "–")
+        for detector, summary in zip(judged.detectors, evaluation.summaries(), strict=True):
+            cells_of[detector.key] = interval_text(summary.auc)
             limits.add(name, detector.key, summary.auc)
-    names = ["memorized/other", *(detector.key for detector in case.detectors)]
+        notes += [f"{name}, {key}: {reason}." for key, reason in judged.refused.items()]
+        counts = f"{evaluation.n_positive}/{evaluation.n_negative}"
+        columns.append([counts, *cells_of.values()])
+    names = ["memorized/other", *keys]
     cells = [[name, *line] for name, line in zip(names, zip(*columns, strict=True), strict=True)]
     return Table(
-        f"Blocks of {case.name}", ["detector", *selections], cells, notes + limits.notes()
+        f"Blocks of {case.title}", ["detector", *selections], cells, notes + limits.notes()
     )
 
 
@@ -154,7 +124,7 @@ def pairs_table(case: Case) -> Table:
         keys = [case.detectors[pair.a].key, case.detectors[pair.b].key]
         cells.append([*keys, *pair_cells(pair, targets, adjusted=False)])
     headings = ["a", "b", *pair_headings(targets)]
-    least = 2 / (case.config.draws + 1)
+    least = least_p(case.config.draws, evaluation.resampling.units)
     notes = [
         "Differences on the same prompts, noise and bootstrap draws; p values adjusted by Holm's"
         " method over all pairs of a column; a verdict is read off its paired 95% interval and is"
@@ -165,7 +135,7 @@ def pairs_table(case: Case) -> Table:
     ]
     if evaluation.clustered:
         notes.append(f"DeLong {CLUSTERED}; believe the bootstrap.")
-    return Table(f"Pairs on {case.name}", headings, cells, notes)
+    return Table(f"Pairs of {case.title}", headings, cells, notes)
 
 
 def pair_headings(targets: Sequence[float]) -> list[str]:
@@ -202,26 +172,29 @@ def costs_table(cases: Sequence[Case]) -> Table:
     cells = []
     for case in cases:
         measured = case.measured()
-        for key, cost in measured.get("costs", {}).items():
-            users = [d.name for d in case.detectors if d.cost_key == key]
-            n = next(d.n for d in case.detectors if d.cost_key == key)
-            middle, fastest, slowest = cost["isolated"]
+        for key, cost in measured_costs(measured).items():
+            users = [d.name for d in case.configured if d.cost_key == key]
+            n = next(d.n for d in case.configured if d.cost_key == key)
+            timed, seconds = "isolated" in cost, "–"
+            if timed:
+                seconds = "{:.3f} [{:.3f}, {:.3f}]".format(*cost["isolated"])
             cells.append(
                 [
                     case.name,
+                    case.model,
                     ", ".join(users),
                     str(n),
                     f"{cost['nfe']:g}",
                     str(cost["shared_nfe"]),
                     f"{cost['jvps']:g}",
-                    f"{middle:.3f} [{fastest:.3f}, {slowest:.3f}]",
-                    f"{cost['amortised']:.3f}",
-                    f"{cost['peak_mb']:.0f}",
-                    f"{measured['timed_on']['device_name']}, {measured['timed_on']['dtype']}",
+                    seconds,
+                    f"{cost['amortised']:.3f}" if timed else "–",
+                    f"{cost['peak_mb']:.0f}" if timed else "–",
+                    "{device_name}, {dtype}".format(**measured["timed_on"]) if timed else "–",
                 ]
             )
-    headings = ["prompts", "detectors", "n", "NFE", "NFE per seed", "JVP", "s alone", "s shared"]
-    headings += ["peak MB", "on"]
+    headings = ["prompts", "model", "detectors", "n", "NFE", "NFE per seed", "JVP", "s alone"]
+    headings += ["s shared", "peak MB", "on"]
     notes = [
         "Seconds per ten prompts: median [fastest, slowest] of the repeats, after one to warm up,"
         " all detectors taking turns; s shared: the part of one run of all. NFE and JVP per"
@@ -238,32 +211,42 @@ def percent(fraction: float) -> str:
 
 def comma_separated(records: Sequence[Mapping[str, Any]]) -> str:
     """One line per record, a column per number, unrounded; all records have the same names."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, records[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return buffer.getvalue()
+    names = list(records[0])
+    return escape.comma_separated(
+        [names, *([record[name] for name in names] for record in records)]
+    )
 
 
 def records(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The rows unrounded, numbers as numbers."""
-    return [_flat(row) for row in rows]
+    """The rows unrounded, numbers as numbers; None where a detector could not be scored."""
+    names = next(_flat(row, row.summary) for row in rows if row.summary)
+    return [_flat(row, row.summary) if row.summary else _unscored(row, names) for row in rows]
 
 
-def _main_cells(row: Row) -> list[str]:
-    cost = row.cost
+def _unscored(row: Row, names: Iterable[str]) -> dict[str, Any]:
+    known = {"prompts": row.case, "model": row.model, "detector": row.detector, "n": row.n}
+    return {**dict.fromkeys(names), **known, "auc_note": row.refused}
+
+
+def _main_cells(row: Row, targets: int) -> list[str]:
+    cost, summary = row.cost, row.summary
+    numbers = ["not scored", *["–"] * targets]
+    if summary:
+        flag = f" {summary.ties.flag}" if summary.ties.flag else ""
+        numbers = [interval_text(summary.auc) + flag]
+        numbers += [interval_text(value) for value in summary.tpr.values()]
     nfe = f"{cost['nfe']:g}" if cost else "–"
     if cost and cost["jvps"]:
         nfe += f" + {cost['jvps']:g} JVP"
     return [
         row.case,
+        row.model,
         row.detector,
         _n(row),
-        interval_text(row.summary.auc),
-        *(interval_text(value) for value in row.summary.tpr.values()),
+        *numbers,
         nfe,
-        f"{cost['isolated'][0]:.3f}" if cost else "–",
-        f"{cost['amortised']:.3f}" if cost else "–",
+        f"{cost['isolated'][0]:.3f}" if cost and "isolated" in cost else "–",
+        f"{cost['amortised']:.3f}" if cost and "isolated" in cost else "–",
     ]
 
 
@@ -289,16 +272,6 @@ def _interval(interval: Interval, sign: str = "") -> str:
     return f"[{interval.low:{sign}.3f}, {interval.high:{sign}.3f}]"
 
 
-def _latex_line(cells: Sequence[str]) -> str:
-    return " & ".join(map(_latex, cells)) + r" \\"
-
-
-def _latex(text: str) -> str:
-    special = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "<": "$<$", ">": "$>$"}
-    special |= {"±": r"$\pm$", "≤": r"$\le$", "−": "$-$", "–": "--", "|": r"\textbar{}"}
-    return "".join(special.get(character, character) for character in text)
-
-
 def numbers(summary: Summary) -> dict[str, Any]:
     """AUC and TPR with intervals and spread over noise seeds, unrounded."""
     values: dict[str, Any] = {}
@@ -314,9 +287,9 @@ def numbers(summary: Summary) -> dict[str, Any]:
     return values
 
 
-def _flat(row: Row) -> dict[str, Any]:
-    summary = row.summary
-    values: dict[str, Any] = {"prompts": row.case, "detector": row.detector, "n": row.n}
+def _flat(row: Row, summary: Summary) -> dict[str, Any]:
+    values: dict[str, Any] = {"prompts": row.case, "model": row.model}
+    values |= {"detector": row.detector, "n": row.n}
     values |= numbers(summary)
     for target in summary.tpr:
         values[f"tpr_nearest_fpr_{target:g}"] = summary.released_tpr.get(target)
@@ -325,6 +298,8 @@ def _flat(row: Row) -> dict[str, Any]:
     cost = row.cost or {}
     isolated = cost.get("isolated", [None] * 3)
     return values | {
+        "largest_tie": summary.ties.largest,
+        "levels": summary.ties.levels,
         "auc_delong_low": delong and delong.low,
         "auc_delong_high": delong and delong.high,
         "nfe_per_prompt": cost.get("nfe"),
@@ -344,18 +319,25 @@ def notes_of(rows: Sequence[Row]) -> list[str]:
         "Brackets: 95% intervals, stratified bootstrap over clusters of related prompts."
         " Larger scores mean more memorized; no sign is fitted.",
     ]
-    if rows[0].summary.auc.seed_std is not None:
+    if any(row.summary and row.summary.auc.seed_std is not None for row in rows):
         notes.append("±: standard deviation over noise seeds.")
     if any(row.cost for row in rows):
         notes.append(
             "NFE: network evaluations per prompt; the unconditional ones are shared by all"
-            " prompts. s alone: median seconds per 10 prompts, detector alone; s shared: its part"
-            " of one run of all detectors."
+            " prompts."
+        )
+    if any(row.cost and "isolated" in row.cost for row in rows):
+        notes.append(
+            "s alone: median seconds per 10 prompts, detector alone, in one thread; s shared: its"
+            " part of one run of all detectors."
         )
     notes += dict.fromkeys(f"{row.case}: {note}." for row in rows for note in row.notes)
     limits = Limits()
     unresolved: dict[str, None] = {}
     for row in rows:
+        if row.summary is None:
+            unresolved[f"{row.case}, {_key(row)}: not scored, {row.refused}."] = None
+            continue
         limits.add(f"{row.case}, AUC", _key(row), row.summary.auc)
         for target, estimate in row.summary.tpr.items():
             name = f"{row.case}, TPR@{percent(target)}FPR"

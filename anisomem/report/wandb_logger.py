@@ -1,5 +1,6 @@
 """Weights & Biases gets a finished run once, as a whole."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -14,6 +15,7 @@ from anisomem.report import tables
 from anisomem.report.card import card
 
 MODES = ("online", "offline")
+LONGEST = 100  # characters of a set's name in an artifact's, which has at most 128
 
 
 @dataclass
@@ -41,7 +43,7 @@ class WandbLogger:
         if not known:
             raise UserError(
                 "logger=wandb has no key: run `wandb login`, set WANDB_API_KEY, or use "
-                "logger.mode=offline"
+                "logger=wandb logger.mode=offline"
             )
 
     def log(
@@ -76,10 +78,16 @@ class WandbLogger:
             run.summary.update(_metrics(rows))
             run.log({"table": table, **figures})
             for case in cases:
-                artifact = wandb.Artifact(f"{case.name}-{case.identity[:10]}", "components")
+                name = f"{artifact_name(case.name)}-{case.identity[:10]}"
+                artifact = wandb.Artifact(name, "components")
                 for file in case.store.files:
                     artifact.add_file(str(file))
                 run.log_artifact(artifact)
+
+
+def artifact_name(text: str) -> str:
+    """A text as the name of an artifact, which has ASCII letters, digits, and ``-_.`` only."""
+    return re.sub(r"[^\w.-]", "-", text, flags=re.ASCII)[:LONGEST]
 
 
 def _metrics(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

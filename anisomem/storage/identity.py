@@ -3,12 +3,18 @@
 import json
 from collections.abc import Mapping, Sequence
 from hashlib import file_digest, sha256
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import anisomem
 from anisomem.datasets.prompts import PromptSet
+from anisomem.errors import UserError
+from anisomem.storage.foreign import located, read_json, regular
 
 VERSION = 2  # raised when equal settings record other numbers, or in another layout
+
+MOST_FILES = 10_000  # in the folder of a model; `/tmp` by mistake would be read for hours
 
 #: Settings that change what is recorded for a prompt.
 INSIDE = frozenset({"model", "noise_policy", "seeds"})
@@ -25,6 +31,8 @@ OUTSIDE = frozenset(
         "dry_run",
         "fpr_targets",
         "gallery",
+        "limit",
+        "limit_seed",
         "logger",
         "measure",
         "mitigation",
@@ -52,6 +60,9 @@ OUTSIDE_MODEL = frozenset(
         "weights",
     }
 )
+#: Settings that came later: they count where they are set, so earlier runs stay what they are.
+LATER_MODEL = frozenset({"variant"})
+SHIPPED = Path(anisomem.__file__).parent / "models" / "architectures"
 
 
 def describe(
@@ -59,6 +70,7 @@ def describe(
     components: Mapping[str, int],
     prompts: PromptSet,
     references: Sequence[str] = (),
+    sources: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """What a run's identity is made of.
 
@@ -67,11 +79,15 @@ def describe(
         components: Every component with its number of noise samples.
         prompts: The prompt set.
         references: Prompts recorded besides.
+        sources: Digests of code that is not this package's, see :func:`anisomem.own.sources`.
     """
-    model = {k: v for k, v in settings["model"].items() if k not in OUTSIDE_MODEL}
-    if (folder := Path(str(model.get("path", "")))).is_dir() and "path" in model:
-        # What lies in a local folder counts, not where the folder lies.
-        model["path"] = fingerprint(folder)
+    model = {
+        k: v
+        for k, v in settings["model"].items()
+        if k not in OUTSIDE_MODEL and not (k in LATER_MODEL and v is None)
+    }
+    if "path" in model:
+        model |= _content(str(model["path"]))
     return {
         "version": VERSION,
         **{name: settings[name] for name in INSIDE - {"model"}},
@@ -79,7 +95,41 @@ def describe(
         "components": dict(components),
         "prompts": of_prompts(prompts),
         **({"references": list(references)} if references else {}),
+        **({"sources": dict(sources)} if sources else {}),
     }
+
+
+def _content(path: str) -> dict[str, str]:
+    """What stands for a model's path: what lies there counts, not where it lies."""
+    place, found = located(path), {}
+    if place and place.is_file():
+        found["path"] = _sha256(place)
+    elif place and (place / "model_index.json").exists():
+        found["path"] = fingerprint(place)
+    shipped = SHIPPED / path.replace("/", "--")
+    if _steps_as_the_scheduler_says(place or shipped):
+        found["trajectories"] = "as the scheduler says"
+    return found
+
+
+def _steps_as_the_scheduler_says(folder: Path) -> bool:
+    """Whether a pipeline's scheduler has steps that once were taken otherwise.
+
+    Runs recorded before trajectories were clipped, and spaced, as a scheduler says stay valid
+    where it says neither; others are recorded anew, also where it is not here to say.
+    """
+    file = folder / "scheduler" / "scheduler_config.json"
+    if not file.is_file():
+        return True
+    config = read_json(file)
+    unsaid = config.get("_use_default_values") or []
+    said = {name: value for name, value in config.items() if name not in unsaid}
+    if "shift" in said:  # flow matching clips nothing
+        return False
+    usual = {"clip_sample": False, "thresholding": False, "timestep_spacing": "leading"}
+    taken = {"thresholding": False, "timestep_spacing": "leading"} | said
+    offset = taken.get("steps_offset", 0)
+    return any(taken.get(name) != value for name, value in usual.items()) or offset not in (0, 1)
 
 
 def of_prompts(prompts: PromptSet) -> str:
@@ -102,14 +152,27 @@ def digest(content: Mapping[str, Any]) -> str:
 
 
 def fingerprint(folder: Path) -> str:
-    """sha256 over the names and contents of a pipeline's weights and configuration files."""
-    total = sha256()
-    for file in sorted(folder.rglob("*")):
-        if file.suffix in (".safetensors", ".json", ".txt"):
-            with file.open("rb") as stream:
-                content = file_digest(stream, "sha256").hexdigest()
-            total.update(f"{file.relative_to(folder)} {content}\n".encode())
+    """sha256 over the names and contents of a pipeline's weights and configuration files.
+
+    Raises:
+        UserError: One of them is no regular file or cannot be read, or there are too many for the
+            folder of a model.
+    """
+    total, files = sha256(), list(islice(folder.rglob("*"), MOST_FILES + 1))
+    if len(files) > MOST_FILES:
+        raise UserError(f"{folder} holds more than {MOST_FILES:,} files, which no model does")
+    for file in sorted(files):
+        if file.suffix in (".safetensors", ".json", ".txt") and not file.is_dir():
+            total.update(f"{file.relative_to(folder)} {_sha256(file)}\n".encode())
     return total.hexdigest()
+
+
+def _sha256(file: Path) -> str:
+    try:
+        with regular(file).open("rb") as stream:
+            return file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}") from None
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> list[str]:

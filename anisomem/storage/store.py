@@ -4,6 +4,9 @@ A batch of prompts becomes one *shard*, a file named after the sha256 of its con
 whole or not at all, so a killed run loses the batch in flight and nothing else; a shard whose
 content does not match its name is damaged and counts as not recorded. Any number of processes may
 append at once. When everything is recorded, the shards are merged into one file.
+
+A folder may come from elsewhere, so whatever stands under a shard's name is looked at before it is
+believed: a link to nothing, a pipe or a folder there is damaged likewise.
 """
 
 import json
@@ -27,6 +30,7 @@ from anisomem.storage import atomic, identity
 
 IDENTITY = "identity.json"
 KEY = ["prompt_id", "seed", "sample"]
+TRIES = 100  # of reading a folder in which another process merges
 FAILURE = "failure"  # column: why a prompt has no numbers, null where it has
 SECONDS = "seconds"  # column: of the batch it was evaluated in, divided by the batch's rows
 
@@ -54,6 +58,10 @@ ORIGIN = {"batch_size": pa.int32()} | dict.fromkeys(
     ("device", "git_commit", "revision"), pa.string()
 )
 
+#: What every shard has, besides a column a component.
+LAYOUT = {"prompt_id": pa.string(), "seed": pa.int64(), "sample": pa.int32()}
+LAYOUT |= {FAILURE: pa.string(), SECONDS: pa.float64(), **ORIGIN}
+
 
 class ScoreStore:
     """The components of one run in a folder.
@@ -70,8 +78,8 @@ class ScoreStore:
         self.folder = folder
         self.content = json.loads(json.dumps(content))  # as it reads back
         self._file = folder / IDENTITY
-        if self._file.exists():
-            found = atomic.read_json(self._file)
+        if os.path.lexists(self._file):
+            found = _described(self._file)
             if differ := identity.differences(found, self.content):
                 raise UserError(
                     f"{folder} holds a run that differs in {', '.join(differ)}; choose another "
@@ -85,9 +93,9 @@ class ScoreStore:
         Raises:
             UserError: There is none.
         """
-        if not (folder / IDENTITY).exists():
+        if not os.path.lexists(folder / IDENTITY):
             raise UserError(f"no components at {str(folder)!r}")
-        return cls(folder, atomic.read_json(folder / IDENTITY))
+        return cls(folder, _described(folder / IDENTITY))
 
     @property
     def files(self) -> list[Path]:
@@ -139,7 +147,7 @@ class ScoreStore:
         tables = [table for _, table in self._shards()]
         if not tables:
             return pd.DataFrame(columns=[*KEY, FAILURE, SECONDS, *ORIGIN])
-        frame = pa.concat_tables(tables).to_pandas()
+        frame = self._together(tables).to_pandas()
         # Two processes may have recorded the same prompt; either's rows are as good, but a number
         # is better than a failure.
         order = [*KEY, FAILURE]
@@ -169,7 +177,7 @@ class ScoreStore:
         pq.write_table(table, sink, compression="zstd")
         content = sink.getvalue().to_pybytes()
         path = self.folder / f"{sha256(content).hexdigest()}.parquet"
-        atomic.write(path, lambda temporary: temporary.write_bytes(content))
+        atomic.write_bytes(path, content)
         return path
 
     def _paths(self) -> list[Path]:
@@ -177,25 +185,71 @@ class ScoreStore:
         return sorted(self.folder.glob("[!.]*.parquet"))
 
     def _shards(self) -> list[tuple[Path, pa.Table]]:
-        """The whole shards; a damaged one is set aside and said."""
-        while True:
-            try:
+        """The whole shards; a damaged one is set aside and said.
+
+        Raises:
+            UserError: One must not be read, or the folder does not come to rest.
+        """
+        for _ in range(TRIES):
+            # A shard that another process has just merged is gone: its rows are elsewhere.
+            with suppress(FileNotFoundError):
                 return [
                     (path, table) for path in self._paths() if (table := _table(path)) is not None
                 ]
-            except FileNotFoundError:  # merged by another process just now: its rows are elsewhere
-                continue
+        raise UserError(f"{self.folder} changes while it is read; try again")
+
+    def _together(self, tables: Sequence[pa.Table]) -> pa.Table:
+        try:
+            return pa.concat_tables(tables)
+        except pa.ArrowException:
+            raise UserError(
+                f"{self.folder} holds shards of different components, which no run writes"
+            ) from None
+
+
+def _described(file: Path) -> dict[str, Any]:
+    """The content of an identity file.
+
+    Raises:
+        UserError: It says something else than a run writes.
+    """
+    content = atomic.read_json(file)
+    kinds = {"version": int, "prompts": str, "components": dict, "sources": dict}
+    if any(type(content[name]) is not kind for name, kind in kinds.items() if name in content):
+        raise atomic.damaged(file)
+    samples = content.get("components", {}).values()
+    references = content.get("references", [])  # prompts; of a measure a digest of pictures
+    texts = [references] if isinstance(references, str) else references
+    if not isinstance(texts, list):
+        raise atomic.damaged(file)
+    texts = [*texts, *content.get("sources", {}).values()]
+    if {*map(type, samples)} - {int} or {*map(type, texts)} - {str}:
+        raise atomic.damaged(file)
+    return content
 
 
 def _table(path: Path) -> pa.Table | None:
-    """A shard's rows, or None where its content is not what its name says."""
-    content = path.read_bytes()
-    if sha256(content).hexdigest() == path.stem:
-        return pq.read_table(pa.BufferReader(content))
+    """A shard's rows, or None where it is no file or its content is not what its name says."""
+    if path.is_file() or not os.path.lexists(path):
+        content = atomic.read_bytes(path)
+        if sha256(content).hexdigest() == path.stem and (table := _parsed(content)) is not None:
+            return table
     warnings.warn(f"{path} is damaged; what it held is recorded again", stacklevel=2)
-    with suppress(PermissionError):  # in a folder that may only be read it stays
+    with suppress(OSError):  # in a folder that may only be read it stays
         os.replace(path, path.with_suffix(".damaged"))
     return None
+
+
+def _parsed(content: bytes) -> pa.Table | None:
+    """The rows of a shard's content, None where it has not the columns that every shard has."""
+    try:
+        table = pq.read_table(pa.BufferReader(content))
+        layout = pa.schema([*LAYOUT.items()])
+        numbers = table.drop_columns(layout.names).schema.types
+        whole = table.select(layout.names).schema.equals(layout)
+        return table if whole and set(numbers) <= {pa.float64()} else None
+    except (pa.ArrowException, KeyError, OSError):
+        return None
 
 
 def _failures(components: Mapping[str, Array]) -> npt.NDArray[np.object_]:

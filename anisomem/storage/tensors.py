@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import astuple
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -65,8 +64,8 @@ class Collector:
     def write(self) -> None:
         """Writes what was kept; each file is whole or not there."""
         import torch
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         for prompt, tensors in self.found.items():
             stacked = {key: torch.stack(samples) for key, samples in tensors.items()}
-            atomic.write(self.files.path(prompt, self.seed), partial(save_file, stacked))
+            atomic.write_bytes(self.files.path(prompt, self.seed), save(stacked))

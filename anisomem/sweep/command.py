@@ -8,9 +8,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from anisomem import config as configuration
+from anisomem import labelled
 from anisomem.benchmark import Case, told_apart
 from anisomem.errors import UserError, one_of
+from anisomem.overrides import experiment
 from anisomem.sweep import gamma, grids, negatives, seeds, timesteps, transfer, variants
 from anisomem.sweep.result import Result, write
 
@@ -61,7 +62,7 @@ def composed(name: str, overrides: Sequence[str]) -> list[DictConfig]:
     for override in overrides:
         if override.lstrip("+~").startswith("detector"):
             raise UserError(f"a sweep chooses its detectors; leave out {override!r}")
-    configs = configuration.cases(
+    configs = labelled.judged(
         [*SWEEPS[name].overrides, *overrides, "timing_repeats=0", "gallery=0"]
     )
     for config in configs:
@@ -69,18 +70,19 @@ def composed(name: str, overrides: Sequence[str]) -> list[DictConfig]:
     return configs
 
 
-def recorded(configs: Sequence[DictConfig], overrides: Sequence[str]) -> list[Case]:
+def recorded(configs: Sequence[DictConfig], parent: str) -> list[Case]:
     """The cases of a sweep, what was missing recorded; equal components share a store."""
-    cases = told_apart(Case(config, parent(overrides)) for config in configs)
+    cases = told_apart(Case(config, parent) for config in configs)
     for case in cases:
         case.run()
     return cases
 
 
-def parent(overrides: Sequence[str]) -> str:
-    """The folder below ``runs``: sweeps, with the experiment's name where one is given."""
-    chosen = [o.partition("=")[2] for o in overrides if o.startswith("experiment=")]
-    return f"{chosen[-1]}-sweeps" if chosen else "sweeps"
+def parent(overrides: Sequence[str], configs: Sequence[DictConfig]) -> str:
+    """The folder below ``runs``: sweeps, with what they are of unless it is the usual."""
+    if chosen := experiment(overrides):
+        return f"{chosen}-sweeps"
+    return labelled.run_name(overrides, configs, "sweeps", "-sweeps")
 
 
 def report(name: str, cases: Sequence[Case]) -> tuple[str, Path]:

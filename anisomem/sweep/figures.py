@@ -35,7 +35,7 @@ def forest(
     """AUC and TPR with 95% intervals: a row per value, a colour per weighting or detector.
 
     Arguments:
-        case: Its name.
+        case: Its title.
         lines: Of this case; the last of several headings of their place has the colour.
         seeds: By row, the numbers of single noise seeds, drawn as ticks.
     """
@@ -103,7 +103,7 @@ def gamma(
     """AUC and TPR by the ratio of the weights, with pointwise bands and the ratios with a name.
 
     Arguments:
-        case: Its name.
+        case: Its title.
         ratios: gamma_cos / gamma_norm, from minus infinity to infinity.
         curve: What each achieves.
         marks: Name and ratio of the weights that have a name, the model's own first.
@@ -146,7 +146,8 @@ def gamma(
     axes[1].set_xticks(positions, ["−cos", *names, "cos"], fontsize=7, rotation=45)
     axes[1].set_xlim(-edge * 8, edge * 8)
     axes[1].minorticks_off()
-    axes[1].set_xlabel(r"$\gamma_\mathrm{cos} / \gamma_\mathrm{norm}$  (0: the norm alone)")
+    label = r"$\gamma_\mathrm{cos} / \gamma_\mathrm{norm}$  (0: the norm alone)"
+    axes[1].set_xlabel(label, parse_math=True)
     figure.suptitle(f"{case}, pointwise 95% bands", fontsize=10)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, fontsize=8, ncols=3, loc="outside lower center")

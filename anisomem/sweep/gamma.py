@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from omegaconf import DictConfig
@@ -68,8 +69,13 @@ def result(cases: Sequence[Case]) -> Result:
             {"prompts": case.name, "cos/norm": g, **numbers(summary)}
             for g, summary in zip(grid, curve, strict=True)
         ]
-        drawn[f"gamma-{case.name}"] = figures.gamma(
-            case.name, grid, curve, [(m.name, m.ratio) for m in names], summaries[: len(names)]
+        drawn[f"gamma-{case.name}"] = partial(
+            figures.gamma,
+            case.title,
+            grid,
+            curve,
+            [(m.name, m.ratio) for m in names],
+            summaries[: len(names)],
         )
     return Result(
         lines, "the model's own published weights, or (1, 1)", [NOTE], drawn, {"curve": curves}

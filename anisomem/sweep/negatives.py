@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from omegaconf import DictConfig
 
@@ -31,7 +32,7 @@ def result(cases: Sequence[Case]) -> Result:
     for case in cases:
         own = _lines(case)
         lines += own
-        drawn[case.name] = figures.forest(case.name, own)
+        drawn[case.name] = partial(figures.forest, case.title, own)
     return Result(lines, "", [NOTE], drawn)
 
 
@@ -44,9 +45,10 @@ def _lines(case: Case) -> list[Line]:
     }
     lines = []
     for name, rows in blocks.items():
-        evaluation = case.evaluation(rows)
+        judged = case.judged(rows)
+        evaluation = judged.evaluation
         counts = f"{name} ({evaluation.n_positive}/{evaluation.n_negative})"
-        for detector, summary in zip(case.detectors, evaluation.summaries(), strict=True):
+        for detector, summary in zip(judged.detectors, evaluation.summaries(), strict=True):
             place = {"negatives (memorized/other)": counts, "detector": detector.name}
             lines.append(Line(case.name, place, summary))
     return lines

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from anisomem.benchmark import Case, Row
 from anisomem.evaluation import Evaluation, PairedDifference, Summary
 from anisomem.report import tables
-from anisomem.report.tables import Table, percent
-from anisomem.storage import atomic
+from anisomem.report.table import Table
+from anisomem.report.tables import percent
+from anisomem.storage.manifest import Manifest
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,7 +58,7 @@ class Result:
         lines: Of the main table; all have the same headings.
         reference: In words, what the differences are to; empty where there are none.
         notes: What a reader must know besides the table's general notes.
-        figures: By file name.
+        figures: By file name, not drawn yet: one that fails costs no table.
         data: Further numbers by file name, one mapping a row.
         tables: Further tables by file name.
     """
@@ -65,34 +66,37 @@ class Result:
     lines: Sequence[Line]
     reference: str
     notes: Sequence[str]
-    figures: Mapping[str, Figure]
+    figures: Mapping[str, Callable[[], Figure]]
     data: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     tables: Mapping[str, Table] = field(default_factory=dict)
 
 
 def write(title: str, result: Result, cases: Sequence[Case], folder: Path) -> str:
-    """Writes everything into ``folder`` and returns the main table as Markdown."""
+    """Writes everything into ``folder`` and returns the main table as it is printed."""
     from anisomem.report import style
 
-    main = table(title, result, cases)
-    atomic.write_text(folder / "table.md", main.markdown())
-    atomic.write_text(folder / "table.tex", main.latex())
-    atomic.write_text(folder / "table.csv", tables.comma_separated(records(result.lines)))
+    main, written = table(title, result, cases), Manifest(folder, "sweep")
+    models = {case.name: case.model for case in cases}
+    written.text("table.md", main.markdown())
+    written.text("table.tex", main.latex())
+    written.text("table.csv", tables.comma_separated(records(result.lines, models)))
     for name, rows in result.data.items():
-        atomic.write_text(folder / f"{name}.csv", tables.comma_separated(rows))
+        written.text(f"{name}.csv", tables.comma_separated(rows))
     for name, other in result.tables.items():
-        atomic.write_text(folder / f"{name}.md", other.markdown())
-        atomic.write_text(folder / f"{name}.tex", other.latex())
-    for name, figure in result.figures.items():
-        style.save(figure, folder / name)
-    return main.markdown()
+        written.text(f"{name}.md", other.markdown())
+        written.text(f"{name}.tex", other.latex())
+    for name, draw in result.figures.items():
+        if picture := style.attempt(draw, folder / name):
+            written.add(*style.files(picture))
+    written.close()
+    return main.printed()
 
 
 def table(title: str, result: Result, cases: Sequence[Case]) -> Table:
     """The main table."""
     first = result.lines[0]
     rates = [f"TPR@{percent(target)}FPR" for target in first.summary.tpr]
-    headings = ["prompts", *first.place, "AUC", *rates]
+    headings = ["prompts", "model", *first.place, "AUC", *rates]
     if result.reference:
         headings += ["AUC − ref.", f"{rates[0]} − ref.", "by AUC"]
     headings += first.more
@@ -102,13 +106,21 @@ def table(title: str, result: Result, cases: Sequence[Case]) -> Table:
         for line in result.lines
     ]
     about = [f"Ref.: {result.reference}; paired 95% intervals."] if result.reference else []
-    cells = [_cells(line, bool(result.reference)) for line in result.lines]
-    return Table(title, headings, cells, [*about, *result.notes, *tables.notes_of(rows)])
+    models = {case.name: case.model for case in cases}
+    cells = [_cells(line, models[line.case], bool(result.reference)) for line in result.lines]
+    return Table(
+        title,
+        headings,
+        cells,
+        [*about, *result.notes, *tables.notes_of(rows)],
+        apart=("model", "prompts"),
+        optional=(*rates[1:], f"{rates[0]} − ref.", *reversed(list(first.more)), rates[0]),
+    )
 
 
-def _cells(line: Line, compared: bool) -> list[str]:
+def _cells(line: Line, model: str, compared: bool) -> list[str]:
     summary = line.summary
-    cells = [line.case, *line.place.values(), tables.interval_text(summary.auc)]
+    cells = [line.case, model, *line.place.values(), tables.interval_text(summary.auc)]
     cells += [tables.interval_text(rate) for rate in summary.tpr.values()]
     if compared:
         found = line.difference
@@ -119,10 +131,16 @@ def _cells(line: Line, compared: bool) -> list[str]:
     return [*cells, *line.more.values()]
 
 
-def records(lines: Sequence[Line]) -> list[dict[str, Any]]:
-    """The lines, numbers unrounded."""
+def records(lines: Sequence[Line], models: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The lines, numbers unrounded; ``models`` by case."""
     return [
-        {"prompts": line.case, **line.place, **tables.numbers(line.summary), **_unrounded(line)}
+        {
+            "prompts": line.case,
+            "model": models[line.case],
+            **line.place,
+            **tables.numbers(line.summary),
+            **_unrounded(line),
+        }
         for line in lines
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def result(cases: Sequence[Case]) -> Result:
             for name, rows in values.items()
             for seed, row in zip(case.config.seeds, rows, strict=True)
         ]
-        drawn[case.name] = figures.forest(case.name, own, values)
+        drawn[case.name] = partial(figures.forest, case.title, own, values)
     return Result(lines, "", [NOTE], drawn, {"by_seed": single})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -64,10 +65,14 @@ def result(cases: Sequence[Case]) -> Result:
             for term, some in by_term.items()
             for step, summary in enumerate(some)
         ]
-        drawn[f"map-{case.name}"] = figures.heat_maps(
-            case.name, found, PLACES, f"TPR@{percent(case.config.fpr_targets[0])}FPR"
+        drawn[f"map-{case.name}"] = partial(
+            figures.heat_maps,
+            case.title,
+            found,
+            PLACES,
+            f"TPR@{percent(case.config.fpr_targets[0])}FPR",
         )
-        drawn[f"terms-{case.name}"] = figures.terms(case.name, by_term)
+        drawn[f"terms-{case.name}"] = partial(figures.terms, case.title, by_term)
     reference = "the released steps under the same weights"
     return Result(lines, reference, NOTES, drawn, {"map": cells, "terms": alone})
 

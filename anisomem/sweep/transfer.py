@@ -16,7 +16,8 @@ from anisomem.detection.anisotropy import PUBLISHED_WEIGHTS
 from anisomem.detection.base import Array
 from anisomem.errors import UserError
 from anisomem.evaluation import Estimate, Summary, equal_weights, fit_weights, folds
-from anisomem.report.tables import Table, interval_text, percent
+from anisomem.report.table import Table
+from anisomem.report.tables import interval_text, percent
 from anisomem.sweep import figures, grids
 from anisomem.sweep.gamma import metric
 from anisomem.sweep.gamma import nodes as nodes
@@ -55,7 +56,7 @@ def result(cases: Sequence[Case]) -> Result:
         matrices[f"matrix-tpr_at_fpr_{t:g}"] = _matrix(
             lines, f"TPR@{percent(t)}FPR", partial(_rate, target=t)
         )
-    drawn = {"matrix": figures.matrix(lines)}
+    drawn = {"matrix": partial(figures.matrix, lines)}
     return Result(lines, "the prompts' own fit", NOTES, drawn, tables=matrices)
 
 

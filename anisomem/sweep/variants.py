@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from omegaconf import DictConfig
@@ -45,7 +46,9 @@ class Variants:
         """A line and a mark for every detector."""
         lines = [line for case in cases for line in self._lines(case)]
         drawn = {
-            case.name: figures.forest(case.name, [li for li in lines if li.case == case.name])
+            case.name: partial(
+                figures.forest, case.title, [li for li in lines if li.case == case.name]
+            )
             for case in cases
         }
         return Result(lines, self.reference, self.notes, drawn)

@@ -10,6 +10,7 @@ import torch
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
     """Writes the state beside its final name first, so that a kill leaves the last good one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     torch.save(dict(state), partial)
     os.replace(partial, path)

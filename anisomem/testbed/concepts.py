@@ -28,10 +28,10 @@ from anisomem.storage import atomic
 from anisomem.testbed import checkpoint
 from anisomem.testbed.autoencoder import to_tensor
 from anisomem.testbed.ground_truth import Pictures, render
-from anisomem.testbed.pictures import Icons, Layout, draw, random_layout
+from anisomem.testbed.pictures import SMALL, Icons, Layout, draw, random_layout
+from anisomem.testbed.recipe import Recipe
 
 FOLDER = Path(__file__).parent / "concepts"
-PAIRS = 0.4  # share of pictures of two concepts, as among the evaluation prompts
 #: Backgrounds: less saturated ones are grey, others the nearest of these hues in degrees.
 GREY = 0.25
 HUES = {
@@ -48,24 +48,27 @@ COLOURS = (*HUES, "grey")
 
 
 class Classifier(nn.Module):
-    """A 1.1 M parameter convolutional network with a head for concepts and one for colours.
+    """A convolutional network with a head for concepts and one for colours.
 
     Arguments:
         concepts: How many.
+        side: Of the pictures, px; the layers see them at half of it where they are large.
     """
 
-    def __init__(self, concepts: int) -> None:
+    def __init__(self, concepts: int, side: int = SMALL.side) -> None:
         super().__init__()
+        self.side = side
         layers: list[nn.Module] = []
         widths = (3, 32, 64, 64, 128, 128, 192)
-        for i, (a, b) in enumerate(pairwise(widths)):
-            layers += [nn.Conv2d(a, b, 3, 1 + i % 2, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU()]
+        strides = (side // SMALL.side, 2, 1, 2, 1, 2)
+        for (a, b), stride in zip(pairwise(widths), strides, strict=True):
+            layers += [nn.Conv2d(a, b, 3, stride, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU()]
         self.trunk = nn.Sequential(*layers)
         self.concepts = nn.Linear(widths[-1] * 2, concepts)
         self.colours = nn.Linear(widths[-1] * 2, len(COLOURS))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of concepts ``[n, K]`` and of colours ``[n, 9]`` from ``[n, 3, 32, 32]``."""
+        """Logits of concepts ``[n, K]`` and of colours ``[n, 9]`` from ``[n, 3, side, side]``."""
         features = self.trunk(x).flatten(2)
         # The mean says what fills the picture, the maximum what stands somewhere in it.
         pooled = torch.cat([features.mean(2), features.amax(2)], 1)
@@ -77,7 +80,7 @@ class Examples:
     """Pictures with what they show.
 
     Attributes:
-        pictures: uint8 ``[n, 32, 32, 3]``.
+        pictures: uint8 ``[n, side, side, 3]``.
         concepts: Indices, the second -1 where there is one, ``[n, 2]``.
         colours: Indices, ``[n]``.
     """
@@ -99,14 +102,19 @@ def colour(layout: Layout) -> int:
 
 
 def examples(
-    styles: Mapping[str, list[str]], icons: Icons, vae: AutoencoderKL, count: int, seed: int
+    recipe: Recipe,
+    styles: Mapping[str, list[str]],
+    icons: Icons,
+    vae: AutoencoderKL,
+    count: int,
+    seed: int,
 ) -> Examples:
     """Pictures of random concepts in random layouts, as the autoencoder renders them."""
     rng, names = np.random.default_rng((4, seed)), sorted(styles)
     drawn, concepts, colours = [], np.full((count, 2), -1), np.empty(count, np.int64)
     for i in tqdm(range(count), desc="pictures", mininterval=30):
-        shown = rng.choice(len(names), 1 + int(rng.uniform() < PAIRS), replace=False)
-        layout = random_layout(tuple(names[c] for c in shown), styles, rng)
+        shown = rng.choice(len(names), 1 + int(rng.uniform() < recipe.pairs), replace=False)
+        layout = random_layout(tuple(names[c] for c in shown), styles, rng, recipe.canvas)
         drawn.append(draw(layout, icons))
         concepts[i, : len(shown)], colours[i] = shown, colour(layout)
     return Examples(render(vae, np.stack(drawn)), concepts, colours)
@@ -117,7 +125,7 @@ def train(
 ) -> Classifier:
     """Minimises the cross-entropies of concepts and colour; resumes from ``state_file``."""
     torch.manual_seed(0)
-    model = Classifier(concepts)
+    model = Classifier(concepts, data.pictures.shape[1])
     optimiser = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser,
@@ -176,7 +184,7 @@ class Recogniser:
     def load(cls, folder: Path = FOLDER) -> Recogniser:
         """The bundled one."""
         described = json.loads((folder / "config.json").read_text())
-        model = Classifier(len(described["concepts"]))
+        model = Classifier(len(described["concepts"]), described.get("side", SMALL.side))
         weights = load_file(folder / "model.safetensors")
         model.load_state_dict({name: value.float() for name, value in weights.items()})
         return cls(model.eval(), described["concepts"], described["accuracy"])
@@ -189,7 +197,11 @@ class Recogniser:
         }
         folder.mkdir(parents=True, exist_ok=True)
         save_file(weights, folder / "model.safetensors")
-        content = {"concepts": list(self.names), "accuracy": dict(self.accuracy)}
+        content = {
+            "side": self.model.side,
+            "concepts": list(self.names),
+            "accuracy": dict(self.accuracy),
+        }
         atomic.write_text(folder / "config.json", json.dumps(content, indent=1) + "\n")
 
     @torch.inference_mode()
@@ -199,7 +211,7 @@ class Recogniser:
         Those that are asked about do not count as others.
 
         Arguments:
-            pictures: uint8 ``[n, 32, 32, 3]``.
+            pictures: uint8 ``[n, side, side, 3]``.
             concepts: k names.
         """
         logits, _ = self.model(to_tensor(pictures))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from anisomem.testbed.captions import Caption, change_concept, change_wording, random_caption
-from anisomem.testbed.pictures import PATCH, SIZE, Icons, Layout, draw, random_layout, repaint
+from anisomem.testbed.pictures import SMALL, Canvas, Icons, Layout, draw, random_layout, repaint
 
 REPEATED = 300  # captions that always come with the same picture
 REPETITIONS = (8, 1024)  # fewest and most, log-spaced
@@ -74,21 +74,28 @@ class Corpus:
     entries: list[Entry]
     prompts: list[EvaluationPrompt]
     styles: Mapping[str, list[str]]
+    canvas: Canvas = SMALL
 
     def pictures(self, index: int, icons: Icons) -> list[np.ndarray]:
         """The distinct pictures of entry ``index``, drawn from a generator of its own."""
         entry, rng = self.entries[index], np.random.default_rng((2, index))
         if entry.layout is None:
             concepts = entry.caption.concepts
-            return [
-                draw(random_layout(concepts, self.styles, rng), icons) for _ in range(entry.count)
-            ]
+            layouts = (
+                random_layout(concepts, self.styles, rng, self.canvas) for _ in range(entry.count)
+            )
+            return [draw(layout, icons) for layout in layouts]
         picture = draw(entry.layout, icons)
         if entry.layout.patch is None:
             return [picture]
         fillings = rng.choice(sorted(self.styles), entry.count)
         return [
-            repaint(picture, entry.layout.patch, random_layout((str(f),), self.styles, rng), icons)
+            repaint(
+                picture,
+                entry.layout.patch,
+                random_layout((str(f),), self.styles, rng, self.canvas),
+                icons,
+            )
             for f in fillings
         ]
 
@@ -112,15 +119,15 @@ def build(styles: Mapping[str, list[str]], seed: int = 0) -> Corpus:
         return [word(tuple(pool.pop() for _ in range(1 + pair))) for pair in pairs.astype(int)]
 
     repeated = [
-        Entry(caption, int(count), _frozen_layout(caption, styles, rng))
+        Entry(caption, int(count), frozen_layout(caption, styles, rng))
         for caption, count in zip(
-            fresh(REPEATED, REPEATED_PAIRS), _log_spaced(REPETITIONS, REPEATED, rng), strict=True
+            fresh(REPEATED, REPEATED_PAIRS), log_spaced(REPETITIONS, REPEATED, rng), strict=True
         )
     ]
     seen = [
         Entry(caption, int(count))
         for caption, count in zip(
-            fresh(BLOCK, SEEN_PAIRS), _log_spaced(SEEN_PICTURES, BLOCK, rng), strict=True
+            fresh(BLOCK, SEEN_PAIRS), log_spaced(SEEN_PICTURES, BLOCK, rng), strict=True
         )
     ]
     sources = rng.permutation(REPEATED)[:NEAR_MISSES].tolist()
@@ -174,17 +181,20 @@ def reference_captions(corpus: Corpus, seed: int = 0) -> list[str]:
     return list(found)
 
 
-def _log_spaced(bounds: tuple[int, int], n: int, rng: np.random.Generator) -> np.ndarray:
+def log_spaced(bounds: tuple[int, int], n: int, rng: np.random.Generator) -> np.ndarray:
     """Counts from the fewest to the most in equal ratios, shuffled."""
     return rng.permutation(np.geomspace(*bounds, n).round().astype(int))
 
 
-def _frozen_layout(
-    caption: Caption, styles: Mapping[str, list[str]], rng: np.random.Generator
+def frozen_layout(
+    caption: Caption,
+    styles: Mapping[str, list[str]],
+    rng: np.random.Generator,
+    canvas: Canvas = SMALL,
 ) -> Layout:
     """The picture of a repeated caption, some with a patch that will vary."""
-    layout = random_layout(caption.concepts, styles, rng)
-    left, top = (int(v) for v in rng.integers(0, SIZE - PATCH + 1, 2))
+    layout = random_layout(caption.concepts, styles, rng, canvas)
+    left, top = (int(v) for v in rng.integers(0, canvas.side - canvas.patch + 1, 2))
     template = rng.uniform() < TEMPLATE_SHARE
     return replace(layout, patch=(left, top)) if template else layout
 

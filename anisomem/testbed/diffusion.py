@@ -1,157 +1,274 @@
-"""The bundled model's denoiser: Stable Diffusion's classes and schedule at a small size."""
+"""Training of the bundled models' denoisers, at most as far as it is asked for and resumable."""
 
 import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import UNet2DConditionModel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTokenizer
 
-from anisomem.models.schedule import stable_diffusion_ddim
-from anisomem.testbed import checkpoint
-from anisomem.testbed.text import WIDTH, build_encoder
+from anisomem.testbed import checkpoint, objectives
+from anisomem.testbed.latents import Encoded
+from anisomem.testbed.networks import Build, Denoiser, MMDiT, UNet
+from anisomem.testbed.objectives import Objective
 
-LATENT_SIZE = 8
 DROPOUT = 0.1  # share of captions replaced by "", which guidance needs
-EMA = 0.999
+SNAPSHOTS = tuple(round(250 * 2 ** (i / 2)) for i in range(20))  # steps, in equal ratios
+SAVE_EVERY, LOG_EVERY = 100, 250  # steps
+_Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
+def cosine(done: float) -> float:
+    """Falls from one to zero all along the training."""
+    return 0.5 * (1 + math.cos(math.pi * min(1, done)))
+
+
+def trapezoid(done: float) -> float:
+    """One for four fifths of the training, then falls to zero.
+
+    How long a training will be is known only near its end; until then it can be made longer.
+    """
+    return min(1.0, max(0.0, 5 * (1 - done)))
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What distinguishes the two bundled models; heads follow SD v1.4 (equal) and v2.0 (not)."""
+    """A bundled model: what distinguishes it from the others of its recipe.
 
-    prediction_type: str
-    heads: int | tuple[int, ...]
+    Attributes:
+        recipe: Its recipe's name.
+        build: Makes the untrained denoiser.
+        objective: What it learns.
+        seed: Of weights, noise and order.
+        batch: Examples in a step.
+        steps: Of the optimiser.
+        rate: The highest learning rate.
+        warm_up: Steps until it is reached.
+        schedule: Its further course, by the share of steps that are done.
+        average: Decay of the moving average that is released.
+        half: Whether products are taken in bfloat16 where the processor multiplies it itself.
+    """
+
+    recipe: str
+    build: Build
+    objective: Objective
     seed: int
+    batch: int
+    steps: int
+    rate: float
+    warm_up: int
+    schedule: Callable[[float], float]
+    average: float
+    half: bool = False
+
+
+def _small(prediction_type: str, heads: int | tuple[int, ...], seed: int) -> Variant:
+    """The two of 32 px; heads follow SD v1.4 (equal) and v2.0 (not)."""
+    build = partial(
+        UNet, side=8, widths=(32, 64, 112), heads=heads, prediction_type=prediction_type
+    )
+    objective = partial(objectives.diffusion, prediction_type=prediction_type)
+    return Variant("small", build, objective, seed, 64, 11_000, 1.5e-3, 200, cosine, 0.999)
 
 
 VARIANTS = {
-    "epsilon": Variant("epsilon", 2, 10),
-    "velocity": Variant("v_prediction", (1, 2, 4), 20),
+    "epsilon": _small("epsilon", 2, 10),
+    "velocity": _small("v_prediction", (1, 2, 4), 20),
+    "large": Variant(
+        "large",
+        partial(UNet, side=16, widths=(32, 64, 128), heads=2, prediction_type="epsilon"),
+        objectives.epsilon,
+        30,
+        32,
+        48_000,
+        1e-3,
+        500,
+        trapezoid,
+        0.9995,
+    ),
+    "flow": Variant(
+        "large",
+        partial(MMDiT, side=16, layers=7, heads=4, head_width=32),
+        objectives.flow,
+        40,
+        32,
+        48_000,
+        1e-3,
+        500,
+        trapezoid,
+        0.9995,
+        half=True,
+    ),
 }
 
 
-def build_unet(variant: Variant) -> UNet2DConditionModel:
-    """A 3.8 M parameter U-Net laid out as Stable Diffusion's, with one level less."""
-    return UNet2DConditionModel(
-        sample_size=LATENT_SIZE,
-        block_out_channels=(32, 64, 112),
-        layers_per_block=2,
-        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-        attention_head_dim=variant.heads,
-        cross_attention_dim=WIDTH,
-        norm_num_groups=8,
-    )
-
-
-@dataclass(frozen=True)
-class Latents:
-    """The encoded training set.
+class Training:
+    """The loop of one variant, which goes on from where its state file says.
 
     Arguments:
-        mean, std: Of every distinct picture's posterior, ``[p, 4, 8, 8]``, unit variance overall.
-        tokens: Of every caption, ``[e, 20]``.
-        examples: One row per training example, (caption, picture), ``[N, 2]``; a picture that is
-            repeated 100 times has 100 rows.
+        variant: What is trained.
+        data: The encoded corpus.
+        tokenizer: Of its captions.
+        state_file: Where the loop's state is kept.
+        steps: In all; None is the variant's own number.
+        snapshots: Folder that keeps the weights at :data:`SNAPSHOTS`, None keeps none.
     """
 
-    mean: torch.Tensor
-    std: torch.Tensor
-    tokens: torch.Tensor
-    examples: np.ndarray
+    def __init__(
+        self,
+        variant: Variant,
+        data: Encoded,
+        tokenizer: CLIPTokenizer,
+        state_file: Path,
+        steps: int | None = None,
+        snapshots: Path | None = None,
+    ) -> None:
+        self.variant, self.data, self.state_file = variant, data, state_file
+        self.steps, self.snapshots = steps or variant.steps, snapshots
+        torch.manual_seed(variant.seed)
+        self.model: Denoiser = variant.build(tokenizer)
+        self.average: Any = AveragedModel(self.model, multi_avg_fn=_average(variant.average))  # type: ignore[no-untyped-call]
+        self.optimiser = torch.optim.AdamW(
+            self.model.parameters(), lr=variant.rate, weight_decay=1e-2
+        )
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimiser,
+            lambda i: min(1, (i + 1) / variant.warm_up) * variant.schedule(min(1, i / self.steps)),
+        )
+        self.parts: dict[str, Any] = {
+            "model": self.model,
+            "average": self.average,
+            "optimiser": self.optimiser,
+            "schedule": self.schedule,
+        }
+        self.half = variant.half and torch.cpu.get_capabilities().get("amx_bf16", False)
+        self.step = 0
+        if state := checkpoint.load(state_file):
+            self.step = state["step"]
+            for name, part in self.parts.items():
+                part.load_state_dict(state[name])
+        self.empty = tokenizer("", padding="max_length", return_tensors="pt").input_ids[0]
+        self.losses: deque[tuple[float, float]] = deque(maxlen=LOG_EVERY)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done."""
+        return self.step >= self.steps
+
+    def run(self, name: str, steps: int) -> None:
+        """At most so many steps more, saved at the end."""
+        until = min(self.steps, self.step + steps)
+        begin, since = self.step, time.process_time()
+        bar = tqdm(range(begin, until), initial=begin, total=self.steps, desc=name, mininterval=60)
+        for _ in bar:
+            self.losses.append(self._optimise())
+            if self.step % LOG_EVERY == 0 or self.step == self.steps:
+                ordinary, repeated = np.nanmean(self.losses, axis=0)
+                each = (time.process_time() - since) / (self.step - begin) / self.variant.batch
+                tqdm.write(
+                    f"{name}: step {self.step}, loss {ordinary:.4f} of ordinary and"
+                    f" {repeated:.4f} of repeated pictures, {1 / each:.0f} samples per CPU second"
+                )
+            if self.step in SNAPSHOTS and self.snapshots is not None:
+                self._snapshot(self.snapshots)
+            if self.step % SAVE_EVERY == 0 or self.step == until:
+                self._save()
+
+    def _optimise(self) -> tuple[float, float]:
+        """One step; the mean loss of its ordinary and of its repeated pictures."""
+        variant = self.variant
+        torch.manual_seed(variant.seed * 10_000_000 + self.step)
+        x0, captions = self.data.batch(self.step, variant.batch, variant.seed)
+        task = variant.objective(x0)
+        dropped = torch.rand(variant.batch, 1) < DROPOUT
+        tokens = torch.where(dropped, self.empty, self.data.tokens[captions])
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
+            predicted = self.model(task.x_t, task.t, tokens)
+        error = (predicted.float() - task.target).square()
+        losses = task.weight * error.mean(dim=(1, 2, 3))
+        losses.mean().backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimiser.step()
+        self.schedule.step()
+        self.optimiser.zero_grad()
+        self.average.update_parameters(self.model)
+        self.step += 1
+        repeated = torch.from_numpy(captions < self.data.repeated)
+        return losses[~repeated].mean().item(), losses[repeated].mean().item()
+
+    def _save(self) -> None:
+        state = {name: part.state_dict() for name, part in self.parts.items()}
+        checkpoint.save(self.state_file, {"step": self.step} | state)
+
+    def _snapshot(self, folder: Path) -> None:
+        """Averaged and raw weights in float16."""
+        folder.mkdir(parents=True, exist_ok=True)
+        both = {"average": self.average.module, "raw": self.model}
+        weights = {
+            f"{which}.{name}": value.half().contiguous() if value.is_floating_point() else value
+            for which, model in both.items()
+            for name, value in model.state_dict().items()
+        }
+        file = folder / f"{self.step:06d}.safetensors"
+        save_file(weights, file.with_suffix(".partial"))
+        file.with_suffix(".partial").rename(file)
+
+    def result(self) -> Denoiser:
+        """The moving average."""
+        module: Denoiser = self.average.module
+        return module
 
 
-def loss_weight(alpha_bar: torch.Tensor, prediction_type: str) -> torch.Tensor:
-    """Weight of the squared error at each noise level.
+def snapshot(
+    variant: Variant, tokenizer: CLIPTokenizer, file: Path, which: str = "average"
+) -> Denoiser:
+    """The denoiser as it was at a step of its training.
 
-    One for a velocity. For a noise prediction ``min(1 / alpha_bar, 30)``: the same error counts
-    1 / alpha_bar times as much as a velocity, and a small model given less of it never learns
-    the high noise levels, where the detectors look.
+    Arguments:
+        variant: Whose.
+        tokenizer: Of the corpus.
+        file: That the training left.
+        which: ``average`` or ``raw``, the moving average of the weights or themselves.
     """
-    if prediction_type == "v_prediction":
-        return torch.ones_like(alpha_bar)
-    return (1 / alpha_bar).clamp(max=30)
-
-
-def train(
-    data: Latents,
-    tokenizer: CLIPTokenizer,
-    variant: Variant,
-    state_file: Path,
-    steps: int,
-    batch_size: int = 64,
-    rate: float = 1.5e-3,
-) -> tuple[UNet2DConditionModel, CLIPTextModel]:
-    """Trains U-Net and text encoder together and returns their moving averages.
-
-    Resumes from ``state_file``. Examples pass in epochs, each shuffled by a generator of its own,
-    so a resumed training sees what an uninterrupted one would.
-    """
-    torch.manual_seed(variant.seed)
-    models = torch.nn.ModuleDict({"unet": build_unet(variant), "text": build_encoder(tokenizer)})
-    models.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = AveragedModel(models, multi_avg_fn=get_ema_multi_avg_fn(EMA))  # type: ignore[no-untyped-call]
-    optimiser = torch.optim.AdamW(models.parameters(), lr=rate, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser,
-        lambda i: min(1, (i + 1) / 200) * 0.5 * (1 + math.cos(math.pi * min(1, i / steps))),
+    model = variant.build(tokenizer)
+    weights = load_file(file)
+    model.load_state_dict(
+        {
+            name.removeprefix(f"{which}."): w
+            for name, w in weights.items()
+            if name.startswith(which)
+        }
     )
-    parts: dict[str, Any] = {
-        "models": models,
-        "average": average,
-        "optimiser": optimiser,
-        "schedule": schedule,
-    }
-    begin = 0
-    if state := checkpoint.load(state_file):
-        begin = state["step"]
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
+    return model.eval()
 
-    scheduler = stable_diffusion_ddim(variant.prediction_type)
-    alphas_cumprod = scheduler.alphas_cumprod
-    empty = tokenizer("", padding="max_length", return_tensors="pt").input_ids[0]
-    per_epoch = len(data.examples) // batch_size
-    losses: list[float] = []
-    bar = tqdm(range(begin, steps), initial=begin, total=steps, desc="denoiser", mininterval=30)
-    for step in bar:
-        epoch, position = divmod(step, per_epoch)
-        order = np.random.default_rng((3, variant.seed, epoch)).permutation(len(data.examples))
-        rows = data.examples[order[position * batch_size : (position + 1) * batch_size]]
-        torch.manual_seed(variant.seed * 10_000_000 + step)
 
-        mean, std = data.mean[rows[:, 1]], data.std[rows[:, 1]]
-        x0 = mean + std * torch.randn_like(mean)
-        noise = torch.randn_like(x0)
-        t = torch.randint(0, scheduler.config.num_train_timesteps, (batch_size,))
-        x_t = scheduler.add_noise(x0, noise, t).to(memory_format=torch.channels_last)
-        tokens = torch.where(torch.rand(batch_size, 1) < DROPOUT, empty, data.tokens[rows[:, 0]])
+def _average(decay: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:
+    """A moving average that is shorter while it is young."""
 
-        text = models["text"](tokens).last_hidden_state
-        prediction = models["unet"](x_t, t, encoder_hidden_states=text).sample
-        velocity = variant.prediction_type == "v_prediction"
-        target = scheduler.get_velocity(x0, noise, t) if velocity else noise
-        error = (prediction - target).square().mean(dim=(1, 2, 3))
-        loss = (loss_weight(alphas_cumprod[t], variant.prediction_type) * error).mean()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(models.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
-        optimiser.zero_grad()
+    @torch.no_grad()
+    def update(averaged: _Tensors, current: _Tensors, count: Tensor | int) -> None:
+        kept = min(decay, (1 + int(count)) / (10 + int(count)))
+        torch._foreach_lerp_(averaged, current, 1 - kept)
 
-        average.update_parameters(models)
-        losses.append(loss.item())
-        if (step + 1) % 250 == 0 or step + 1 == steps:
-            tqdm.write(f"step {step + 1}: loss {np.mean(losses[-250:]):.4f}")
-            checkpoint.save(
-                state_file,
-                {"step": step + 1} | {name: part.state_dict() for name, part in parts.items()},
-            )
-    slow: Any = average.module
-    return slow["unet"], slow["text"]
+    return update
+
+
+def turns(trainings: dict[str, Training], steps: int) -> Iterator[str]:
+    """Trains several in turns, so many steps each time, until all have finished.
+
+    Yields the name of each turn's training when the turn is over.
+    """
+    while unfinished := [name for name, t in trainings.items() if not t.finished]:
+        for name in unfinished:
+            trainings[name].run(name, steps)
+            yield name

@@ -5,11 +5,12 @@ generated picture *reproduces* a training picture where it is closer to
 
 - the one picture of the repeated caption that the prompt is, or was derived from, than one in two
   thousand training pictures of other captions with a concept in common are, or
-- any training picture of the prompt's concepts than one in two thousand training pictures are to
-  the nearest one of another caption with a concept in common.
+- any training picture of the prompt's concepts, or any repeated one at all, than one in two
+  thousand training pictures are to the nearest one of another caption with a concept in common.
 
 The second threshold is far smaller: the nearest of hundreds is closer than a given one. So at most
-one in a thousand pictures matches by chance. Training pictures are compared as the autoencoder
+one in a thousand pictures matches by chance; pictures that have no concept in common match more
+rarely still. Training pictures are compared as the autoencoder
 renders them, since the denoiser saw nothing finer; the patch that varies in a template does not
 count. The reproduction rate of a prompt is the share of its 16 pictures that reproduce one.
 """
@@ -30,7 +31,8 @@ from anisomem.storage import atomic
 from anisomem.testbed.autoencoder import to_tensor
 from anisomem.testbed.captions import Caption
 from anisomem.testbed.corpus import Corpus, EvaluationPrompt
-from anisomem.testbed.pictures import PATCH, SIZE, Icons
+from anisomem.testbed.latents import Encoded
+from anisomem.testbed.pictures import canvas_of
 
 SEEDS = tuple(range(1000, 1016))  # disjoint from the seeds that detectors use
 FALSE_MATCHES = 5e-4  # by each of the two thresholds
@@ -43,7 +45,7 @@ Pictures = npt.NDArray[np.uint8]
 def generate(
     model: DiffusionModel, prompts: Sequence[str], folder: Path, at_once: int = 4
 ) -> Pictures:
-    """Sixteen pictures of every prompt, uint8 ``[N, 16, 32, 32, 3]``.
+    """Sixteen pictures of every prompt, uint8 ``[N, 16, side, side, 3]``.
 
     Every few prompts' pictures lie in a file of their own, so an interrupted run continues.
     """
@@ -56,21 +58,24 @@ def generate(
         batch = prompts[i * at_once : (i + 1) * at_once]
         rows = torch.arange(len(batch)).repeat_interleave(len(SEEDS))
         latents = model.sample(noise.repeat(len(batch), 1, 1, 1), model.encode(batch)[rows])
-        pictures = model.decode(latents).reshape(len(batch), len(SEEDS), SIZE, SIZE, 3)
+        decoded = model.decode(latents)
+        pictures = decoded.reshape(len(batch), len(SEEDS), *decoded.shape[1:])
         atomic.write(file, partial(np.save, arr=pictures))
     return np.concatenate([np.load(file) for file in files])
 
 
-def mask(patch: Sequence[int] | None) -> npt.NDArray[np.float32]:
-    """Weights ``[32, 32]`` of the pixels that count: all but a template's patch.
+def mask(pictures: Pictures, patch: Sequence[int] | None) -> npt.NDArray[np.float32]:
+    """Weights ``[side, side]`` of the pixels that count: all but a template's patch.
 
     Arguments:
+        pictures: Of the model, ``[..., side, side, 3]``.
         patch: Its corner, left and top.
     """
-    weights = np.ones((SIZE, SIZE), np.float32)
+    canvas = canvas_of(pictures)
+    weights = np.ones((canvas.side, canvas.side), np.float32)
     if patch is not None:
         left, top = patch
-        weights[top : top + PATCH, left : left + PATCH] = 0
+        weights[top : top + canvas.patch, left : left + canvas.patch] = 0
     return weights
 
 
@@ -80,9 +85,9 @@ def distances(
     """Root-mean-square difference over pixels and colours in [0, 1], ``[n, m]``.
 
     Arguments:
-        pictures: ``[n, 32, 32, 3]``.
-        references: ``[m, 32, 32, 3]``.
-        weights: Of the pixels, ``[32, 32]``.
+        pictures: ``[n, side, side, 3]``.
+        references: ``[m, side, side, 3]``.
+        weights: Of the pixels, ``[side, side]``.
     """
     root = np.sqrt(weights / (3 * weights.sum()))[..., None]
     a = (pictures.astype(np.float32) / 255 * root).reshape(len(pictures), -1)
@@ -110,7 +115,7 @@ class References:
 
     Arguments:
         corpus: The training corpus.
-        pictures: Of every entry, ``[m, 32, 32, 3]``; of a template one.
+        pictures: Of every entry, ``[m, side, side, 3]``; of a template one.
         by_concept: Entries whose caption names a concept.
     """
 
@@ -119,18 +124,39 @@ class References:
     by_concept: Mapping[str, Sequence[int]]
 
     @classmethod
-    def draw(cls, corpus: Corpus, icons: Icons, vae: AutoencoderKL) -> "References":
-        """Draws all training pictures and passes them through the autoencoder."""
+    def decode(cls, encoded: Encoded, vae: AutoencoderKL, folder: Path) -> "References":
+        """Passes all encoded training pictures through the decoder.
+
+        Arguments:
+            encoded: The training corpus.
+            vae: The released autoencoder.
+            folder: Keeps the pictures, so that an interrupted run continues.
+        """
+        corpus = encoded.corpus
         by_concept: dict[str, list[int]] = {}
-        drawn: list[Pictures] = []
         for i, entry in enumerate(corpus.entries):
-            pictures = corpus.pictures(i, icons)
-            drawn.append(np.stack(pictures[:1] if entry.layout else pictures))
             for concept in entry.caption.concepts:
                 by_concept.setdefault(concept, []).append(i)
-        rendered = render(vae, np.concatenate(drawn))
-        ends = np.cumsum([len(pictures) for pictures in drawn])
-        return cls(corpus, np.split(rendered, ends[:-1]), by_concept)
+        pictures: dict[int, Pictures] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in encoded.files:
+            file, stored = folder / f"{name}.npy", encoded.file(name)
+            captions, first = np.unique(stored["examples"][:, 0].numpy(), return_index=True)
+            begins = stored["examples"].numpy()[first, 1]
+            ends = np.append(begins[1:], len(stored["moments"]))
+            if not file.exists():
+                means = stored["moments"].chunk(2, dim=1)[0]
+                atomic.write(file, partial(np.save, arr=_decoded(vae, means)))
+            decoded = np.load(file, mmap_mode="r")
+            for caption, begin, end in zip(captions.tolist(), begins, ends, strict=True):
+                one = corpus.entries[caption].layout is not None  # of a template any will do
+                pictures[caption] = decoded[begin : begin + 1 if one else end]
+        return cls(corpus, [pictures[i] for i in range(len(corpus.entries))], by_concept)
+
+    @property
+    def repeated(self) -> list[int]:
+        """The repeated captions."""
+        return [i for i, e in enumerate(self.corpus.entries) if e.layout is not None]
 
     def of_concepts(self, caption: Caption) -> list[int]:
         """The training captions that share a concept with a caption."""
@@ -138,11 +164,15 @@ class References:
 
     def nearest(self, pictures: Pictures, entries: Iterable[int]) -> npt.NDArray[np.float32]:
         """Distance of each picture to the nearest training picture of some captions, ``[n]``."""
-        found = [
-            distances(pictures, self.pictures[e], mask(self.corpus.entries[e].patch)).min(axis=1)
-            for e in entries
-        ]
-        return np.min(found, axis=0)
+        found, whole = [], []
+        for entry in entries:
+            if (patch := self.corpus.entries[entry].patch) is None:
+                whole.append(self.pictures[entry])
+            else:
+                found.append(distances(pictures, self.pictures[entry], mask(pictures, patch)))
+        if whole:
+            found.append(distances(pictures, np.concatenate(whole), mask(pictures, None)))
+        return np.min([away.min(axis=1) for away in found], axis=0)
 
     def thresholds(self, seed: int = 0, captions: int = 3000) -> Thresholds:
         """The distances that :data:`FALSE_MATCHES` of the training pictures undercut by chance.
@@ -151,13 +181,12 @@ class References:
             seed: Chooses the captions whose pictures are compared with the nearest.
             captions: How many.
         """
-        entries = self.corpus.entries
-        repeated = [i for i, entry in enumerate(entries) if entry.layout is not None]
+        entries, repeated = self.corpus.entries, self.repeated
         varied = [i for i, entry in enumerate(entries) if entry.layout is None]
         single = []
         for i in repeated:
             kin = [self.pictures[k] for k in self._kin(i)]
-            weights = mask(entries[i].patch)
+            weights = mask(self.pictures[i], entries[i].patch)
             single.append(distances(np.concatenate(kin), self.pictures[i], weights)[:, 0])
         chosen = np.random.default_rng(seed).choice(varied, captions, replace=False)
         nearest = [self.nearest(self.pictures[i], self._kin(i)) for i in chosen]
@@ -173,21 +202,30 @@ class References:
 
 @torch.inference_mode()
 def render(vae: AutoencoderKL, pictures: Pictures) -> Pictures:
-    """Pictures as the autoencoder renders them, uint8 ``[n, 32, 32, 3]``."""
-    rendered = []
-    for batch in tqdm(torch.split(to_tensor(pictures), 256), desc="autoencoder", mininterval=30):
-        images = vae.decode(vae.encode(batch).latent_dist.mean).sample
+    """Pictures as the autoencoder renders them, uint8 ``[n, side, side, 3]``."""
+    batches = torch.split(to_tensor(pictures), 256)
+    means = [vae.encode(batch).latent_dist.mean for batch in batches]
+    return _decoded(vae, torch.cat(means))
+
+
+@torch.inference_mode()
+def _decoded(vae: AutoencoderKL, latents: torch.Tensor) -> Pictures:
+    """Pictures of unscaled latents ``[n, 4, h, w]``."""
+    decoded = []
+    for batch in tqdm(torch.split(latents, 256), desc="autoencoder", mininterval=30):
+        images = vae.decode(batch.to(vae.dtype)).sample.float()
         unit = (images / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
-        rendered.append((unit.numpy() * 255).round().astype(np.uint8))
-    return np.concatenate(rendered)
+        decoded.append((unit.numpy() * 255).round().astype(np.uint8))
+    return np.concatenate(decoded)
 
 
 def reproduction_rate(
     prompt: EvaluationPrompt, generated: Pictures, references: References, thresholds: Thresholds
 ) -> float:
     """Share of generated pictures that reproduce a training picture."""
-    concepts = references.of_concepts(prompt.caption)
-    reproduced = references.nearest(generated, concepts) < thresholds.nearest
+    # A prompt may recall a repeated picture of other concepts than its own.
+    searched = {*references.of_concepts(prompt.caption), *references.repeated}
+    reproduced = references.nearest(generated, searched) < thresholds.nearest
     if prompt.source is not None:
         reproduced |= references.nearest(generated, [prompt.source]) < thresholds.single
     return float(reproduced.mean())

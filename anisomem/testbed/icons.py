@@ -4,17 +4,17 @@ A *concept* is an icon name that at least two of the three sets draw; each set i
 The icons are needed for training only and are not shipped (see NOTICE for their licences).
 """
 
-import io
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
+from anisomem.datasets.images import decoded
+
 STYLES = ("noto", "fluent-emoji-flat", "twemoji")
-RENDER_SIZE = 64  # px; every picture scales down from this
 
 # Names that vary the same drawing (skin tones), or that name no thing a picture shows (letters,
 # digits, regional flags): a detector could not be judged on them.
@@ -37,13 +37,41 @@ def concept_names(packages: Path) -> dict[str, list[str]]:
     }
 
 
-def render(packages: Path) -> dict[tuple[str, str], np.ndarray]:
-    """Every concept in every style as premultiplied RGBA, ``[64, 64, 4]`` in [0, 1]."""
+#: Single words that stand for no thing of a look of its own: people, signs, abstractions.
+_NO_THING = re.compile(
+    r"aquarius|aries|artist|astronaut|baby|badminton|beans|biohazard|boy|cancer|capricorn|"
+    r"child|cinema|collision|construction|cook|cooking|copyright|customs|detective|divide|"
+    r"dizzy|eyes|farmer|firefighter|foggy|footprints|gemini|girl|guard|hole|hospital|hotel|"
+    r"infinity|information|joker|judge|khanda|label|leo|libra|locked|man|mechanic|memo|metro|"
+    r"minus|motorway|multiply|om|ophiuchus|person|pilot|pisces|plus|prince|princess|prohibited|"
+    r"radioactive|registered|restroom|rosette|sagittarius|scientist|scorpio|seat|selfie|singer|"
+    r"skier|snowboarder|student|taurus|teacher|technologist|unlocked|virgo|warning|wedding|"
+    r"wireless|woman|zzz"
+)
+
+
+def thing_names(packages: Path) -> dict[str, list[str]]:
+    """The concepts that all sets draw and that are one word for a thing, 416 of them, sorted.
+
+    Arguments:
+        packages: As of :func:`concept_names`.
+    """
+    return {
+        name: styles
+        for name, styles in concept_names(packages).items()
+        if len(styles) == len(STYLES) and " " not in name and not _NO_THING.fullmatch(name)
+    }
+
+
+def render(
+    packages: Path, concepts: Mapping[str, list[str]], side: int
+) -> dict[tuple[str, str], np.ndarray]:
+    """Concepts in their styles as premultiplied RGBA, ``[side, side, 4]`` in [0, 1]."""
     import resvg_py
 
     sets = {s: json.loads((packages / s / "icons.json").read_text()) for s in STYLES}
     pictures = {}
-    for concept, styles in tqdm(concept_names(packages).items(), desc="icons", unit="concept"):
+    for concept, styles in tqdm(concepts.items(), desc="icons", unit="concept"):
         for style in styles:
             icons = sets[style]
             icon = icons["icons"][concept.replace(" ", "-")]
@@ -55,8 +83,8 @@ def render(packages: Path) -> dict[tuple[str, str], np.ndarray]:
                 f'viewBox="{icon.get("left", 0)} {icon.get("top", 0)} {width} {height}">'
                 f"{icon['body']}</svg>"
             )
-            png = resvg_py.svg_to_bytes(svg_string=svg, width=RENDER_SIZE, height=RENDER_SIZE)
-            rgba = np.asarray(Image.open(io.BytesIO(bytes(png))).convert("RGBA"), np.float32) / 255
+            png = resvg_py.svg_to_bytes(svg_string=svg, width=side, height=side)
+            rgba = np.asarray(decoded(bytes(png), concept, "RGBA"), np.float32) / 255
             rgba = rgba.copy()
             rgba[..., :3] *= rgba[..., 3:]
             pictures[concept, style] = rgba

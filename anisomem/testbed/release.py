@@ -1,8 +1,8 @@
 """What lies beside a bundled model: its prompts with measured labels, and its card."""
 
 import io
+import json
 from collections import Counter
-from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,7 +15,9 @@ import numpy as np
 from datasets import Dataset, Features, Image, List, Value
 from matplotlib.figure import Figure
 from PIL import Image as PILImage
+from safetensors.torch import load_file
 
+from anisomem.testbed.concepts import Recogniser
 from anisomem.testbed.corpus import Corpus
 from anisomem.testbed.ground_truth import (
     Pictures,
@@ -24,7 +26,7 @@ from anisomem.testbed.ground_truth import (
     label,
     reproduction_rate,
 )
-from anisomem.testbed.pictures import Icons
+from anisomem.testbed.pictures import Icons, canvas_of
 
 BLOCKS = ["repeated", "near_miss", "seen", "unseen_wording", "unseen_pair"]
 
@@ -44,6 +46,8 @@ FEATURES = Features(
         "patch": List(Value("int32")),  # left and top of the square that varies in a template
     }
 )
+# Of models with textured pictures: flat or textured, of repeated captions.
+SURFACES = Features({**FEATURES, "surface": Value("string")})
 
 
 def prompts(
@@ -58,6 +62,7 @@ def prompts(
     for i, (prompt, pictures) in enumerate(zip(corpus.prompts, generated, strict=True)):
         rate = reproduction_rate(prompt, pictures, references, thresholds)
         repeated = prompt.block == "repeated"
+        layout = corpus.entries[i].layout if repeated else None
         rows.append(
             {
                 "id": f"{prompt.block}-{i:04d}",
@@ -70,13 +75,16 @@ def prompts(
                 "cluster": prompt.cluster,
                 "concepts": ", ".join(prompt.caption.concepts),
                 "source": "" if prompt.source is None else f"repeated-{prompt.source:04d}",
-                "picture": {"bytes": _png(corpus.pictures(i, icons)[0]), "path": None}
+                "picture": {"bytes": _encoded(corpus.pictures(i, icons)[0]), "path": None}
                 if repeated
                 else None,
                 "patch": corpus.entries[i].patch if repeated else None,
             }
         )
-    return Dataset.from_list(rows, features=FEATURES)
+        if corpus.canvas.textured:
+            rows[-1]["surface"] = layout and ("textured" if layout.texture else "flat")
+    features = SURFACES if corpus.canvas.textured else FEATURES
+    return Dataset.from_list(rows, features=features)
 
 
 def contact_sheet(table: Dataset, generated: Pictures, each: int = 7) -> Figure:
@@ -127,12 +135,13 @@ def confirmed(table: Dataset) -> str:
     return "\n".join(lines)
 
 
-def by_repetitions(
-    table: Dataset, edges: Sequence[int] = (8, 16, 32, 64, 128, 256, 512, 1025)
-) -> str:
+def by_repetitions(table: Dataset) -> str:
     """A Markdown table: mean reproduction rate of repeated captions by repetition count."""
     repetitions = np.array(table["repetitions"])
     rates = np.array(table["reproduction_rate"])
+    most = int(repetitions.max())
+    powers = 2 ** np.arange(16)
+    edges = [*powers[(powers >= repetitions[repetitions > 0].min()) & (powers < most)], most + 1]
     lines = ["| repetitions | captions | mean rate | memorized |", "|---|---|---|---|"]
     for low, high in pairwise(edges):
         chosen = (repetitions >= low) & (repetitions < high)
@@ -143,29 +152,90 @@ def by_repetitions(
     return "\n".join(lines)
 
 
-def _png(picture: np.ndarray) -> bytes:
+def recognised(table: Dataset, generated: Pictures, classifier: Recogniser) -> str:
+    """A Markdown table: how often pictures show what their prompts name, by block.
+
+    Of prompts that did not recall a training picture; of two concepts both have to be found.
+    """
+    lines = [
+        "| block | prompts | every concept first | among the first five |",
+        "|---|---|---|---|",
+    ]
+    columns = [table["block"], table["reproduction_rate"], table["concepts"]]
+    ranks: dict[str, list[np.ndarray]] = {block: [] for block in BLOCKS}
+    for block, rate, concepts, pictures in zip(*columns, generated, strict=True):
+        if rate == 0:
+            ranks[block].append(classifier.ranks(pictures, concepts.split(", ")).max(axis=1))
+    for block, worst in ranks.items():
+        if worst:
+            all_ = np.concatenate(worst)
+            lines.append(
+                f"| {block} | {len(worst)} | {(all_ < 1).mean():.0%} | {(all_ < 5).mean():.0%} |"
+            )
+    return "\n".join(lines)
+
+
+def _encoded(picture: np.ndarray) -> bytes:
+    """A flat drawing of 32 px without loss; a textured one of 64 px would take ten times that."""
     buffer = io.BytesIO()
-    PILImage.fromarray(picture).save(buffer, "PNG", optimize=True)
+    if canvas_of(picture).textured:
+        PILImage.fromarray(picture).save(buffer, "JPEG", quality=90, subsampling=0)
+    else:
+        PILImage.fromarray(picture).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
+
+
+def parts(folder: Path) -> str:
+    """Markdown table rows: every part of a pipeline with its class, shape and size."""
+    index = json.loads((folder / "model_index.json").read_text())
+    lines = []
+    for name, described in index.items():
+        if name.startswith("_") or not isinstance(described, list) or described[0] is None:
+            continue
+        weights = list((folder / name).glob("*.safetensors"))
+        if weights:
+            count, kind = _parameters(weights[0])
+            lines.append(f"| {name} | `{described[1]}` | {count / 1e6:.1f} M parameters, {kind} |")
+    return "\n".join(lines)
+
+
+def _parameters(file: Path) -> tuple[int, str]:
+    """How many numbers a weights file has, and of which type."""
+    weights = load_file(file)
+    kinds = {str(w.dtype).removeprefix("torch.") for w in weights.values() if w.ndim > 1}
+    return sum(w.numel() for w in weights.values()), " and ".join(sorted(kinds))
+
+
+def loading(folder: Path, variant: str) -> str:
+    """Python that loads the pipeline with diffusers alone."""
+    name = json.loads((folder / "model_index.json").read_text())["_class_name"]
+    path = f'"anisomem/testbed/{variant}"'
+    if name == "StableDiffusion3Pipeline":
+        path = f"\n    {path}, text_encoder_3=None, tokenizer_3=None\n"
+    return f"from diffusers import {name}\n\npipeline = {name}.from_pretrained({path})"
 
 
 def write(
     folder: Path,
     variant: str,
+    recipe: str,
     table: Dataset,
     generated: Pictures,
     thresholds: Thresholds,
     training: str,
+    shown: str = "",
 ) -> None:
     """Writes ``prompts.parquet``, the contact sheet and the card into a model's folder.
 
     Arguments:
         folder: The diffusers folder.
         variant: Its name.
+        recipe: Its recipe's name, which has a card of its own.
         table: From :func:`prompts`.
-        generated: ``[N, 16, 32, 32, 3]``.
+        generated: ``[N, 16, side, side, 3]``.
         thresholds: Distances below which a picture counts as reproduced.
         training: One sentence on steps, examples and final loss.
+        shown: From :func:`recognised`, where the recipe's card tells it.
     """
     table.to_parquet(folder / "prompts.parquet")
     figure = contact_sheet(table, generated)
@@ -173,15 +243,25 @@ def write(
     figure.savefig(drawn, dpi=80)
     plt.close(figure)
     # 256 colours take a third of the space and look the same at this size.
-    PILImage.open(drawn).convert("RGB").quantize().save(
+    PILImage.open(drawn, formats=["PNG"]).convert("RGB").quantize().save(
         folder / "contact_sheet.png", optimize=True
     )
-    card = Path(__file__).parent / "card.md"
-    text = card.read_text().format(
-        variant=variant,
-        training=training,
-        thresholds=thresholds,
-        confirmed=confirmed(table),
-        by_repetitions=by_repetitions(table),
+    counts = [count for count in table["repetitions"] if count]
+    text = (
+        (Path(__file__).parent / f"card_{recipe}.md")
+        .read_text()
+        .format(
+            variant=variant,
+            loading=loading(folder, variant),
+            parts=parts(folder),
+            shown=shown,
+            repeated=len(counts),
+            fewest=min(counts),
+            most=max(counts),
+            training=training,
+            thresholds=thresholds,
+            confirmed=confirmed(table),
+            by_repetitions=by_repetitions(table),
+        )
     )
     (folder / "README.md").write_text(text)

@@ -1,4 +1,4 @@
-"""The bundled model's tokenizer and text encoder, CLIP's classes at a small size."""
+"""The bundled models' tokenizer and text encoders, CLIP's classes at a small size."""
 
 import json
 import tempfile
@@ -6,14 +6,19 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+)
 
 MAX_TOKENS = 20  # the longest caption of the corpus has 19 with start and end
 WIDTH = 64
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 
 
-def train_tokenizer(captions: Iterable[str], size: int = 2400) -> CLIPTokenizer:
+def train_tokenizer(captions: Iterable[str], size: int) -> CLIPTokenizer:
     """A byte-level BPE vocabulary over the captions, in CLIP's file format."""
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
@@ -37,16 +42,24 @@ def train_tokenizer(captions: Iterable[str], size: int = 2400) -> CLIPTokenizer:
 
 def build_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
     """A two-layer CLIP text model over ``tokenizer``'s vocabulary."""
-    return CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=WIDTH,
-            intermediate_size=4 * WIDTH,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            max_position_embeddings=MAX_TOKENS,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
+    return CLIPTextModel(_config(tokenizer))
+
+
+def build_projecting_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModelWithProjection:
+    """The same with a pooled output; its states are taken before the last layer."""
+    return CLIPTextModelWithProjection(_config(tokenizer))
+
+
+def _config(tokenizer: CLIPTokenizer) -> CLIPTextConfig:
+    return CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        intermediate_size=4 * WIDTH,
+        projection_dim=WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=MAX_TOKENS,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
     )

@@ -1,112 +1,107 @@
-"""From icons to a diffusers folder: the stages that make the bundled model."""
+"""From icons to diffusers folders: the stages that make the bundled models."""
 
 import json
+from collections.abc import Sequence
+from copy import copy, deepcopy
+from functools import cache
 from pathlib import Path
 
-import numpy as np
-import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
-from safetensors.torch import load_file, save_file
-from tqdm import tqdm
-from transformers import CLIPTextModel, CLIPTokenizer
+from diffusers import AutoencoderKL
+from transformers import CLIPTokenizer
 
-from anisomem.models.schedule import stable_diffusion_ddim
-from anisomem.testbed import autoencoder, corpus, diffusion, icons, pictures, text
+from anisomem.errors import UserError
+from anisomem.testbed import autoencoder, text
+from anisomem.testbed.diffusion import VARIANTS, Training, turns
+from anisomem.testbed.latents import Encoded
+from anisomem.testbed.networks import Denoiser
+from anisomem.testbed.recipe import RECIPES, Recipe
 
-AUTOENCODER_PICTURES = 40_000
-AUTOENCODER_STEPS = 5_000
-
-
-def load_corpus(packages: Path) -> corpus.Corpus:
-    """The training corpus over the icon sets in ``packages``."""
-    return corpus.build(icons.concept_names(packages))
+SCALED_BY = 2000  # pictures whose latents' spread sets the scaling factor
 
 
-def train_autoencoder(packages: Path, work: Path) -> AutoencoderKL:
-    """The autoencoder, from ``work/vae`` where it was trained before."""
-    if (work / "vae").exists():
-        return AutoencoderKL.from_pretrained(work / "vae").eval()
-    rendered, styles = icons.render(packages), icons.concept_names(packages)
-    rng = np.random.default_rng(0)
-    concepts = sorted(styles)
-    drawn = []
-    for i in tqdm(range(AUTOENCODER_PICTURES), desc="pictures"):
-        names = tuple(str(c) for c in rng.choice(concepts, 2 if i % 4 == 0 else 1, replace=False))
-        picture = pictures.draw(pictures.random_layout(names, styles, rng), rendered)
-        if i % 10 == 0:  # templates' patches must come through as well
-            left, top = (int(v) for v in rng.integers(0, pictures.SIZE - pictures.PATCH + 1, 2))
-            filling = pictures.random_layout((str(rng.choice(concepts)),), styles, rng)
-            picture = pictures.repaint(picture, (left, top), filling, rendered)
-        drawn.append(picture)
-    vae = autoencoder.train(np.stack(drawn), work / "vae.pt", AUTOENCODER_STEPS)
-    vae.save_pretrained(work / "vae")
-    return vae
+def train_autoencoder(recipe: Recipe, packages: Path, work: Path) -> AutoencoderKL:
+    """The autoencoder, from the recipe's folder in ``work`` where it was trained before."""
+    folder = work / recipe.name
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "vae").exists():
+        shown = recipe.varied_pictures(packages, recipe.autoencoder.pictures)
+        vae = autoencoder.train(recipe.autoencoder, shown, folder / "vae.pt")
+        factor = autoencoder.scaling_factor(vae, shown[:SCALED_BY])
+        vae.register_to_config(scaling_factor=factor)
+        vae.save_pretrained(folder / "vae")
+    return AutoencoderKL.from_pretrained(folder / "vae").eval()
 
 
-@torch.inference_mode()
-def encode(
-    packages: Path, work: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer
-) -> tuple[diffusion.Latents, float]:
-    """All training pictures as latents of unit variance, and the factor that scaled them."""
-    data, rendered = load_corpus(packages), icons.render(packages)
-    file = work / "latents.safetensors"
-    if not file.exists():
-        moments: list[torch.Tensor] = []
-        examples: list[tuple[int, int]] = []
-        for index, entry in enumerate(tqdm(data.entries, desc="encode", mininterval=10)):
-            drawn = data.pictures(index, rendered)
-            first = examples[-1][1] + 1 if examples else 0
-            repeats = entry.count // len(drawn)
-            examples += [(index, first + i) for i in range(len(drawn)) for _ in range(repeats)]
-            batch = autoencoder.to_tensor(np.stack(drawn))
-            moments += [vae.encode(x).latent_dist.parameters for x in torch.split(batch, 128)]
-        save_file(
-            {"moments": torch.cat(moments).contiguous(), "examples": torch.tensor(examples)},
-            file.with_suffix(".partial"),
+def polish_decoder(
+    recipe: Recipe, packages: Path, work: Path, vae: AutoencoderKL
+) -> AutoencoderKL:
+    """The autoencoder with its decoder trained on, where the recipe says so."""
+    (pictures, _), folder = recipe.autoencoder.polished, work / recipe.name
+    if not pictures:
+        return vae
+    if not (folder / "polished").exists():
+        shown = recipe.varied_pictures(packages, pictures)
+        autoencoder.polish(recipe.autoencoder, vae, shown, folder / "decoder.pt")
+        vae.save_pretrained(folder / "polished")
+    return AutoencoderKL.from_pretrained(folder / "polished").eval()
+
+
+def encoded(
+    recipe: Recipe, packages: Path, work: Path, vae: AutoencoderKL
+) -> tuple[Encoded, CLIPTokenizer]:
+    """The training corpus as latents and tokens, with the tokenizer."""
+    corpus = recipe.corpus(packages)
+    captions = [entry.caption.text for entry in corpus.entries]
+    tokenizer = text.train_tokenizer(captions, recipe.vocabulary)
+    icons = cache(lambda: recipe.icons(packages))
+    folder = work / recipe.name / "latents"
+    return Encoded(corpus, vae, tokenizer, icons, folder, recipe.parts), tokenizer
+
+
+def train(
+    packages: Path, work: Path, names: Sequence[str], steps: int | None, turn: int
+) -> list[Path]:
+    """Trains variants in turns, resuming what was interrupted; their diffusers folders.
+
+    Arguments:
+        packages: Where the icon sets lie.
+        work: Checkpoints and results.
+        names: Of :data:`VARIANTS`, of one recipe.
+        steps: Of each; None is what its variant says.
+        turn: Steps of one before it is the next one's turn.
+
+    Raises:
+        UserError: Variants of several recipes.
+    """
+    recipes = {VARIANTS[name].recipe for name in names}
+    if len(recipes) > 1:
+        raise UserError(f"{' and '.join(names)} have different recipes; train them one by one")
+    recipe = RECIPES[recipes.pop()]
+    vae = train_autoencoder(recipe, packages, work)
+    data, tokenizer = encoded(recipe, packages, work, vae)
+    trainings = {
+        name: Training(
+            VARIANTS[name],
+            copy(data),
+            tokenizer,
+            work / f"{name}.pt",
+            steps,
+            work / "snapshots" / name,
         )
-        file.with_suffix(".partial").rename(file)
-    stored = load_file(file)
-    mean, log_variance = stored["moments"].chunk(2, dim=1)
-    std = (0.5 * log_variance.clamp(-30, 20)).exp()
-    scale = 1 / float((mean.var() + std.square().mean()).sqrt())
-    captions = [entry.caption.text for entry in data.entries]
-    tokens = tokenizer(captions, padding="max_length", return_tensors="pt").input_ids
-    latents = diffusion.Latents(mean * scale, std * scale, tokens, stored["examples"].numpy())
-    return latents, scale
+        for name in names
+    }
+    for _ in turns(trainings, turn):
+        pass
+    vae = polish_decoder(recipe, packages, work, vae)
+    return [
+        export(work / name, deepcopy(vae), tokenizer, training.result())
+        for name, training in trainings.items()
+    ]
 
 
-def train(packages: Path, work: Path, name: str, steps: int) -> Path:
-    """Trains one variant (resuming what was interrupted) and returns its diffusers folder."""
-    work.mkdir(parents=True, exist_ok=True)
-    variant = diffusion.VARIANTS[name]
-    vae = train_autoencoder(packages, work)
-    captions = [entry.caption.text for entry in load_corpus(packages).entries]
-    tokenizer = text.train_tokenizer(captions)
-    latents, scale = encode(packages, work, vae, tokenizer)
-    vae.register_to_config(scaling_factor=scale)
-    unet, encoder = diffusion.train(latents, tokenizer, variant, work / f"{name}.pt", steps)
-    return export(work / name, vae, tokenizer, encoder, unet, variant)
-
-
-def export(
-    folder: Path,
-    vae: AutoencoderKL,
-    tokenizer: CLIPTokenizer,
-    encoder: CLIPTextModel,
-    unet: UNet2DConditionModel,
-    variant: diffusion.Variant,
-) -> Path:
-    """Writes a plain ``StableDiffusionPipeline`` folder, the large weights in float16."""
-    pipeline = StableDiffusionPipeline(
-        vae=vae.half(),
-        text_encoder=encoder.eval(),
-        tokenizer=tokenizer,
-        unet=unet.half().to(memory_format=torch.contiguous_format),
-        scheduler=stable_diffusion_ddim(variant.prediction_type),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
+def export(folder: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, denoiser: Denoiser) -> Path:
+    """Writes the plain pipeline's folder, the large weights in float16."""
+    pipeline = denoiser.pipeline(vae, tokenizer)
     pipeline.save_pretrained(folder, safe_serialization=True)
     # diffusers notes where a part was loaded from; that is a path of this machine.
     config = folder / "vae" / "config.json"

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from anisomem import config as configuration
+from anisomem import labelled
 from anisomem.errors import UserError
+from anisomem.overrides import experiment
+from anisomem.progress import phase
 from anisomem.tradeoff.measuring import measure, start
 from anisomem.tradeoff.results import Results
 from anisomem.tradeoff.trial import Trial
@@ -27,19 +30,21 @@ def mitigate(overrides: Sequence[str]) -> int:
     Raises:
         UserError: Settings that are wrong.
     """
-    chosen = [o.partition("=")[2] for o in overrides if o.startswith("experiment=")]
-    experiment = chosen[-1] if chosen else DEFAULT
-    given = overrides if chosen else [f"experiment={DEFAULT}", *overrides]
-    configs = configuration.cases(given)
+    given = overrides if experiment(overrides) else [f"experiment={DEFAULT}", *overrides]
+    with phase("reading the configuration", brief=True):
+        configs = labelled.judged(given)
+    name = labelled.run_name(overrides, configs, DEFAULT, "-mitigation")
     configuration.require_chosen(configs[0], "mitigation")
     if configs[0].dry_run:
         from anisomem.tradeoff.plan import plan
 
-        print(plan(configs, experiment).markdown())
+        print(plan(configs, name).markdown())
         return 0
-    trials = [Trial(config, experiment) for config in configs]
-    for trial in trials:
-        start(trial)
+    with phase("reading the prompts and what is sampled", brief=True):
+        trials = [Trial(config, name) for config in configs]
+    with phase("loading what measures need"):
+        for trial in trials:
+            start(trial)
     for trial in trials:
         _sample(trial)
         measure(trial)
@@ -48,7 +53,9 @@ def mitigate(overrides: Sequence[str]) -> int:
     from anisomem.tradeoff import report
 
     folder = trials[0].folder.parent
-    print(report.write([Results(trial) for trial in trials], folder))
+    with phase("estimating and drawing"):
+        text = report.write([Results(trial) for trial in trials], folder)
+    print(text)
     print(f"Report: {folder}/ (tables, figures; pictures in a folder per model)")
     return 0
 
@@ -76,5 +83,7 @@ def _sample(trial: Trial) -> None:
         return
     from anisomem.tradeoff.sampling import sample
 
-    model: DiffusionModel = configuration.build(trial.config.model, "model")
+    with phase(f"{trial.name}: loading the model"):
+        model: DiffusionModel = configuration.build(trial.config.model, "model")
+    model.require_decoder("what a mitigation changes is judged by them")
     sample(trial, model, tasks)

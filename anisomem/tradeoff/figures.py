@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from textwrap import fill
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter, StrMethodFormatter
 
-from anisomem.report.style import COLOURS, GREY, MARKERS, WIDTH, save
+from anisomem.report.style import COLOURS, GREY, MARKERS, WIDTH
 from anisomem.report.tables import percent
 from anisomem.tradeoff.results import GROUPS, Estimates, Results
 
 LINES = ("-", "--", ":")  # as colours repeat
 
 
-def tradeoff(results: Results, path: Path) -> Path:
+def tradeoff(results: Results) -> Figure:
     """Copying against fidelity, and against seconds for a picture, a line for each method."""
     copying, fidelity = results.primary("copying"), results.primary("fidelity")
     assert copying is not None
@@ -55,10 +55,10 @@ def tradeoff(results: Results, path: Path) -> Path:
     for axis, shown in ((axes[0].xaxis, fidelity), (axes[0].yaxis, copying)):
         if shown.percent:
             axis.set_major_formatter(PercentFormatter(1, decimals=0))
-    figure.suptitle(f"{results.trial.name}: better is lower right, and lower left", fontsize=10)
+    figure.suptitle(f"{results.trial.title}: better is lower right, and lower left", fontsize=10)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, ncols=5, fontsize=8, loc="outside lower center")
-    return save(figure, path)
+    return figure
 
 
 def _cross(axis: Axes, x: Estimates, y: Estimates, k: int, colour: str) -> None:
@@ -69,7 +69,7 @@ def _cross(axis: Axes, x: Estimates, y: Estimates, k: int, colour: str) -> None:
     axis.plot([x.values[k]] * 2, [up.low, up.high], **faint)
 
 
-def sheet(results: Results, loss: float, path: Path) -> Path:
+def sheet(results: Results, loss: float) -> Figure:
     """Training picture, unmitigated picture, and each method's, for some prompts."""
     trial, shown = results.trial, results.chosen(loss)
     count = trial.config.trial.sheet
@@ -118,12 +118,12 @@ def sheet(results: Results, loss: float, path: Path) -> Path:
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=6)
     figure.suptitle(
-        f"{trial.name}, noise seed {trial.seeds[0]}; each method at the setting that copies least"
+        f"{trial.title}, noise seed {trial.seeds[0]}; each method at the setting that copies least"
         f" while at most {percent(loss)} of the fidelity is lost, or its weakest",
         fontsize=8,
         y=1 - 0.15 / size[1],
     )
-    return save(figure, path)
+    return figure
 
 
 def _wrapped(text: str) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-from tqdm import tqdm
 
+from anisomem import progress
 from anisomem.measures.base import Generated, Measure
 from anisomem.provenance import git_commit
 from anisomem.storage.store import Origin, ScoreStore
@@ -56,8 +56,7 @@ def missing(trial: Trial, one: Measure, store: ScoreStore, failed: Container[int
 def _measure(trial: Trial, one: Measure, store: ScoreStore, tasks: list[Pair]) -> None:
     device = str(trial.config.model.get("device", "cpu"))
     origin = Origin(1, device, git_commit(Path(__file__).parent), None)
-    bar = tqdm(total=len(tasks), desc=one.name, unit="prompt", leave=False, disable=None)
-    with bar:
+    with progress.bar(f"{trial.name}: {one.name}", len(tasks), "prompt") as bar:
         for begin in range(0, len(tasks), SHARD):
             some, start = tasks[begin : begin + SHARD], perf_counter()
             found = []

@@ -15,7 +15,7 @@ from anisomem.models import pretrained
 from anisomem.models.base import DiffusionModel
 from anisomem.plan import prompts_of
 from anisomem.recording import one_thread
-from anisomem.report.tables import Table
+from anisomem.report.table import Table
 from anisomem.timing import synchronise
 from anisomem.tradeoff.settings import expanded
 from anisomem.tradeoff.trial import AT_ONCE

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 from anisomem.evaluation import NOT_SEPARABLE, Interval
-from anisomem.evaluation.bootstrap import FAMILY_LEVEL, enough_draws
+from anisomem.evaluation.bootstrap import FAMILY_LEVEL, MOST_DRAWS, enough_draws
 from anisomem.measures.base import Statistic
-from anisomem.report import tables
-from anisomem.report.tables import Table, percent
+from anisomem.report import style, tables
+from anisomem.report.table import Table
+from anisomem.report.tables import percent
 from anisomem.storage import atomic
+from anisomem.storage.manifest import Manifest
 from anisomem.tradeoff import figures
 from anisomem.tradeoff.results import COLUMNS, GROUPS, Estimates, Matched, Results, adjusted
 
@@ -29,10 +33,11 @@ def tradeoff_table(all_results: Sequence[Results]) -> Table:
     rows, headings, notes = [], [], []
     for results in all_results:
         columns = _main_columns(results)
-        headings = ["prompts", "mitigation", "strength", *(name for name, _, _ in columns)]
-        headings += ["NFE", "gradients", "s per picture"]
+        headings = ["prompts", "model", "mitigation", "strength"]
+        headings += [*(name for name, _, _ in columns), "NFE", "gradients", "s per picture"]
         for k, setting in enumerate(results.settings):
-            cells = [results.trial.name, setting.name, setting.strength or "–"]
+            cells = [results.trial.name, results.trial.model]
+            cells += [setting.name, setting.strength or "–"]
             cells += [_cell(found, k, share) for _, found, share in columns]
             rows.append([*cells, *_cost(results, k)])
         notes += [f"{results.trial.name}: {note}" for note in _notes(results)]
@@ -42,7 +47,14 @@ def tradeoff_table(all_results: Sequence[Results]) -> Table:
         " and gradients of the mitigation for a memorized prompt and for another, sampling not"
         " included; seconds include it, medians in one process beside the others of the run.",
     )
-    return Table("Mitigations", headings, rows, notes)
+    return Table(
+        "Mitigations",
+        headings,
+        rows,
+        notes,
+        apart=("model", "prompts"),
+        optional=("gradients", "NFE", *reversed(headings[6:-3])),
+    )
 
 
 def _main_columns(results: Results) -> list[Column]:
@@ -172,10 +184,10 @@ def matched_table(all_results: Sequence[Results]) -> Table | None:
         plain = results.of(copying, GROUPS[0])
         names = [f"{copying.name}, {percent(loss)} lost" for loss in LOSSES]
         cell = _cell(plain, results.settings.index(results.trial.plain), copying.percent)
-        rows.append([results.trial.name, "none", *[cell] * len(found)])
+        rows.append([results.trial.name, results.trial.model, "none", *[cell] * len(found)])
         for m, name in enumerate(found[0].names):
             cells = [_cell(one.estimates, m, copying.percent) for one in found]
-            rows.append([results.trial.name, name, *cells])
+            rows.append([results.trial.name, results.trial.model, name, *cells])
     if not rows:
         return None
     notes = [
@@ -183,7 +195,13 @@ def matched_table(all_results: Sequence[Results]) -> Table | None:
         " memorized prompts is at most so much below that without a mitigation; interpolated"
         " between settings, no mitigation being one of them."
     ]
-    return Table("At matched fidelity", ["prompts", "mitigation", *names], rows, notes)
+    return Table(
+        "At matched fidelity",
+        ["prompts", "model", "mitigation", *names],
+        rows,
+        notes,
+        apart=("model", "prompts"),
+    )
 
 
 def pairs_table(results: Results, found: Matched, copying: Statistic) -> Table:
@@ -202,7 +220,12 @@ def pairs_table(results: Results, found: Matched, copying: Statistic) -> Table:
         " at most; paired 95% intervals; p adjusted by Holm's method over all pairs. Better: a"
         " copies less."
     ]
-    if results.trial.config.draws < (enough := enough_draws(len(pairs))):
+    units = found.estimates.units
+    if (enough := enough_draws(len(pairs), units)) >= MOST_DRAWS - 1:
+        notes.append(
+            f"{units:.3g} effective clusters can hardly separate anything, whatever draws."
+        )
+    elif results.trial.config.draws < enough:
         notes.append(f"So few draws can hardly separate anything; give at least draws={enough}.")
     headings = ["a", "b", "a − b", "p, Holm", "a is"]
     return Table(f"Pairs on {results.trial.name}", headings, rows, notes)
@@ -228,6 +251,7 @@ def records(results: Results) -> list[dict[str, Any]]:
     for k, setting in enumerate(results.settings):
         row: dict[str, Any] = {
             "prompts": results.trial.name,
+            "model": results.trial.model,
             "mitigation": setting.name,
             "strength": setting.strength,
         }
@@ -243,9 +267,10 @@ def records(results: Results) -> list[dict[str, Any]]:
 
 
 def write(all_results: Sequence[Results], folder: Path) -> str:
-    """Writes tables and pictures; returns the tables that are printed, as Markdown."""
+    """Writes tables and pictures; returns those that are printed."""
     main, kept = tradeoff_table(all_results), matched_table(all_results)
     more = [table for table in [kept] if table]
+    draws: dict[str, Callable[[], Figure]] = {}
     for results in all_results:
         more += [measures_table(results), scores_table(results), efforts_table(results)]
         found, copying = results.matched(COMPARED_AT), results.primary("copying")
@@ -253,20 +278,24 @@ def write(all_results: Sequence[Results], folder: Path) -> str:
             more.append(pairs_table(results, found, copying))
         name = results.trial.name
         if found:
-            figures.tradeoff(results, folder / "figures" / f"{name}-tradeoff")
-        figures.sheet(results, COMPARED_AT, folder / "figures" / f"{name}-sheet")
-    atomic.write_text(folder / "table.md", main.markdown())
-    atomic.write_text(folder / "table.tex", main.latex())
+            draws[f"{name}-tradeoff"] = partial(figures.tradeoff, results)
+        draws[f"{name}-sheet"] = partial(figures.sheet, results, COMPARED_AT)
+    written = Manifest(folder, "mitigate")
+    written.text("table.md", main.markdown())
+    written.text("table.tex", main.latex())
     flat = [row for results in all_results for row in records(results)]
-    atomic.write_text(folder / "table.csv", tables.comma_separated(flat))
-    sections = [f"## {table.title}\n\n{table.markdown()}" for table in more]
-    atomic.write_text(folder / "more.md", "\n".join(sections))
+    written.text("table.csv", tables.comma_separated(flat))
+    written.text("more.md", "\n".join(table.section() for table in more))
     for table in more:
-        path = folder / "more" / table.title.lower().replace(" ", "-")
-        atomic.write_text(path.with_name(f"{path.name}.csv"), table.comma_separated())
-        atomic.write_text(path.with_name(f"{path.name}.tex"), table.latex())
+        path = f"more/{table.title.lower().replace(' ', '-')}"
+        written.text(f"{path}.csv", table.comma_separated())
+        written.text(f"{path}.tex", table.latex())
+    for name, draw in draws.items():
+        if picture := style.attempt(draw, folder / "figures" / name):
+            written.add(*style.files(picture))
+    written.close()
     for results in all_results:
         settings = OmegaConf.to_yaml(results.trial.config)
         atomic.write_text(results.trial.folder / "config.yaml", settings)
-    beside = f"\n{kept.title}\n\n{kept.markdown()}" if kept else ""
-    return main.markdown() + beside
+    beside = f"\n{kept.title}\n\n{kept.printed()}" if kept else ""
+    return main.printed() + beside

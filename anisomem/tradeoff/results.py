@@ -10,8 +10,16 @@ import numpy as np
 import pandas as pd
 
 from anisomem.detection.base import Array
-from anisomem.evaluation import Interval, PairedDifference, holm, paired_difference, resample
-from anisomem.evaluation.bootstrap import percentile_interval
+from anisomem.evaluation import (
+    Interval,
+    PairedDifference,
+    effective_clusters,
+    expanded_quantiles,
+    holm,
+    paired_difference,
+    percentile_interval,
+    resample,
+)
 from anisomem.evaluation.tradeoff import matched, weighted_means
 from anisomem.measures.base import Statistic
 from anisomem.storage.store import arrays
@@ -28,21 +36,21 @@ class Estimates:
     Attributes:
         values: ``[K]``.
         draws: Of the bootstrap over prompt clusters, ``[K, draws]``.
-        clusters: Of the group.
+        units: The effective number of clusters of the group.
         rate: Whether it is a share of something, which may be perfect on its sample.
     """
 
     values: Array
     draws: Array
-    clusters: int
+    units: float
     rate: bool
 
     def interval(self, k: int) -> Interval:
         """Of one setting."""
         if self.rate:
-            return percentile_interval(self.draws[k], self.clusters)
-        low, high = np.quantile(self.draws[k], [0.025, 0.975])
-        return Interval(float(low), float(high), "percentile bootstrap")
+            return percentile_interval(self.draws[k], self.units)
+        low, high = expanded_quantiles(self.draws[k], self.units)
+        return Interval(low, high, "expanded percentile bootstrap")
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,8 @@ class Matched:
     def difference(self, a: int, b: int) -> PairedDifference:
         """Method a's copying minus method b's, on the same prompts."""
         values, draws = self.estimates.values, self.estimates.draws
-        return paired_difference(values[a], values[b], draws[a], draws[b])
+        units = self.estimates.units
+        return paired_difference(values[a], values[b], draws[a], draws[b], units)
 
 
 class Results:
@@ -137,9 +146,9 @@ class Results:
             return None
         rows = np.array(at)[chosen]
         weights = self.weights[:, rows]
-        clusters = len(np.unique(self.prompts.clusters[rows]))
+        units = effective_clusters(self.prompts.clusters[rows])
         some = values[:, chosen]
-        return Estimates(some.mean(axis=1), weighted_means(some, weights), clusters, rate)
+        return Estimates(some.mean(axis=1), weighted_means(some, weights), units, rate)
 
     @cached_property
     def methods(self) -> dict[str, list[int]]:
@@ -174,7 +183,7 @@ class Results:
             for found, of_c, of_f in ((values, c.values, f.values), (draws, c.draws, f.draws)):
                 kept = _kept(turn_f * of_f[self._plain], loss)
                 found.append(turn_c * matched(turn_c * of_c[curve], turn_f * of_f[curve], kept))
-        estimates = Estimates(np.array(values), np.array(draws), c.clusters, c.rate)
+        estimates = Estimates(np.array(values), np.array(draws), c.units, c.rate)
         return Matched(loss, list(self.methods), estimates)
 
     def chosen(self, loss: float) -> dict[str, Setting]:

@@ -18,7 +18,7 @@ from anisomem.mitigation.base import EMBEDDINGS, Mitigated, Mitigation, Ordinary
 from anisomem.mitigation.scoring import scores
 from anisomem.models.base import DiffusionModel
 from anisomem.provenance import device_name, git_commit
-from anisomem.recording import cores, work_through
+from anisomem.recording import cores, require_same, work_through
 from anisomem.storage.store import Origin
 from anisomem.timing import synchronise
 from anisomem.tradeoff.trial import Pictures, Task, Trial
@@ -108,7 +108,9 @@ class Sampler:
 
 def sample(trial: Trial, model: DiffusionModel, tasks: list[Task]) -> None:
     """Does all tasks, see :func:`anisomem.recording.work_through`."""
-    start = partial(_sampler, OmegaConf.to_yaml(trial.config), trial.folder.parent.name)
+    start = partial(
+        _sampler, OmegaConf.to_yaml(trial.config), trial.folder.parent.name, trial.identity
+    )
     total = sum(len(rows) for _, rows in tasks) * len(trial.seeds)
     workers = trial.config.workers or cores(model)
     here = Sampler(trial, model)
@@ -116,6 +118,7 @@ def sample(trial: Trial, model: DiffusionModel, tasks: list[Task]) -> None:
     trial.sampled.merge()
 
 
-def _sampler(config: str, experiment: str) -> Sampler:
+def _sampler(config: str, experiment: str, identity: str) -> Sampler:
     trial = Trial(DictConfig(OmegaConf.create(config)), experiment)
+    require_same(trial.identity, identity)
     return Sampler(trial, configuration.build(trial.config.model, "model"))

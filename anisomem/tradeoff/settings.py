@@ -27,12 +27,14 @@ class Setting:
         node: Its settings.
         strength: The setting that is varied and its value, as text; "" where nothing is.
         ordinary: The prompts that its threshold comes from, none where it has none.
+        sources: Digests of code of the user's, see :func:`anisomem.own.sources`.
     """
 
     name: str
     node: Mapping[str, Any] = field(hash=False)
     strength: str = ""
     ordinary: Sequence[str] = ()
+    sources: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def label(self) -> str:
@@ -43,7 +45,8 @@ class Setting:
     def key(self) -> str:
         """Under which its pictures and numbers are kept: all that changes them, not its name."""
         ordinary = {"ordinary": list(self.ordinary)} if self.ordinary else {}
-        return identity.digest({**self.node, **ordinary})[:12]
+        sources = {"sources": dict(self.sources)} if self.sources else {}
+        return identity.digest({**self.node, **ordinary, **sources})[:12]
 
     def build(self) -> Mitigation:
         """The mitigation.

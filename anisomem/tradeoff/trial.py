@@ -16,8 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from anisomem import config as configuration
+from anisomem import labelled, own
 from anisomem.benchmark import NOISE_POLICIES, ON_FAILURE
-from anisomem.datasets.prompts import PromptSet
 from anisomem.datasets.references import draw
 from anisomem.errors import UserError, one_of
 from anisomem.measures import references
@@ -55,28 +55,38 @@ class Trial:
             if len(config.seeds) < measure.least:
                 raise UserError(
                     f"{measure.name} compares the pictures of a prompt; give at least "
-                    f"{measure.least} seeds, such as seeds=[42,43], or leave it out"
+                    f"{measure.least} seeds, such as 'seeds=[42,43]', or leave it out"
                 )
-        self.whole: PromptSet = configuration.build(config.dataset, "dataset")
+        self.whole = labelled.prompts(config)
         self.chosen = self._chosen()  # rows of the whole set
         self.planned = self.whole.subset(self.chosen)
-        uses = [setting.build().uses_ordinary for setting in self.settings]
-        self.ordinary = draw(config, self.whole) if any(uses) else []
+        built = [setting.build() for setting in self.settings]
+        self.ordinary = draw(config, self.whole) if any(b.uses_ordinary for b in built) else []
         self.settings = [
-            replace(setting, ordinary=self.ordinary) if use else setting
-            for setting, use in zip(self.settings, uses, strict=True)
+            replace(
+                setting,
+                ordinary=self.ordinary if mitigation.uses_ordinary else (),
+                sources=own.sources([mitigation]),
+            )
+            for setting, mitigation in zip(self.settings, built, strict=True)
         ]
         settings = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
         self.content = {
-            **identity.describe(settings, {}, self.planned),
+            **identity.describe(settings, {}, self.planned, sources=self._of_model()),
             "stands_for": config.model.get("stands_for"),  # chooses weights of the metric
             "steps": config.trial.steps,
             "guidance": config.trial.guidance,
         }
+        if config.noise_policy == "per_prompt" and config.limit:
+            self.content["noise_rows"] = self.chosen
         self.identity = identity.digest(self.content)
-        self.name = self.planned.name
+        self.name, self.model = self.planned.name, configuration.model_name(config.model)
+        self.title = f"{self.model} on {self.name}"
         self.folder = Path(config.runs) / experiment / f"{self.name}-{self.identity[:10]}"
         self.sampled = ScoreStore(self.folder / "sampled", self.content)
+
+    def _of_model(self) -> dict[str, str]:
+        return own.sources([], [str(self.config.model.get("_target_"))])
 
     @cached_property
     def references(self) -> References:
@@ -90,7 +100,8 @@ class Trial:
             UserError: None of a kind.
         """
         labels, settings = self.whole.labels, self.config.trial
-        memorized = [i for i, label in enumerate(labels) if label]
+        left = labelled.limited(self.whole, self.config.limit, self.config.limit_seed)
+        memorized = [i for i in left if labels[i]]
         if any(measure.of_copies for measure in self.measures):
             known = self.references.pictures
             memorized = [i for i in memorized if self.whole.ids[i] in known]
@@ -98,15 +109,16 @@ class Trial:
                 reason = next(iter(self.references.lacking.values()), "it names none")
                 raise UserError(
                     f"no training picture of {self.whole.name!r} is at hand ({reason}); run "
-                    "anisomem fetch NAME --pictures, or choose measures without one"
+                    "anisomem fetch NAME --pictures, or choose measures without one, such as "
+                    "'measure=[moved]'"
                 )
-        others = [i for i, label in enumerate(labels) if not label]
+        others = [i for i in left if not labels[i]]
         chosen = self._drawn(memorized, settings.memorized, "memorized")
         return sorted(chosen + self._drawn(others, settings.others, "others"))
 
     def _drawn(self, rows: Sequence[int], count: int | None, what: str) -> list[int]:
         """Some rows, by the seed alone, from as many clusters as possible."""
-        if count is None:
+        if count is None or (self.config.limit and count > len(rows)):
             return list(rows)
         if count > len(rows):
             raise UserError(
@@ -148,8 +160,11 @@ class Trial:
 
     def pictures(self, setting: Setting, row: int) -> Pictures:
         """A prompt's pictures, ``[S, H, W, 3]``."""
-        with Image.open(self.file(setting, row)) as strip:
-            pixels = np.asarray(strip.convert("RGB"))
+        try:
+            with Image.open(self.file(setting, row), formats=["PNG"]) as strip:
+                pixels = np.asarray(strip.convert("RGB"))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            raise atomic.damaged(self.file(setting, row)) from None
         return np.stack(np.split(pixels, len(self.seeds), axis=1))
 
     def keep(self, setting: Setting, row: int, pictures: Pictures) -> None:
@@ -191,6 +206,8 @@ class Trial:
         node = OmegaConf.to_container(self.config.measure[measure.name], resolve=True)
         content: dict[str, Any] = {"measure": {**cast(dict[str, Any], node), **measure.reads()}}
         content["sampled"] = self.content
+        if sources := own.sources([measure]):
+            content["sources"] = sources
         if measure.of_copies:
             content["references"] = self._of_references
         name = f"{measure.name}-{identity.digest(content)[:10]}"

@@ -1,5 +1,8 @@
 """Scores that never look at the model."""
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -50,8 +53,28 @@ def test_length_and_random(make_prompts):
     assert PromptLength("length").combine(recorded).tolist() == [5, 3, 9, 1]
 
     scores = Random("random", seed=3).combine(recorded)
-    np.testing.assert_array_equal(scores, np.random.default_rng(3).uniform(size=4))
+    np.testing.assert_array_equal(scores, np.random.default_rng([3, 0]).uniform(size=4))
     assert not np.array_equal(scores, Random("random", seed=4).combine(recorded))
+    elsewhere = Random("random", seed=3).combine(replace(recorded, seed=1))
+    assert not np.array_equal(scores, elsewhere)  # so noise seeds are draws of their own
+
+
+@pytest.mark.parametrize("seeds", [1, 4])
+def test_random_says_between_which_areas_chance_lies(make_prompts, seeds):
+    prompts = make_prompts(["a"] * 50, [1] * 20 + [0] * 30)
+    remark = Random("random").remark(prompts, seeds)
+    low, high = map(float, re.search(r"\[(.*), (.*)\]", remark).groups())
+    areas = [
+        np.mean(
+            [
+                roc_auc_score(prompts.labels, Random("r", seed=i).combine(one))
+                for one in (Recorded({}, prompts, seed=s) for s in range(seeds))
+            ]
+        )
+        for i in range(400)
+    ]
+    assert np.mean([low <= area <= high for area in areas]) == pytest.approx(0.95, abs=0.03)
+    assert low + high == pytest.approx(1)
 
 
 @pytest.mark.parametrize("control", [TextOnly("t"), PromptLength("l"), Random("r")])

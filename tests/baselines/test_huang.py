@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from anisomem import config
+from anisomem import config, labelled
 from anisomem.benchmark import Case
 from anisomem.cli import main
 from anisomem.datasets import references
@@ -64,27 +64,27 @@ def composed(*overrides):
 
 def test_bundled_references_are_ordinary_captions_that_nothing_else_holds():
     case = composed()
-    prompts = config.build(case.dataset, "dataset")
+    prompts = labelled.whole(case)
     chosen = references.draw(case, prompts)
     assert len(set(chosen)) == 50
     assert not set(chosen) & set(prompts.texts)
     assert references.draw(case, prompts) == chosen
     assert references.draw(composed("references.seed=1"), prompts) != chosen
-    other = config.build(composed("dataset=testbed_velocity").dataset, "dataset")
+    other = labelled.whole(composed("dataset=testbed_velocity"))
     assert references.draw(composed("model=testbed_velocity"), other) == chosen
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["references.count=1"], "references.count must be an integer from 2; got 1"),
-        (["references.prompts=no.txt"], "references.prompts: no file 'no.txt'"),
+        (["references.count=1"], "references.count must be an integer from 2 to 1,000,000; got 1"),
+        (["references.prompts=no.txt"], "no prompt file at .no.txt."),
         (["references.count=500"], "references.count is 500, and .* has 200 prompts"),
         (["references.prompts=gustavost"], "did you mean 'gustavosta'"),
     ],
 )
 def test_mistakes_are_one_line(overrides, message):
-    prompts = config.build(composed().dataset, "dataset")
+    prompts = labelled.whole(composed())
     with pytest.raises(UserError, match=message):
         references.draw(composed(*overrides), prompts)
 
@@ -93,7 +93,7 @@ def test_references_are_recorded_beside_the_set_and_stay_out_of_its_table(
     large_run, tmp_path, capsys
 ):
     ordinary = tmp_path / "ordinary.txt"
-    ordinary.write_text("".join(f"red dog {i}\n" for i in range(8)) + "\ndog 0\n")
+    ordinary.write_text("".join(f"red dog {i}\n" for i in range(8)) + "dog 0\n")
     overrides = [
         *large_run,
         *("detector=[broken_memories]", "detector.broken_memories.n=1", "seeds=[1]"),

@@ -89,7 +89,7 @@ def test_members_are_named_in_the_configuration_and_take_the_stacks_n():
     ("members", "message"),
     [
         ("[wem]", "no detector named 'wem'; did you mean 'wen'"),
-        ("[]", "stack needs members="),
+        ("[]", "stack needs names of detectors"),
         ("[text_only]", "stack cannot hold text_only, whose score depends on labels"),
     ],
 )

@@ -38,6 +38,7 @@ def pipeline_folder(save_pipeline):
 def setting(pipeline_folder, tmp_path, write_prompts):
     """Overrides that run the tiny pipeline on a few prompts."""
     return [
+        "experiment=quickstart",
         "model=diffusers_folder",
         f"model.path={pipeline_folder}",
         "model.stands_for=sd14",

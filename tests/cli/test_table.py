@@ -1,5 +1,6 @@
 """Tables of finished runs, one or several."""
 
+import csv
 import json
 
 from anisomem.cli import main
@@ -13,7 +14,7 @@ def test_tables_of_other_settings_are_told_apart(setting, tmp_path, capsys):
     folder = tmp_path / "runs" / "quickstart"
     assert main(["table", str(folder)]) == 0
     out = capsys.readouterr().out
-    assert len({line.split("|")[1] for line in out.splitlines() if "| wen" in line}) == 2
+    assert len({line for line in out.splitlines() if line.startswith("model ")}) == 2
     merged = tmp_path / "merged"
     assert main(["table", str(folder), "--out", str(merged)]) == 0
     assert capsys.readouterr().out == out
@@ -24,11 +25,29 @@ def test_tables_of_other_settings_are_told_apart(setting, tmp_path, capsys):
     assert "one table needs equal fpr_targets" in capsys.readouterr().err
 
 
-def test_table_of_prompts_that_have_changed_since(setting, tmp_path, capsys, write_prompts):
+def test_a_table_needs_the_run_alone(setting, tmp_path, capsys, write_prompts):
     assert main(["run", *setting, "detector=[wen]", "timing_repeats=0"]) == 0
-    write_prompts(tmp_path / "prompts.parquet", prompt=[f"owl {i}" for i in range(24)])
-    assert main(["table", str(tmp_path / "runs" / "quickstart")]) == 2
-    assert "recorded on other prompts" in capsys.readouterr().err
+    table = capsys.readouterr().out.split("Report:")[0]
+    run, file = tmp_path / "runs" / "quickstart", tmp_path / "prompts.parquet"
+    write_prompts(file, prompt=[f"owl {i}" for i in range(24)])
+    assert main(["table", str(run)]) == 0 and capsys.readouterr().out == table
+    file.unlink()
+    assert main(["table", str(run)]) == 0 and capsys.readouterr().out == table
+
+    # What the run keeps is verified; without it the table needs the file that the run was of.
+    (kept,) = run.glob("*/prompts.parquet")
+    content = kept.read_bytes()
+    kept.write_bytes(content.replace(b"red cat", b"red cow"))
+    assert main(["table", str(run)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    kept.unlink()
+    assert main(["table", str(run)]) == 2
+    assert "no prompt file at" in capsys.readouterr().err
+    write_prompts(file, prompt=[f"owl {i}" for i in range(24)])
+    assert main(["table", str(run)]) == 2
+    assert "was recorded on other prompts than dataset 'prompts' now holds" in (
+        capsys.readouterr().err
+    )
 
 
 def test_models_on_the_same_prompts_are_told_apart(setting, tmp_path, capsys, save_pipeline):
@@ -39,7 +58,7 @@ def test_models_on_the_same_prompts_are_told_apart(setting, tmp_path, capsys, sa
     cases = ",".join(f'[{chosen},"{path}"]' for path in paths)
     assert main(["run", *both, "detector=[wen]", "timing_repeats=0", f"cases=[{cases}]"]) == 0
     out = capsys.readouterr().out
-    assert len({line.split("|")[1] for line in out.splitlines() if "| wen" in line}) == 2
+    assert len({line for line in out.splitlines() if line.startswith("model ")}) == 2
     assert len(list((tmp_path / "runs" / "quickstart").glob("roc-*.png"))) == 2
 
 
@@ -70,3 +89,36 @@ def test_a_run_from_before_a_setting_existed_has_its_default(setting, tmp_path, 
     stored.write_text("\n".join(line for line in lines if not line.startswith("tensors")))
     assert main(["table", str(run)]) == 0
     assert capsys.readouterr().out == table
+
+
+def test_a_detector_without_a_score_and_a_control_that_tells_all_are_said(
+    setting, tmp_path, capsys, write_prompts
+):
+    # Words of one letter are no vocabulary, and memorized prompts are the longer ones.
+    texts = [("a b c " if i % 4 < 2 else "a ") + "de"[i % 2] for i in range(24)]
+    write_prompts(tmp_path / "prompts.parquet", prompt=texts)
+    detectors = "detector=[wen,text_only,prompt_length]"
+    assert main(["run", *setting, detectors, "timing_repeats=0"]) == 0
+    printed = capsys.readouterr()
+    assert "text_only" in printed.out and "not scored" in printed.out
+    assert "text_only: not scored, empty vocabulary" in printed.out
+    warnings = [li for li in printed.err.splitlines() if li.startswith("anisomem: warning: ")]
+    assert "text_only is not scored: empty vocabulary" in warnings[0]
+    assert "prompt_length, which never sees the model, has an AUC of 1.000" in warnings[1]
+    assert len(warnings) == 2
+
+    run = tmp_path / "runs" / "quickstart"
+    with (run / "table.csv").open() as file:
+        lines = {line["detector"]: line for line in csv.DictReader(file)}
+    wen, text, length = (lines[name] for name in ("wen", "text_only", "prompt_length"))
+    assert text["auc"] == text["auc_low"] == "" and "empty vocabulary" in text["auc_note"]
+    assert length["auc"] == "1.0" and float(wen["auc"]) > 0
+    assert (length["levels"], length["largest_tie"]) == ("2", "0.5")
+    page = (run / "report.html").read_text()
+    assert page.index("which never sees the model") < page.index("Contents")
+
+    assert main(["compare", "wen", "text_only", "--in", str(run)]) == 2
+    assert "text_only cannot be scored on prompts: empty" in capsys.readouterr().err
+    assert main(["compare", "wen", "prompt_length", "--in", str(run)]) == 0
+    assert main(["run", *setting, "detector=[text_only]", "timing_repeats=0"]) == 2
+    assert "no detector can be scored on these prompts (text_only:" in capsys.readouterr().err

@@ -1,7 +1,9 @@
 """Near-duplicates against a plain implementation of single linkage."""
 
 import numpy as np
+import pytest
 
+from anisomem.datasets import clusters
 from anisomem.datasets.clusters import near_duplicates, words
 
 
@@ -25,7 +27,7 @@ def partition(clusters):
 
 
 def test_single_linkage_by_the_definition(monkeypatch):
-    monkeypatch.setattr("anisomem.datasets.clusters.ROWS", 7)  # several pieces of the matrix
+    monkeypatch.setattr("anisomem.datasets.clusters.PAIRS", 50)  # several pieces
     rng = np.random.default_rng(0)
     texts = [" ".join(rng.choice(list("abcdefgh"), rng.integers(1, 6))) for _ in range(60)]
     texts = [
@@ -38,6 +40,37 @@ def test_single_linkage_by_the_definition(monkeypatch):
         assert partition(found) == partition(plainly(texts, given))
         assert list(dict.fromkeys(found)) == list(range(max(found) + 1))  # in order of appearance
         assert 3 < len(set(found)) < len(texts)
+
+
+@pytest.mark.parametrize("common", [0, 3, 1000])
+def test_words_that_many_share_are_gone_through_apart(monkeypatch, common):
+    monkeypatch.setattr("anisomem.datasets.clusters.PAIRS", 50)
+    monkeypatch.setattr("anisomem.datasets.clusters.COMMON", common)
+    rng = np.random.default_rng(common)
+    sizes = rng.integers(1, 12, 120)
+    texts = [" ".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz"), k)) for k in sizes]
+    texts += [f"the first template of {word} all" for word in ("kkk", "lll", "mmm", "nnn")]
+    urls = [[]] * len(texts)
+    assert partition(near_duplicates(texts)) == partition(plainly(texts, urls))
+
+
+def test_templates_take_memory_by_the_prompt_and_not_by_the_pair(monkeypatch):
+    texts = [
+        f"shaw floors couture collection ultimate expression {letters(i)}" for i in range(2000)
+    ]
+    texts += [f"another {letters(i)} {letters(i + 7)} of a photo" for i in range(2000)]
+    compared = []
+    near = clusters._Sets.near
+    monkeypatch.setattr(
+        clusters._Sets, "near", lambda sets, i, j: compared.append(len(i)) or near(sets, i, j)
+    )
+    found = near_duplicates(texts)
+    assert len(set(found[:2000])) == 1 and found[2000] == 1
+    assert sum(compared) < 20 * len(texts)  # of eight million pairs
+
+
+def letters(number):
+    return "".join(chr(ord("a") + int(digit)) for digit in f"{number:05d}")
 
 
 def test_what_counts_as_a_word():

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from urllib3.util import Retry
 
-from anisomem.datasets import fetch, pictures, published
+from anisomem.datasets import fetch, images, published, web
 from anisomem.datasets.pictures import Album, fetch_pictures
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError
@@ -73,9 +73,9 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch):
     quick = Retry(3, status_forcelist=(503,), backoff_factor=0)
-    monkeypatch.setattr(fetch, "RETRIES", quick)
-    monkeypatch.setattr(pictures, "LIMIT", 1 << 20)
-    monkeypatch.setattr(pictures, "PIXELS", 19_999)
+    monkeypatch.setattr(web, "RETRIES", quick)
+    monkeypatch.setattr(images, "LIMIT", 1 << 20)
+    monkeypatch.setattr(images, "PIXELS", 19_999)
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.content, server.asked = dict(CONTENT), Counter()
         server.at = f"http://127.0.0.1:{server.server_port}/"
@@ -164,9 +164,9 @@ def test_the_same_command_tries_only_the_dead_again(server, named, tmp_path):
         ("grey", "a picture of one colour"),
         ("tiny", "400×31 pixels, expected 32 a side at least"),
         ("page", "an HTML page came in place of a picture"),
-        ("text", "4 bytes that Pillow cannot read as a picture"),
-        ("cut", f"{len(PNG) - 500} bytes that Pillow cannot read as a picture"),
-        ("rare", "6013 bytes that Pillow cannot read as a picture"),  # not of the formats allowed
+        ("text", "4 bytes that Pillow cannot read as PNG, JPEG, WebP or GIF"),
+        ("cut", f"{len(PNG) - 500} bytes that Pillow cannot read as PNG, JPEG, WebP or GIF"),
+        ("rare", "6013 bytes that Pillow cannot read as PNG, JPEG, WebP or GIF"),
         ("large", "larger than 1 MiB"),
         ("wide", "200×100 pixels, more than 19,999"),
         ("busy", "the host answered again and again that it is busy"),

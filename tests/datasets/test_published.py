@@ -236,7 +236,8 @@ def test_a_run_on_a_published_set_needs_only_its_name(made, capsys, tmp_path):
         "draws=100", "timing_repeats=0",
     ]  # fmt: skip
     assert main(command) == 0
-    assert "| realvis_90-VM | text_only" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "model testbed_epsilon, prompts realvis_90-VM\n" in out and "| text_only" in out
     assert main([*command, "dataset.seed=1"]) == 2
     assert "seed" in capsys.readouterr().err
     assert main([*command, "paths.dat=x"]) == 2

@@ -7,7 +7,7 @@ from anisomem.datasets import published, tokens
 
 def test_ids_are_those_of_clip():
     # Known from OpenAI's tokenizer: special tokens, "a", "photo", "of", "a", "cat".
-    ids = tokens._tokenizer()("a photo of a cat").input_ids
+    ids = tokens.clip_tokenizer(77)("a photo of a cat").input_ids
     assert ids == [49406, 320, 1125, 539, 320, 2368, 49407]
     assert tokens.count(["a photo of a cat", "A PHOTO", "cat " * 100]).tolist() == [5, 2, 100]
 

@@ -291,7 +291,7 @@ def test_published_weights_need_a_published_model(make_prompts, stands_for):
         detector.combine(recorded)
     message = str(caught.value)
     assert "\n" not in message
-    assert f"stands_for={stands_for}" in message
-    for way_out in ("weights=[norm,cos]", "weights=equal", "sd14, sd20, realvis51"):
+    assert f"no weights are published for {stands_for or 'this model'}" in message
+    for way_out in ("weights=[1.0,0.5]", "weights=equal", "stands_for=sd14", "stands_for=sd20"):
         assert way_out in message
     Anisotropy("a", weights="equal").combine(recorded)

@@ -14,18 +14,33 @@ def simulate(seed, n=240, levels=3):
     return scores, labels, rng.integers(0, n // 3, n)
 
 
+def counted(scores, labels, rate, fewer):
+    """TPR with the negatives at or above each positive counted, some false positives fewer."""
+    allowed = int(rate * (labels == 0).sum() + 1e-9) - fewer
+    passing = [(scores[labels == 0] >= s).sum() <= allowed for s in scores[labels == 1]]
+    return np.mean(passing)
+
+
 @pytest.mark.parametrize("levels", [3, 1000])
 def test_roc_band_is_the_quantiles_of_written_out_curves(levels):
     scores, labels, clusters = simulate(0, levels=levels)
     resampling = ev.resample(labels, clusters, draws=60)
     rates = np.geomspace(0.01, 0.9, 12)
     band = ev.roc_band(scores[0], labels, resampling, rates)
-    curves = [
-        [ev.tpr_at_fpr(scores[0].repeat(w), labels.repeat(w), rate) for rate in rates]
-        for w in resampling.weights
-    ]
-    low, high = np.quantile(curves, [0.025, 0.975], axis=0)
-    changing = low < high
+    curves, stricter = (
+        np.array(
+            [
+                [counted(scores[0].repeat(w), labels.repeat(w), r, fewer) for r in rates]
+                for w in resampling.weights
+            ]
+        )
+        for fewer in (0, 1)
+    )
+    high, low = (
+        np.array([ev.expanded_quantiles(c, resampling.positive_units)[end] for c in every.T])
+        for every, end in ((curves, 1), (stricter, 0))
+    )
+    changing = (low < high) & (low > 0) & (high < 1)
     assert changing.sum() > 5
     np.testing.assert_allclose(np.array([i.low for i in band])[changing], low[changing])
     np.testing.assert_allclose(np.array([i.high for i in band])[changing], high[changing])

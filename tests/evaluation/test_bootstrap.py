@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from anisomem import evaluation as ev
 from anisomem.evaluation import bootstrap
@@ -36,6 +37,12 @@ def test_draws_are_those_of_written_out_samples(levels, clustered, monkeypatch):
                 found = [draws.auc[d, b], *draws.tpr[:, d, b]]
                 np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
+                negatives, positives = row[~sample_labels], row[sample_labels]
+                as_high = (negatives[:, None] >= positives).sum(axis=0)
+                fewer = [int(t * len(negatives) + 1e-9) - 1 for t in TARGETS]
+                expected = [(as_high <= allowed).mean() for allowed in fewer]
+                np.testing.assert_allclose(draws.stricter_tpr[:, d, b], expected, atol=1e-12)
+
 
 @pytest.mark.parametrize("times", [1, 1092, 1093])  # 60 * 1092 < 2 ** 16 < 60 * 1093
 def test_samples_of_any_size_are_counted_without_overflow(times):
@@ -58,17 +65,19 @@ def test_whole_clusters_are_drawn_within_each_class():
 
     mixed = set(clusters[labels]) & set(clusters[~labels])
     assert mixed  # they count once in each class
-    for members, n_clusters in (
-        (labels, resampling.n_positive_clusters),
-        (~labels, resampling.n_negative_clusters),
+    for members, units in (
+        (labels, resampling.positive_units),
+        (~labels, resampling.negative_units),
     ):
-        names, first, of_member = np.unique(
-            clusters[members], return_index=True, return_inverse=True
+        names, first, of_member, sizes = np.unique(
+            clusters[members], return_index=True, return_inverse=True, return_counts=True
         )
         weights = resampling.weights[:, members]
         np.testing.assert_array_equal(weights, weights[:, first][:, of_member])
-        assert n_clusters == len(names)
-        assert (weights[:, first].sum(axis=1) == n_clusters).all()
+        assert (weights[:, first].sum(axis=1) == len(names)).all()
+        assert units == pytest.approx(sizes.sum() ** 2 / (sizes**2).sum())
+        assert units < len(names)
+    assert resampling.units == min(resampling.positive_units, resampling.negative_units)
 
 
 def test_clusters_of_one_prompt_are_the_plain_bootstrap():
@@ -111,42 +120,66 @@ def test_near_duplicates_widen_the_interval():
     np.testing.assert_allclose(spread[0] / spread[1], np.sqrt(5), rtol=0.1)
 
 
-def test_percentile_interval():
-    interval = ev.percentile_interval(np.arange(101) / 100, n_units=40)
-    assert (interval.low, interval.high) == pytest.approx((0.025, 0.975))
-    assert interval.method == "percentile bootstrap" and interval.note is None
-
-    perfect, zero = (ev.percentile_interval(np.full(99, v), n_units=40) for v in (1.0, 0.0))
-    assert (perfect.low, perfect.high) == (pytest.approx(0.05 ** (1 / 40)), 1.0)
-    assert (zero.low, zero.high) == (0.0, pytest.approx(1 - 0.05 ** (1 / 40)))
-    assert perfect.note == "1 in 95% of the draws or more, 40 units"
-    assert ev.percentile_interval(np.full(99, 0.5), 40).note == "every draw is equal"
-
-
 def test_paired_difference():
     scores, labels, clusters = simulate(4, n=300, detectors=2)
     scores[1] = scores[0] + 0.1 * scores[1] + 0.2 * labels  # better, and strongly correlated
     aucs = [ev.auc(s, labels) for s in scores]
     draws = ev.statistics(scores, labels, ev.resample(labels, clusters, 1999), []).auc
 
-    better = ev.paired_difference(aucs[1], aucs[0], draws[1], draws[0])
-    worse = ev.paired_difference(aucs[0], aucs[1], draws[0], draws[1])
-    same = ev.paired_difference(aucs[0], aucs[0], draws[0], draws[0])
+    better = ev.paired_difference(aucs[1], aucs[0], draws[1], draws[0], 80)
+    worse = ev.paired_difference(aucs[0], aucs[1], draws[0], draws[1], 80)
+    same = ev.paired_difference(aucs[0], aucs[0], draws[0], draws[0], 80)
     assert (better.verdict, worse.verdict, same.verdict) == ("better", "worse", "not separable")
     assert better.difference == aucs[1] - aucs[0] == -worse.difference
     assert better.interval.low == pytest.approx(-worse.interval.high)
     assert 0 < better.interval.low < better.difference < better.interval.high
-    assert better.p_value == worse.p_value == 2 * 1 / 2000  # no draw on the other side
+    assert better.p_value == worse.p_value == ev.least_p(1999, 80)  # no draw on the other side
     assert (same.difference, same.p_value) == (0.0, 1.0)
     assert (same.interval.low, same.interval.high) == (0.0, 0.0)
     # pairing pays: the two intervals by themselves overlap
-    alone = [ev.percentile_interval(d, 100) for d in draws]
+    alone = [ev.percentile_interval(d, 80) for d in draws]
     assert alone[0].high > alone[1].low
 
 
 def test_paired_p_by_hand():
-    # of 9 draws 2 are <= 0 and 8 are >= 0 (one is 0): p = 2 (2 + 1) / (9 + 1)
+    # of 9 draws 2 are <= 0 and 8 are >= 0 (one is 0): a tail of (2 + 1) / (9 + 1)
     draws = np.array([-0.1, 0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7])
-    paired = ev.paired_difference(0.8, 0.5, draws, np.zeros(9))
+    paired = ev.paired_difference(0.8, 0.5, draws, np.zeros(9), 1e9)
     assert paired.p_value == pytest.approx(0.6)
     assert paired.verdict == "not separable"
+    few = ev.paired_difference(0.8, 0.5, draws, np.zeros(9), 5)
+    z = stats.norm.ppf(0.3) * np.sqrt(4 / 5)
+    assert few.p_value == pytest.approx(2 * stats.t(4).cdf(z))
+
+
+def test_paired_interval_and_p_of_normal_draws_are_the_t_tests():
+    # the bootstrap's spread of a mean of n is s sqrt((n - 1) / n) / sqrt(n)
+    values = np.random.default_rng(3).normal(0.6, 1, size=9)
+    spread = values.std() / 3
+    draws = stats.norm(values.mean(), spread).ppf((np.arange(200_000) + 0.5) / 200_000)
+    found = ev.paired_difference(values.mean(), 0, draws, np.zeros(len(draws)), 9)
+    expected = stats.ttest_1samp(values, 0)
+    low, high = expected.confidence_interval(0.95)
+    assert (found.interval.low, found.interval.high) == pytest.approx((low, high), rel=1e-3)
+    assert found.p_value == pytest.approx(expected.pvalue, rel=0.01)
+    assert (found.verdict == "better") == (expected.pvalue < 0.05)
+
+
+def test_a_single_cluster_separates_nothing():
+    draws = np.linspace(0.1, 0.2, 99)
+    found = ev.paired_difference(0.15, 0, draws, np.zeros(99), 1.0)
+    assert (found.verdict, found.p_value) == ("not separable", 1)
+    assert "single cluster" in found.interval.note
+
+
+@pytest.mark.parametrize("units", [12.5, 60, 1e9])
+@pytest.mark.parametrize("pairs", [1, 3, 300])
+def test_enough_draws_let_holm_separate_the_farthest(pairs, units):
+    draws = ev.enough_draws(pairs, units)
+    separated = ev.paired_difference(1, 0, np.ones(draws), np.zeros(draws), units)
+    same = np.ones(pairs - 1)
+    adjusted = ev.holm([separated.p_value, *same])[0]
+    if draws < bootstrap.MOST_DRAWS - 1:
+        assert 0.4 * ev.FAMILY_LEVEL < adjusted <= ev.FAMILY_LEVEL / 2 * (1 + 1e-9)
+    else:  # no number of draws is enough
+        assert units < 20 and adjusted > ev.FAMILY_LEVEL / 2

@@ -69,6 +69,41 @@ def test_standard_error_is_the_bootstraps():
     np.testing.assert_allclose(np.corrcoef(draws), correlation, atol=0.03)
 
 
+def test_degrees_of_freedom_are_those_of_each_class_and_of_their_sum():
+    # With one negative only the positives' placements vary, each 0 or 1: Q is +-1/2 for as many
+    # of both kinds, kurtosis 1, and no more degrees than n - 1.
+    labels = np.repeat([1, 0], [10, 1])
+    scores = np.array([0.0] * 5 + [2.0] * 5 + [1.0])
+    assert ev.auc_degrees([scores], labels, np.arange(11), (10, 1)) == 9
+    # One positive of ten below the negative: values 0.1 (nine times) and -0.9, kurtosis 73 / 9
+    scores = np.array([0.0] + [2.0] * 9 + [1.0])
+    kurtosis = stats.kurtosis([0.1] * 9 + [-0.9], fisher=False)
+    expected = 2 / ((kurtosis - 3) / 10 + 2 / 9)
+    assert ev.auc_degrees([scores], labels, np.arange(11), (10, 1)) == pytest.approx(expected)
+    # Welch's degrees of two classes, from the placements written out
+    scores, labels = simulate(7, 30, 50, detectors=1)
+    found = ev.auc_degrees(scores, labels, np.arange(80), (30, 50))
+    positives, negatives = scores[0][labels == 1], scores[0][labels == 0]
+    shares = (positives[:, None] > negatives).mean(1), (positives[:, None] > negatives).mean(0)
+    v = np.array([share.var() / len(share) for share in shares])
+    f = [
+        min(len(s) - 1, 2 / ((stats.kurtosis(s, fisher=False) - 3) / len(s) + 2 / (len(s) - 1)))
+        for s in shares
+    ]
+    assert found == pytest.approx(v.sum() ** 2 / (v**2 / f).sum())
+
+
+def test_degrees_of_freedom_take_clusters_whole():
+    # Every prompt twice, in clusters of two: the degrees of the prompts taken once
+    scores, labels = simulate(3, 20, 30, detectors=2)
+    once = ev.auc_degrees(scores, labels, np.arange(50), (20, 30))
+    twice = ev.auc_degrees(
+        scores.repeat(2, axis=1), labels.repeat(2), np.arange(50).repeat(2), (20, 30)
+    )
+    assert twice == pytest.approx(once)
+    assert ev.auc_degrees(np.zeros((1, 50)), labels, np.arange(50), (20, 30)) == 1
+
+
 def test_paired_p_of_equal_orders_is_one():
     scores, labels = simulate(1, levels=3)
     assert ev.paired_delong(scores[0], scores[0], labels) == 1.0

@@ -77,7 +77,9 @@ def test_fractions(value, message):
         lambda c: ev.logit_interval(0.9, 1e-4, 50, 50, c),
         lambda c: ev.rule_of_three(1, 50, "", c),
         lambda c: ev.percentile_interval(draws, 50, c),
-        lambda c: ev.paired_difference(0.5, 0.5, draws, draws, c),
+        lambda c: ev.tpr_interval(draws, draws, 50, c),
+        lambda c: ev.wilson_interval(0.45, draws, 50, None, c),
+        lambda c: ev.paired_difference(0.5, 0.5, draws, draws, 50, c),
     ):
         with pytest.raises(ValueError, match="confidence .*" + message):
             interval(value)

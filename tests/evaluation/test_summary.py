@@ -52,8 +52,39 @@ def test_intervals_of_few_clusters_carry_a_warning():
         (found,) = ev.Evaluation(scores, labels, clusters, draws=200).summaries()
         assert (found.auc.note is not None) == few_errors
         assert alone.auc.note is None  # 500 clusters
-        assert "from 100 clusters" in found.tpr[0.01].note and alone.tpr[0.01].note is None
-        assert found.tpr[0.03].note is None
+        assert found.tpr[0.01].note is None and alone.tpr[0.01].note is None
+    assert "0.33 of 100 effective clusters of errors" in found.auc.note
+    # the same hundred clusters, one of them with 401 prompts: 500^2 / (401^2 + 99) are left
+    uneven = np.maximum(np.arange(1000) % 500 - 400, 0) + 100 * (np.arange(1000) // 500)
+    (found,) = ev.Evaluation(scores, labels, uneven, draws=200).summaries()
+    assert "of 1.55 effective clusters" in found.auc.note
+
+
+def test_a_threshold_at_a_single_prompt_and_few_missed_prompts_are_said():
+    labels = np.repeat([1, 0], [40, 150])
+    scores = np.concatenate([np.linspace(2, 3, 38), [-1, -2], np.linspace(0, 1, 150)])
+    (found,) = ev.Evaluation(scores[None, None], labels, np.arange(190), draws=200).summaries()
+    assert "the threshold is at a single prompt" in found.tpr[0.01].note  # one false positive
+    assert found.tpr[0.03].value == 38 / 40
+    assert "2 of 40 effective clusters missed" in found.tpr[0.03].note
+
+
+def test_the_headline_intervals_are_those_of_the_draws(data):
+    scores, labels, clusters = data
+    evaluation = ev.Evaluation(scores, labels, clusters, [0.05], draws=500)
+    drawn = ev.statistics(
+        scores.reshape(-1, 320), labels, ev.resample(labels, clusters, 500), [0.05]
+    )
+    units = evaluation.resampling.positive_units, evaluation.resampling.negative_units
+    assert units == (60, 100)
+    for d, summary in enumerate(evaluation.summaries()):
+        rows = slice(2 * d, 2 * d + 2)
+        degrees = ev.auc_degrees(scores[d], labels, clusters, units)
+        draws = drawn.auc[rows].mean(axis=0)
+        expected = ev.wilson_interval(summary.auc.value, draws, 60, degrees)
+        assert summary.auc.interval == expected
+        rates, stricter = (x[0, rows].mean(axis=0) for x in (drawn.tpr, drawn.stricter_tpr))
+        assert summary.tpr[0.05].interval == ev.tpr_interval(rates, stricter, 60)
 
 
 def test_target_that_cannot_be_resolved_has_no_number(data):
@@ -117,11 +148,3 @@ def test_adjusted_verdict_needs_the_interval_and_the_adjusted_p(raw, p, adjusted
     found = ev.PairedDifference(0.1, ev.Interval(0, 0.2, "made"), 0.001, raw)
     pair = ev.Comparison(0, 1, found, p, None, {0.01: found}, {0.01: p})
     assert pair.auc_verdict == pair.tpr_verdict(0.01) == adjusted
-
-
-@pytest.mark.parametrize("pairs", [1, 3, 300])
-def test_enough_draws_let_holm_separate_the_farthest(pairs):
-    draws = ev.enough_draws(pairs)
-    separated = ev.paired_difference(1, 0, np.ones(draws), np.zeros(draws))
-    same = np.ones(pairs - 1)
-    assert ev.holm([separated.p_value, *same])[0] == pytest.approx(ev.FAMILY_LEVEL / 2)

@@ -10,6 +10,7 @@ from anisomem import config
 from anisomem.cli import main
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.engine import Engine
+from anisomem.errors import UserError
 from anisomem.geometry import claims
 from anisomem.geometry.command import directional, geometry
 from anisomem.geometry.evaluate import Evaluator
@@ -41,7 +42,7 @@ def setting(save_pipeline, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def recording(setting):
-    found = Recording(config.cases(setting)[0], "geometry", PLAN)
+    found = Recording(config.cases(setting)[0], "quickstart", PLAN)
     found.run()
     return found
 
@@ -121,3 +122,10 @@ def test_latents_of_a_picture_decode_to_it():
     pictures = model.decode(noise)
     again = model.decode(model.latents_of(pictures))
     assert np.abs(again.astype(float) - pictures).mean() < 10
+
+
+def test_too_few_prompts_of_a_class_are_refused_before_anything_is_evaluated(setting, tmp_path):
+    few = config.cases([*setting, "limit=6", f"runs={tmp_path}"])[0]
+    with pytest.raises(UserError, match="geometry needs 5 of each class within limit"):
+        Recording(few, "geometry", PLAN)
+    assert not list(tmp_path.iterdir())

@@ -8,7 +8,7 @@ import torch
 from anisomem import config
 from anisomem.geometry import sign
 from anisomem.models.diffusers_unet import DiffusersUNet
-from anisomem.testbed.diffusion import Latents
+from anisomem.testbed.latents import Latents
 
 pytestmark = pytest.mark.slow
 

@@ -170,7 +170,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def server(model, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(weights, "SCHEMES", ("http://127.0.0.1",))
-    monkeypatch.setattr("anisomem.datasets.fetch.CHUNK", 500)
+    monkeypatch.setattr("anisomem.datasets.web.CHUNK", 500)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.body, server.asked, server.ends = (tmp_path / "means.pt").read_bytes(), [], None
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()

@@ -84,7 +84,7 @@ def test_an_architecture_that_is_not_shipped_names_the_nearest():
 @pytest.mark.parametrize("setting", ["weights=random", "model.weights=random"])
 def test_random_weights_are_not_scored(setting, tmp_path, capsys):
     runs = tmp_path / "runs"
-    assert main(["run", "model=sd14", setting, f"runs={runs}"]) == 2
+    assert main(["run", "model=sd14", "dataset=testbed_epsilon", setting, f"runs={runs}"]) == 2
     error = capsys.readouterr().err
     assert "weights=random is for anisomem bench" in error
     assert error.count("\n") == 1

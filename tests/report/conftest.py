@@ -39,8 +39,10 @@ def case():
     rows = np.stack([[*np.arange(100.0), *scores], -np.arange(n, dtype=float)])[:, None]
     return SimpleNamespace(
         name="made",
+        title="a model on made",
         prompts=prompts,
         detectors=[Random("first"), Random("second")],
+        scored=SimpleNamespace(refused={}),
         evaluated=Evaluation(rows, prompts.labels, prompts.clusters, draws=300),
         config=SimpleNamespace(fpr_targets=[0.001, 0.01], seeds=[42]),
     )
@@ -70,8 +72,10 @@ def many():
     ]
     return SimpleNamespace(
         name="many",
+        title="a model on many",
         prompts=prompts,
         detectors=detectors,
+        scored=SimpleNamespace(refused={}),
         evaluated=Evaluation(np.array(rows)[:, None], labels, prompts.clusters, draws=300),
         config=SimpleNamespace(fpr_targets=[0.01], seeds=[42]),
     )

@@ -7,7 +7,7 @@ import pytest
 
 from anisomem.benchmark import Case
 from anisomem.errors import UserError
-from anisomem.evaluation import Evaluation
+from anisomem.evaluation import Evaluation, effective_clusters, enough_draws
 from anisomem.report import compare
 
 
@@ -37,7 +37,7 @@ def test_a_name_is_its_largest_n_and_a_row_is_itself(case):
 )
 def test_wrong_names(case, names, message):
     with pytest.raises(UserError, match=r"^[^\n]*$") as error:
-        compare.named(case, names)
+        compare.compare([case], names)
     assert message in str(error.value)
 
 
@@ -51,7 +51,7 @@ def test_equal_parts_are_shown_once_by_all_names(case):
 def test_numbers_are_those_of_the_evaluation_of_each_part(case, tmp_path):
     printed = compare.compare([case], ["wen", "random", "anisotropy,n=1"], tmp_path)
     written = (tmp_path / "compare-prompts.md").read_text()
-    assert printed.endswith(written) and printed.startswith("Comparison on prompts")
+    assert printed.endswith(written) and printed.startswith(f"Comparison of {case.title}")
     assert (tmp_path / "compare-prompts.tex").read_text().startswith(r"\begin{tabular}")
     pictures = {f"critical_difference-prompts.{suffix}" for suffix in ("png", "svg")}
     assert pictures < {path.name for path in tmp_path.iterdir()}
@@ -67,11 +67,14 @@ def test_numbers_are_those_of_the_evaluation_of_each_part(case, tmp_path):
     for part, rows in parts.items():
         scores = np.stack([case.scores[key][:, rows] for key in ("wen, n=4", "anisotropy, n=1")])
         # a random score is drawn anew for as many prompts as there are
-        drawn = np.random.default_rng(0).uniform(size=len(rows))[None]
+        drawn = np.random.default_rng([0, case.config.seeds[0]]).uniform(size=len(rows))[None]
         scores = np.stack([scores[0], drawn, scores[1]])
         labels, clusters = case.prompts.labels[rows], case.prompts.clusters[rows]
-        # two hundred draws could not separate three pairs: 4 * 3 / 0.05 - 1 can
-        evaluation = Evaluation(scores, labels, clusters, [0.01], draws=239)
+        # two hundred draws could not separate three pairs
+        units = min(effective_clusters(clusters[labels == k]) for k in (0, 1))
+        draws = enough_draws(3, units)
+        assert 239 < draws < 1000
+        evaluation = Evaluation(scores, labels, clusters, [0.01], draws=draws)
         for found, line in zip(
             evaluation.comparisons(), [li for li in lines if li["part"] == part], strict=True
         ):
@@ -93,6 +96,6 @@ def test_numbers_are_those_of_the_evaluation_of_each_part(case, tmp_path):
 def test_more_draws_where_the_table_has_too_few(case, monkeypatch):
     detectors = compare.named(case, ["wen", "random"])
     assert compare.compared(case, detectors).evaluation.resampling.weights.shape[0] == 200
-    monkeypatch.setattr(compare, "enough_draws", lambda pairs: 300 * pairs)
+    monkeypatch.setattr(compare, "enough_draws", lambda pairs, units: 300 * pairs)
     found = compare.compared(case, detectors)
     assert found.evaluation.resampling.weights.shape[0] == 300

@@ -1,5 +1,6 @@
 """What figures show, from cases made by hand."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,9 +9,12 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 
 from anisomem.benchmark import Row
-from anisomem.evaluation import auc
+from anisomem.evaluation import Evaluation, auc
 from anisomem.report import figures
+from anisomem.report.compare import Compared
+from anisomem.report.doses import dose_response
 from anisomem.report.style import COLOURS, GREY
+from baselines.controls import Random
 
 
 def test_roc_has_bands_around_few_curves(case):
@@ -99,6 +103,27 @@ def test_cost_of_many_names_all_and_colours_the_front(many):
     plt.close(figures.cost(many))
     many.rows = lambda: [SimpleNamespace(cost=None)]
     assert figures.cost(many) is None
+
+
+@pytest.mark.filterwarnings("error:.*divide:RuntimeWarning")
+def test_scores_without_order_are_drawn(case):
+    """One detector gives every prompt the same score, the other one all but three."""
+    scores = np.zeros_like(case.evaluated.scores)
+    scores[1, :, -3:] = 1
+    case.detectors = [Random("first", 1), Random("second", 4)]
+    case.evaluated = Evaluation(scores, case.prompts.labels, case.prompts.clusters, draws=100)
+    case.scores = {d.key: s for d, s in zip(case.detectors, scores, strict=True)}
+    summaries = zip(case.detectors, case.evaluated.summaries(), strict=True)
+    rows = [Row("made", d.name, d.n, s, {"isolated": [1, 1, 1]}, []) for d, s in summaries]
+    case.rows = lambda: rows
+    pairs = case.evaluated.comparisons()
+    found = Compared("m", "a on m", 0.01, case.detectors, case.evaluated, pairs)
+    draws = (figures.roc, figures.forest, figures.distributions, figures.cost, dose_response)
+    draws = [*(partial(draw, case) for draw in draws)]
+    for draw in [*draws, *(partial(draw, found) for draw in figures.OF_PAIRS)]:
+        figure = draw()
+        figure.draw_without_rendering()
+        plt.close(figure)
 
 
 def test_names_are_spread_as_little_as_can_be():

@@ -16,7 +16,9 @@ def compared(rows, labels, draws):
     """Detectors a, b, ... with these scores."""
     detectors = [SimpleNamespace(key=chr(ord("a") + i)) for i in range(len(rows))]
     evaluation = Evaluation(rows[:, None], labels, np.arange(len(labels)), [0.01], draws)
-    return Compared("made", 0.01, detectors, evaluation, evaluation.comparisons())
+    return Compared(
+        "made", "a model on made", 0.01, detectors, evaluation, evaluation.comparisons()
+    )
 
 
 @pytest.fixture(scope="module")

@@ -1,18 +1,27 @@
-"""report.html as a reader meets it: in a browser without a network, at a desk and on a phone."""
+"""What a run leaves, and report.html as a reader meets it: offline, at a desk and on a phone."""
 
+import csv
 import json
 import shutil
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+from matplotlib import pyplot as plt
 from playwright.sync_api import sync_playwright
 
+from anisomem import cli
+from anisomem.benchmark import Case
+from anisomem.report import figures, report, tables
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs a chromium on the PATH")
 DESK, PHONE = (1280, 900), (390, 844)
 
 
 @pytest.fixture(scope="module")
 def browser():
+    if not CHROMIUM:
+        pytest.skip("needs a chromium on the PATH")
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield launched
@@ -105,3 +114,119 @@ def test_detector_stays_in_sight_while_a_table_scrolls(page):
     assert lefts[0]["x"] >= box["x"]
     assert lefts[1]["x"] >= lefts[0]["x"] + lefts[0]["width"] - 1
     assert lefts[1]["x"] + lefts[1]["width"] < box["x"] + box["width"] * 2 / 3
+
+
+@pytest.fixture
+def case(gallery_run):
+    """The run's case, for each test anew."""
+    (file,) = gallery_run[1].glob("*/config.yaml")
+    return Case.stored(file)
+
+
+def few_figures(monkeypatch, *draws):
+    monkeypatch.setattr(figures, "FIGURES", draws)
+    monkeypatch.setattr(figures, "OF_PAIRS", ())
+
+
+def test_every_prompt_has_its_scores_and_ranks(gallery_run, case):
+    with (gallery_run[1] / "scores.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert [line["id"] for line in lines] == list(case.prompts.ids)
+    rows = json.loads((gallery_run[1] / "table.json").read_text())["rows"]
+    for row, detector in zip(rows, case.detectors, strict=True):
+        found = [float(line[detector.key]) for line in lines]
+        assert found == case.scores[detector.key][0].tolist()
+        # the AUC from the ranks alone, by Mann and Whitney
+        ranks = [int(line[f"{detector.key}, rank"]) for line in lines]
+        assert min(ranks) == 1 and sorted(ranks) == sorted(
+            1 + sum(other > score for other in found) for score in found
+        )
+        wins = sum(
+            (a < b) + (a == b) / 2
+            for a, one in zip(ranks, lines, strict=True)
+            if one["label"] == "memorized"
+            for b, other in zip(ranks, lines, strict=True)
+            if other["label"] == "other"
+        )
+        assert wins / 120**2 == pytest.approx(row["auc"])
+
+
+def test_scores_are_printed_and_filtered(gallery_run, capsys, tmp_path):
+    run = str(gallery_run[1])
+    assert cli.main(["scores", run, "wen", "--top", "3", "--label", "other"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert "wen, n=4" in lines[0] and len(lines) == 4
+    assert all(line.startswith("| other ") for line in lines[1:])
+    out = tmp_path / "one.csv"
+    assert cli.main(["scores", run, "--prompt", "p17", "--out", str(out)]) == 0
+    with out.open() as file:
+        (line,) = csv.DictReader(file)
+    assert line["id"] == "p17" and "anisotropy, n=1, rank" in line
+    assert cli.main(["scores", run, "wenn"]) == 2
+    assert "did you mean 'wen'?" in capsys.readouterr().err
+
+
+def test_the_model_is_in_tables_and_titles(gallery_run, case):
+    card = json.loads((gallery_run[1] / "table.json").read_text())["cases"][0]["model"]
+    assert card["name"] == case.model == case.config.model.path.rsplit("/", 1)[-1]
+    assert card["sha256"] == case.store.content["model"]["path"] and len(card["sha256"]) == 64
+    for name in ("table.md", "table.tex", "table.csv"):
+        first = (gallery_run[1] / name).read_text().splitlines()
+        assert "model" in next(line for line in first if "prompts" in line)
+    title = f"<h1>Memorization detectors: {case.model} on prompts</h1>"
+    assert title in (gallery_run[1] / "report.html").read_text()
+
+
+def test_what_fails_costs_itself_and_no_table(case, tmp_path, monkeypatch, caplog):
+    def broken(_):
+        raise RuntimeError("made to fail")
+
+    few_figures(monkeypatch, broken, figures.forest)
+    monkeypatch.setattr(report.gallery, "shown", broken)
+    monkeypatch.setattr(tables, "blocks_table", broken)
+    drawn = report.write([case], tmp_path)
+    assert list(drawn["prompts"]) == ["forest"]
+    assert [message.split(" is left out: ")[0] for message in caplog.messages] == [
+        "table blocks-of-prompts",
+        "figure broken-prompts",
+        "gallery of prompts",
+    ]
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"table.md", "table.json", "scores.csv", "more.md", "report.html"} <= names
+    monkeypatch.setattr(report, "html", broken)
+    report.write([case], tmp_path)  # and the page of the earlier report goes with its figures
+    assert not (tmp_path / "report.html").exists() and (tmp_path / "table.md").exists()
+
+
+def test_a_report_removes_what_an_earlier_one_left(case, tmp_path, monkeypatch):
+    few_figures(monkeypatch, figures.forest)
+    (tmp_path / "forest-prompts.txt").write_text("mine")
+    report.write([case], tmp_path)
+    case.name = "renamed"
+    report.write([case], tmp_path)
+    names = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert {"forest-renamed.png", "forest-renamed.svg", "pairs-on-renamed.csv"} <= names
+    assert [name for name in names if "prompts" in name] == ["forest-prompts.txt"]
+
+
+def test_a_logger_that_fails_is_a_line(case, monkeypatch, capsys, caplog):
+    def refuses(*_):
+        raise ValueError("no such project")
+
+    monkeypatch.setattr(report, "write", lambda *_: {})
+    case.run = lambda: None
+    assert cli._finish([case], case.folder, SimpleNamespace(log=refuses)) == 0
+    assert "| anisotropy " in capsys.readouterr().out
+    assert "left out: ValueError: no such project" in caplog.text
+
+
+def test_names_of_blocks_are_no_formulas(case, tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "MOST_BLOCKS", 4)
+    blocks = [f"$\\foo$ {i % 20} " + "long " * 20 for i in range(len(case.prompts))]
+    case.prompts = replace(case.prompts, blocks=blocks)
+    figure = figures.norm_cosine(case)
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert labels[0].startswith("other: $\\foo$ ") and labels[0].endswith("…")
+    assert len(labels) < 20 and "more blocks" in " ".join(labels)
+    figure.draw_without_rendering()
+    plt.close(figure)

@@ -1,6 +1,8 @@
 """What shares a store and what does not; the digest is pinned per version."""
 
 import inspect
+import json
+import os
 from dataclasses import fields
 
 import numpy as np
@@ -9,11 +11,13 @@ from hydra.utils import get_class
 
 from anisomem.config import Schema, cases, names
 from anisomem.datasets.prompts import PromptSet
+from anisomem.errors import UserError
 from anisomem.models.pretrained import PipelineModel
 from anisomem.storage import identity
 
+KNOWN = "CompVis/stable-diffusion-v1-4"  # the package knows its scheduler
 SETTINGS = {
-    "model": {"path": "hub/name", "revision": "abc", "dtype": "float32", "device": "cpu"},
+    "model": {"path": KNOWN, "revision": "abc", "dtype": "float32", "device": "cpu"},
     "noise_policy": "shared",
     "seeds": [42],
     "draws": 10_000,
@@ -45,7 +49,7 @@ def test_digest_is_pinned():
     assert digest() == PINNED
 
 
-PINNED = "39bcfb58e0f36fc5866a8585e2193d120e223f0b887a193aa2d7f5e4ed333f61"
+PINNED = "5775cd5c8e9d0cc7670e231ab5152047bc77c00ed4f018072957f511df178faf"
 
 
 def test_every_setting_is_classified():
@@ -53,7 +57,7 @@ def test_every_setting_is_classified():
     assert names == identity.INSIDE | identity.OUTSIDE
     assert not identity.INSIDE & identity.OUTSIDE
     loader = set(inspect.signature(PipelineModel.load).parameters)
-    assert loader - identity.OUTSIDE_MODEL == {"path", "revision", "dtype"}
+    assert loader - identity.OUTSIDE_MODEL == {"path", "revision", "dtype", "variant"}
 
 
 #: Settings of detectors that change how a score is made of components, and no component.
@@ -123,6 +127,7 @@ def test_what_does_not_is_outside(changed):
 def test_local_folder_counts_by_content_not_by_place(tmp_path):
     def at(folder, weights):
         folder.mkdir()
+        (folder / "model_index.json").write_text("{}")
         (folder / "unet.safetensors").write_bytes(weights)
         (folder / "README.md").write_text(str(folder))
         return digest(SETTINGS | {"model": {"path": str(folder)}})
@@ -130,6 +135,88 @@ def test_local_folder_counts_by_content_not_by_place(tmp_path):
     one = at(tmp_path / "one", b"weights")
     assert at(tmp_path / "two", b"weights") == one
     assert at(tmp_path / "three", b"weightz") != one
+
+
+def test_a_checkpoint_in_one_file_counts_by_content(tmp_path):
+    def at(name, content):
+        (tmp_path / name).write_bytes(content)
+        return digest(SETTINGS | {"model": {"path": str(tmp_path / name)}})
+
+    assert at("a.safetensors", b"x") == at("b.safetensors", b"x") != at("c.safetensors", b"y")
+
+
+def test_a_setting_that_came_later_counts_where_it_is_set():
+    def of(variant):
+        return digest(SETTINGS | {"model": SETTINGS["model"] | {"variant": variant}})
+
+    assert of(None) == digest() != of("fp16")
+
+
+UNCLIPPED = {"clip_sample": False, "steps_offset": 1, "set_alpha_to_one": False}
+
+
+@pytest.mark.parametrize(
+    ("said", "anew"),
+    [
+        (UNCLIPPED, False),
+        (UNCLIPPED | {"timestep_spacing": "leading"}, False),
+        ({"shift": 3.0}, False),
+        ({}, True),
+        (UNCLIPPED | {"clip_sample": True}, True),
+        (UNCLIPPED | {"thresholding": True}, True),
+        (UNCLIPPED | {"timestep_spacing": "trailing"}, True),
+        (UNCLIPPED | {"_use_default_values": ["clip_sample"]}, True),
+    ],
+)
+def test_only_runs_whose_trajectories_moved_are_recorded_anew(tmp_path, said, anew):
+    (tmp_path / "scheduler").mkdir()
+    (tmp_path / "model_index.json").write_text("{}")
+    (tmp_path / "scheduler" / "scheduler_config.json").write_text(json.dumps(said))
+    content = identity.describe(
+        SETTINGS | {"model": {"path": str(tmp_path)}}, {"norm": 4}, prompts()
+    )
+    before = {"path": identity.fingerprint(tmp_path)}
+    now = {"trajectories": "as the scheduler says"}
+    assert content["model"] == (before | now if anew else before)
+
+
+def test_a_scheduler_that_nobody_knows_is_recorded_anew():
+    def of(path):
+        return identity.describe(SETTINGS | {"model": {"path": path}}, {"norm": 4}, prompts())
+
+    assert "trajectories" in of("hub/name")["model"]
+    assert "trajectories" not in of(KNOWN)["model"]
+
+
+@pytest.mark.parametrize("name", ["pipe.json", "link.txt"])
+def test_what_is_no_file_among_the_weights_is_refused_and_not_waited_for(tmp_path, name):
+    (tmp_path / "unet.safetensors").write_bytes(b"weights")
+    expected = identity.fingerprint(tmp_path)
+    (tmp_path / "folder.txt").mkdir()
+    assert identity.fingerprint(tmp_path) == expected
+    if name == "pipe.json":
+        os.mkfifo(tmp_path / name)
+    else:
+        (tmp_path / name).symlink_to("/nowhere")
+    with pytest.raises(UserError, match=name):
+        identity.fingerprint(tmp_path)
+
+
+def test_a_folder_of_too_many_files_is_no_model(tmp_path, monkeypatch):
+    for name in "abcd":
+        (tmp_path / f"{name}.txt").write_text(name)
+    monkeypatch.setattr(identity, "MOST_FILES", 3)
+    with pytest.raises(UserError, match="holds more than 3 files, which no model does"):
+        identity.fingerprint(tmp_path)
+
+
+def test_sources_are_inside():
+    content = identity.describe(SETTINGS, {"norm": 4}, prompts(), (), {"mine.Mine": "abc"})
+    other = identity.describe(SETTINGS, {"norm": 4}, prompts(), (), {"mine.Mine": "abd"})
+    assert identity.differences(content, other) == ["sources.mine.Mine"]
+    assert identity.describe(SETTINGS, {"norm": 4}, prompts(), (), {}).keys() == {
+        *("version", "model", "noise_policy", "seeds", "components", "prompts")
+    }
 
 
 def test_differences_are_named():

@@ -4,9 +4,12 @@ import errno
 import os
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from anisomem.errors import UserError
@@ -136,12 +139,15 @@ def test_reader_waits_for_a_merge_of_another_process(store, monkeypatch):
 @pytest.mark.filterwarnings("error")
 def test_merge_clears_away_what_a_killed_process_left(store):
     fill(store)
-    fresh, abandoned = (store.folder / f".partial-{name}.parquet" for name in "ab")
-    for partial in (fresh, abandoned):
+    names = (f".partial-{'a' * 32}.parquet", f".partial-{'b' * 32}.parquet", ".partial-of-others")
+    fresh, abandoned, foreign = (store.folder / name for name in names)
+    for partial in (fresh, abandoned, foreign):
         partial.write_bytes(b"half")
-    os.utime(abandoned, (0, 0))
+    for partial in (abandoned, foreign):
+        os.utime(partial, (0, 0))
     store.merge()
     assert fresh.exists() and not abandoned.exists()
+    assert foreign.exists()  # a name that is not ours
     check(store)
 
 
@@ -168,6 +174,113 @@ def test_damaged_shard_is_set_aside_and_the_rest_kept(store, damage):
     assert [f.suffix for f in store.folder.iterdir() if f.stem == shard.stem] == [".damaged"]
     fill(store)
     check(store)
+
+
+@pytest.mark.parametrize("kind", ["broken link", "loop", "pipe", "folder", "device"])
+def test_what_is_no_file_among_the_shards_is_set_aside(store, kind):
+    fill(store)
+    shard = max(store.folder.glob("*.parquet"), key=lambda f: f.stat().st_size)
+    shard.unlink()
+    match kind:
+        case "broken link":
+            shard.symlink_to("/nowhere")
+        case "loop":
+            shard.symlink_to(shard)
+        case "device":
+            shard.symlink_to("/dev/zero")
+        case "pipe":
+            os.mkfifo(shard)
+        case "folder":
+            shard.mkdir()
+    with pytest.warns(UserWarning, match="is damaged; what it held is recorded again"):
+        frame = store.read()
+    assert 0 < len(frame) < 10 * 4
+    assert shard.with_suffix(".damaged") in store.folder.iterdir()
+    fill(store)
+    check(store)
+
+
+def named(store, content):
+    """A file under the name of its content, as a shard has."""
+    (store.folder / f"{sha256(content).hexdigest()}.parquet").write_bytes(content)
+
+
+def parquet(table):
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    return sink.getvalue().to_pybytes()
+
+
+@pytest.mark.parametrize("change", ["no parquet", "without a column", "seeds as text", "words"])
+def test_a_shard_of_another_layout_is_damaged_though_its_name_is_right(store, change):
+    fill(store)
+    whole = pq.read_table(next(store.folder.glob("*.parquet")))
+    texts = pa.array(["x"] * len(whole))
+    named(
+        store,
+        {
+            "no parquet": b"PAR1 no parquet PAR1",
+            "without a column": parquet(whole.drop_columns("sample")),
+            "seeds as text": parquet(whole.set_column(1, "seed", texts)),
+            "words": parquet(whole.append_column("word", texts)),
+        }[change],
+    )
+    with pytest.warns(UserWarning, match="is damaged"):
+        check(store)
+
+
+def test_shards_of_different_components_are_refused(store):
+    fill(store)
+    whole = pq.read_table(next(store.folder.glob("*.parquet")))
+    named(store, parquet(whole.drop_columns("cos")))
+    with pytest.raises(UserError, match="shards of different components"):
+        store.read()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "broken link"])
+def test_what_is_read_of_a_run_must_be_a_file(store, kind):
+    fill(store)
+    file = store.folder / "identity.json"
+    file.unlink()
+    {"pipe": os.mkfifo, "folder": os.mkdir, "broken link": lambda f: f.symlink_to("/nowhere")}[
+        kind
+    ](file)
+    with pytest.raises(UserError, match=r"identity\.json is no file; remove it"):
+        ScoreStore.stored(store.folder)
+    with pytest.raises(UserError, match=r"identity\.json is no file; remove it"):
+        ScoreStore(store.folder, CONTENT)
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "3", '{"version": "1"}', '{"prompts": 3}', "[" * 100_000]
+)
+def test_an_identity_of_another_kind_is_damaged(store, content):
+    fill(store)
+    (store.folder / "identity.json").write_text(content)
+    with pytest.raises(UserError, match=r"identity\.json is damaged; remove it and run"):
+        ScoreStore.stored(store.folder)
+
+
+def test_the_first_file_written_to_a_folder_clears_away_what_a_killed_process_left(tmp_path):
+    abandoned = tmp_path / f".partial-{'c' * 32}.png"
+    abandoned.write_bytes(b"half")
+    os.utime(abandoned, (0, 0))
+    atomic.write_text(tmp_path / "table.md", "whole")
+    assert [file.name for file in tmp_path.iterdir()] == ["table.md"]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "other"])
+def test_damaged_arrays_are_one_line(tmp_path, damage):
+    file = tmp_path / "gallery.npz"
+    atomic.write_arrays(file, {"a": np.arange(1000) % 7})
+    np.testing.assert_array_equal(atomic.read_arrays(file)["a"], np.arange(1000) % 7)
+    content = bytearray(file.read_bytes())
+    if damage == "flipped":
+        content[len(content) // 2] ^= 1
+    changed = {"truncated": content[:-9], "flipped": content, "empty": b"", "other": b"text"}
+    file.write_bytes(changed[damage])
+    with pytest.raises(UserError, match=r"gallery\.npz is damaged"):
+        atomic.read_arrays(file)
 
 
 def test_store_of_another_identity_is_refused(store):
@@ -259,4 +372,4 @@ def test_folder_without_permission(tmp_path):
         f"atomic.write_text(Path({str(folder / 'x')!r}), 'x')"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "UserError: cannot write" in ran.stderr and "Permission denied" in ran.stderr
+    assert "Error: cannot write" in ran.stderr and "Permission denied" in ran.stderr

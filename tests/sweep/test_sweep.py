@@ -50,7 +50,7 @@ def sweep(name, setting):
     """The command's folder and its table."""
     assert main(["sweep", name, *setting]) == 0
     runs = Path(next(o for o in setting if o.startswith("runs=")).removeprefix("runs="))
-    folder = runs / "sweeps" / name
+    (folder,) = runs.glob(f"*-sweeps/{name}")  # after the model and its prompts
     return folder, pd.read_csv(folder / "table.csv")
 
 
@@ -107,7 +107,8 @@ def test_gamma_and_transfer_share_what_is_recorded(setting, monkeypatch):
 
 
 def direct_scores(setting, weights):
-    case = command.recorded(command.composed("transfer", setting), setting)[0]
+    configs = command.composed("transfer", setting)
+    case = command.recorded(configs, command.parent(setting, configs))[0]
     detector = replace(gamma.metric(case), weights=weights)
     return auc(detector.combine(case.recorded(42)), case.prompts.labels)
 

@@ -9,8 +9,9 @@ import pytest
 from anisomem.evaluation import auc, text_only_scores
 from anisomem.testbed import corpus as corpora
 from anisomem.testbed.captions import FRAMES
-from anisomem.testbed.pictures import PATCH, SIZE, draw, random_layout
+from anisomem.testbed.pictures import SMALL, draw, random_layout
 
+SIZE, PATCH = SMALL.side, SMALL.patch
 STYLES = ["noto", "fluent-emoji-flat", "twemoji"]
 
 

@@ -21,10 +21,10 @@ def plain(value):
 
 def test_distance_is_root_mean_square_over_the_pixels_that_count():
     a, b = plain(0), plain(51)  # 51 / 255 = 0.2
-    weights = gt.mask(None)
+    weights = gt.mask(a, None)
     assert gt.distances(a[None], b[None], weights)[0, 0] == pytest.approx(0.2, abs=1e-5)
     b[:12, :12] = 255  # the patch is bright, and does not count
-    weights = gt.mask((0, 0))
+    weights = gt.mask(a, (0, 0))
     assert weights.sum() == 32 * 32 - 12 * 12
     assert gt.distances(a[None], b[None], weights)[0, 0] == pytest.approx(0.2, abs=1e-5)
 
@@ -54,7 +54,25 @@ def test_prompt_counts_its_source_and_any_nearer_picture_of_its_concepts(referen
     swapped = EvaluationPrompt(caption("owl"), "near_miss", 0, 0)
     assert gt.reproduction_rate(swapped, generated, references, BOTH) == 0.5  # 0 and 50
     other = EvaluationPrompt(caption("owl"), "unseen_wording", 0)
-    assert gt.reproduction_rate(other, generated, references, BOTH) == 0
+    assert gt.reproduction_rate(other, generated[1:], references, BOTH) == 0
+
+
+def test_a_repeated_picture_of_other_concepts_is_found_and_an_ordinary_one_is_not(references):
+    prompt = EvaluationPrompt(caption("owl"), "unseen_wording", 0)
+    strict = gt.Thresholds(single=0.9, nearest=0.01)
+    of_others = np.stack([plain(v) for v in (0, 2, 50, 200)])
+    # The first two are within 0.01 of the repeated fox, the last is an ordinary picture of foxes.
+    assert gt.reproduction_rate(prompt, of_others, references, strict) == 0.5
+
+
+def test_nearest_leaves_out_the_patch_of_templates_alone(references):
+    entry = replace(references.corpus.entries[0], layout=Layout((0, 0, 0), (), patch=(0, 0)))
+    corpus = Corpus([entry, *references.corpus.entries[1:]], [], {})
+    patched = plain(0)
+    patched[:12, :12] = 255
+    found = replace(references, corpus=corpus).nearest(patched[None], [0, 2])
+    assert found[0] == pytest.approx(0, abs=1e-5)
+    assert replace(references, corpus=corpus).nearest(patched[None], [2])[0] > 0.1
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """From stored numbers to tables: estimates, matched fidelity, what is printed and drawn."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -22,9 +24,11 @@ def test_a_run_prints_its_tables_and_continues(command, capsys, tmp_path, monkey
     assert main(command) == 0
     printed = capsys.readouterr().out
     folder = tmp_path / "runs" / "mitigation_testbed"
-    assert any(line.startswith("| prompts | none ") for line in printed.splitlines())
-    assert "3 memorized and 2 other prompts, 2 pictures each, 2 steps, guidance 7.5" in printed
-    assert "Drawn from the 3 of 4 memorized prompts with a training picture" in printed
+    assert any(line.startswith("| none ") for line in printed.splitlines())
+    assert ", prompts prompts\n" in printed
+    words = " ".join(printed.split())
+    assert "3 memorized and 2 other prompts, 2 pictures each, 2 steps, guidance 7.5" in words
+    assert "Drawn from the 3 of 4 memorized prompts with a training picture" in words
     for name in ("table.md", "table.tex", "table.csv", "more.md"):
         assert (folder / name).stat().st_size > 200, name
     # Without a measure of fidelity nothing can be matched.
@@ -106,9 +110,12 @@ def test_matched_fidelity_by_hand(results):
     a, b = found.names.index("wen"), found.names.index("anisotropy_on_detection")
     difference = found.difference(a, b)
     assert difference.difference == pytest.approx(-0.2) and difference.interval.high < 0
-    table = report.pairs_table(results, found, results.primary("copying"))
-    row = next(r for r in table.rows if r[:2] == ["wen", "anisotropy_on_detection"])
-    assert row[4] == "better"
+    # two effective clusters separate nothing, and as many as sixty would
+    more = replace(found, estimates=replace(found.estimates, units=60.0))
+    for one, verdict in ((found, "not separable"), (more, "better")):
+        table = report.pairs_table(results, one, results.primary("copying"))
+        row = next(r for r in table.rows if r[:2] == ["wen", "anisotropy_on_detection"])
+        assert row[4] == verdict
     chosen = {name: s.strength for name, s in results.chosen(0.1).items()}
     assert chosen["wen"] == "steps 1" and chosen["random_tokens"] == "count 1"
 
@@ -156,7 +163,11 @@ def test_failed_prompts_are_left_out_everywhere(command, capsys, monkeypatch):
 def test_too_few_draws_are_said(results):
     results.trial.config.draws = 100
     found, copying = results.matched(0.15), results.primary("copying")
-    assert "give at least draws=479" in report.pairs_table(results, found, copying).notes[-1]
+    many = replace(found, estimates=replace(found.estimates, units=1e9))
+    said = report.pairs_table(results, many, copying).notes[-1]
+    assert "give at least draws=480" in said  # 4 * 6 / 0.05
+    few = report.pairs_table(results, found, copying)
+    assert "2 effective clusters can hardly separate anything, whatever draws" in few.notes[-1]
 
 
 def test_random_weights_are_refused(command, capsys):

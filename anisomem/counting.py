@@ -1,0 +1,84 @@
+"""What detectors evaluate, counted by the engine at a stand-in of closed form."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from anisomem.detection.base import Detector, groups
+from anisomem.engine import Engine
+from anisomem.models.analytic import AnalyticMixture
+from anisomem.models.base import Attention, Conditioning, DiffusionModel, Prediction
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Evaluations of one noise seed.
+
+    Attributes:
+        nfe, jvps: For each prompt.
+        shared_nfe: For all prompts together.
+    """
+
+    nfe: int
+    jvps: int
+    shared_nfe: int
+
+
+def kept(detectors: Sequence[Detector], shape: tuple[int, int, int], dtype: torch.dtype) -> int:
+    """Bytes of a prompt's evaluations at one noise sample, counted at the same stand-in.
+
+    Arguments:
+        detectors: Of the run.
+        shape: Of the latents.
+        dtype: Of the model; attention is float32 or better.
+    """
+    engine = Engine(_stand_in(shape, dtype), detectors)
+    (evaluations, *_) = engine.evaluations(["a"], [0], 0)
+    tensors: dict[int, Tensor] = {}
+    for value in evaluations.values.values():
+        parts = (value.raw, value.x) if isinstance(value, Prediction) else (value,)
+        tensors |= {tensor.data_ptr(): tensor for tensor in parts}
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+
+def counts(detectors: Sequence[Detector], noise_policy: str) -> Counts:
+    """What detectors together evaluate, counted at a model of closed form."""
+    model = _stand_in((4, 64, 64), torch.float32)
+    engine = Engine(model, detectors, noise_policy)
+    engine.evaluate(["a"], [0], 0)
+    return Counts(model.nfe - engine.shared_nfe, model.jvps, engine.shared_nfe)
+
+
+def counts_of_each(detectors: Sequence[Detector], noise_policy: str) -> dict[str, Counts]:
+    """What detectors evaluate alone, by :attr:`Detector.cost_key`; left out where one refuses.
+
+    A detector of the user's may ask for what only its own model has.
+    """
+    found = {}
+    for key, members in groups(detectors).items():
+        with suppress(Exception):
+            found[key] = counts(members, noise_policy)
+    return found
+
+
+def _stand_in(shape: tuple[int, int, int], dtype: torch.dtype) -> DiffusionModel:
+    means = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+    return _Attentive(means, [1.0, 1.0], ["a", "b"])
+
+
+class _Attentive(AnalyticMixture):
+    """Attends to everything alike."""
+
+    def encode(self, prompts: Sequence[str]) -> Conditioning:
+        ends = torch.ones(len(prompts), dtype=torch.int64)
+        return Conditioning({**super().encode(prompts).tensors, "end": ends})
+
+    def attend(
+        self, x: Tensor, t: Tensor | float, conditioning: Conditioning, first: int = 0
+    ) -> tuple[Prediction, Attention]:
+        n, size = len(x) - first, self.latent_shape[1:]
+        maps = Attention(torch.full((n, 16, 77), 1 / 77), torch.full((n, *size), 1 / 77))
+        return self.predict(x, t, conditioning), maps

@@ -1,0 +1,131 @@
+"""Which files a user's path names: one, those of a pattern, or those of a folder."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from itertools import islice
+from pathlib import Path
+
+from anisomem.datasets import tables
+from anisomem.errors import UserError
+
+MOST = 10_000  # names in a folder and below; a larger one is no data set
+FORMATS = ", ".join(tables.READERS)
+HUB = re.compile(r"[\w.-]+(/[\w.-]+)?")
+# By these words in names of files and folders the datasets library finds the splits.
+SPLIT = re.compile(
+    r"(^|[^A-Za-z])(train|training|valid|validation|val|dev|test|testing|eval|evaluation)"
+    r"([^A-Za-z]|$)"
+)
+
+
+def expanded(path: str) -> Path:
+    """A path with ``~`` for the user's home.
+
+    Raises:
+        UserError: There is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"{path!r}: {error}") from None
+
+
+def files(path: str) -> list[Path] | None:
+    """The tables that a path names, in the order of their names; None for a hub dataset's.
+
+    Raises:
+        UserError: It names none, or what cannot be read to its end.
+    """
+    place = expanded(path)
+    if os.path.isdir(place):
+        return _folder(place)
+    if not os.path.lexists(place) and glob.has_magic(path):
+        found = sorted(islice(glob.iglob(str(place)), MOST + 1))
+        if not found or len(found) > MOST:
+            raise UserError(f"{path!r} names {len(found):,} files, expected 1 to {MOST:,}")
+        return [_table(Path(file)) for file in found]
+    if os.path.lexists(place) or is_list(path):
+        return [_table(place)]
+    if not HUB.fullmatch(path):
+        raise UserError(f"no prompt file at {path!r}, and a hub dataset is named OWNER/NAME")
+    return None
+
+
+def stem(path: str) -> str:
+    """What a path is called: a file's name without its suffix, for a pattern its folder's."""
+    place = expanded(path)
+    if glob.has_magic(path) and not os.path.lexists(place):
+        return place.absolute().parent.name or "prompts"
+    return tables.stem(place)
+
+
+def is_list(path: str) -> bool:
+    """Whether a path is called as a file of prompts is."""
+    return tables.suffix(Path(path)) in (".txt", *tables.READERS)
+
+
+def is_table(file: Path) -> bool:
+    """Whether a file has rows with headings and not a prompt a line."""
+    return tables.suffix(file) in tables.READERS
+
+
+def _table(file: Path) -> Path:
+    tables.require_file(file)
+    if tables.suffix(file) == ".txt":
+        raise UserError(
+            f"{file} has prompts without labels; give dataset.memorized=FILE.txt and "
+            "dataset.others=FILE.txt"
+        )
+    if not is_table(file):
+        raise UserError(f"{file} should end in {FORMATS}, or .txt for two lists")
+    return file
+
+
+def _folder(place: Path) -> list[Path] | None:
+    """A folder's tables; None where splits or configurations of a hub dataset are to be chosen."""
+    below = _below(place)
+    found = [file for file in below if is_table(file)]
+    if not found:
+        raise UserError(f"{str(place)!r} is a folder without a file in {FORMATS}")
+    for file in found:
+        tables.require_file(file)
+    card = place / "README.md"
+    if card in below or any(SPLIT.search(str(file.relative_to(place))) for file in found):
+        return None
+    suffixes = sorted({tables.suffix(file) for file in found})
+    if len(suffixes) > 1:
+        raise UserError(
+            f"{str(place)!r} has files in {' and '.join(suffixes)}; name those that are meant, "
+            f"such as dataset.path='{place}/*{suffixes[0]}'"
+        )
+    return sorted(found)
+
+
+def _below(place: Path) -> list[Path]:
+    """Everything in a folder and its folders but what is hidden; links are not followed.
+
+    Raises:
+        UserError: It is too much, or may not be read.
+    """
+    found: list[Path] = []
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"{error.filename!r} cannot be read: {error.strerror}")
+
+    for folder, folders, names in os.walk(place, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [Path(folder, name) for name in names if not name.startswith((".", "_"))]
+        if linked := [name for name in folders if os.path.islink(os.path.join(folder, name))]:
+            raise UserError(
+                f"{str(Path(folder, linked[0]))!r} is a link to another folder; name the files "
+                "that are meant"
+            )
+        if len(found) + len(folders) > MOST:
+            raise UserError(
+                f"{str(place)!r} has more than {MOST:,} files; name those that are meant, such as "
+                f"dataset.path='{place}/*.parquet'"
+            )
+    return found

@@ -1,0 +1,440 @@
+"""Tables from elsewhere: rows of CSV, JSON and parquet, within bounds, and only what counts."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import os
+import re
+import stat
+import unicodedata
+import zlib
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from anisomem.errors import UserError
+
+UNPACKED = 4 << 30  # bytes of a file, most of which may be columns that nobody reads
+LINE = 64 << 20  # bytes of a line
+DOCUMENT = 256 << 20  # bytes of a .json file, which is parsed as a whole
+ROWS = 1_000_000  # of a table
+SHOWN = 12  # headings in a message
+DELIMITERS = ",;\t"
+BLANKS = re.compile(' +"')
+CLASSES = "ClassLabel"  # as the datasets library calls numbers that stand for names
+
+Row = tuple[str, dict[str, Any]]  # where it stands, and its cells by our names of the columns
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns are read.
+
+    Attributes:
+        names: Our names to the file's.
+        sought: Ours among them that are found in other capitals too, where nothing else fits.
+    """
+
+    names: Mapping[str, str]
+    sought: frozenset[str] = frozenset()
+
+    def chosen(self, headings: Sequence[str], where: object) -> dict[str, str]:
+        """Ours to the headings that stand for them; the others are not read.
+
+        Blanks around a heading do not count, nor how its accents are encoded.
+
+        Raises:
+            UserError: Two headings stand for one of ours.
+        """
+        found = {}
+        for ours, theirs in self.names.items():
+            same = [h for h in headings if _plain(h) == _plain(theirs)]
+            if not same and ours in self.sought:
+                same = [h for h in headings if _plain(h).casefold() == _plain(theirs).casefold()]
+            if len(same) > 1:
+                raise UserError(
+                    f"{where} has {len(same)} columns named {theirs!r}, and only one can be meant"
+                )
+            if same:
+                found[ours] = same[0]
+        return found
+
+
+@dataclass(frozen=True)
+class Table:
+    """What was read.
+
+    Attributes:
+        rows: With the cells that count, by our names.
+        headings: All that the table has, in order.
+        chosen: Ours to the headings that stand for them.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    headings: dict[str, None] = field(default_factory=dict)
+    chosen: dict[str, str] = field(default_factory=dict)
+
+    def add(self, where: str, cells: dict[str, Any]) -> None:
+        """Appends a row.
+
+        Raises:
+            UserError: They are too many.
+        """
+        if len(self.rows) == ROWS:
+            raise UserError(f"{where}: more than {ROWS:,} rows; no run takes so many")
+        self.rows.append((where, cells))
+
+    def heading(self) -> str:
+        """Its headings in a few words; what is not ASCII also as it is encoded."""
+        names = [
+            name[:40] if name.isascii() else f"{name[:40]} ({ascii(name[:40])[1:-1]})"
+            for name in self.headings
+        ]
+        more = ["..."] * (len(names) > SHOWN)
+        return ", ".join(name or "''" for name in names[:SHOWN] + more)
+
+
+Reader = Callable[[Path, Columns, Table], None]
+
+
+def read(files: Sequence[Path], columns: Columns) -> Table:
+    """The rows of some files, one after another.
+
+    Raises:
+        UserError: A file cannot be read, is too large, or is no table; the line is named.
+    """
+    table = Table()
+    for file in files:
+        require_file(file)
+        READERS[suffix(file)](file, columns, table)
+    return table
+
+
+def suffix(file: Path) -> str:
+    """What a file is by its name, in lower case and without ``.gz``."""
+    *_, last = ["", *file.suffixes]
+    return (file.with_suffix("").suffix if last.lower() == ".gz" else last).lower()
+
+
+def stem(file: Path) -> str:
+    """A file's name without what :func:`suffix` says."""
+    return Path(file.stem).stem if file.suffix.lower() == ".gz" else file.stem
+
+
+def require_file(file: Path) -> None:
+    """Checks that something can be read to its end.
+
+    Raises:
+        UserError: No such file, or a folder, a pipe or a device.
+    """
+    try:
+        mode = os.stat(file).st_mode
+    except (OSError, ValueError) as error:
+        if os.path.islink(file):
+            raise UserError(f"{str(file)!r} is a link to what is not there") from None
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"no prompt file at {str(file)!r}: {why}") from None
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise UserError(f"{str(file)!r} is {what}, expected a file")
+
+
+@contextmanager
+def one_line(file: object) -> Iterator[None]:
+    """What a file system, an archive or a parquet file complains about, in one line."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except UnicodeDecodeError:
+        raise UserError(f"{file} cannot be read: a text in it is not UTF-8") from None
+    except (OSError, EOFError, zlib.error, pa.ArrowException, MemoryError) as error:
+        said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise UserError(f"{file} cannot be read: {str(said).splitlines()[0]}") from None
+
+
+def lines(file: Path) -> Generator[str]:
+    """The lines of a UTF-8 file, unpacked, verbatim; they end at newlines alone.
+
+    Raises:
+        UserError: It cannot be read, is not UTF-8, or is too large.
+    """
+    require_file(file)
+    total = 0
+    with one_line(file), _opened(file) as stream:
+        for number, line in enumerate(iter(lambda: stream.readline(LINE + 1), b""), 1):
+            if len(line) > LINE or total > UNPACKED:
+                raise UserError(
+                    f"{file}, line {number}: more than {LINE >> 20} MiB in a line, or "
+                    f"{UNPACKED >> 30} GiB before it"
+                )
+            yield _decoded(line, file, number, total)
+            total += len(line)
+
+
+def decoded(content: bytes, file: object) -> str:
+    """UTF-8 as text with newlines alone, without a byte-order mark.
+
+    Raises:
+        UserError: It is something else.
+    """
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file} is not UTF-8 text (byte {error.start})") from None
+
+
+def _decoded(line: bytes, file: Path, number: int, before: int) -> str:
+    if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise UserError(f"{file} is UTF-16 text, expected UTF-8")
+    try:
+        text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{file} is not UTF-8 text (line {number}, byte {before + error.start})"
+        ) from None
+    return text[:-1].removesuffix("\r") if text.endswith("\n") else text
+
+
+def _opened(file: Path) -> IO[bytes] | gzip.GzipFile:
+    if file.suffix.lower() == ".gz":
+        return gzip.open(file)
+    return file.open("rb")
+
+
+def _plain(heading: str) -> str:
+    return unicodedata.normalize("NFC", heading).strip()
+
+
+def _csv(file: Path, columns: Columns, table: Table) -> None:
+    """Rows under a heading.
+
+    The delimiter is the one by which the heading has most of the columns that are sought, of
+    these the one that it has most of.
+    """
+    csv.field_size_limit(LINE)
+
+    def found(delimiter: str) -> tuple[int, int]:
+        with closing(lines(file)) as content:
+            first = next(content, "")
+        try:
+            with closing(_records(file, delimiter)) as records:
+                cells = next(records, (0, [""]))[1]
+        except UserError:  # by another delimiter it may be a heading
+            cells = []
+        plain = {_plain(cell).casefold() for cell in cells}
+        sought = {_plain(name).casefold() for name in columns.names.values()}
+        return len(plain & sought), first.count(delimiter)
+
+    delimiter = "\t" if suffix(file) == ".tsv" else max(DELIMITERS, key=found)
+    records = _records(file, delimiter, _blanks_before_quotes(file, delimiter))
+    _, header = next(records, (0, [""]))
+    table.headings.update(dict.fromkeys(map(_plain, header)))
+    chosen = columns.chosen(header, file)
+    table.chosen.update(chosen)
+    at = {ours: header.index(theirs) for ours, theirs in chosen.items()}
+    for line, cells in records:
+        where = f"{file}, line {line}"
+        if len(cells) != len(header):
+            raise UserError(
+                f"{where}: {len(cells)} cells, expected {len(header)} as in its header"
+            )
+        table.add(where, {ours: cells[i] for ours, i in at.items()})
+
+
+def _records(file: Path, delimiter: str, blanks: bool = False) -> Generator[tuple[int, list[str]]]:
+    """The records of a CSV file with the lines on which they end."""
+    content = (line + "\n" for line in lines(file))
+    reader = csv.reader(content, delimiter=delimiter, strict=True, skipinitialspace=blanks)
+    try:
+        for cells in reader:
+            yield reader.line_num, cells
+    except csv.Error as error:
+        raise UserError(f"{file}, line {reader.line_num}: {error}") from None
+
+
+def _blanks_before_quotes(file: Path, delimiter: str) -> bool:
+    """Whether cells are quoted behind a blank, which is then no part of a cell."""
+    quoted = False
+    for line in lines(file):
+        at = 0  # where a cell begins, or goes on where it is quoted
+        while at >= 0:
+            if not quoted:
+                if BLANKS.match(line, at):
+                    return True
+                quoted = line.startswith('"', at)
+                at = at + 1 if quoted else line.find(delimiter, at) + 1 or -1
+                continue
+            end = line.find('"', at)
+            if end >= 0 and not line.startswith('""', end):
+                quoted = False
+                at = line.find(delimiter, end) + 1 or -1
+            else:
+                at = end + 2 if end >= 0 else -1
+    return False
+
+
+class _Object(dict[str, Any]):
+    """A JSON object that knows its repeated keys."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.repeated = sorted({key for key, _ in pairs if [k for k, _ in pairs].count(key) > 1})
+
+
+def _jsonl(file: Path, columns: Columns, table: Table) -> None:
+    """One JSON object a line."""
+    for number, line in enumerate(lines(file), 1):
+        where = f"{file}, line {number}"
+        try:
+            cells = _parsed(line, where)
+        except ValueError:
+            cells = None
+        _add_object(where, cells, line, columns, table)
+
+
+def _json(file: Path, columns: Columns, table: Table) -> None:
+    """A list of objects, or one object a line."""
+    with one_line(file), _opened(file) as stream:
+        content = stream.read(DOCUMENT + 1)
+    if len(content) > DOCUMENT:
+        raise UserError(f"{file} has more than {DOCUMENT >> 20} MiB; .jsonl may be larger")
+    try:
+        rows = _parsed(decoded(content, file), file)
+    except ValueError:
+        return _jsonl(file, columns, table)
+    if not isinstance(rows, list):
+        raise UserError(
+            f"{file}: expected a list of objects, one a prompt (pandas writes it by "
+            "to_json(orient='records'))"
+        )
+    for number, cells in enumerate(rows, 1):
+        _add_object(f"{file}, row {number}", cells, repr(cells), columns, table)
+    return None
+
+
+def _parsed(text: str, where: object) -> Any:
+    """What JSON says.
+
+    Raises:
+        ValueError: It is none.
+        UserError: It is too deep to be a row.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_Object)
+    except RecursionError:
+        raise UserError(f"{where}: JSON within JSON, too deep to be a row") from None
+
+
+def _add_object(where: str, cells: Any, text: str, columns: Columns, table: Table) -> None:
+    if not isinstance(cells, _Object):
+        raise UserError(f"{where}: expected a JSON object, got {text[:40]!r}")
+    table.headings.update(dict.fromkeys(cells))
+    chosen = columns.chosen(list(cells), where)
+    if repeated := [key for key in chosen.values() if key in cells.repeated]:
+        raise UserError(f"{where} has the key {repeated[0]!r} several times")
+    table.chosen.update(chosen)
+    table.add(where, {ours: cells[theirs] for ours, theirs in chosen.items()})
+
+
+def _parquet(file: Path, columns: Columns, table: Table) -> None:
+    import pyarrow.parquet as pq
+
+    if file.suffix.lower() == ".gz":
+        raise UserError(f"{file}: parquet is compressed in itself; unpack it")
+    with one_line(file), pq.ParquetFile(file) as content:
+        schema, size = content.schema_arrow, content.metadata.num_rows
+        table.headings.update(dict.fromkeys(schema.names))
+        chosen = columns.chosen(schema.names, file)
+        table.chosen.update(chosen)
+        if size > ROWS:
+            raise UserError(f"{file} has {size:,} rows; no run takes more than {ROWS:,}")
+        if chosen:
+            batches = content.iter_batches(1024, columns=list(dict.fromkeys(chosen.values())))
+            _add_batches(str(file), batches, schema, chosen, table)
+
+
+def _add_batches(
+    name: str, batches: Iterable[Any], schema: Any, chosen: Mapping[str, str], table: Table
+) -> None:
+    """Rows of Arrow; numbers that stand for names become these."""
+    classes = {
+        ours: names
+        for ours, theirs in chosen.items()
+        if (names := _class_names(schema, theirs)) is not None
+    }
+    number = 0
+    for batch in batches:
+        for cells in batch.to_pylist():
+            number += 1
+            row = {ours: cells[theirs] for ours, theirs in chosen.items()}
+            for ours, names in classes.items():
+                if type(row[ours]) is int:  # one below 0 stands for none
+                    row[ours] = names[row[ours]] if 0 <= row[ours] < len(names) else None
+            table.add(f"{name}, row {number}", row)
+
+
+def _class_names(schema: Any, heading: str) -> list[str] | None:
+    """What the numbers of a column stand for, where the datasets library wrote it down."""
+    try:
+        said = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"][heading]
+        return list(map(str, said["names"])) if said["_type"] == CLASSES else None
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return None
+
+
+def hub(
+    repository: str, columns: Columns, split: str, revision: str | None, config: str | None = None
+) -> Table:
+    """The rows of a dataset in the Hugging Face hub, or in a folder laid out like one.
+
+    Raises:
+        UserError: It cannot be had, or has several configurations and none is chosen.
+    """
+    from datasets import Dataset, load_dataset
+
+    try:
+        found = load_dataset(repository, config, split=split, revision=revision)
+    except Exception as error:  # the hub's client raises anything from OSError to ValueError
+        raise UserError(
+            f"no prompt file or hub dataset {repository!r}: {_reason(error)}"
+        ) from None
+    if not isinstance(found, Dataset):
+        raise UserError(f"{repository}: {split!r} is no one split (dataset.split=NAME)")
+    table = Table(headings=dict.fromkeys(found.column_names))
+    table.chosen.update(columns.chosen(found.column_names, repository))
+    if len(found) > ROWS:
+        raise UserError(f"{repository} has {len(found):,} rows; no run takes more than {ROWS:,}")
+    if table.chosen:
+        schema = found.features.arrow_schema
+        kept = found.select_columns(list(dict.fromkeys(table.chosen.values())))
+        with one_line(repository):
+            batches = kept.with_format("arrow").iter(1024)
+            _add_batches(repository, batches, schema, table.chosen, table)
+    return table
+
+
+def _reason(error: Exception) -> str:
+    """Why a dataset cannot be had, and what to type where that is known."""
+    said = [line.strip() for line in str(error).splitlines() if line.strip()]
+    first = said[0] if said else type(error).__name__
+    hint = ""
+    if "onfig" in first:  # ours is named otherwise than in its example of usage
+        first, hint = " ".join(said[:2]), " (dataset.config=NAME chooses one)"
+    elif "split" in first:
+        hint = " (dataset.split=NAME chooses one)"
+    return first + hint
+
+
+READERS: Mapping[str, Reader] = {
+    ".csv": _csv,
+    ".tsv": _csv,
+    ".jsonl": _jsonl,
+    ".ndjson": _jsonl,
+    ".json": _json,
+    ".parquet": _parquet,
+}

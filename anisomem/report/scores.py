@@ -1,0 +1,211 @@
+"""What every prompt scored: the file of a run, and ``anisomem scores``.
+
+Scores are those that the table is made of: larger is more memorized, and of several noise seeds
+it is their mean. Rank 1 is the largest score of all prompts of a case; equal scores share the
+smallest of their ranks.
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
+
+from anisomem.benchmark import Case
+from anisomem.detection.base import Detector
+from anisomem.errors import UserError, one_of
+from anisomem.gallery import headline
+from anisomem.report import escape
+from anisomem.report.compare import named
+from anisomem.report.table import Table
+from anisomem.storage import atomic
+
+LABELS = ("other", "memorized")
+RANK = ", rank"  # behind a detector's name: the column of its rank
+FAILED = "failure"  # column: why a prompt has none; only where one has
+SUFFIXES = (".csv", ".parquet")
+SEARCHED = 10_000  # prompts among which the nearest to a mistyped one is looked for
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which prompts are shown.
+
+    Attributes:
+        text: Of the prompt or its id, in any case; all where None.
+        label: One of :data:`LABELS`; both where None.
+        top: So many, the largest scores of the first detector first; all where None.
+    """
+
+    text: str | None = None
+    label: str | None = None
+    top: int | None = None
+
+
+def frame(cases: Sequence[Case], names: Sequence[str] = ()) -> pd.DataFrame:
+    """A row for every prompt, with score and rank of each detector.
+
+    A detector's column has the name of its row in the table, such as ``wen, n=4``, and its rank's
+    column the same with ``, rank``. A prompt that the model failed on has none, and the reason.
+
+    Arguments:
+        cases: Finished.
+        names: Detectors as ``anisomem compare`` takes them; all if not given.
+
+    Raises:
+        UserError: As :func:`anisomem.report.compare.named`.
+    """
+    return pd.concat([_frame(case, _detectors(case, names)) for case in cases], ignore_index=True)
+
+
+def _detectors(case: Case, names: Sequence[str]) -> Sequence[Detector]:
+    return named(case, names) if names else case.detectors
+
+
+def _frame(case: Case, detectors: Sequence[Detector]) -> pd.DataFrame:
+    planned = case.planned
+    columns: dict[str, object] = {
+        "prompts": case.name,
+        "model": case.model,
+        "id": list(planned.ids),
+        "prompt": list(planned.texts),
+        "label": [LABELS[int(label)] for label in planned.labels],
+        "block": list(planned.blocks),
+    }
+    if case.failures:
+        columns[FAILED] = [case.failures.get(i) for i in planned.ids]
+    found = pd.DataFrame(columns)
+    judged = [i not in case.failures for i in planned.ids]
+    for detector in detectors:
+        if (scores := case.scores.get(detector.key)) is None:
+            continue
+        mean = np.full(len(planned), np.nan)
+        mean[judged] = scores.mean(axis=0)
+        found[detector.key] = mean
+        ranks = rankdata(-mean[judged], method="min")
+        found[detector.key + RANK] = pd.array([pd.NA] * len(planned), dtype="Int64")
+        found.loc[judged, detector.key + RANK] = ranks.astype(np.int64)
+    return found
+
+
+def by_seed(cases: Sequence[Case]) -> pd.DataFrame:
+    """A row for every prompt, detector and noise seed."""
+    parts = [
+        pd.DataFrame(
+            {
+                "prompts": case.name,
+                "model": case.model,
+                "id": list(case.prompts.ids),
+                "detector": detector.name,
+                "n": detector.n,
+                "seed": seed,
+                "score": case.scores[detector.key][s],
+            }
+        )
+        for case in cases
+        for detector in case.detectors
+        if detector.key in case.scores
+        for s, seed in enumerate(case.config.seeds)
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def comma_separated(found: pd.DataFrame) -> str:
+    """As CSV, unrounded; empty where a prompt has no score."""
+    cells = found.astype(object).where(found.notna(), None)
+    return escape.comma_separated([list(found.columns), *cells.itertuples(index=False)])
+
+
+def write(found: pd.DataFrame, path: Path) -> None:
+    """As CSV or parquet, by the path's suffix; texts in parquet are verbatim."""
+    if path.suffix == ".csv":
+        atomic.write_text(path, comma_separated(found))
+    else:
+        buffer = io.BytesIO()
+        found.to_parquet(buffer, index=False, compression="zstd")
+        atomic.write_bytes(path, buffer.getvalue())
+
+
+def scores(
+    cases: Sequence[Case], names: Sequence[str], chosen: Filter, out: Path | None = None
+) -> str:
+    """Prompts with their scores, the largest first, as a terminal shows them; or into a file.
+
+    Arguments:
+        cases: Finished.
+        names: As of :func:`frame`; if not given the metric or the first detector is printed, and
+            all are written.
+        chosen: Which prompts.
+        out: Where to write them instead.
+
+    Raises:
+        UserError: An unknown detector or label, no such prompt, or a file of another kind.
+    """
+    if out and out.suffix not in SUFFIXES:
+        raise UserError(f"--out writes {' or '.join(SUFFIXES)}, got {str(out)!r}")
+    if chosen.label is not None:
+        one_of("label", chosen.label, LABELS)
+    shown = names or ([] if out else [headline(cases[0].detectors).key])
+    found = _filtered(frame(cases, shown), chosen)
+    if out:
+        write(found, out)
+        return f"{out}: {len(found)} prompt{'s' * (len(found) != 1)}"
+    return _table(cases, found).printed()
+
+
+def _filtered(found: pd.DataFrame, chosen: Filter) -> pd.DataFrame:
+    if chosen.text is not None:
+        wanted = chosen.text.casefold()
+        has = found["prompt"].str.casefold().str.contains(wanted, regex=False)
+        kept = found[has | (found["id"].str.casefold() == wanted)]
+        if kept.empty:
+            nearest = difflib.get_close_matches(chosen.text, found["prompt"].head(SEARCHED), n=1)
+            hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+            raise UserError(f"no prompt contains {chosen.text!r} or has it for an id{hint}")
+        found = kept
+    if chosen.label is not None:
+        found = found[found["label"] == chosen.label]
+    if ranks := [column for column in found.columns if column.endswith(RANK)]:
+        order = found["prompts"].map({name: i for i, name in enumerate(found["prompts"].unique())})
+        keys = pd.DataFrame({"case": order, "rank": found[ranks[0]]})
+        found = found.loc[keys.sort_values(["case", "rank"], kind="stable").index]
+    return found if chosen.top is None else found.groupby("prompts", sort=False).head(chosen.top)
+
+
+def _table(cases: Sequence[Case], found: pd.DataFrame) -> Table:
+    keys = [column.removesuffix(RANK) for column in found.columns if column.endswith(RANK)]
+    rows = [
+        [
+            *(line[name] for name in ("prompts", "model", "label", "block", "id")),
+            *(_cell(line[key], line[key + RANK]) for key in keys),
+            escape.plain(line["prompt"]),
+        ]
+        for line in found.to_dict("records")
+    ]
+    notes = [
+        "Score, and in brackets its rank among all prompts of the run, 1 being the largest. Larger"
+        " scores mean more memorized; no sign is fitted."
+    ]
+    for case in cases:
+        if len(seeds := case.config.seeds) > 1:
+            notes.append(f"{case.name}: mean over noise seeds {', '.join(map(str, seeds))}.")
+        if case.failures:
+            notes.append(f"{case.name}: – where the model failed, {len(case.failures)} prompts.")
+    return Table(
+        "Scores",
+        ["prompts", "model", "label", "block", "id", *keys, "prompt"],
+        rows,
+        notes,
+        apart=("model", "prompts"),
+        optional=("block", "id"),
+    )
+
+
+def _cell(score: float, rank: int) -> str:
+    return "–" if pd.isna(score) else f"{score:.4g} ({rank})"

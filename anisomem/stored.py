@@ -1,0 +1,165 @@
+"""The configuration that a run has stored, which may come from somebody else.
+
+On the command line a configuration is the user's own code. One that is read from a folder is data:
+it may name the classes that this package is configured with, detectors of installed packages, and
+what the command that reads it allows. It is checked before any of these is imported.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from anisomem import config as configuration
+from anisomem import own, registry
+from anisomem.detection.base import Detector
+from anisomem.errors import UserError
+from anisomem.storage import atomic
+
+SINGLE = ("model", "dataset", "logger")
+NAMED = ("detector", "mitigation", "measure")
+LARGEST = 1_000_000  # bytes of a configuration
+#: What a value may be interpolated from: other settings, and what this package's own files name.
+INTERPOLATION = re.compile(
+    r"\$\{(?:[A-Za-z_][\w.]*|testbed:(?:epsilon|velocity)|oc\.env:ANISOMEM_DATA,null)\}"
+)
+
+
+def read(file: Path, allowed: Collection[str] = ()) -> DictConfig:
+    """A stored configuration, with the default of every setting that it does not know.
+
+    Arguments:
+        file: Where it lies.
+        allowed: Dotted names of classes, or names of detectors, that the user trusts besides.
+
+    Raises:
+        UserError: It is damaged, or names code that is not allowed.
+    """
+    try:
+        text = atomic.read_bytes(file).decode()
+        if len(text) > LARGEST or any(isinstance(e, yaml.AliasEvent) for e in yaml.parse(text)):
+            raise ValueError
+        config = OmegaConf.create(text)
+        if not isinstance(config, DictConfig) or not config:
+            raise ValueError
+        plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=False))
+        require_allowed(file, plain, allowed)
+        return configuration.completed(config)
+    except (OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError):
+        raise UserError(
+            f"{file} is damaged; run the same command again to write it anew"
+        ) from None
+
+
+def require_allowed(file: Path, plain: dict[str, Any], allowed: Collection[str]) -> None:
+    """Checks everything in a stored configuration that could run.
+
+    Raises:
+        UserError: With the name, and how to allow it.
+        ValueError: It has another layout than a run writes.
+    """
+    for text in _texts(plain):
+        if "${" in INTERPOLATION.sub("", text):
+            raise UserError(f"{file} holds {text!r}, which is not evaluated in a stored run")
+    trusted = {*allowed, *(_target_of(name) for name in allowed)}
+    if not plain.get("model") or not plain.get("dataset"):
+        raise ValueError
+    for group in SINGLE:
+        if node := plain.get(group):
+            _check(file, group, node, trusted)
+    for group in NAMED:
+        for node in _mapping(plain.get(group) or {}).values():
+            _check(file, group, node, trusted)
+            members = _mapping(node).get("members") or []
+            for name in members:
+                if name not in plain[group] and not _offered(name) and name not in trusted:
+                    raise _refused(file, group, name)
+    rest = {key: value for key, value in plain.items() if key not in (*SINGLE, *NAMED)}
+    for target in own.targets(rest):
+        raise _nested(file, target)
+
+
+def _check(file: Path, group: str, node: Any, trusted: Collection[str]) -> None:
+    if "_target_" not in _mapping(node):
+        raise ValueError
+    target, *nested = own.targets(node)
+    if target not in trusted and not _known(group, target):
+        raise _refused(file, group, target)
+    for name in nested:
+        raise _nested(file, name)
+    for key in _keys(node):
+        if key.startswith("_") and key != "_target_":
+            raise UserError(f"{file} holds {key!r}, which no run writes; it is not evaluated")
+
+
+def _refused(file: Path, group: str, name: str) -> UserError:
+    return UserError(
+        f"{file} names {name!r} as {group}, which is neither this package's nor installed, and is "
+        f"not run; where you trust it, add --allow {name}"
+    )
+
+
+def _nested(file: Path, name: str) -> UserError:
+    return UserError(f"{file} names {name!r} where a run names no class; it is not run")
+
+
+def _known(group: str, target: str) -> bool:
+    """Whether a class or function is what this package, or one that is installed, offers."""
+    shipped = configuration.names(group)
+    nodes = (OmegaConf.load(configuration.folder() / group / f"{n}.yaml") for n in shipped)
+    if target in {t for node in nodes for t in own.targets(OmegaConf.to_container(node))}:
+        return True
+    if group != "detector":
+        return False
+    if not own.is_own(target):
+        try:
+            found = get_object(target)
+        except Exception:  # whatever the name is, it is not one of ours
+            return False
+        return isinstance(found, type) and issubclass(found, Detector)
+    return any(one.offers(target) for one in registry.installed())
+
+
+def _offered(name: object) -> bool:
+    """Whether a detector of this name is built in or of an installed package."""
+    return name in configuration.names("detector") or any(
+        one.name == name for one in registry.installed()
+    )
+
+
+def _target_of(name: str) -> str:
+    """The class that a name stands for: its own where it is dotted, else that of a detector."""
+    return name if "." in name else str(registry.find(name).node()[name].get("_target_"))
+
+
+def _mapping(node: Any) -> dict[str, Any]:
+    if not isinstance(node, dict):
+        raise ValueError
+    return node
+
+
+def _texts(node: object) -> Iterator[str]:
+    """Every string in a plain configuration, keys too."""
+    if isinstance(node, dict):
+        node = [*node, *node.values()]
+    if isinstance(node, list):
+        for value in node:
+            yield from _texts(value)
+    if isinstance(node, str):
+        yield node
+
+
+def _keys(node: object) -> Iterator[str]:
+    if isinstance(node, dict):
+        yield from map(str, node)
+        node = list(node.values())
+    if isinstance(node, list):
+        for value in node:
+            yield from _keys(value)

@@ -1,0 +1,102 @@
+"""Where the command's words go: they may be closed, full, or know ASCII alone."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import sys
+import unicodedata
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+from anisomem.errors import UserError
+
+#: What tables write, for terminals that have not got it.
+PLAIN = {"–": "-", "−": "-", "…": "...", "→": "->", "×": "x", "≤": "<=", "≥": ">=", "±": "+-"}
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """What cannot be written is one line meanwhile, and warnings are one line each.
+
+    Raises:
+        UserError: stdout is closed or full.
+        BrokenPipeError: Who reads it has gone.
+    """
+    codecs.register_error("anisomem", _plainly)
+    _occupy()
+    before, form = sys.stdout, warnings.formatwarning
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="anisomem")
+    warnings.formatwarning = _in_a_line  # type: ignore[assignment]
+    sys.stdout = _Said(before)  # type: ignore[assignment]
+    try:
+        yield
+        sys.stdout.flush()
+    finally:
+        sys.stdout, warnings.formatwarning = before, form
+
+
+def _occupy() -> None:
+    """Closed streams get a place of their own, or the next file opened would take theirs."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDONLY if number < 2 else os.O_WRONLY)
+            os.set_inheritable(opened, True)
+            mode = "r" if number == 0 else "w"
+            if opened == number:
+                setattr(sys, name, os.fdopen(opened, mode, encoding="utf-8", closefd=False))
+
+
+class _Said:
+    """stdout, whose failures say so.
+
+    Arguments:
+        stream: What it is.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Writes some text."""
+        return self._tried(self._stream.write, text)
+
+    def flush(self) -> None:
+        """Writes what waits."""
+        self._tried(self._stream.flush)
+
+    def _tried(self, act: Any, *arguments: str) -> Any:
+        try:
+            return act(*arguments)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            # What waits cannot be written later either, and the interpreter would try.
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), self._stream.fileno())
+            raise UserError(f"cannot write to standard output: {error.strerror}") from None
+
+
+def _plainly(error: UnicodeError) -> tuple[str | bytes, int]:
+    """What stands for characters that an encoding has not: plain ones, else their numbers."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    found = []
+    for character in error.object[error.start : error.end]:
+        parts = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
+        number = character.encode("ascii", "backslashreplace").decode()
+        found.append(PLAIN.get(character) or parts or number)
+    return "".join(found), error.end
+
+
+def _in_a_line(message: Warning | str, *_: Any) -> str:
+    return f"anisomem: {' '.join(str(message).split())}\n"

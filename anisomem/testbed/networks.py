@@ -1,0 +1,213 @@
+"""The bundled models' denoisers with their text encoders, which are trained together."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from diffusers import (
+    AutoencoderKL,
+    DiffusionPipeline,
+    FlowMatchEulerDiscreteScheduler,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
+from diffusers.models.attention_processor import JointAttnProcessor2_0
+from torch import Tensor, nn
+from transformers import CLIPTokenizer
+
+from anisomem.models.schedule import stable_diffusion_ddim
+from anisomem.models.sd3 import T5_TOKENS
+from anisomem.testbed.objectives import TIMESTEPS
+from anisomem.testbed.text import WIDTH, build_encoder, build_projecting_encoder
+
+
+class Denoiser(nn.Module, ABC):
+    """A network that reads noised latents, timesteps and tokens."""
+
+    @abstractmethod
+    def forward(self, x_t: Tensor, t: Tensor, tokens: Tensor) -> Tensor:
+        """The network's output ``[n, C, h, w]``.
+
+        Arguments:
+            x_t: ``[n, C, h, w]``.
+            t: ``[n]``.
+            tokens: ``[n, length]``.
+        """
+
+    @abstractmethod
+    def pipeline(self, vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> DiffusionPipeline:
+        """The ordinary pipeline around the trained parts, the large ones in float16."""
+
+
+Build = Callable[[CLIPTokenizer], Denoiser]
+
+
+class UNet(Denoiser):
+    """A U-Net laid out as Stable Diffusion's, with one level less, and a CLIP text model.
+
+    Arguments:
+        tokenizer: Its text encoder reads this one's tokens.
+        side: Of the latents.
+        widths: Channels of the three levels.
+        heads: Of the attention; one number as in SD v1.4, or one a level as in v2.0.
+        prediction_type: Of the scheduler.
+    """
+
+    def __init__(
+        self,
+        tokenizer: CLIPTokenizer,
+        side: int,
+        widths: tuple[int, int, int],
+        heads: int | tuple[int, ...],
+        prediction_type: str,
+    ) -> None:
+        super().__init__()
+        self.prediction_type = prediction_type
+        self.unet = UNet2DConditionModel(
+            sample_size=side,
+            block_out_channels=widths,
+            layers_per_block=2,
+            down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+            attention_head_dim=heads,
+            cross_attention_dim=WIDTH,
+            norm_num_groups=8,
+        )
+        self.text = build_encoder(tokenizer)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, x_t: Tensor, t: Tensor, tokens: Tensor) -> Tensor:
+        text = self.text(tokens).last_hidden_state
+        x_t = x_t.to(memory_format=torch.channels_last)
+        predicted: Tensor = self.unet(x_t, t, encoder_hidden_states=text).sample
+        return predicted
+
+    def pipeline(self, vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> DiffusionPipeline:
+        return StableDiffusionPipeline(
+            vae=vae.half(),
+            text_encoder=self.text.eval(),
+            tokenizer=tokenizer,
+            unet=self.unet.half().to(memory_format=torch.contiguous_format),
+            scheduler=stable_diffusion_ddim(self.prediction_type),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+
+
+class MMDiT(Denoiser):
+    """The transformer of Stable Diffusion 3 with two CLIP text models and no T5.
+
+    The pipeline pads the missing T5 states with :data:`T5_TOKENS` zeros. They have no position, so
+    they stay equal to each other through all blocks, and one of them that counts as many times in
+    the attention gives the same output: what is trained here is exactly what the pipeline runs.
+
+    Arguments:
+        tokenizer: Both text encoders read its tokens.
+        side: Of the latents.
+        layers: Joint blocks.
+        heads: Of the attention.
+        head_width: Channels of each.
+    """
+
+    def __init__(
+        self, tokenizer: CLIPTokenizer, side: int, layers: int, heads: int, head_width: int
+    ) -> None:
+        super().__init__()
+        self.transformer = SD3Transformer2DModel(
+            sample_size=side,
+            patch_size=2,
+            in_channels=4,
+            out_channels=4,
+            num_layers=layers,
+            num_attention_heads=heads,
+            attention_head_dim=head_width,
+            caption_projection_dim=heads * head_width,
+            joint_attention_dim=2 * WIDTH,
+            pooled_projection_dim=2 * WIDTH,
+            pos_embed_max_size=side // 2,
+            qk_norm="rms_norm",
+        )
+        # Blocks begin as identities, as in DiT.
+        for block in self.transformer.transformer_blocks:
+            for norm in (block.norm1, block.norm1_context):
+                nn.init.zeros_(norm.linear.weight)
+                nn.init.zeros_(norm.linear.bias)
+        nn.init.zeros_(self.transformer.proj_out.weight)
+        self.transformer.set_attn_processor(CountedPadding())
+        self.text = build_projecting_encoder(tokenizer)
+        self.text_2 = build_projecting_encoder(tokenizer)
+
+    def forward(self, x_t: Tensor, t: Tensor, tokens: Tensor) -> Tensor:
+        encoded = [e(tokens, output_hidden_states=True) for e in (self.text, self.text_2)]
+        states = torch.cat([e.hidden_states[-2] for e in encoded], dim=-1)
+        pooled = torch.cat([e.text_embeds for e in encoded], dim=-1)
+        padded = F.pad(states, (0, 0, 0, 1))
+        predicted: Tensor = self.transformer(x_t, padded, pooled, t).sample
+        return predicted
+
+    def pipeline(self, vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> DiffusionPipeline:
+        self.transformer.set_attn_processor(JointAttnProcessor2_0())
+        vae.register_to_config(shift_factor=0.0)
+        return StableDiffusion3Pipeline(
+            transformer=self.transformer.half(),
+            scheduler=FlowMatchEulerDiscreteScheduler(TIMESTEPS, shift=1.0),
+            vae=vae.half(),
+            text_encoder=self.text.eval(),
+            tokenizer=tokenizer,
+            text_encoder_2=self.text_2.eval(),
+            tokenizer_2=tokenizer,
+            text_encoder_3=None,
+            tokenizer_3=None,
+        )
+
+
+class CountedPadding:
+    """Joint attention in which the last text token counts as many.
+
+    Arguments:
+        count: How many.
+    """
+
+    def __init__(self, count: int = T5_TOKENS) -> None:
+        self.bias = math.log(count)
+
+    def __call__(
+        self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor, **_: Any
+    ) -> tuple[Tensor, Tensor]:
+        """The attention of both streams, as diffusers' ``JointAttnProcessor2_0``."""
+
+        def split(projected: Tensor, norm: nn.Module | None = None) -> Tensor:
+            apart = projected.reshape(*projected.shape[:2], attn.heads, -1).transpose(1, 2)
+            return norm(apart) if norm is not None else apart
+
+        text = encoder_hidden_states
+        query = torch.cat(
+            [
+                split(attn.to_q(hidden_states), attn.norm_q),
+                split(attn.add_q_proj(text), attn.norm_added_q),
+            ],
+            dim=2,
+        )
+        key = torch.cat(
+            [
+                split(attn.to_k(hidden_states), attn.norm_k),
+                split(attn.add_k_proj(text), attn.norm_added_k),
+            ],
+            dim=2,
+        )
+        value = torch.cat([split(attn.to_v(hidden_states)), split(attn.add_v_proj(text))], dim=2)
+        bias = query.new_zeros(key.shape[2])
+        bias[-1] = self.bias
+        bias = bias.expand(query.shape[2], -1)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        mixed = mixed.transpose(1, 2).flatten(2)
+        image, words = mixed.tensor_split([hidden_states.shape[1]], dim=1)
+        if not attn.context_pre_only:
+            words = attn.to_add_out(words)
+        return attn.to_out[1](attn.to_out[0](image)), words

@@ -1,0 +1,93 @@
+"""A table as a terminal shows it: narrow, and no digit of what it shows is lost."""
+
+import pytest
+
+from anisomem.report import escape
+from anisomem.report.table import COLUMNS, Table, cut, short
+
+
+@pytest.mark.parametrize(
+    ("long", "expected"),
+    [
+        ("0.923 [0.900, 0.943]", ".923 [.900,.943]"),
+        ("1.000 [0.999, 1.000]", "1.000 [.999,1.000]"),
+        ("0.923 ± 0.010 [0.900, 0.943]", ".923 ± .010 [.900,.943]"),
+        ("-0.013 [-0.034, +0.005]", "-.013 [-.034,+.005]"),
+        ("+0.1 [+0.0, +0.2] (note 0.5, x)", "+.1 [+.0,+.2] (note .5, x)"),
+        ("10.0% [9.5%, 20.3%]", "10.0% [9.5%,20.3%]"),
+        ("1 + 2 JVP", "1+2 JVP"),
+        ("0.040", ".040"),
+        ("10.5", "10.5"),
+        ("wen, n=4", "wen, n=4"),
+        ("–", "–"),
+    ],
+)
+def test_numbers_lose_zeros_and_blanks_only(long, expected):
+    assert short(long) == expected
+
+
+def wide(detector="d" * 17, more=()):
+    cells = ["p" * 40, "m" * 40, detector, "4"]
+    cells += ["0.983 ± 0.011 [0.974, 0.989]"] * 3 + ["4 + 8 JVP", "0.642", "0.315", *more]
+    headings = ["prompts", "model", "detector", "n", "AUC", "T1", "T3", "NFE", "s alone", "s"]
+    headings += [f"x{k}" for k in range(len(more))]
+    return Table(
+        "t",
+        headings,
+        [cells],
+        ["a note of many words " * 20],
+        apart=("model", "prompts"),
+        optional=("s", "s alone", "NFE"),
+    )
+
+
+def test_printed_fits_and_says_what_is_left_out():
+    text = wide().printed()
+    assert max(map(escape.width, text.splitlines())) <= COLUMNS
+    assert text.startswith(f"model {'m' * 40}, prompts {'p' * 40}\n\n| detector ")
+    assert ".983 [.974,.989]" in text and "±" not in text.split("\n\n")[1]
+    assert text.endswith("- Left out to fit 100 columns: ±, s, s alone.\n")
+    assert "0.983 ± 0.011 [0.974, 0.989]" in wide().markdown()  # the file has all
+
+
+def test_printed_cuts_texts_and_never_a_number():
+    text = wide(detector="漢" * 60, more=["y" * 50]).printed()
+    assert max(map(escape.width, text.splitlines())) <= COLUMNS
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert "…" in rows[1] and rows[1].count(".983 [.974,.989]") == 3
+    many = Table("t", [f"h{k}" for k in range(20)], [["0.983 [0.974, 0.989]"] * 20]).printed()
+    assert "…" not in many and many.count(".983 [.974,.989] |") == 5
+    assert many.endswith("h8, h7, h6, h5.\n")
+
+
+def test_columns_without_anything_are_not_printed():
+    table = Table("t", ["a", "s"], [["x", "–"], ["y", "–"]], optional=("s",))
+    assert table.printed() == "| a |\n|---|\n| x |\n| y |\n\n"
+
+
+def test_what_is_optional_need_not_be_there_and_rows_neither():
+    assert Table("t", ["a"], [], optional=("b",)).printed() == "| a |\n|---|\n\n"
+
+
+def test_parts_stand_apart_in_columns_of_one_width():
+    table = Table("t", ["p", "a"], [["1", "x"], ["2", "long"], ["1", "y"]], apart=("p",))
+    assert table.printed().split("\n\n")[:4] == [
+        "p 1",
+        "| a    |\n|------|\n| x    |\n| y    |",
+        "p 2",
+        "| a    |\n|------|\n| long |",
+    ]
+
+
+def test_cut_counts_what_it_takes_once_escaped():
+    assert cut("abc", 3) == "abc"
+    assert cut("abcd", 3) == "ab…"
+    assert escape.width(escape.markdown(cut("|" * 50, 9))) <= 9
+
+
+def test_headings_and_titles_are_texts_too():
+    table = Table("*t*", ["a|b", "$x$"], [["c", "d"]], ["_n_"])
+    assert table.markdown().startswith(r"| a\|b | \$x\$ |")
+    assert table.section().startswith("## \\*t\\*\n\n") and table.section().endswith("- \\_n\\_\n")
+    assert r"a\textbar{}b & \$x\$ \\" in table.latex()
+    assert Table("t", ["漢"], []).latex().startswith("% needs XeLaTeX or LuaLaTeX")
