@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 from functools import cached_property
 from typing import TypeVar
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from anisomem.detection.base import AcrossSamples, Array, Component, Detector
-from anisomem.detection.needs import Evaluations, Need, Picture
+from anisomem.detection.needs import At, Evaluations, Need
 from anisomem.errors import UserError
 from anisomem.models.base import Conditioning, DiffusionModel, Prediction
 from anisomem.passes import NoiseSample, made_from
@@ -52,12 +53,13 @@ class Engine:
         self.components: dict[str, Component | AcrossSamples] = {}
         self.samples: dict[str, int] = {}  # of each component
         drawn = set()
+        self.evaluated: dict[Need, Need] = {}  # as detectors write them, and at the model's steps
         for detector in detectors:
-            for component in detector.components(model):
-                if any(isinstance(need, Picture) for need in component.needs):
-                    model.require_decoder(f"leave out {detector.name}, which judges them")
+            detector.require_of(model)
+            for component in detector.components():
                 self.components[component.name] = component
                 self.samples[component.name] = max(detector.n, self.samples.get(component.name, 0))
+                self.evaluated |= _placed(detector, component.needs, model)
                 drawn.add(detector.n)
         self.n = max(self.samples.values(), default=0)
         if len(drawn) > 1 and np.prod(model.latent_shape) % 16:
@@ -81,7 +83,7 @@ class Engine:
     def needs(self, sample: int) -> set[Need]:
         """What has to be evaluated at a noise sample, over all components that use it."""
         active = [c for name, c in self.components.items() if self.samples[name] > sample]
-        return set().union(*(c.needs for c in active))
+        return {self.evaluated[need] for component in active for need in component.needs}
 
     @torch.no_grad()
     def evaluate(
@@ -111,11 +113,10 @@ class Engine:
             for name, component in self.components.items():
                 if self.samples[name] <= sample:
                     continue
+                value = component.of(evaluations)
                 if isinstance(component, AcrossSamples):
-                    kept[name].append(component.keep(evaluations))
+                    kept[name].append(value)
                     value = component.compute(kept[name])
-                else:
-                    value = component.compute(evaluations)
                 values[name].append(value.double().cpu())
         return {name: torch.stack(columns, dim=1).numpy() for name, columns in values.items()}
 
@@ -127,8 +128,9 @@ class Engine:
         unique = sorted(set(texts))
         encoded = self.model.encode(unique)[[unique.index(text) for text in texts]]
         for sample, x in enumerate(self._noise(len(texts), rows, seed)):
-            needs = made_from(self.needs(sample), self.model.timesteps())
-            yield NoiseSample(self, needs, x, encoded, (seed, sample)).evaluations()
+            needs = made_from(self.needs(sample), self.model)
+            values = NoiseSample(self, needs, x, encoded, (seed, sample)).values()
+            yield Evaluations(x, values, self.evaluated)
 
     def _noise(self, batch: int, rows: Sequence[int], seed: int) -> Iterator[Tensor]:
         """Pure noise ``[B, C, H, W]`` for one sample after another."""
@@ -186,6 +188,29 @@ class Engine:
             torch.cuda.empty_cache()
             log.warning("out of memory: batch size is now %d", self.batch_size)
         return parts
+
+
+def _placed(detector: Detector, needs: Sequence[Need], model: DiffusionModel) -> dict[Need, Need]:
+    """A detector's needs at the model's own timesteps.
+
+    Raises:
+        UserError: What a need asks of the model or its schedule is not there; of which detector,
+            and by which of its options it is asked for.
+    """
+    placed = {}
+    for need in needs:
+        try:
+            placed[need] = need.on(model)
+        except UserError as error:
+            places = (
+                f.name for f in fields(detector) if isinstance(getattr(detector, f.name), At)
+            )
+            option = next(
+                (o for o in places if getattr(detector, o) == getattr(need, "at", "")), ""
+            )
+            advice = f"; give detector.{detector.name}.{option}=step:0, or another step"
+            raise UserError(f"{detector.name}: {error}{advice if option else ''}") from None
+    return placed
 
 
 def _finite(prediction: Prediction) -> Prediction:

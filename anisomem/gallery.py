@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from anisomem import progress
 from anisomem.detection.anisotropy import Anisotropy
-from anisomem.detection.base import At, Component, Detector
-from anisomem.detection.needs import Conditional, Unconditional
+from anisomem.detection.base import Component, Components, Detector
+from anisomem.detection.needs import pair
 from anisomem.errors import UserError
 from anisomem.storage import atomic
 
@@ -53,10 +53,8 @@ class Gallery:
 class _CosineMap(Anisotropy):
     """The metric's cosine before it is averaged over positions."""
 
-    def components(self, model: DiffusionModel) -> Sequence[Component]:
-        t = At.parse(self.cos_at).timestep(model)
-        needs = {Conditional(t), Unconditional(t)}
-        return [Component(MAP, needs, lambda evaluations: self.cosine_map(evaluations, t))]
+    def components(self) -> Components:
+        return [Component(MAP, pair(self.cos_at), self.cosine_map)]
 
 
 def headline(detectors: Sequence[Detector]) -> Detector:

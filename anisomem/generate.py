@@ -131,7 +131,7 @@ def sample(prompt: str, config: DictConfig, fpr: float | None) -> list[Outcome]:
                 moved(x, found.x.cpu())[0],
                 found.efforts[0],
                 seconds,
-                mitigation.source.cited if mitigation.source else "",
+                mitigation.paper.cited if mitigation.paper else "",
             )
         )
     return outcomes

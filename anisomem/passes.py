@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 from functools import partial
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,18 +18,24 @@ from anisomem.detection.needs import (
     NOISE,
     UNGUIDED,
     After,
+    At,
     Conditional,
     Divergence,
     EndAttention,
-    Evaluations,
+    EndToken,
     GuidanceDerivative,
     Nearby,
     Need,
+    Noise,
+    OneStepPicture,
+    OnLatents,
     Picture,
+    Placed,
     TokenAttention,
     Unconditional,
 )
-from anisomem.models.base import Conditioning, Prediction
+from anisomem.errors import UserError
+from anisomem.models.base import Conditioning, DiffusionModel, Prediction
 
 if TYPE_CHECKING:
     from anisomem.engine import Engine
@@ -38,53 +44,19 @@ Values = dict[Need, Any]
 GUIDANCE = 7.5  # of guided trajectories
 
 
-def made_from(needs: Iterable[Need], steps: Sequence[float]) -> dict[Need, Need]:
-    """Every need, and what it is made from, to the need under which it is evaluated.
+def made_from(needs: Iterable[Need], model: DiffusionModel) -> set[Need]:
+    """Needs with everything that has to be evaluated before them, at the model's timesteps.
 
     A trajectory's latents are pure noise at its first step, so nothing is evaluated there twice.
-
-    Arguments:
-        needs: Of the components.
-        steps: The timesteps of a trajectory.
     """
-    found: dict[Need, Need] = {}
+    found: set[Need] = set()
     waiting = list(needs)
     while waiting:
-        need = waiting.pop()
-        if need in found:
-            continue
-        found[need] = need
-        if need.t == steps[0] and getattr(need, "latents", None) in (GUIDED, UNGUIDED):
-            found[need] = replace(need, latents=NOISE)  # type: ignore[call-arg]
-        waiting += [found[need], *_ingredients(found[need], steps)]
+        need = waiting.pop().on(model)
+        if need not in found:
+            found.add(need)
+            waiting += need.made_from()
     return found
-
-
-def _ingredients(need: Need, steps: Sequence[float]) -> list[Need]:
-    """What has to be evaluated before a need can be."""
-    latents = getattr(need, "latents", NOISE)
-    parts: list[Need] = []
-    match need:
-        case GuidanceDerivative(t, latents):
-            parts = [Conditional(t, latents), Unconditional(t, latents)]
-        case (
-            TokenAttention(t, latents)
-            | EndAttention(t, latents)
-            | Divergence(t, latents)
-            | Nearby(t, latents)
-        ):
-            parts = [Conditional(t, latents)]
-        case Picture(None):
-            parts = [After(steps[-1])]
-        case Picture(float() | int() as t):
-            parts = [Conditional(t), Unconditional(t)]
-    if latents == GENERATED:
-        parts.append(After(steps[-1]))
-    if latents in (GUIDED, UNGUIDED) or isinstance(need, After):
-        parts.append(Conditional(steps[0]))
-    if latents == GUIDED or isinstance(need, After):
-        parts.append(Unconditional(steps[0]))
-    return parts
 
 
 class NoiseSample:
@@ -101,7 +73,7 @@ class NoiseSample:
     def __init__(
         self,
         engine: Engine,
-        needs: dict[Need, Need],
+        needs: set[Need],
         x: Tensor,
         encoded: Conditioning,
         draw: tuple[int, int],
@@ -109,20 +81,26 @@ class NoiseSample:
         self.engine, self.model, self.needs = engine, engine.model, needs
         self.x, self.encoded, self.draw = x, encoded, draw
         self.steps = self.model.timesteps()
-        self.values: Values = {}
+        self.evaluated: Values = {Noise(): x, EndToken(): encoded.tensors.get("end")}
         self.at: dict[tuple[str, float], list[Need]] = defaultdict(list)
-        for need in set(needs.values()):
-            if need.t is not None:
-                latents = GUIDED if isinstance(need, After) else getattr(need, "latents", NOISE)
+        for need in needs:
+            if isinstance(need, Placed):
+                latents = need.latents if isinstance(need, OnLatents) else need.along or NOISE
                 self.at[latents, need.t].append(need)
 
-    def evaluations(self) -> Evaluations:
-        """Evaluates everything, each after what it is made from."""
+    def values(self) -> Values:
+        """Evaluates everything, each after what it is made from.
+
+        Raises:
+            UserError: The end of a prompt is asked for and the model knows none.
+        """
+        if EndToken() in self.needs and self.evaluated[EndToken()] is None:
+            raise UserError("this model's texts have no end token, which a detector reads")
         self._with_prompt()
         for t in self._timesteps(NOISE):
-            if Unconditional(t) in self.at[NOISE, t]:
+            if of(Unconditional, t) in self.at[NOISE, t]:
                 without = self.engine.without_on_noise(self.x, t, self.draw)
-                self.values[Unconditional(t)] = without
+                self.evaluated[of(Unconditional, t)] = without
             self._in_batches(partial(self._beside_noise, t), width=2)
         for latents, width in ((UNGUIDED, 1), (GUIDED, 2)):
             if steps := self._timesteps(latents):
@@ -130,8 +108,7 @@ class NoiseSample:
         for t in self._timesteps(GENERATED):
             self._in_batches(partial(self._generated, t))
         self._in_batches(self._pictures)
-        values = {need: self.values[served] for need, served in self.needs.items()}
-        return Evaluations(self.x, values, self.encoded.tensors.get("end"))
+        return {need: self.evaluated[need] for need in self.needs}
 
     def _timesteps(self, latents: str) -> list[float]:
         """At which something is to be evaluated there, from noise to data."""
@@ -143,11 +120,11 @@ class NoiseSample:
         for need in parts[0]:
             values = [found[need] for found in parts]
             whole = Prediction.cat if isinstance(values[0], Prediction) else torch.cat
-            self.values[need] = whole(values)
+            self.evaluated[need] = whole(values)
 
     def _with_prompt(self) -> None:
         """Predictions and attention on pure noise, all timesteps together."""
-        steps = [t for t in self._timesteps(NOISE) if Conditional(t) in self.at[NOISE, t]]
+        steps = [t for t in self._timesteps(NOISE) if of(Conditional, t) in self.at[NOISE, t]]
         if not steps:
             return
         n = len(self.x)
@@ -166,18 +143,20 @@ class NoiseSample:
         prediction = Prediction.cat(predictions)
         for i, step in enumerate(steps):
             rows = slice(i * n, (i + 1) * n)
-            self.values[Conditional(step)] = prediction[rows]
+            self.evaluated[of(Conditional, step)] = prediction[rows]
             for need in self._attention(NOISE, step):
                 kind = attention[isinstance(need, EndAttention)]
-                self.values[need] = torch.cat(kind)[rows]
+                self.evaluated[need] = torch.cat(kind)[rows]
 
     def _attention(self, latents: str, t: float) -> list[Need]:
         return [n for n in self.at[latents, t] if isinstance(n, TokenAttention | EndAttention)]
 
     def _beside_noise(self, t: float, rows: slice) -> Values:
         """Directional derivatives on noise, and predictions beside it."""
-        pair: tuple[Need, ...] = (Conditional(t), Unconditional(t))
-        known = {need: self.values[need][rows] for need in pair if need in self.values}
+        both = of(Conditional, t), of(Unconditional, t)
+        known: Values = {
+            need: self.evaluated[need][rows] for need in both if need in self.evaluated
+        }
         return self._differentiated(NOISE, t, rows, known)
 
     def _differentiated(self, latents: str, t: float, rows: slice, known: Values) -> Values:
@@ -192,15 +171,15 @@ class NoiseSample:
         for need in self.at[latents, t]:
             match need:
                 case GuidanceDerivative():
-                    pair = known[Conditional(t, latents)], known[Unconditional(t, latents)]
-                    values[need] = self._guidance_derivative(t, *pair, self.encoded[rows])
+                    both = known[of(Conditional, t, latents)], known[of(Unconditional, t, latents)]
+                    values[need] = self._guidance_derivative(t, *both, self.encoded[rows])
                 case Divergence(probes=probes):
-                    x = known[Conditional(t, latents)].x
+                    x = known[of(Conditional, t, latents)].x
                     products = [self._quadratic(x, t, rows, probe) for probe in range(probes)]
                     values[need] = torch.stack(products, dim=1)
                 case Nearby(radius=radius, probe=probe):
-                    x, v = known[Conditional(t, latents)].x, self._direction(probe)
-                    there = x + radius * v / v.norm()
+                    x, v = known[of(Conditional, t, latents)].x, self._direction(probe)
+                    there = x + self._distance(t, radius) * v / v.norm()
                     values[need] = self.model.predict(there, t, self.encoded[rows])
         return values
 
@@ -220,6 +199,11 @@ class NoiseSample:
         _, derivative = self.model.jvp(x, t, self.encoded[rows], v)
         return (v * derivative).flatten(1).sum(1)
 
+    def _distance(self, t: float, radius: float) -> float:
+        """A radius in units of the length of the noise."""
+        sigma: float = self.model.scales(torch.tensor([t]))[1].item()
+        return radius * sigma * prod(self.model.latent_shape) ** 0.5
+
     def _direction(self, probe: int) -> Tensor:
         """A standard normal vector, the same for all prompts at a noise sample, ``[C, H, W]``."""
         entropy = np.random.SeedSequence([*self.draw, probe, *b"direction"])
@@ -235,8 +219,8 @@ class NoiseSample:
 
         def evaluate(x: Tensor, t: float) -> tuple[Prediction, Prediction | None]:
             if t == first:
-                without = self.values[Unconditional(t)][rows] if guided else None
-                return self.values[Conditional(t)][rows], without
+                without = self.evaluated[of(Unconditional, t)][rows] if guided else None
+                return self.evaluated[of(Conditional, t)][rows], without
             if guided:
                 both = Conditioning.cat([self.engine.empty[[0] * len(x)], prompts])
                 prediction = self._attended(latents, torch.cat([x, x]), t, both, found)
@@ -247,14 +231,14 @@ class NoiseSample:
         x = self.x[rows]
         for step in self.model.trajectory(x, prompts, guidance=guidance, evaluate=evaluate):
             here = self.at[latents, step.t]
-            pair: Values = {Conditional(step.t, latents): step.conditional}
-            if Unconditional(step.t, latents) in here:
+            both: Values = {of(Conditional, step.t, latents): step.conditional}
+            if (unconditional := of(Unconditional, step.t, latents)) in here:
                 without = step.unconditional or self.engine.without(step.conditional.x, step.t)
-                pair[Unconditional(step.t, latents)] = without
-            if After(step.t) in here:
-                found[After(step.t)] = step.after
-            found |= {need: value for need, value in pair.items() if need in here}
-            found |= self._differentiated(latents, step.t, rows, pair)
+                both[unconditional] = without
+            if (after := After(At.timestep(step.t))) in here:
+                found[after] = step.after
+            found |= {need: value for need, value in both.items() if need in here}
+            found |= self._differentiated(latents, step.t, rows, both)
             if step.t == end:
                 break
         return found
@@ -276,23 +260,37 @@ class NoiseSample:
     def _generated(self, t: float, rows: slice) -> Values:
         """Everything at the end of the guided trajectory, scaled as at ``t``."""
         alpha, _ = self.model.scales(torch.tensor([t]))
-        generated = self.values[After(self.steps[-1])][rows]
+        generated = self._end(rows)
         x = (alpha.to(generated) * generated).to(self.model.dtype)
-        found: Values = {Conditional(t, GENERATED): self.model.predict(x, t, self.encoded[rows])}
-        if Unconditional(t, GENERATED) in self.at[GENERATED, t]:
-            found[Unconditional(t, GENERATED)] = self.engine.without(x, t)
+        prediction = self.model.predict(x, t, self.encoded[rows])
+        found: Values = {of(Conditional, t, GENERATED): prediction}
+        if (unconditional := of(Unconditional, t, GENERATED)) in self.at[GENERATED, t]:
+            found[unconditional] = self.engine.without(x, t)
         return found | self._differentiated(GENERATED, t, rows, found)
+
+    def _end(self, rows: slice) -> Tensor:
+        """The end of the guided trajectory."""
+        end: Tensor = self.evaluated[After(At.timestep(self.steps[-1]))][rows]
+        return end
 
     def _pictures(self, rows: slice) -> Values:
         found: Values = {}
-        for need in set(self.needs.values()):
+        for need in self.needs:
             match need:
-                case Picture(t=None):
-                    latents = self.values[After(self.steps[-1])][rows]
-                case Picture(t=float() | int() as t):
-                    without = self.values[Unconditional(t)][rows]
-                    latents = without.guided(self.values[Conditional(t)][rows], GUIDANCE).x0
+                case Picture():
+                    latents = self._end(rows)
+                case OneStepPicture():
+                    c, u = (self.evaluated[of(kind, need.t)][rows] for kind in PAIR)
+                    latents = u.guided(c, GUIDANCE).x0
                 case _:
                     continue
             found[need] = torch.from_numpy(self.model.decode(latents))
         return found
+
+
+PAIR = (Conditional, Unconditional)
+
+
+def of(kind: type[OnLatents], t: float, latents: str = NOISE) -> OnLatents:
+    """A need at a timestep of the model."""
+    return kind(At.timestep(t), latents)

@@ -282,17 +282,17 @@ def described() -> Table:
             continue
         info = detector.info
         if info is None:
-            lines.append([name, find(name).title(), *["–"] * 10])
+            lines.append([name, find(name).title(), *["–"] * 11])
             continue
-        k = f", k = {detector.k}" if "k" in info.nfe + info.jvps else ""
-        cells = [info.authors, info.venue, str(info.year), info.arxiv, info.code, info.licence]
-        cells += [info.needs, info.nfe + k, info.jvps, info.orientation]
-        lines.append([name, info.title, *(cell or "–" for cell in cells)])
+        paper, cost = info.paper, detector.cost()
+        cells = [paper.authors, paper.venue, str(paper.year), paper.arxiv, paper.code]
+        cells += [paper.licence, info.reads, str(detector.n), str(cost.nfe), str(cost.jvps)]
+        lines.append([name, paper.title, *(cell or "–" for cell in cells), info.orientation])
     headings = ["detector", "title", "authors", "venue", "year", "arXiv", "code", "licence"]
-    headings += ["needs", "NFE", "JVPs", "orientation"]
+    headings += ["reads", "n", "NFE", "JVPs", "orientation"]
     notes = [
-        "NFE and JVPs (directional derivatives) are of one prompt on its own at default settings,"
-        " for n noise samples and k steps; what prompts or detectors share is evaluated once.",
+        "NFE and JVPs (directional derivatives) are of one prompt on its own with n noise samples;"
+        " what prompts or detectors share is evaluated once.",
         "Licence: of the released code; – where none is given.",
     ]
     return Table("Detectors", headings, lines, [*notes, *broken.values()])

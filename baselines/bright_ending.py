@@ -17,102 +17,76 @@ repeats the token in SD v1).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from anisomem import papers
 from anisomem.detection.base import (
-    Array,
-    At,
     Component,
+    Components,
+    Cost,
     Detector,
     Info,
-    Recorded,
-    Stepwise,
+    component_name,
+    first_steps,
     flat_norm,
 )
-from anisomem.detection.needs import (
-    GUIDED,
-    STEPS,
-    Conditional,
-    EndAttention,
-    Evaluations,
-    Need,
-    Unconditional,
-)
+from anisomem.detection.needs import GUIDED, LAST, STEPS, EndAttention, pair
+from anisomem.detection.options import Steps
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from anisomem.models.base import DiffusionModel
+    from anisomem.models.base import Prediction
 
-INFO = Info(
-    title="Exploring Local Memorization in Diffusion Models via Bright Ending Attention",
-    authors="Chen, Liu, Shah and Xu",
-    venue="ICLR",
-    year=2025,
-    needs="predictions with and without prompt at k steps of a guided trajectory, and the last "
-    "step's cross-attention",
-    orientation="masked norm, larger where memorized",
-    nfe="100n",
-    arxiv="2410.21665",
-    code="https://github.com/chenchen-usyd/BE-PRSS",
-    licence="MIT",
-)
+MASK = EndAttention(LAST, GUIDED)
 
 
 @dataclass
-class BrightEnding(Stepwise):
+class BrightEnding(Detector):
     """The masked norm; ``steps`` is k, and the mask needs all 50 whatever it is."""
 
-    info = INFO
-    steps: int = STEPS
-    quantity = ("bright_ending/norm",)
+    info = Info(
+        papers.CHEN,
+        "predictions with and without prompt at k steps of a guided trajectory, and the last "
+        "step's cross-attention",
+        "masked norm",
+    )
+    steps: Steps = STEPS
 
-    def at_step(
-        self, model: DiffusionModel, t: float, latents: str
-    ) -> tuple[Set[Need], Callable[[Evaluations], Tensor]]:
-        mask = _mask(model)
-        needs = {Conditional(t, latents), Unconditional(t, latents), mask}
-        return needs, partial(masked_norm, t=t, latents=latents, mask=mask)
+    def components(self) -> Components:
+        return [
+            Component(
+                component_name("bright_ending/norm", *place), (*pair(*place), MASK), masked_norm
+            )
+            for place in first_steps(self.steps)
+        ]
+
+    def cost(self) -> Cost:
+        return Cost(nfe=2 * STEPS * self.n)
 
 
 @dataclass
 class BrightMask(Detector):
     """The mean of the mask."""
 
-    info = replace(
-        INFO,
-        needs="the last step's cross-attention of a guided trajectory",
-        orientation="attention to the end of the text, larger where memorized",
+    info = Info(
+        papers.CHEN,
+        "the last step's cross-attention of a guided trajectory",
+        "attention to the end of the text",
     )
-    component_names = ("bright_ending/mask",)
 
-    def components(self, model: DiffusionModel) -> Sequence[Component]:
-        mask = _mask(model)
-        return [
-            Component(
-                self.component_names[0],
-                {mask},
-                lambda e: e.end_attention(mask.t, mask.latents).mean(dim=(1, 2)),
-            )
-        ]
+    def components(self) -> Components:
+        return [Component("bright_ending/mask", [MASK], lambda mask: mask.mean(dim=(1, 2)))]
 
-    def combine(self, recorded: Recorded) -> Array:
-        return recorded.mean(self.component_names[0], self.n)
+    def cost(self) -> Cost:
+        return Cost(nfe=2 * STEPS * self.n)
 
 
-def _mask(model: DiffusionModel) -> EndAttention:
-    return EndAttention(At(step=-1).timestep(model), GUIDED)
-
-
-def masked_norm(evaluations: Evaluations, t: float, latents: str, mask: EndAttention) -> Tensor:
+def masked_norm(c: Prediction, u: Prediction, mask: Tensor) -> Tensor:
     """The norm under the mask divided by the mask's mean, ``[B]``."""
     from torch.nn.functional import interpolate
 
-    c, u = evaluations.conditional(t, latents), evaluations.unconditional(t, latents)
     difference = c.output - u.output
-    m = evaluations.end_attention(mask.t, mask.latents)[:, None].to(difference)
-    m = interpolate(m, difference.shape[2:], mode="bilinear")
+    m = interpolate(mask[:, None].to(difference), difference.shape[2:], mode="bilinear")
     return flat_norm(difference * m) / m.mean(dim=(1, 2, 3))

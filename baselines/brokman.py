@@ -29,35 +29,26 @@ p = 1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite, prod
-from typing import TYPE_CHECKING
+from math import prod
+from typing import TYPE_CHECKING, Literal
 
+from anisomem import papers
 from anisomem.detection.base import (
-    Array,
-    At,
     Component,
+    Components,
+    Cost,
     Detector,
     Info,
-    Recorded,
     component_name,
 )
-from anisomem.detection.needs import (
-    GENERATED,
-    GUIDED,
-    LATENTS,
-    UNGUIDED,
-    Conditional,
-    Evaluations,
-    Nearby,
-)
-from anisomem.errors import UserError, one_of
+from anisomem.detection.needs import GENERATED, STEPS, At, Conditional, Nearby
+from anisomem.detection.options import Count, Scale
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from anisomem.models.base import DiffusionModel
+    from anisomem.models.base import Prediction
 
 
 @dataclass
@@ -68,76 +59,56 @@ class PLaplace(Detector):
         p: Power; 1 is the divergence of the score's direction, 2 the Laplacian.
         radius: Of the sphere, in :math:`\sigma_t \sqrt D`.
         probes: Directions.
-        at: Noise level, ``step:i`` or ``t:value``.
-        latents: ``generated``, ``noise``, ``guided`` or ``unguided``.
-
-    Raises:
-        UserError: A timestep outside the schedule, unknown latents, or a number out of range.
+        at: Noise level.
+        latents: What is at the centre.
     """
 
     info = Info(
-        title="Identifying Memorization of Diffusion Models through p-Laplace Analysis",
-        authors="Brokman, Giloni, Hofman, Vainshtein, Kojima and Gilboa",
-        venue="SSVM",
-        year=2025,
-        needs="predictions with prompt on a sphere around the end of a guided trajectory",
-        orientation="p-Laplacian, more negative where memorized; the score is its negative",
-        nfe="117n",
-        arxiv="2505.08246",
+        papers.BROKMAN,
+        "predictions with prompt on a sphere around the end of a guided trajectory",
+        "p-Laplacian",
+        memorized="smaller",
     )
-    p: float = 1.0
-    radius: float = 1.0
-    probes: int = 16
-    at: str = "t:10"
-    latents: str = GENERATED
+    p: Scale = 1.0
+    radius: Scale = 1.0
+    probes: Count = 16
+    at: At = At("t:10")
+    latents: Literal["generated", "noise", "guided", "unguided"] = "generated"
 
-    def __post_init__(self) -> None:
-        At.parse(self.at)
-        one_of("latents", self.latents, (GENERATED, *LATENTS))
-        if type(self.probes) is not int or self.probes < 1:
-            raise UserError(f"probes must be a positive integer, got {self.probes!r}")
-        for name, value in (("p", self.p), ("radius", self.radius)):
-            if not (isfinite(value) and value > 0):
-                raise UserError(f"{name} must be a positive number, got {value}")
-
-    @property
-    def component_names(self) -> Sequence[str]:
+    def components(self) -> Components:
         size = f"p={self.p:.12g}", f"radius={self.radius:.12g}", f"{self.probes} probes"
-        return [component_name("brokman/p_laplacian", *size, self.at, self.latents)]
+        name = component_name("brokman/p_laplacian", *size, self.at, self.latents)
+        around = [Nearby(self.at, self.latents, self.radius, i) for i in range(self.probes)]
+        return [Component(name, (Conditional(self.at, self.latents), *around), self._laplacian)]
 
-    def components(self, model: DiffusionModel) -> Sequence[Component]:
-        import torch
+    def cost(self) -> Cost:
+        centre = 2 * STEPS + 1 if self.latents == GENERATED else 1
+        return Cost(nfe=(centre + self.probes) * self.n)
 
-        t = At.parse(self.at).timestep(model)
-        if self.latents in (GUIDED, UNGUIDED) and t not in model.timesteps():
-            raise UserError(
-                f"timestep {t} is no step of a trajectory; give detector.{self.name}.at=step:-1, "
-                "or another step"
-            )
-        sigma = model.scales(torch.tensor([t]))[1].item()
-        radius = self.radius * sigma * prod(model.latent_shape) ** 0.5
-        around = [Nearby(t, self.latents, radius, probe) for probe in range(self.probes)]
-        needs = {Conditional(t, self.latents), *around}
-        name = self.component_names[0]
-        return [Component(name, needs, lambda e: p_laplacian(e, around, self.p))]
-
-    def combine(self, recorded: Recorded) -> Array:
-        return -recorded.mean(self.component_names[0], self.n)
+    def _laplacian(self, centre: Prediction, *around: Prediction) -> Tensor:
+        """``[B]``."""
+        radius = self.radius * centre.sigma[0].item() * prod(centre.x.shape[1:]) ** 0.5
+        return p_laplacian(centre, around, self.p, radius)
 
 
-def p_laplacian(evaluations: Evaluations, around: Sequence[Nearby], p: float) -> Tensor:
-    """The mean flux through a sphere over its volume, ``[B]``."""
+def p_laplacian(
+    centre: Prediction, around: tuple[Prediction, ...], p: float, radius: float
+) -> Tensor:
+    """The mean flux through a sphere over its volume, ``[B]``.
+
+    Arguments:
+        centre: The prediction at the sphere's centre.
+        around: Predictions on the sphere.
+        p: Power.
+        radius: Of the sphere.
+    """
     import torch
 
-    first = around[0]
-    assert first.t is not None
-    centre = evaluations.conditional(first.t, first.latents)
     flux = []
-    for need in around:
-        prediction = evaluations.nearby(need)
+    for prediction in around:
         score = prediction.score.flatten(1)
         # The step that was taken, which in half precision is not quite the one that was meant.
         step = (prediction.x.to(score.dtype) - centre.x.to(score.dtype)).flatten(1)
         outward = (score * step).sum(dim=1) / step.norm(dim=1)
         flux.append(score.norm(dim=1) ** (p - 2) * outward)
-    return torch.stack(flux).mean(dim=0) * prod(centre.x.shape[1:]) / first.radius
+    return torch.stack(flux).mean(dim=0) * prod(centre.x.shape[1:]) / radius

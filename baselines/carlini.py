@@ -20,25 +20,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
+from anisomem import papers
 from anisomem.detection.base import (
     AcrossSamples,
-    Array,
+    Components,
+    Cost,
     Detector,
     Info,
-    Recorded,
     component_name,
 )
-from anisomem.detection.needs import Picture
-from anisomem.errors import UserError, one_of
+from anisomem.detection.needs import STEPS, Picture
+from anisomem.detection.options import Count, Whole
+from anisomem.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from anisomem.models.base import DiffusionModel
-
-PAIRS = ("mean", "min")
 
 
 def tiled_distances(pictures: Tensor, grid: int) -> Tensor:
@@ -69,44 +67,25 @@ class TiledL2(Detector):
         n: Pictures of a prompt, at least 2.
         grid: Tiles along each side; where it does not divide a side, tiles differ by one pixel.
         pairs: ``mean`` or ``min``, see the module.
-
-    Raises:
-        UserError: n below 2, a grid that is not a positive integer, or an unknown aggregation.
     """
 
     info = Info(
-        title="Extracting Training Data from Diffusion Models",
-        authors="Carlini, Hayes, Nasr, Jagielski, Sehwag, Tramèr, Balle, Ippolito and Wallace",
-        venue="USENIX Security",
-        year=2023,
-        needs="pictures at the end of guided trajectories",
-        orientation="distance, smaller where memorized; the score is its negative",
-        nfe="100n",
-        arxiv="2301.13188",
+        papers.CARLINI,
+        "pictures at the end of guided trajectories",
+        "distance",
+        memorized="smaller",
     )
-    n: int = 4
-    grid: int = 4
-    pairs: str = "mean"
+    n: Annotated[int, Whole(2)] = 4
+    grid: Count = 4
+    pairs: Literal["mean", "min"] = "mean"
 
-    def __post_init__(self) -> None:
-        one_of("pairs", self.pairs, PAIRS)
-        if self.n < 2:
-            raise UserError(f"{self.name} compares pictures; n must be at least 2, got {self.n}")
-        if type(self.grid) is not int or self.grid < 1:
-            raise UserError(f"grid must be a positive integer, got {self.grid!r}")
-
-    @property
-    def component_names(self) -> Sequence[str]:
-        return [component_name(f"carlini/tiled_l2_{self.pairs}", f"{self.grid}x{self.grid}")]
-
-    def components(self, model: DiffusionModel) -> Sequence[AcrossSamples]:
+    def components(self) -> Components:
+        name = component_name(f"carlini/tiled_l2_{self.pairs}", f"{self.grid}x{self.grid}")
         compute = partial(_aggregated, grid=self.grid, pairs=self.pairs)
-        return [
-            AcrossSamples(self.component_names[0], {Picture()}, lambda e: e.picture(), compute)
-        ]
+        return [AcrossSamples(name, [Picture()], lambda picture: picture, compute)]
 
-    def combine(self, recorded: Recorded) -> Array:
-        return -recorded.across(self.component_names[0], self.n)
+    def cost(self) -> Cost:
+        return Cost(nfe=2 * STEPS * self.n)
 
 
 def _aggregated(pictures: Sequence[Tensor], grid: int, pairs: str) -> Tensor:

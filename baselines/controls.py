@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
-from anisomem.detection.base import Array, Component, Detector, Recorded
-from anisomem.errors import UserError
+from anisomem.detection.base import Array, Components, Detector, Recorded
+from anisomem.detection.options import Whole
 from anisomem.evaluation import text_only_scores
 
 if TYPE_CHECKING:
     from anisomem.datasets.prompts import PromptSet
-    from anisomem.models.base import DiffusionModel
 
 
 @dataclass
@@ -24,9 +22,8 @@ class _PromptDetector(Detector):
     """A score of the prompt alone: nothing is recorded."""
 
     n: int = 0
-    component_names = ()
 
-    def components(self, model: DiffusionModel) -> Sequence[Component]:
+    def components(self) -> Components:
         return []
 
 
@@ -61,16 +58,9 @@ class Random(_PromptDetector):
 
     Arguments:
         seed: Of the generator, besides the noise seed.
-
-    Raises:
-        UserError: A seed that is not an integer from 0.
     """
 
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if type(self.seed) is not int or self.seed < 0:
-            raise UserError(f"seed of a random score must be an integer from 0, got {self.seed!r}")
+    seed: Annotated[int, Whole(0)] = 0
 
     def combine(self, recorded: Recorded) -> Array:
         generator = np.random.default_rng([self.seed, recorded.seed])

@@ -34,26 +34,25 @@ Gaussian probe.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from anisomem import papers
 from anisomem.detection.base import (
-    Array,
-    At,
     Component,
+    Components,
+    Cost,
     Detector,
     Info,
-    Recorded,
     component_name,
 )
-from anisomem.detection.needs import GENERATED, Conditional, Divergence, Evaluations
-from anisomem.errors import UserError
+from anisomem.detection.needs import GENERATED, STEPS, At, Conditional, Divergence
+from anisomem.detection.options import Count
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from anisomem.models.base import DiffusionModel
+    from anisomem.models.base import Prediction
 
 
 @dataclass
@@ -61,53 +60,38 @@ class FLIPD(Detector):
     """The negated local intrinsic dimension.
 
     Arguments:
-        at: Noise level, ``step:i`` or ``t:value``.
+        at: Noise level.
         probes: Directions of the trace estimate.
-
-    Raises:
-        UserError: A timestep outside the schedule, or probes that are not a positive integer.
     """
 
     info = Info(
-        title="A Geometric View of Data Complexity: Efficient Local Intrinsic Dimension "
-        "Estimation with Diffusion Models",
-        authors="Kamkari, Ross, Hosseinzadeh, Cresswell and Loaiza-Ganem",
-        venue="NeurIPS",
-        year=2024,
-        needs="the prediction with prompt, and directional derivatives of it, at the end of a "
+        papers.KAMKARI,
+        "the prediction with prompt, and directional derivatives of it, at the end of a "
         "guided trajectory",
-        orientation="dimension, smaller where memorized; the score is its negative",
-        nfe="101n",
-        jvps="8n",
-        arxiv="2406.03537",
-        code="https://github.com/layer6ai-labs/dgm_geometry",
+        "dimension",
+        memorized="smaller",
     )
-    at: str = "step:40"
-    probes: int = 8
+    at: At = At("step:40")
+    probes: Count = 8
 
-    def __post_init__(self) -> None:
-        At.parse(self.at)
-        if type(self.probes) is not int or self.probes < 1:
-            raise UserError(f"probes must be a positive integer, got {self.probes!r}")
+    def components(self) -> Components:
+        name = component_name("flipd/lid", self.at, GENERATED, f"{self.probes} probes")
+        needs = Conditional(self.at, GENERATED), Divergence(self.at, GENERATED, self.probes)
+        return [Component(name, needs, dimension)]
 
-    @property
-    def component_names(self) -> Sequence[str]:
-        return [component_name("flipd/lid", self.at, GENERATED, f"{self.probes} probes")]
-
-    def components(self, model: DiffusionModel) -> Sequence[Component]:
-        need = Divergence(At.parse(self.at).timestep(model), GENERATED, self.probes)
-        needs = {Conditional(need.t, GENERATED), need}
-        return [Component(self.component_names[0], needs, lambda e: dimension(e, need))]
-
-    def combine(self, recorded: Recorded) -> Array:
-        return -recorded.mean(self.component_names[0], self.n)
+    def cost(self) -> Cost:
+        return Cost(nfe=(2 * STEPS + 1) * self.n, jvps=self.probes * self.n)
 
 
-def dimension(evaluations: Evaluations, need: Divergence) -> Tensor:
-    """The local intrinsic dimension, ``[B]``."""
-    prediction = evaluations.conditional(need.t, need.latents)
+def dimension(prediction: Prediction, products: Tensor) -> Tensor:
+    """The local intrinsic dimension, ``[B]``.
+
+    Arguments:
+        prediction: With the prompt.
+        products: Of its directional derivatives with their directions, ``[B, probes]``.
+    """
     score = prediction.score.flatten(1)
-    products = evaluations.divergence(need).to(score)
+    products = products.to(score)
     size = score.shape[1]
     # The score is affine in the output and in the latents, and tr I = D.
     trace = prediction.score_per_output.to(score) * products.mean(dim=1)

@@ -13,30 +13,30 @@ configuration says where they come from. Their norms are pooled over the noise s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anisomem import papers
 from anisomem.detection.base import (
     Array,
-    At,
     Component,
+    Components,
+    Cost,
     Detector,
     Info,
     Recorded,
-    along,
     component_name,
+    first_steps,
     flat_norm,
 )
-from anisomem.detection.needs import STEPS, After, Conditional, Evaluations
+from anisomem.detection.needs import STEPS, After, Conditional
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from anisomem.models.base import DiffusionModel
+    from anisomem.models.base import Prediction
 
 
 @dataclass
@@ -44,29 +44,24 @@ class BrokenMemories(Detector):
     """The largest deviation of an update's norm, in standard deviations of the references."""
 
     info = Info(
-        title="Broken Memories: Detecting and Mitigating Memorization in Diffusion Models with "
-        "Degraded Generations",
-        authors="Huang, Zhang, Chen, Li, Hong, You and Yang",
-        venue="KDD",
-        year=2026,
-        needs="the latents of a guided trajectory, also those of reference prompts",
-        orientation="deviation of the update's norm, larger where memorized",
-        nfe="100n",
-        arxiv="2605.22050",
+        papers.HUANG,
+        "the latents of a guided trajectory, also those of reference prompts",
+        "deviation of the update's norm",
     )
     uses_references = True
 
-    @property
-    def component_names(self) -> Sequence[str]:
-        return [component_name("huang/update", *place) for place in along(STEPS)]
+    def components(self) -> Components:
+        return [
+            Component(
+                component_name("huang/update", at, latents),
+                (Conditional(at, latents), After(at)),
+                update,
+            )
+            for at, latents in first_steps(STEPS)
+        ]
 
-    def components(self, model: DiffusionModel) -> Sequence[Component]:
-        found = []
-        for name, (at, latents) in zip(self.component_names, along(STEPS), strict=True):
-            t = At.parse(at).timestep(model)
-            compute = partial(_update, t=t, latents=latents)
-            found.append(Component(name, {Conditional(t, latents), After(t)}, compute))
-        return found
+    def cost(self) -> Cost:
+        return Cost(nfe=2 * STEPS * self.n)
 
     def combine(self, recorded: Recorded) -> Array:
         deviations = []
@@ -78,6 +73,6 @@ class BrokenMemories(Detector):
         return score
 
 
-def _update(evaluations: Evaluations, t: float, latents: str) -> Tensor:
-    """Length of the step at ``t``, ``[B]``."""
-    return flat_norm(evaluations.after(t) - evaluations.conditional(t, latents).x)
+def update(before: Prediction, after: Tensor) -> Tensor:
+    """Length of a step from the latents of a prediction to those after it, ``[B]``."""
+    return flat_norm(after - before.x)

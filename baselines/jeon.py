@@ -16,66 +16,61 @@ scores. For epsilon models the two agree.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from anisomem.detection.base import Info, Stepwise, flat_norm
-from anisomem.detection.needs import Conditional, Evaluations, GuidanceDerivative, Need
-from anisomem.errors import one_of
+from anisomem import papers
+from anisomem.detection.base import (
+    Component,
+    Components,
+    Cost,
+    Detector,
+    Info,
+    component_name,
+    first_steps,
+    flat_norm,
+)
+from anisomem.detection.needs import Conditional, GuidanceDerivative
+from anisomem.detection.options import Steps
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from anisomem.models.base import DiffusionModel
+    from anisomem.models.base import Prediction
 
 
 @dataclass
-class JeonSharpness(Stepwise):
+class JeonSharpness(Detector):
     """Jeon's HVP norm; ``steps`` is k.
 
     Arguments:
         convention: ``released`` or ``paper``, see the module.
-
-    Raises:
-        UserError: An unknown convention, or steps that a trajectory does not have.
     """
 
     info = Info(
-        title="Understanding and Mitigating Memorization in Diffusion Models via Sharpness of "
-        "Probability Landscapes",
-        authors="Jeon, Kim and No",
-        venue="ICML",
-        year=2025,
-        needs="predictions with and without prompt, and a directional derivative of each, at the "
+        papers.JEON,
+        "predictions with and without prompt, and a directional derivative of each, at the "
         "first k steps of a guided trajectory",
-        orientation="norm, larger where memorized",
-        nfe="2nk",
-        jvps="2nk",
-        arxiv="2412.04140",
-        code="https://github.com/Dongjae0324/sharpness_memorization_diffusion",
+        "norm",
     )
-    convention: str = "released"
+    steps: Steps = 1
+    convention: Literal["released", "paper"] = "released"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        one_of("convention", self.convention, ("released", "paper"))
+    def components(self) -> Components:
+        return [
+            Component(
+                component_name("jeon/hvp", self.convention, *place),
+                (Conditional(*place), GuidanceDerivative(*place)),
+                self._hvp,
+            )
+            for place in first_steps(self.steps)
+        ]
 
-    @property
-    def quantity(self) -> Sequence[str]:
-        return "jeon/hvp", self.convention
+    def cost(self) -> Cost:
+        return Cost(nfe=2 * self.n * self.steps, jvps=2 * self.n * self.steps)
 
-    def at_step(
-        self, model: DiffusionModel, t: float, latents: str
-    ) -> tuple[Set[Need], Callable[[Evaluations], Tensor]]:
-        needs = {Conditional(t, latents), GuidanceDerivative(t, latents)}
-        return needs, partial(self._hvp, t=t, latents=latents)
-
-    def _hvp(self, evaluations: Evaluations, t: float, latents: str) -> Tensor:
+    def _hvp(self, prediction: Prediction, derivative: Tensor) -> Tensor:
         """``[B]``."""
-        prediction = evaluations.conditional(t, latents)
-        derivative = evaluations.guidance_derivative(t, latents)
         norm = flat_norm(derivative.to(prediction.output.dtype))
         # One factor turns c - u into v, the other the derivative of outputs into that of scores.
         factor = prediction.score_per_output**2

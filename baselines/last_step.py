@@ -14,32 +14,28 @@ squared.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from anisomem import papers
 from anisomem.detection.base import (
-    Array,
-    At,
     Component,
+    Components,
+    Cost,
     Detector,
     Info,
-    Recorded,
     component_name,
 )
-from anisomem.detection.needs import GUIDED, Conditional, Evaluations, Unconditional
+from anisomem.detection.needs import GUIDED, LAST, STEPS, pair
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from anisomem.models.base import DiffusionModel
-
-LAST = "step:-1"
+    from anisomem.models.base import Prediction
 
 
-def squared_difference(evaluations: Evaluations, t: float) -> Tensor:
-    r""":math:`\|s_c - s_u\|_2^2` per position on the guided trajectory, ``[B]``."""
-    c, u = evaluations.conditional(t, GUIDED), evaluations.unconditional(t, GUIDED)
+def squared_difference(c: Prediction, u: Prediction) -> Tensor:
+    r""":math:`\|s_c - s_u\|_2^2` per position, ``[B]``."""
     difference = c.coefficient(c.score_per_output) * (c.output - u.output)
     return difference.square().sum(dim=1).mean(dim=(1, 2))
 
@@ -49,27 +45,14 @@ class ScoreDifference(Detector):
     """Kim and Lee's score difference, as one number."""
 
     info = Info(
-        title="Localizing Memorized Regions in Diffusion Models via Coordinate-Wise Curvature "
-        "Differences",
-        authors="Kim and Lee",
-        venue="ICML",
-        year=2026,
-        needs="predictions with and without prompt at the last step of a guided trajectory",
-        orientation="squared difference, larger where memorized",
-        nfe="100n",
-        arxiv="2605.26756",
-        code="https://github.com/Gwangho99/mem-curv-diff",
+        papers.KIM_LEE,
+        "predictions with and without prompt at the last step of a guided trajectory",
+        "squared difference",
     )
 
-    @property
-    def component_names(self) -> Sequence[str]:
-        return [component_name("last_step/score_difference", LAST, GUIDED)]
+    def components(self) -> Components:
+        name = component_name("last_step/score_difference", LAST, GUIDED)
+        return [Component(name, pair(LAST, GUIDED), squared_difference)]
 
-    def components(self, model: DiffusionModel) -> Sequence[Component]:
-        t = At.parse(LAST).timestep(model)
-        needs = {Conditional(t, GUIDED), Unconditional(t, GUIDED)}
-        name = self.component_names[0]
-        return [Component(name, needs, lambda e: squared_difference(e, t))]
-
-    def combine(self, recorded: Recorded) -> Array:
-        return recorded.mean(self.component_names[0], self.n)
+    def cost(self) -> Cost:
+        return Cost(nfe=2 * STEPS * self.n)

@@ -24,24 +24,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from anisomem import papers
 from anisomem.detection.base import (
     AcrossSamples,
-    Array,
-    At,
+    Components,
+    Cost,
     Detector,
     Info,
-    Recorded,
     component_name,
 )
-from anisomem.detection.needs import NOISE, UNGUIDED, Conditional, Evaluations
+from anisomem.detection.needs import NOISE, UNGUIDED, At, Conditional, Noise
+from anisomem.detection.options import Whole
 from anisomem.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from anisomem.models.base import DiffusionModel
+    from anisomem.models.base import DiffusionModel, Prediction
 
 WINDOW, SIGMA = 11, 1.5
 
@@ -91,42 +92,30 @@ class NeMoSSIM(Detector):
 
     Arguments:
         n: Noise samples, at least 2.
-        at: ``step:i`` or ``t:value``.
+        at: Where the prediction is read.
         scheduler_step: Whether latents are those of an unguided trajectory, see the module.
         kernel: Width of the window, odd and at least 3.
         betas: Exponents from the finest scale to the coarsest.
 
     Raises:
-        UserError: n below 2, a timestep outside the schedule, a window or exponents that make no
-            sense, or latents that are too small for them.
+        UserError: A window or exponents that make no sense.
     """
 
     info = Info(
-        title="Finding NeMo: Localizing Neurons Responsible For Memorization in Diffusion Models",
-        authors="Hintersdorf, Struppek, Kersting, Dziedzic and Boenisch",
-        venue="NeurIPS",
-        year=2024,
-        needs="the prediction with prompt on several samples of pure noise",
-        orientation="likeness, larger where memorized",
-        nfe="n",
-        arxiv="2406.02366",
-        code="https://github.com/ml-research/localizing_memorization_in_diffusion_models",
-        licence="MIT",
+        papers.HINTERSDORF,
+        "the prediction with prompt on several samples of pure noise",
+        "likeness",
     )
-    n: int = 10
-    at: str = "step:1"
+    n: Annotated[int, Whole(2)] = 10
+    at: At = At("step:1")
     scheduler_step: bool = False
-    kernel: int = WINDOW
+    kernel: Annotated[int, Whole(3)] = WINDOW
     betas: Sequence[float] = (0.33, 0.33, 0.33)
 
     def __post_init__(self) -> None:
-        At.parse(self.at)
-        if self.n < 2:
-            raise UserError(
-                f"{self.name} compares noise samples; n must be at least 2, got {self.n}"
-            )
-        if type(self.kernel) is not int or self.kernel < 3 or self.kernel % 2 == 0:
-            raise UserError(f"kernel must be an odd integer of at least 3, got {self.kernel!r}")
+        super().__post_init__()
+        if self.kernel % 2 == 0:
+            raise UserError(f"kernel must be an odd integer, got {self.kernel!r}")
         if not self.betas or not all(beta > 0 for beta in self.betas):
             raise UserError(f"betas must be positive numbers, got {list(self.betas)}")
 
@@ -135,26 +124,20 @@ class NeMoSSIM(Detector):
         """What the prediction is evaluated at."""
         return UNGUIDED if self.scheduler_step else NOISE
 
-    @property
-    def component_names(self) -> Sequence[str]:
+    def components(self) -> Components:
         scales = "betas=" + "/".join(f"{beta:.12g}" for beta in self.betas)
         choices = f"kernel={self.kernel}", scales, self.at, self.latents
-        return [component_name("nemo/max_ms_ssim", *choices)]
-
-    def components(self, model: DiffusionModel) -> Sequence[AcrossSamples]:
-        self._require_size(min(model.latent_shape[1:]))
-        t = At.parse(self.at).timestep(model)
-        if self.scheduler_step and t not in model.timesteps():
-            raise UserError(
-                f"timestep {t} is no step of the trajectory; give "
-                f"detector.{self.name}.at=step:0, or another step"
-            )
         compute = partial(_likeness, kernel=self.kernel, betas=tuple(self.betas))
-        need = Conditional(t, self.latents)
-        return [AcrossSamples(self.component_names[0], {need}, lambda e: change(e, need), compute)]
+        needs = Conditional(self.at, self.latents), Noise()
+        return [
+            AcrossSamples(component_name("nemo/max_ms_ssim", *choices), needs, change, compute)
+        ]
 
-    def combine(self, recorded: Recorded) -> Array:
-        return recorded.across(self.component_names[0], self.n)
+    def cost(self) -> Cost:
+        return Cost(nfe=self.n)
+
+    def require_of(self, model: DiffusionModel) -> None:
+        self._require_size(min(model.latent_shape[1:]))
 
     def _require_size(self, side: int) -> None:
         """Raises where torchmetrics would, naming what fits."""
@@ -180,13 +163,13 @@ def _fits(side: int, kernel: int, scales: int) -> bool:
     return bound and side // 2 ** (scales - 1) > kernel // 2
 
 
-def change(evaluations: Evaluations, need: Conditional) -> Tensor:
+def change(prediction: Prediction, noise: Tensor) -> Tensor:
     """Predicted minus initial noise, every channel from 0 to 1, float32 ``[B, C, H, W]``.
 
     Windows over double precision take sixteen times as long.
     """
-    epsilon = evaluations.conditional(need.t, need.latents).epsilon
-    difference = epsilon - evaluations.noise.to(epsilon)
+    epsilon = prediction.epsilon
+    difference = epsilon - noise.to(epsilon)
     least, most = difference.amin(dim=(2, 3), keepdim=True), difference.amax((2, 3), keepdim=True)
     return ((difference - least) / (most - least)).float()
 

@@ -25,49 +25,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 
+from anisomem import papers
 from anisomem.detection.base import (
     Array,
-    At,
     Component,
+    Components,
+    Cost,
     Detector,
     Info,
     Recorded,
-    along,
     component_name,
+    first_steps,
 )
-from anisomem.detection.needs import STEPS, Evaluations, TokenAttention
-from anisomem.errors import UserError, one_of
+from anisomem.detection.needs import FIRST, STEPS, EndToken, TokenAttention
+from anisomem.detection.options import Whole
+from anisomem.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from anisomem.models.base import DiffusionModel
-
-TITLE = (
-    "Unveiling and Mitigating Memorization in Text-to-image Diffusion Models through Cross "
-    "Attention"
-)
 LAST = 10  # steps that AE averages
-
-
-def _info(needs: str, nfe: str) -> Info:
-    return Info(
-        title=TITLE,
-        authors="Ren, Li, Zeng, Xu, Lyu, Xing and Tang",
-        venue="ECCV",
-        year=2024,
-        needs=needs,
-        orientation="entropy, larger where memorized",
-        nfe=nfe,
-        arxiv="2403.11052",
-        code="https://github.com/renjie3/MemAttn",
-        licence="MIT",
-    )
 
 
 def entropy(attention: Tensor) -> Tensor:
@@ -88,28 +69,22 @@ class LayerEntropy(Detector):
         UserError: A negative layer; at evaluation, one that the model does not have.
     """
 
-    info = _info("cross-attention with the prompt on pure noise at the first step", "n")
-    layer: int = 3
+    info = Info(
+        papers.REN,
+        "cross-attention with the prompt on pure noise at the first step",
+        "entropy",
+    )
+    layer: Annotated[int, Whole(0)] = 3
 
-    def __post_init__(self) -> None:
-        if self.layer < 0:
-            raise UserError(f"layer must be an index from 0, got {self.layer}")
+    def components(self) -> Components:
+        name = component_name("ren/layer_entropy", f"layer:{self.layer}", FIRST)
+        return [Component(name, [TokenAttention(FIRST)], self._entropy)]
 
-    @property
-    def component_names(self) -> Sequence[str]:
-        return [component_name("ren/layer_entropy", f"layer:{self.layer}", "step:0")]
+    def cost(self) -> Cost:
+        return Cost(nfe=self.n)
 
-    def components(self, model: DiffusionModel) -> Sequence[Component]:
-        t = At(step=0).timestep(model)
-        compute = partial(self._entropy, t=t)
-        return [Component(self.component_names[0], {TokenAttention(t)}, compute)]
-
-    def combine(self, recorded: Recorded) -> Array:
-        return recorded.mean(self.component_names[0], self.n)
-
-    def _entropy(self, evaluations: Evaluations, t: float) -> Tensor:
+    def _entropy(self, layers: Tensor) -> Tensor:
         """``[B]``."""
-        layers = evaluations.token_attention(t)
         if self.layer >= layers.shape[1]:
             raise UserError(
                 f"layer {self.layer} of {self.name}: the model has cross-attention layers 0 to "
@@ -125,35 +100,34 @@ class AttentionEntropy(Detector):
     Arguments:
         change: ``signed`` as released or ``absolute`` as in the paper: how the change of the
             entropy from the end-of-text token on counts.
-
-    Raises:
-        UserError: Another word.
     """
 
-    info = _info("cross-attention with the prompt along a guided trajectory", "100n")
-    change: str = "signed"
+    info = Info(papers.REN, "cross-attention with the prompt along a guided trajectory", "entropy")
+    change: Literal["signed", "absolute"] = "signed"
 
-    def __post_init__(self) -> None:
-        one_of("change", self.change, ("signed", "absolute"))
+    def components(self) -> Components:
+        first, *others = first_steps(STEPS)
+        last = others[-LAST:]
+        every = [
+            Component(
+                component_name("ren/entropy", "all", *place),
+                [TokenAttention(*place)],
+                lambda attention: entropy(attention.mean(dim=1)),
+            )
+            for place in last
+        ]
+        ends = [
+            Component(
+                component_name("ren/entropy", "end", *place),
+                [TokenAttention(*place), EndToken()],
+                entropy_from_end,
+            )
+            for place in (*last, first)
+        ]
+        return [*every, *ends]
 
-    @property
-    def component_names(self) -> Sequence[str]:
-        first, *last = [along(STEPS)[0], *along(STEPS)[-LAST:]]
-        every = [component_name("ren/entropy", "all", *place) for place in last]
-        return [*every, *(component_name("ren/entropy", "end", *at) for at in (*last, first))]
-
-    def components(self, model: DiffusionModel) -> Sequence[Component]:
-        places = along(STEPS)[-LAST:]
-        found = []
-        for name, (at, latents), tokens in zip(
-            self.component_names,
-            [*places, *places, along(STEPS)[0]],
-            ["all"] * LAST + ["end"] * (LAST + 1),
-            strict=True,
-        ):
-            need = TokenAttention(At.parse(at).timestep(model), latents)
-            found.append(Component(name, {need}, partial(_mean_entropy, need=need, tokens=tokens)))
-        return found
+    def cost(self) -> Cost:
+        return Cost(nfe=2 * STEPS * self.n)
 
     def combine(self, recorded: Recorded) -> Array:
         names = self.component_names
@@ -168,13 +142,10 @@ class AttentionEntropy(Detector):
         return score
 
 
-def _mean_entropy(evaluations: Evaluations, need: TokenAttention, tokens: str) -> Tensor:
-    """Of the mean over layers, over all tokens or those from the end of the text on, ``[B]``."""
+def entropy_from_end(layers: Tensor, end: Tensor) -> Tensor:
+    """Of the mean over layers, summed from the end-of-text token on, ``[B]``."""
     import torch
 
-    attention = evaluations.token_attention(need.t, need.latents).mean(dim=1)
-    if tokens == "end":
-        assert evaluations.end is not None  # whatever has cross-attention to text knows its end
-        positions = torch.arange(attention.shape[1], device=attention.device)
-        attention = attention * (positions >= evaluations.end[:, None])
-    return entropy(attention)
+    attention = layers.mean(dim=1)
+    positions = torch.arange(attention.shape[1], device=attention.device)
+    return entropy(attention * (positions >= end[:, None]))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anisomem.detection.base import AcrossSamples, Array, Component, Detector, Recorded
+from anisomem.detection.base import Array, Components, Detector, Recorded
 from anisomem.errors import UserError
 from anisomem.evaluation import fit_in_folds
 
@@ -36,6 +36,7 @@ class LogisticStack(Detector):
     members: Sequence[Detector] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.members:
             raise UserError(
                 f"{self.name} needs names of detectors; give "
@@ -55,13 +56,12 @@ class LogisticStack(Detector):
         for member in self.members:
             member.require(stands_for)
 
-    @property
-    def component_names(self) -> Sequence[str]:
-        names = (name for member in self.members for name in member.component_names)
-        return list(dict.fromkeys(names))
+    def require_of(self, model: DiffusionModel) -> None:
+        for member in self.members:
+            member.require_of(model)
 
-    def components(self, model: DiffusionModel) -> Sequence[Component | AcrossSamples]:
-        return [component for member in self.members for component in member.components(model)]
+    def components(self) -> Components:
+        return [component for member in self.members for component in member.components()]
 
     def features(self, recorded: Recorded) -> Array:
         return np.concatenate([member.features(recorded) for member in self.members], axis=1)

@@ -34,86 +34,58 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anisomem import papers
 from anisomem.detection.base import (
     AcrossSamples,
-    Array,
-    At,
     Component,
+    Components,
+    Cost,
     Detector,
     Info,
-    Recorded,
     component_name,
 )
-from anisomem.detection.needs import Conditional, Evaluations, Picture, Unconditional
+from anisomem.detection.needs import At, OneStepPicture, pair
 from anisomem.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from anisomem.models.base import DiffusionModel
+    from anisomem.models.base import DiffusionModel, Prediction
 
 GUIDANCE = 7.5
 EDGE = 1.5  # summed over RGB
 SIDE = 256
 
 
-def _info(needs: str, orientation: str) -> Info:
-    return Info(
-        title="A Reproducible Extraction of Training Images from Diffusion Models",
-        authors="Webster",
-        venue="arXiv",
-        year=2023,
-        needs=needs,
-        orientation=orientation,
-        nfe="2n",
-        arxiv="2305.08694",
-        code="https://github.com/ryanwebster90/onestep-extraction",
-    )
-
-
 @dataclass
 class WebsterWhiteBox(Detector):
-    """The distance that one guided step covers.
+    """The distance that one guided step covers."""
 
-    Arguments:
-        at: ``step:i`` or ``t:value``.
+    info = Info(papers.WEBSTER, "predictions with and without prompt on pure noise", "distance")
+    at: At = At("t:999")
 
-    Raises:
-        UserError: A timestep outside the schedule, or one that has no signal (alpha = 0).
-    """
-
-    info = _info(
-        "predictions with and without prompt on pure noise", "distance, larger where memorized"
-    )
-    at: str = "t:999"
-
-    def __post_init__(self) -> None:
-        At.parse(self.at)
-
-    @property
-    def component_names(self) -> Sequence[str]:
-        return [component_name("webster/white", self.at)]
-
-    def components(self, model: DiffusionModel) -> Sequence[Component]:
+    def require_of(self, model: DiffusionModel) -> None:
         import torch
 
-        t = At.parse(self.at).timestep(model)
+        t = self.at.within(model)
         if not model.scales(torch.tensor([t]))[0].item():
             raise UserError(
                 f"Webster's white box divides by alpha, which is 0 at timestep {t} of this model; "
                 f"give a later step, detector.{self.name}.at=step:1"
             )
-        needs = {Conditional(t), Unconditional(t)}
-        return [Component(self.component_names[0], needs, lambda e: self._distance(e, t))]
 
-    def combine(self, recorded: Recorded) -> Array:
-        return recorded.mean(self.component_names[0], self.n)
+    def components(self) -> Components:
+        return [Component(component_name("webster/white", self.at), pair(self.at), distance)]
 
-    def _distance(self, evaluations: Evaluations, t: float) -> Tensor:
-        """``[B]``."""
-        guided = evaluations.unconditional(t).guided(evaluations.conditional(t), GUIDANCE)
-        ratio = (guided.sigma / guided.alpha).to(guided.output)
-        return ratio**2 * guided.epsilon.square().mean(dim=(1, 2, 3))
+    def cost(self) -> Cost:
+        return Cost(nfe=2 * self.n)
+
+
+def distance(c: Prediction, u: Prediction) -> Tensor:
+    """``[B]``."""
+    guided = u.guided(c, GUIDANCE)
+    ratio = (guided.sigma / guided.alpha).to(guided.output)
+    return ratio**2 * guided.epsilon.square().mean(dim=(1, 2, 3))
 
 
 def edges(pictures: Tensor) -> Tensor:
@@ -145,30 +117,18 @@ class WebsterBlackBox(Detector):
 
     Arguments:
         n: Seeds.
-        at: ``step:i`` or ``t:value``.
-
-    Raises:
-        UserError: A timestep outside the schedule.
+        at: The step's timestep.
     """
 
-    info = _info(
-        "pictures of one guided step from pure noise",
-        "share of common edges, larger where memorized",
+    info = Info(
+        papers.WEBSTER, "pictures of one guided step from pure noise", "share of common edges"
     )
     n: int = 4
-    at: str = "t:999"
+    at: At = At("t:999")
 
-    def __post_init__(self) -> None:
-        At.parse(self.at)
+    def components(self) -> Components:
+        name = component_name("webster/black", self.at)
+        return [AcrossSamples(name, [OneStepPicture(self.at)], edges, shared_by_most)]
 
-    @property
-    def component_names(self) -> Sequence[str]:
-        return [component_name("webster/black", self.at)]
-
-    def components(self, model: DiffusionModel) -> Sequence[AcrossSamples]:
-        t = At.parse(self.at).timestep(model)
-        name = self.component_names[0]
-        return [AcrossSamples(name, {Picture(t)}, lambda e: edges(e.picture(t)), shared_by_most)]
-
-    def combine(self, recorded: Recorded) -> Array:
-        return recorded.across(self.component_names[0], self.n)
+    def cost(self) -> Cost:
+        return Cost(nfe=2 * self.n)

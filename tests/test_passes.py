@@ -14,11 +14,15 @@ from anisomem.detection.needs import (
     NOISE,
     UNGUIDED,
     After,
+    At,
     Conditional,
     Divergence,
     EndAttention,
+    EndToken,
     GuidanceDerivative,
     Nearby,
+    Noise,
+    OneStepPicture,
     Picture,
     TokenAttention,
     Unconditional,
@@ -37,13 +41,13 @@ class Asking(Detector):
     """Records nothing of interest, so that all its needs are evaluated."""
 
     needs: tuple = ()
-    component_names = ("asked",)
 
-    def components(self, model):
-        return [Component("asked", set(self.needs), lambda e: torch.zeros(len(e.noise)))]
+    def components(self):
+        needs = (Noise(), *self.needs)
+        return [Component("asked", needs, lambda noise, *_: torch.zeros(len(noise)))]
 
-    def combine(self, recorded):
-        return recorded.mean("asked", self.n)
+
+at = At.timestep
 
 
 def evaluated(model, *needs, **settings):
@@ -74,96 +78,115 @@ def close(actual, expected):
 @torch.no_grad()
 @pytest.mark.parametrize("t", [FIRST, 541, 1])
 def test_everything_along_the_guided_trajectory(model, t):
-    needs = [kind(t, GUIDED) for kind in (Conditional, Unconditional, GuidanceDerivative)]
-    needs += [TokenAttention(t, GUIDED), EndAttention(t, GUIDED), After(t)]
+    needs = [kind(at(t), GUIDED) for kind in (Conditional, Unconditional, GuidanceDerivative)]
+    needs += [TokenAttention(at(t), GUIDED), EndAttention(at(t), GUIDED), After(at(t))]
     found, engine = evaluated(model, *needs)
     steps = model.timesteps().index(t) + 1
     assert model.nfe == (2 * steps - 1) * SIZE + 1 == (2 * steps - 1) * SIZE + engine.shared_nfe
     assert model.jvps == 2 * SIZE
 
     x, step = by_hand(model, t)
-    close(found.conditional(t, GUIDED).output, step.conditional.output)
-    close(found.unconditional(t, GUIDED).output, step.unconditional.output)
-    close(found.after(t), step.after)
+    close(found[Conditional(at(t), GUIDED)].output, step.conditional.output)
+    close(found[Unconditional(at(t), GUIDED)].output, step.unconditional.output)
+    close(found[After(at(t))], step.after)
     _, attention = model.attend(x, t, model.encode(PROMPTS))
-    close(found.token_attention(t, GUIDED), attention.tokens)
-    close(found.end_attention(t, GUIDED), attention.end)
+    close(found[TokenAttention(at(t), GUIDED)], attention.tokens)
+    close(found[EndAttention(at(t), GUIDED)], attention.end)
     along = step.conditional.raw - step.unconditional.raw
     _, c = model.jvp(x, t, model.encode(PROMPTS), along)
     _, u = model.jvp(x, t, model.encode([""] * SIZE), along)
-    close(found.guidance_derivative(t, GUIDED), c - u)
+    close(found[GuidanceDerivative(at(t), GUIDED)], c - u)
 
 
 @torch.no_grad()
 def test_everything_at_the_end_of_it(model):
-    needs = [Conditional(261, GENERATED), Unconditional(261, GENERATED), Picture()]
-    needs += [Divergence(261, GENERATED, 2), Nearby(261, GENERATED, 0.5, 1)]
+    needs = [Conditional(at(261), GENERATED), Unconditional(at(261), GENERATED), Picture()]
+    needs += [Divergence(at(261), GENERATED, 2), Nearby(at(261), GENERATED, 0.5, 1)]
     found, _ = evaluated(model, *needs)
     _, step = by_hand(model, 1)
     alpha = float(model.scales(torch.tensor([261]))[0])
     x, encoded = alpha * step.after, model.encode(PROMPTS)
-    close(found.conditional(261, GENERATED).output, model.predict(x, 261, encoded).output)
+    close(found[Conditional(at(261), GENERATED)].output, model.predict(x, 261, encoded).output)
     without = model.predict(x, 261, model.encode([""] * SIZE))
-    close(found.unconditional(261, GENERATED).output, without.output)
-    assert np.array_equal(found.picture(), model.decode(step.after))
+    close(found[Unconditional(at(261), GENERATED)].output, without.output)
+    assert np.array_equal(found[Picture()], model.decode(step.after))
 
-    beside = found.nearby(Nearby(261, GENERATED, 0.5, 1))
+    beside = found[Nearby(at(261), GENERATED, 0.5, 1)]
     distance = beside.x - x
-    close(distance.flatten(1).norm(dim=1), torch.full((SIZE,), 0.5, dtype=torch.float64))
+    radius = 0.5 * model.scales(torch.tensor([261]))[1] * 16  # in units of sigma, D = 256
+    close(distance.flatten(1).norm(dim=1), radius.expand(SIZE))
     close(beside.output, model.predict(beside.x, 261, encoded).output)
     # Probe 1 is the second of the divergence's directions, there by its signs.
     _, derivative = model.jvp(x, 261, encoded, distance.sign())
-    products = found.divergence(Divergence(261, GENERATED, 2))
+    products = found[Divergence(at(261), GENERATED, 2)]
     close(products[:, 1], (distance.sign() * derivative).flatten(1).sum(1))
     assert not torch.allclose(products[:, 0], products[:, 1])
 
 
 @torch.no_grad()
 def test_pictures_of_one_step_are_the_guided_guess_at_the_data(model):
-    found, engine = evaluated(model, Picture(999))
+    found, engine = evaluated(model, OneStepPicture(at(999)))
     assert model.nfe - engine.shared_nfe == SIZE
     x = model.initial_noise(SEED, 1).double().expand(SIZE, -1, -1, -1)
     c = model.predict(x, 999, model.encode(PROMPTS)).x0
     u = model.predict(x, 999, model.encode([""] * SIZE)).x0
-    assert np.array_equal(found.picture(999), model.decode(u + 7.5 * (c - u)))
+    assert np.array_equal(found[OneStepPicture(at(999))], model.decode(u + 7.5 * (c - u)))
 
 
 def test_attention_and_derivatives_on_noise_come_with_the_predictions(model):
     x = model.initial_noise(SEED, 1).double().expand(SIZE, -1, -1, -1)
-    needs = [TokenAttention(FIRST), EndAttention(41), Divergence(41, NOISE, 1), Conditional(1)]
+    needs = [
+        TokenAttention(at(FIRST)),
+        EndToken(),
+        EndAttention(at(41)),
+        Divergence(at(41), NOISE, 1),
+        Conditional(at(1)),
+    ]
     found, _ = evaluated(model, *needs)
     assert model.nfe == 3 * SIZE
     assert model.jvps == SIZE
     with torch.no_grad():
         close(
-            found.token_attention(FIRST), model.attend(x, FIRST, model.encode(PROMPTS))[1].tokens
+            found[TokenAttention(at(FIRST))],
+            model.attend(x, FIRST, model.encode(PROMPTS))[1].tokens,
         )
-        close(found.end_attention(41), model.attend(x, 41, model.encode(PROMPTS))[1].end)
+        close(found[EndAttention(at(41))], model.attend(x, 41, model.encode(PROMPTS))[1].end)
     lengths = [len(ids) for ids in model.pipeline.tokenizer(PROMPTS).input_ids]
-    assert (found.end + 1).tolist() == lengths
+    assert (found[EndToken()] + 1).tolist() == lengths
 
 
 def test_trajectories_begin_with_what_is_known_on_noise(model):
     # 49 guided steps and 49 unguided ones more, two predictions on noise, one without prompt.
-    both = [Conditional(t, latents) for t in (FIRST, 1) for latents in (NOISE, GUIDED, UNGUIDED)]
-    found, engine = evaluated(model, *both, Unconditional(FIRST, UNGUIDED))
+    both = [
+        Conditional(at(t), latents) for t in (FIRST, 1) for latents in (NOISE, GUIDED, UNGUIDED)
+    ]
+    found, engine = evaluated(model, *both, Unconditional(at(FIRST), UNGUIDED))
     assert model.nfe == (2 * 49 + 49 + 2) * SIZE + engine.shared_nfe
     assert engine.shared_nfe == 1
-    assert found.conditional(FIRST, GUIDED) is found.conditional(FIRST)
+    assert found[Conditional(at(FIRST), GUIDED)] is found[Conditional(at(FIRST))]
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
 @pytest.mark.parametrize("policy", ["shared", "per_prompt"])
 def test_batches_change_nothing(model, batch_size, policy):
     needs = [
-        *(GuidanceDerivative(941, GUIDED), TokenAttention(941, GUIDED), After(901), Picture()),
-        *(Conditional(941, UNGUIDED), Divergence(41, GENERATED, 2), Nearby(41, GENERATED, 0.1, 0)),
-        *(EndAttention(981), Unconditional(41)),
+        *(
+            GuidanceDerivative(at(941), GUIDED),
+            TokenAttention(at(941), GUIDED),
+            After(at(901)),
+            Picture(),
+        ),
+        *(
+            Conditional(at(941), UNGUIDED),
+            Divergence(at(41), GENERATED, 2),
+            Nearby(at(41), GENERATED, 0.1, 0),
+        ),
+        *(EndAttention(at(981)), Unconditional(at(41))),
     ]
     one, _ = evaluated(model, *needs, noise_policy=policy, batch_size=batch_size)
     all_, _ = evaluated(model, *needs, noise_policy=policy)
     for need in needs:
-        values = [getattr(e.values[need], "raw", e.values[need]) for e in (one, all_)]
+        values = [getattr(e[need], "raw", e[need]) for e in (one, all_)]
         torch.testing.assert_close(*values, rtol=1e-9, atol=1e-9)
 
 
@@ -171,12 +194,12 @@ def test_divergence_of_an_isotropic_gaussian_is_exact_for_every_probe():
     # c = sigma (x - alpha mu) / v, so v . J v = D sigma / v for any signs.
     mean = torch.randn(1, 4, 2, 2, generator=torch.Generator().manual_seed(0)).double()
     gaussian = AnalyticMixture(mean, [0.5], ["it"])
-    engine = Engine(gaussian, [Asking("a", needs=(Divergence(41, NOISE, 3),))])
+    engine = Engine(gaussian, [Asking("a", needs=(Divergence(at(41), NOISE, 3),))])
     found = next(engine.evaluations(["it", "it"], [0, 1], SEED))
     alpha, sigma = (float(scale) for scale in gaussian.scales(torch.tensor(41)))
     expected = 16 * sigma / (0.25 * alpha**2 + sigma**2)
     close(
-        found.divergence(Divergence(41, NOISE, 3)),
+        found[Divergence(at(41), NOISE, 3)],
         torch.full((2, 3), expected, dtype=torch.float64),
     )
 
@@ -185,16 +208,11 @@ def test_divergence_of_an_isotropic_gaussian_is_exact_for_every_probe():
 class Spread(Detector):
     """The largest difference between two noise samples' first numbers."""
 
-    component_names = ("spread",)
-
-    def components(self, model):
+    def components(self):
         def compute(kept):
             return torch.stack(kept).amax(0) - torch.stack(kept).amin(0)
 
-        return [AcrossSamples("spread", {Conditional(41)}, lambda e: e.noise[:, 0, 0, 0], compute)]
-
-    def combine(self, recorded):
-        return recorded.across("spread", self.n)
+        return [AcrossSamples("spread", [Noise()], lambda noise: noise[:, 0, 0, 0], compute)]
 
 
 def test_what_compares_samples_is_known_for_every_smaller_n(model, make_prompts):
@@ -212,10 +230,10 @@ def test_what_compares_samples_is_known_for_every_smaller_n(model, make_prompts)
 
 
 def test_probes_depend_on_seed_and_sample_alone(model):
-    need = Nearby(41, NOISE, 1.0, 0)
+    need = Nearby(at(41), NOISE, 1.0, 0)
     engine = Engine(model, [Asking("a", 2, needs=(need,))])
     shifts = [
-        [e.nearby(need).x - e.noise for e in engine.evaluations(PROMPTS[:rows], range(rows), seed)]
+        [e[need].x - e.noise for e in engine.evaluations(PROMPTS[:rows], range(rows), seed)]
         for rows, seed in ((2, SEED), (1, SEED), (1, SEED + 1))
     ]
     close(shifts[0][0][0], shifts[0][0][1])
@@ -234,11 +252,20 @@ def test_conditionings_keep_their_rows():
 def test_half_precision_models_serve_every_need(make_pipeline, dtype):
     model = DiffusersUNet(make_pipeline(dtype=dtype))
     needs = [
-        *(GuidanceDerivative(961, GUIDED), TokenAttention(961, GUIDED), Conditional(41, UNGUIDED)),
-        *(Divergence(41, GENERATED, 1), Nearby(41, GENERATED, 0.5, 0), Picture(), Picture(999)),
-        GuidanceDerivative(FIRST),
+        *(
+            GuidanceDerivative(at(961), GUIDED),
+            TokenAttention(at(961), GUIDED),
+            Conditional(at(41), UNGUIDED),
+        ),
+        *(
+            Divergence(at(41), GENERATED, 1),
+            Nearby(at(41), GENERATED, 0.5, 0),
+            Picture(),
+            OneStepPicture(at(999)),
+        ),
+        GuidanceDerivative(at(FIRST)),
     ]
     found, _ = evaluated(model, *needs)
     for need, value in found.values.items():
         assert getattr(value, "output", value).isfinite().all(), need
-    assert found.token_attention(961, GUIDED).dtype == torch.float32
+    assert found[TokenAttention(at(961), GUIDED)].dtype == torch.float32

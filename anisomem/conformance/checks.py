@@ -8,7 +8,6 @@ Raises:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import replace
@@ -19,7 +18,7 @@ import numpy as np
 
 from anisomem.conformance.trial import SEED, Trial
 from anisomem.conformance.variants import drawing, members, shipped, usual, variants
-from anisomem.detection.base import Array, Detector, Recorded
+from anisomem.detection.base import Array, Cost, Detector, Recorded
 from anisomem.evaluation.curves import auc
 from anisomem.storage.store import Origin, ScoreStore, arrays
 
@@ -35,29 +34,21 @@ def declares_what_it_is(trial: Trial) -> str:
     if info is None:
         assert not detector.component_names, "info is missing; see anisomem.detection.base.Info"
         return "reads nothing of the model"
-    for name in ("title", "authors", "venue", "needs", "orientation", "nfe", "jvps"):
-        value = getattr(info, name)
+    paper = info.paper
+    told = {"paper.title": paper.title, "paper.authors": paper.authors, "paper.venue": paper.venue}
+    for name, value in (told | {"reads": info.reads, "quantity": info.quantity}).items():
         assert value.strip() not in PLACEHOLDERS, f"info.{name} is to be filled in, got {value!r}"
-    for name in ("nfe", "jvps"):
-        formula = getattr(info, name)
-        assert re.fullmatch(r"(\d+|[nk])+", formula), (
-            f"info.{name} must be a product such as 2nk, got {formula!r}"
-        )
-    assert info.year >= 1900, f"info.year is to be filled in, got {info.year}"
-    return f"{info.authors}, {info.venue} {info.year}"
+    assert paper.year >= 1900, f"info.paper.year is to be filled in, got {paper.year}"
+    return paper.cited
 
 
-def records_what_it_names(trial: Trial) -> str:
-    """``component_names``, which say whether runs share a store, are those of ``components``."""
-    names = list(trial.detector.component_names)
-    found = [component.name for component in trial.detector.components(trial.place.model)]
-    assert sorted(set(found)) == sorted(names), (
-        f"component_names are {names}, and components are {found}"
-    )
+def records_for_each_sample(trial: Trial) -> str:
+    """A component is one number for each prompt and noise sample."""
     for name, values in trial.expected.items():
         shape = len(trial.rows), trial.detector.n
         assert values.shape == shape, f"{name} has shape {values.shape}, expected {shape}"
-    return f"{len(names)} component{'s' * (len(names) != 1)}"
+    count = len(trial.expected)
+    return f"{count} component{'s' * (count != 1)}"
 
 
 def is_finite(trial: Trial) -> str:
@@ -111,32 +102,23 @@ def ignores_company(trial: Trial) -> str:
 
 
 def costs_what_it_declares(trial: Trial) -> str:
-    """NFE and directional derivatives of one prompt on its own are those of ``info``.
-
-    A formula without k holds at default settings; other settings may evaluate less or more.
-    """
+    """``cost()`` is what one prompt on its own evaluates, at default settings if not at others."""
     detector = trial.detector
     if members(detector):
         return "what its members cost together"
-    if detector.info is None:
-        assert not trial.expected, "info, which declares the cost, is missing"
-        return "no NFE"
-    info = detector.info
-    declares, where = f"{info.nfe} NFE" + f", {info.jvps} JVP" * (info.jvps != "0"), ""
+    where = ""
     for n in {detector.n, detector.n + bool(detector.n)}:
         one = drawing(detector, n)
-        counted, declared = _counted(trial, one), info.counted(n, one.k)
-        if counted != declared and "k" not in info.nfe + info.jvps:
-            default = usual(one)
-            if default is not None and default != one:
-                where = " at default settings"
-                one, counted = default, _counted(trial, default)
-                declared = info.counted(n, one.k)
-        assert counted == declared, (
-            f"evaluates {counted[0]} NFE and {counted[1]} JVP for one prompt at n={n}, "
-            f"k={one.k}{where}, and info declares {declared[0]} and {declared[1]}"
+        counted, default = _counted(trial, one), usual(one)
+        if counted != one.cost() and default is not None and default != one:
+            where = " at default settings"
+            one, counted = default, _counted(trial, default)
+        assert counted == one.cost(), (
+            f"evaluates {counted.nfe} NFE and {counted.jvps} JVP for one prompt at n={n}{where}, "
+            f"and cost() declares {one.cost().nfe} and {one.cost().jvps}"
         )
-    return declares + where
+    cost = detector.cost()
+    return f"{cost.nfe} NFE" + f", {cost.jvps} JVP" * (cost.jvps > 0) + where
 
 
 def rescores_from_the_store(trial: Trial) -> str:
@@ -190,8 +172,8 @@ def names_what_changes_it(trial: Trial) -> str:
     varied = set()
     for option, other in variants(trial.detector):
         try:
-            names = {component.name for component in other.components(trial.place.model)}
-            if shared := names & set(trial.expected):
+            shared = set(other.component_names) & set(trial.expected)
+            if shared:
                 values = trial.evaluate(trial.rows, [other])
         except Exception:  # a setting that it refuses, in whatever way
             continue
@@ -213,17 +195,17 @@ def separates(trial: Trial) -> str:
     return f"{auc(trial.scores, trial.place.prompts.labels):.3f}"
 
 
-def _counted(trial: Trial, detector: Detector) -> tuple[int, int]:
+def _counted(trial: Trial, detector: Detector) -> Cost:
     """NFE and directional derivatives of the first prompt on its own."""
     model = trial.place.model
     before = model.nfe, model.jvps
     trial.evaluate(trial.rows[:1], [detector])
-    return model.nfe - before[0], model.jvps - before[1]
+    return Cost(model.nfe - before[0], model.jvps - before[1])
 
 
 CHECKS: Mapping[str, Callable[[Trial], str]] = {
     "info": declares_what_it_is,
-    "components": records_what_it_names,
+    "components": records_for_each_sample,
     "finite": is_finite,
     "deterministic": is_deterministic,
     "batches": ignores_batches,

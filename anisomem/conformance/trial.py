@@ -13,7 +13,14 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from anisomem import config, labelled
 from anisomem.datasets.prompts import PromptSet
 from anisomem.detection.base import Array, Detector, Recorded
-from anisomem.detection.needs import EndAttention, Need, Picture, TokenAttention
+from anisomem.detection.needs import (
+    EndAttention,
+    EndToken,
+    Need,
+    OneStepPicture,
+    Picture,
+    TokenAttention,
+)
 from anisomem.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.analytic import AnalyticMixture
@@ -91,31 +98,29 @@ def bundled(variant: str, each: int) -> Place:
     return Place(f"bundled {variant}", model, prompts, references, closed=False)
 
 
-def reads(detector: Detector, model: DiffusionModel) -> set[Need]:
-    """Everything that a detector needs evaluated.
-
-    Raises:
-        UserError: It refuses the model.
-    """
-    return {need for component in detector.components(model) for need in component.needs}
+def reads(detector: Detector) -> set[Need]:
+    """Everything that a detector needs evaluated."""
+    return {need for component in detector.components() for need in component.needs}
 
 
 def places(detector: Detector) -> list[Place]:
     """The models that a detector is to be tried on, by what it reads."""
+    for_bundled = TokenAttention | EndAttention | EndToken | Picture | OneStepPicture
+    if any(isinstance(need, for_bundled) for need in reads(detector)):
+        each = FITTED if detector.uses_labels else FEW
+        return [bundled(variant, each) for variant in ("epsilon", "velocity")]
     mixtures = [mixture(parameterisation) for parameterisation in Parameterisation]
-    accepted = 0
-    for place in mixtures:
-        try:
-            needs = reads(detector, place.model)
-        except UserError:
-            continue
-        accepted += 1
-        if any(isinstance(need, TokenAttention | EndAttention | Picture) for need in needs):
-            each = FITTED if detector.uses_labels else FEW
-            return [bundled(variant, each) for variant in ("epsilon", "velocity")]
-    if accepted:
+    if any(_accepts(place.model, detector) for place in mixtures):
         return mixtures
     return [mixture(parameterisation, wide=True) for parameterisation in Parameterisation]
+
+
+def _accepts(model: DiffusionModel, detector: Detector) -> bool:
+    try:
+        Engine(model, [detector])
+    except UserError:
+        return False
+    return True
 
 
 class Trial:
@@ -168,8 +173,7 @@ class Trial:
         Raises:
             AssertionError: One that is further off than :data:`RELATIVE`, or :data:`PICTURED`.
         """
-        needs = reads(self.detector, self.place.model)
-        pictured = any(isinstance(need, Picture) for need in needs)
+        pictured = any(isinstance(n, Picture | OneStepPicture) for n in reads(self.detector))
         relative = PICTURED if pictured else RELATIVE
         for name, values in actual.items():
             if name not in self.expected:

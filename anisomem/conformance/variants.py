@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from functools import cache
@@ -10,7 +9,7 @@ from typing import Any
 
 from anisomem import config
 from anisomem.detection.base import Detector
-from anisomem.errors import UserError
+from anisomem.detection.options import others
 
 
 def variants(detector: Detector) -> Iterator[tuple[str, Detector]]:
@@ -18,37 +17,12 @@ def variants(detector: Detector) -> Iterator[tuple[str, Detector]]:
     for option in fields(detector):
         if option.name in ("name", "n", "members"):
             continue
-        for value in _alternatives(detector, option.name):
+        for value in others(detector, option.name):
             try:
                 changes: dict[str, Any] = {option.name: value}
                 yield option.name, replace(detector, **changes)
             except Exception:  # a value that it refuses, in whatever way
                 continue
-
-
-def _alternatives(detector: Detector, option: str) -> list[Any]:
-    """Other values of an option, by the kind of the one it has."""
-    value = getattr(detector, option)
-    match value:
-        case bool():
-            return [not value]
-        case int():
-            return [value + 1, value - 1]
-        case float():
-            return [1.5 * value if value else 0.5]
-        case str() if re.fullmatch(r"(step|t):-?[\d.]+", value):
-            return [at for at in ("step:0", "step:1", "step:-2") if at != value]
-        case str():
-            try:
-                changes: dict[str, Any] = {option: "~"}
-                replace(detector, **changes)
-            except UserError as error:  # which names what there is: anisomem.errors.one_of
-                _, _, known = str(error).rpartition("known: ")
-                return [choice for choice in known.split(", ") if choice != value]
-            return ["~"]
-        case [first, *rest] if isinstance(first, int | float):
-            return [[first + 1, *rest]]
-    return []
 
 
 def members(detector: Detector) -> Sequence[Detector]:

@@ -34,28 +34,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from anisomem import papers
 from anisomem.detection.base import (
     Array,
-    At,
     Component,
+    Components,
+    Cost,
     Detector,
     Info,
     Recorded,
     component_name,
     flat_norm,
 )
-from anisomem.detection.needs import LATENTS, NOISE, Conditional, Evaluations, Unconditional
+from anisomem.detection.needs import FIRST, At, pair
 from anisomem.errors import UserError, one_of
 from anisomem.evaluation import equal_weights, fit_in_folds
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from anisomem.models.base import DiffusionModel, Prediction
+    from anisomem.models.base import Prediction
 
 #: Realistic Vision predicts noise, but the released code takes it for a velocity model, whose norm
 #: it multiplies by sqrt(abar) / (1 - abar): this at t = 981. The weight below carries the factor.
@@ -67,10 +69,7 @@ PUBLISHED_WEIGHTS = {
     "realvis51": (2.0 * REALVIS_NORM, 1.0),
 }
 
-CONVENTIONS = ("released", "paper")
-MODES = ("x,c|x", "x,x|c", "x|c,c|x")
-NORMALISATIONS = ("none", "L1", "L2")
-WEIGHTS = ("published", "equal", "fitted")
+GAMMA = ("published", "equal", "fitted")  # where weights come from, if they are not given
 
 
 @dataclass
@@ -83,8 +82,7 @@ class Anisotropy(Detector):
             cos(u, c), ``x|c,c|x`` is cos(c, c - u).
         normalisation: ``none``; ``L2`` divides by the spatial 2-norm of every channel (plus 1e-6),
             ``L1`` by the 1-norm of the whole latent.
-        norm_at, cos_at: Where each term is read, ``step:i`` (index into the 50-step DDIM schedule)
-            or ``t:value``.
+        norm_at, cos_at: Where each term is read.
         cos_latents: Where the cosine is taken: ``noise``, or on the latents of a 50-step DDIM
             trajectory at that timestep, ``guided`` (7.5) or ``unguided``.
         weights: ``published`` for the model, ``equal`` (each component in standard deviations of
@@ -98,36 +96,23 @@ class Anisotropy(Detector):
     """
 
     info = Info(
-        title="Detecting and Mitigating Memorization in Diffusion Models through Anisotropy of "
-        "the Log-Probability",
-        authors="Asthana and Belagiannis",
-        venue="ICLR",
-        year=2026,
-        needs="predictions with and without prompt on pure noise at two timesteps",
-        orientation="norm plus cosine, larger where memorized",
-        nfe="4n",
-        arxiv="2601.20642",
-        code="https://github.com/rohanasthana/memorization-anisotropy",
-        licence="MIT",
+        papers.ASTHANA,
+        "predictions with and without prompt on pure noise at two timesteps",
+        "norm plus cosine",
     )
 
-    convention: str = "released"
-    mode: str = "x,c|x"
-    normalisation: str = "none"
-    norm_at: str = "step:0"
-    cos_at: str = "step:-3"
-    cos_latents: str = NOISE
+    convention: Literal["released", "paper"] = "released"
+    mode: Literal["x,c|x", "x,x|c", "x|c,c|x"] = "x,c|x"
+    normalisation: Literal["none", "L1", "L2"] = "none"
+    norm_at: At = FIRST
+    cos_at: At = At("step:-3")
+    cos_latents: Literal["noise", "guided", "unguided"] = "noise"
     weights: str | Sequence[float] = "published"
 
     def __post_init__(self) -> None:
-        one_of("convention", self.convention, CONVENTIONS)
-        one_of("mode", self.mode, MODES)
-        one_of("normalisation", self.normalisation, NORMALISATIONS)
-        one_of("cos_latents", self.cos_latents, LATENTS)
-        At.parse(self.norm_at)
-        At.parse(self.cos_at)
+        super().__post_init__()
         if isinstance(self.weights, str):
-            one_of("weights", self.weights, WEIGHTS)
+            one_of("weights", self.weights, GAMMA)
         elif not _is_pair(self.weights):
             raise UserError(
                 "weights must be published, equal, fitted or two numbers (gamma_norm, gamma_cos) "
@@ -154,32 +139,16 @@ class Anisotropy(Detector):
         if self.weights == "published":
             self.numeric_weights(stands_for)
 
-    @property
-    def component_names(self) -> Sequence[str]:
-        names = (self.norm_name, self.cos_name)
+    def components(self) -> Components:
+        norm = Component(self.norm_name, pair(self.norm_at), self._norm)
+        cosine = Component(self.cos_name, pair(self.cos_at, self.cos_latents), self._cosine)
         if isinstance(self.weights, str):
-            return names
-        return [name for name, weight in zip(names, self.weights, strict=True) if weight]
+            return [norm, cosine]
+        return [part for part, weight in zip((norm, cosine), self.weights, strict=True) if weight]
 
-    def components(self, model: DiffusionModel) -> Sequence[Component]:
-        t_norm = At.parse(self.norm_at).timestep(model)
-        t_cos, latents = At.parse(self.cos_at).timestep(model), self.cos_latents
-        if latents != NOISE and t_cos not in model.timesteps():
-            raise UserError(
-                f"{self.cos_at} is no step of a trajectory; give "
-                f"detector.{self.name}.cos_at=step:-3, or another step"
-            )
-        norm = Component(
-            self.norm_name,
-            {Conditional(t_norm), Unconditional(t_norm)},
-            lambda evaluations: self._norm(evaluations, t_norm),
-        )
-        cosine = Component(
-            self.cos_name,
-            {Conditional(t_cos, latents), Unconditional(t_cos, latents)},
-            lambda evaluations: self._cosine(evaluations, t_cos),
-        )
-        return [part for part in (norm, cosine) if part.name in self.component_names]
+    def cost(self) -> Cost:
+        predictions = {need for component in self.components() for need in component.needs}
+        return Cost(nfe=self.n * len(predictions))
 
     def combine(self, recorded: Recorded) -> Array:
         names, prompts = (self.norm_name, self.cos_name), recorded.prompts
@@ -198,34 +167,33 @@ class Anisotropy(Detector):
     def features(self, recorded: Recorded) -> Array:
         return np.stack([recorded.mean(name, self.n) for name in self.component_names], axis=1)
 
-    def _norm(self, evaluations: Evaluations, t: float) -> Tensor:
+    def _norm(self, c: Prediction, u: Prediction) -> Tensor:
         """``[B]``."""
-        conditional, unconditional = evaluations.conditional(t), evaluations.unconditional(t)
-        norm = flat_norm(self._vectors(conditional) - self._vectors(unconditional))
-        if self.convention == "released" and conditional.parameterisation == "v_prediction":
-            return norm * (conditional.alpha / conditional.sigma**2).to(norm)
+        norm = flat_norm(self._vectors(c) - self._vectors(u))
+        if self.convention == "released" and c.parameterisation == "v_prediction":
+            return norm * (c.alpha / c.sigma**2).to(norm)
         return norm
 
-    def _cosine(self, evaluations: Evaluations, t: float) -> Tensor:
+    def _cosine(self, c: Prediction, u: Prediction) -> Tensor:
         """``[B]``."""
         from torch.nn.functional import cosine_similarity
 
         if self.convention == "released":
-            return self.cosine_map(evaluations, t).mean(dim=(1, 2))
-        first, second = self._compared(evaluations, t)
+            return self.cosine_map(c, u).mean(dim=(1, 2))
+        first, second = self._compared(c, u)
         return cosine_similarity(first.flatten(1), second.flatten(1), dim=1)
 
-    def cosine_map(self, evaluations: Evaluations, t: float) -> Tensor:
+    def cosine_map(self, c: Prediction, u: Prediction) -> Tensor:
         """The cosine over channels at every position, ``[B, H, W]``."""
         from torch.nn.functional import cosine_similarity
 
-        return cosine_similarity(*self._compared(evaluations, t), dim=1)
+        return cosine_similarity(*self._compared(c, u), dim=1)
 
-    def _compared(self, evaluations: Evaluations, t: float) -> tuple[Tensor, Tensor]:
+    def _compared(self, c: Prediction, u: Prediction) -> tuple[Tensor, Tensor]:
         """The two vectors that the cosine is taken between, ``[B, C, H, W]`` each."""
-        c = self._vectors(evaluations.conditional(t, self.cos_latents))
-        u = self._vectors(evaluations.unconditional(t, self.cos_latents))
-        return {"x,c|x": (u, c - u), "x,x|c": (u, c), "x|c,c|x": (c, c - u)}[self.mode]
+        v_c, v_u = self._vectors(c), self._vectors(u)
+        vectors = {"x,c|x": (v_u, v_c - v_u), "x,x|c": (v_u, v_c), "x|c,c|x": (v_c, v_c - v_u)}
+        return vectors[self.mode]
 
     def _vectors(self, prediction: Prediction) -> Tensor:
         """Raw outputs or true scores, normalised, ``[B, C, H, W]``."""

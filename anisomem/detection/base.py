@@ -10,31 +10,27 @@ prompt, ``B`` is the number of prompts in a batch, ``N`` in the whole set.
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import prod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from anisomem.detection.needs import GUIDED, NOISE, STEPS, Evaluations, Need
-from anisomem.errors import UserError
+from anisomem.detection.needs import GUIDED, NOISE, At, Evaluations, Need
+from anisomem.detection.options import require_options
+from anisomem.papers import Paper
 
 if TYPE_CHECKING:  # scoring what is stored needs no torch
     from torch import Tensor
 
     from anisomem.datasets.prompts import PromptSet
-    from anisomem.models.base import DiffusionModel
+    from anisomem.models.base import DiffusionModel, Prediction
 
 Array = npt.NDArray[np.float64]
 
 
-#: What a prediction is evaluated at: pure noise; the latents that a 50-step trajectory from that
-#: noise has at the timestep, with guidance 7.5 or without (w = 1); or the end of the guided
-#: trajectory, scaled by alpha_t.
 @dataclass(frozen=True)
 class Component:
     """A recorded number; equal names mean equal numbers, whichever detector asks for them.
@@ -42,12 +38,16 @@ class Component:
     Arguments:
         name: What is computed, with everything that changes it.
         needs: The evaluations it is computed from.
-        compute: From the evaluations of a batch to ``[B]``.
+        compute: From what was evaluated for each need, in their order, to ``[B]``.
     """
 
     name: str
-    needs: Set[Need]
-    compute: Callable[[Evaluations], Tensor]
+    needs: Sequence[Need]
+    compute: Callable[..., Tensor]
+
+    def of(self, evaluations: Evaluations) -> Tensor:
+        """The number of every prompt of a batch, ``[B]``."""
+        return self.compute(*(evaluations[need] for need in self.needs))
 
 
 @dataclass(frozen=True)
@@ -56,50 +56,57 @@ class AcrossSamples:
 
     Arguments:
         name, needs: As of a :class:`Component`.
-        keep: What is compared, from the evaluations of one noise sample, ``[B, ...]``.
+        keep: What is compared, from what was evaluated for each need, ``[B, ...]``.
         compute: From what was kept of the n first samples to ``[B]``; finite also for n = 1.
     """
 
     name: str
-    needs: Set[Need]
-    keep: Callable[[Evaluations], Tensor]
+    needs: Sequence[Need]
+    keep: Callable[..., Tensor]
     compute: Callable[[Sequence[Tensor]], Tensor]
+
+    def of(self, evaluations: Evaluations) -> Tensor:
+        """What is compared with other samples, ``[B, ...]``."""
+        return self.keep(*(evaluations[need] for need in self.needs))
+
+
+Components = Sequence[Component | AcrossSamples]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What is evaluated for one prompt on its own.
+
+    Attributes:
+        nfe: Latents through the network.
+        jvps: Directional derivatives.
+    """
+
+    nfe: int = 0
+    jvps: int = 0
 
 
 @dataclass(frozen=True)
 class Info:
-    """Where a detector comes from, what it reads and what that costs.
+    """Where a detector comes from, and what it reads.
 
     Attributes:
-        needs: What it reads of the model, in words.
-        orientation: How the quantity it reads and its score go with memorization, in words.
-        nfe, jvps: Evaluations and directional derivatives for one prompt on its own at default
-            settings, a product such as ``2nk`` for n noise samples and k steps. What several
-            prompts or detectors share is evaluated once.
-        licence: Of the released code.
+        paper: Where it was published.
+        reads: What it reads of the model, in words.
+        quantity: What is read, in words such as "norm".
+        memorized: Whether that is larger or smaller where a prompt is memorized.
     """
 
-    title: str
-    authors: str
-    venue: str
-    year: int
-    needs: str
-    orientation: str
-    nfe: str
-    jvps: str = "0"
-    arxiv: str | None = None
-    code: str | None = None
-    licence: str | None = None
+    paper: Paper
+    reads: str
+    quantity: str
+    memorized: Literal["larger", "smaller"] = "larger"
 
-    def counted(self, n: int, k: int) -> tuple[int, int]:
-        """``nfe`` and ``jvps`` for n noise samples and k steps."""
-        values = {"n": n, "k": k}
-
-        def product(formula: str) -> int:
-            factors = re.findall(r"\d+|[nk]", formula)
-            return prod(values.get(factor) or int(factor) for factor in factors)
-
-        return product(self.nfe), product(self.jvps)
+    @property
+    def orientation(self) -> str:
+        """How the quantity and the score go with memorization, in words."""
+        negated = "; the score is its negative" * (self.memorized == "smaller")
+        return f"{self.quantity}, {self.memorized} where memorized{negated}"
 
 
 @dataclass(frozen=True)
@@ -145,11 +152,17 @@ class Recorded:
 class Detector(ABC):
     """One score per prompt; larger means more memorized, without exception.
 
+    A subclass is a dataclass whose fields are its options; their types say which values they may
+    have, see :mod:`anisomem.detection.options`.
+
     Attributes:
         name: The row it fills in a table.
         n: Noise samples averaged; 0 for a score of the prompt alone.
         uses_labels: Whether a score depends on labels, if only inside folds.
         uses_references: Whether it is relative to reference prompts outside the set.
+
+    Raises:
+        UserError: An option that is none of its values.
     """
 
     info: ClassVar[Info | None] = None
@@ -158,40 +171,35 @@ class Detector(ABC):
     name: str
     n: int = 1
 
-    @property
-    def key(self) -> str:
-        """The row it fills: its name and, where it draws noise, its n."""
-        return f"{self.name}, n={self.n}" if self.n else self.name
+    def __post_init__(self) -> None:
+        require_options(self)
 
-    @property
-    def k(self) -> int:
-        """Steps of a trajectory that its declared costs are a function of."""
-        return 1
+    @abstractmethod
+    def components(self) -> Components:
+        """What has to be recorded, per noise sample.
 
-    @property
-    def cost_key(self) -> str:
-        """What it evaluates, to look up its cost: weightings of the same components share it."""
-        return f"{' + '.join(self.component_names)}, n={self.n}" if self.component_names else ""
-
-    def require(self, stands_for: str | None) -> None:  # noqa: B027
-        """Checks before anything is evaluated that scoring will find what it needs.
-
-        Raises:
-            UserError: Weights are asked for that are not published for the model.
+        Their names alone decide which runs share a store.
         """
 
-    @property
-    @abstractmethod
-    def component_names(self) -> Sequence[str]:
-        """The names of what it records; they alone decide which runs share a store."""
+    def cost(self) -> Cost:
+        """What one prompt on its own costs at its n; the conformance checks count it."""
+        return Cost()
 
-    @abstractmethod
-    def components(self, model: DiffusionModel) -> Sequence[Component | AcrossSamples]:
-        """What has to be recorded, per noise sample, under :attr:`component_names`."""
-
-    @abstractmethod
     def combine(self, recorded: Recorded) -> Array:
-        """The score of every prompt, ``[N]``."""
+        """The score of every prompt, ``[N]``; by default the mean over what is recorded.
+
+        It is negated where ``info`` says that the quantity is smaller where memorized.
+        """
+        mean: Array = np.mean(
+            [
+                recorded.across(one.name, self.n)
+                if isinstance(one, AcrossSamples)
+                else recorded.mean(one.name, self.n)
+                for one in self.components()
+            ],
+            axis=0,
+        )
+        return -mean if self.info and self.info.memorized == "smaller" else mean
 
     def remark(self, prompts: PromptSet, seeds: int) -> str | None:
         """What a reader of its row must know, on these prompts and so many noise seeds."""
@@ -201,111 +209,43 @@ class Detector(ABC):
         """The numbers that it offers to a combination with others, ``[N, F]``; label-free."""
         return self.combine(recorded)[:, None]
 
+    def require(self, stands_for: str | None) -> None:  # noqa: B027
+        """Checks before anything is evaluated that scoring will find what it needs.
 
-@dataclass
-class Stepwise(Detector):
-    """The mean of a quantity over the first steps of the guided trajectory.
+        Raises:
+            UserError: Weights are asked for that are not published for the model.
+        """
 
-    Arguments:
-        steps: k, how many. The first one's latents are pure noise, so that it alone needs no
-            trajectory.
+    def require_of(self, model: DiffusionModel) -> None:  # noqa: B027
+        """Checks before anything is evaluated that a model has what it reads.
 
-    Raises:
-        UserError: Steps that a trajectory does not have.
-    """
-
-    steps: int = 1
-
-    def __post_init__(self) -> None:
-        along(self.steps)
+        Raises:
+            UserError: What the model lacks.
+        """
 
     @property
-    def k(self) -> int:
-        return self.steps
-
-    @property
-    @abstractmethod
-    def quantity(self) -> Sequence[str]:
-        """Its name, and choices that change it."""
-
-    @abstractmethod
-    def at_step(
-        self, model: DiffusionModel, t: float, latents: str
-    ) -> tuple[Set[Need], Callable[[Evaluations], Tensor]]:
-        """What the quantity needs at a step, and from the evaluations to ``[B]``."""
+    def key(self) -> str:
+        """The row it fills: its name and, where it draws noise, its n."""
+        return f"{self.name}, n={self.n}" if self.n else self.name
 
     @property
     def component_names(self) -> Sequence[str]:
-        name, *choices = self.quantity
-        return [component_name(name, *choices, *place) for place in along(self.steps)]
+        """The names of what it records, each once."""
+        return list(dict.fromkeys(component.name for component in self.components()))
 
-    def components(self, model: DiffusionModel) -> Sequence[Component]:
-        found = []
-        for name, (at, latents) in zip(self.component_names, along(self.steps), strict=True):
-            needs, compute = self.at_step(model, At.parse(at).timestep(model), latents)
-            found.append(Component(name, needs, compute))
-        return found
-
-    def combine(self, recorded: Recorded) -> Array:
-        mean: Array = np.mean([recorded.mean(n, self.n) for n in self.component_names], axis=0)
-        return mean
+    @property
+    def cost_key(self) -> str:
+        """What it evaluates, to look up its cost: weightings of the same components share it."""
+        names = self.component_names
+        return f"{' + '.join(names)}, n={self.n}" if names else ""
 
 
-@dataclass(frozen=True)
-class At:
-    """A place in the model's 50-step schedule, written ``step:i`` or ``t:value``.
-
-    Arguments:
-        step: Index into the schedule, 0 is the noisiest; negative ones count from the end.
-        t: The timestep itself; an integer but for flow-matching models.
-    """
-
-    step: int | None = None
-    t: float | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> At:
-        """Reads the written form.
-
-        Raises:
-            UserError: Anything else.
-        """
-        match = re.fullmatch(r"step:(-?\d+)|t:(-?\d+(?:\.\d+)?)", str(text))
-        if not match:
-            raise UserError(f"a timestep reads step:INDEX or t:VALUE, got {text!r}")
-        if match[1]:
-            return cls(step=int(match[1]))
-        return cls(t=float(match[2]) if "." in match[2] else int(match[2]))
-
-    def timestep(self, model: DiffusionModel) -> float:
-        """The timestep in ``model``'s schedule.
-
-        Raises:
-            UserError: Outside the schedule.
-        """
-        if self.t is not None:
-            model.schedule.require(self.t)
-            return self.t
-        steps = model.timesteps()
-        assert self.step is not None
-        if not -len(steps) <= self.step < len(steps):
-            raise UserError(
-                f"step {self.step} is outside the schedule, which has 0 to {len(steps) - 1}"
-            )
-        return steps[self.step]
-
-
-def along(steps: int) -> list[tuple[str, str]]:
+def first_steps(count: int) -> list[tuple[At, str]]:
     """The first steps of the guided trajectory: place and latents of each.
 
     The first one's latents are pure noise, so what is recorded there needs no trajectory.
-
-    Raises:
-        UserError: Not an integer from 1 to 50.
     """
-    if type(steps) is not int or not 1 <= steps <= STEPS:
-        raise UserError(f"steps must be an integer from 1 to {STEPS}, got {steps!r}")
-    return [(f"step:{i}", GUIDED if i else NOISE) for i in range(steps)]
+    return [(At(f"step:{i}"), GUIDED if i else NOISE) for i in range(count)]
 
 
 def component_name(quantity: str, *choices: str) -> str:
@@ -316,6 +256,11 @@ def component_name(quantity: str, *choices: str) -> str:
 def flat_norm(difference: Tensor) -> Tensor:
     """2-norm over channels and positions, ``[B, C, H, W]`` to ``[B]``."""
     return difference.flatten(1).norm(dim=1)
+
+
+def guidance_norm(c: Prediction, u: Prediction) -> Tensor:
+    r""":math:`\|c - u\|_2` of the raw outputs, ``[B]``."""
+    return flat_norm(c.output - u.output)
 
 
 def groups(detectors: Sequence[Detector]) -> dict[str, list[Detector]]:

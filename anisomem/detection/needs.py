@@ -1,18 +1,24 @@
 r"""What detectors may ask of a model, and the answers.
 
-A need is a value: equal needs of several detectors are evaluated once.
+A need is a value: equal needs of several detectors are evaluated once. It says *where* something
+is evaluated by a place in the schedule, ``step:i`` or ``t:value``, which the engine turns into the
+timestep of the model at hand. To add a need, add its class here, with what has to be evaluated
+before it, and its evaluation to ``passes.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
+
+from anisomem.errors import UserError
 
 if TYPE_CHECKING:  # scoring what is stored needs no torch
     from torch import Tensor
 
-    from anisomem.models.base import Prediction
+    from anisomem.models.base import DiffusionModel
 
 STEPS = 50  # of every trajectory
 #: What a prediction is evaluated at: pure noise, or the latents that a trajectory from that noise
@@ -22,96 +28,253 @@ NOISE, GUIDED, UNGUIDED = LATENTS = ("noise", "guided", "unguided")
 GENERATED = "generated"
 
 
-@dataclass(frozen=True, order=True)
+class At(str):
+    """A place in the model's 50-step schedule, written ``step:i`` or ``t:value``.
+
+    Step 0 is the noisiest; negative steps count from the end. A timestep is an integer but for
+    flow-matching models.
+
+    Raises:
+        UserError: Anything else.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Self:
+        if not re.fullmatch(r"step:-?\d{1,4}|t:-?\d{1,6}(\.\d+)?(e-?\d+)?", str(text)):
+            raise UserError(f"a timestep reads step:INDEX or t:VALUE, got {text!r}")
+        return super().__new__(cls, text)
+
+    @classmethod
+    def timestep(cls, t: float) -> Self:
+        """The place of a timestep of the schedule."""
+        return cls(f"t:{t!r}")
+
+    @property
+    def t(self) -> float:
+        """The timestep, of a place written with one."""
+        value = self.removeprefix("t:")
+        return float(value) if "." in value or "e" in value else int(value)
+
+    def within(self, model: DiffusionModel) -> float:
+        """The timestep in ``model``'s schedule.
+
+        Raises:
+            UserError: Outside the schedule.
+        """
+        steps = model.timesteps()
+        if self.startswith("t:"):
+            model.schedule.require(self.t)
+            return next((t for t in steps if t == self.t), self.t)
+        step = int(self.removeprefix("step:"))
+        if not -len(steps) <= step < len(steps):
+            raise UserError(
+                f"step {step} is outside the schedule, which has 0 to {len(steps) - 1}"
+            )
+        return steps[step]
+
+
+FIRST, LAST = At("step:0"), At("step:-1")
+
+
+@dataclass(frozen=True)
 class Need:
-    """Something evaluated of the model, at timestep ``t``."""
+    """Something that is evaluated of the model at one noise sample."""
 
-    t: float | None
+    def on(self, model: DiffusionModel) -> Need:
+        """The need at the model's own timestep, so that all ways to write a place are equal.
+
+        Raises:
+            UserError: A place outside the schedule, or none of the trajectory whose latents are
+                wanted.
+        """
+        return self
+
+    def made_from(self) -> Sequence[Need]:
+        """What has to be evaluated before it can be."""
+        return ()
 
 
-@dataclass(frozen=True, order=True)
-class Conditional(Need):
-    """The prediction with the prompt at timestep ``t``: 1 NFE per prompt on pure noise."""
+@dataclass(frozen=True)
+class Placed(Need):
+    """A need at a place in the schedule."""
 
-    t: float
+    at: At
+
+    @property
+    def t(self) -> float:
+        """The timestep, where :meth:`on` has put it."""
+        return self.at.t
+
+    def on(self, model: DiffusionModel) -> Need:
+        t = At(self.at).within(model)
+        if self.along and t not in model.timesteps():
+            raise UserError(f"timestep {t} is no step of a trajectory")
+        return replace(self, at=At.timestep(t))
+
+    @property
+    def along(self) -> str:
+        """The trajectory whose step it belongs to, ``guided`` or ``unguided``; "" if to none."""
+        return ""
+
+
+@dataclass(frozen=True)
+class OnLatents(Placed):
+    """A need at a place in the schedule, on chosen latents."""
+
     latents: str = NOISE
 
+    @property
+    def along(self) -> str:
+        return self.latents if self.latents in (GUIDED, UNGUIDED) else ""
 
-@dataclass(frozen=True, order=True)
-class Unconditional(Need):
-    """The prediction without prompt; on shared noise one NFE serves every prompt."""
+    def on(self, model: DiffusionModel) -> Need:
+        placed = super().on(model)
+        if self.along and At(self.at).within(model) == model.timesteps()[0]:
+            return replace(placed, latents=NOISE)  # type: ignore[call-arg]
+        return placed
 
-    t: float
-    latents: str = NOISE
-
-
-@dataclass(frozen=True, order=True)
-class GuidanceDerivative(Need):
-    """Derivative of ``c - u`` along ``c - u`` itself: one directional derivative of each."""
-
-    t: float
-    latents: str = NOISE
+    def made_from(self) -> Sequence[Need]:
+        if self.along:
+            return start(self.along)
+        return (After(LAST),) if self.latents == GENERATED else ()
 
 
-@dataclass(frozen=True, order=True)
-class Divergence(Need):
-    """``v . J v`` of the output with the prompt, for random directions v of entries -1 and 1.
+@dataclass(frozen=True)
+class Conditional(OnLatents):
+    """The prediction with the prompt: 1 NFE per prompt on pure noise.
 
-    One directional derivative for each of ``probes``.
+    Evaluated to a :class:`~anisomem.models.base.Prediction` of ``B`` rows.
     """
 
-    t: float
-    latents: str
-    probes: int
 
+@dataclass(frozen=True)
+class Unconditional(OnLatents):
+    """The prediction without prompt; on shared noise one NFE serves every prompt.
 
-@dataclass(frozen=True, order=True)
-class Nearby(Need):
-    """The prediction with the prompt ``radius`` away from the latents, towards ``probe``.
-
-    Probes are random directions, the same for all prompts at a noise sample.
+    Evaluated to a :class:`~anisomem.models.base.Prediction` of ``B`` rows.
     """
 
-    t: float
-    latents: str
-    radius: float
-    probe: int
+
+@dataclass(frozen=True)
+class OfPrediction(OnLatents):
+    """A need that is evaluated beside the prediction with the prompt."""
+
+    def made_from(self) -> Sequence[Need]:
+        return (Conditional(self.at, self.latents), *super().made_from())
 
 
-@dataclass(frozen=True, order=True)
-class TokenAttention(Need):
-    """Cross-attention with the prompt by layer and token, mean over heads and positions."""
+@dataclass(frozen=True)
+class GuidanceDerivative(OfPrediction):
+    r"""Derivative of ``c - u`` along ``c - u`` itself: one directional derivative of each.
 
-    t: float
-    latents: str = NOISE
+    Evaluated to :math:`(J_c - J_u)(c - u)` of the raw outputs, ``[B, C, H, W]``.
+    """
+
+    def made_from(self) -> Sequence[Need]:
+        return (*super().made_from(), Unconditional(self.at, self.latents))
 
 
-@dataclass(frozen=True, order=True)
-class EndAttention(Need):
+@dataclass(frozen=True)
+class Divergence(OfPrediction):
+    r"""``v . J v`` of the output with the prompt, for random directions v of entries -1 and 1.
+
+    One directional derivative for each of ``probes``. Evaluated to :math:`v^\top J_c v` of the raw
+    output for every probe v, ``[B, probes]``.
+    """
+
+    probes: int = 1
+
+
+@dataclass(frozen=True)
+class Nearby(OfPrediction):
+    r"""The prediction with the prompt beside the latents, in a random direction.
+
+    Evaluated to a :class:`~anisomem.models.base.Prediction` of ``B`` rows.
+
+    Arguments:
+        radius: How far, in :math:`\sigma_t \sqrt D` for latents of D numbers.
+        probe: Which direction; they are the same for all prompts at a noise sample.
+    """
+
+    radius: float = 1.0
+    probe: int = 0
+
+
+@dataclass(frozen=True)
+class TokenAttention(OfPrediction):
+    """Cross-attention with the prompt by layer and token, mean over heads and positions.
+
+    Evaluated to ``[B, layers, tokens]``, layers in the order they compute; sums to 1 over tokens.
+    """
+
+
+@dataclass(frozen=True)
+class EndAttention(OfPrediction):
     """Cross-attention to the end-of-text token by position.
 
-    Mean over heads and over the down-sampling layers of the highest resolution.
+    Mean over heads and over the down-sampling layers of the highest resolution. Evaluated to
+    ``[B, h, w]``; where the layers have fewer positions than the latents, so has this.
     """
 
-    t: float
-    latents: str = NOISE
+
+@dataclass(frozen=True)
+class After(Placed):
+    """The latents after the step at ``at`` of the guided trajectory, ``[B, C, H, W]``."""
+
+    @property
+    def along(self) -> str:
+        return GUIDED
+
+    def made_from(self) -> Sequence[Need]:
+        return start(GUIDED)
 
 
-@dataclass(frozen=True, order=True)
-class After(Need):
-    """The latents after the step at ``t`` of the guided trajectory."""
-
-    t: float
-
-
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Picture(Need):
-    """The decoded end of the guided trajectory; with ``t``, that of a trajectory of one step.
+    """The decoded end of the guided trajectory, uint8 ``[B, H, W, 3]``."""
 
-    The latter is what the guided prediction on pure noise takes for the data.
+    def on(self, model: DiffusionModel) -> Need:
+        model.require_decoder("leave out what judges them")
+        return self
+
+    def made_from(self) -> Sequence[Need]:
+        return (After(LAST),)
+
+
+@dataclass(frozen=True)
+class OneStepPicture(Placed):
+    """The decoded end of a guided trajectory of one step, uint8 ``[B, H, W, 3]``.
+
+    It is what the guided prediction on pure noise takes for the data.
     """
 
-    t: float | None = None
+    def on(self, model: DiffusionModel) -> Need:
+        model.require_decoder("leave out what judges them")
+        return super().on(model)
+
+    def made_from(self) -> Sequence[Need]:
+        return pair(self.at)
+
+
+@dataclass(frozen=True)
+class Noise(Need):
+    """The pure noise itself, ``[B, C, H, W]``."""
+
+
+@dataclass(frozen=True)
+class EndToken(Need):
+    """Index of every prompt's end-of-text token, ``[B]``."""
+
+
+def pair(at: At, latents: str = NOISE) -> tuple[Conditional, Unconditional]:
+    """The predictions with and without prompt at one place."""
+    return Conditional(at, latents), Unconditional(at, latents)
+
+
+def start(trajectory: str) -> Sequence[Need]:
+    """What a ``guided`` or ``unguided`` trajectory begins with: predictions on the noise."""
+    return pair(FIRST) if trajectory == GUIDED else (Conditional(FIRST),)
 
 
 @dataclass(frozen=True)
@@ -119,53 +282,15 @@ class Evaluations:
     """The evaluated needs of one batch of prompts, all from the same noise sample.
 
     Attributes:
-        noise: The pure noise itself, ``[B, C, H, W]``.
-        values: Of every need.
-        end: Index of every prompt's end-of-text token, ``[B]``; None where the model has none.
+        noise: The pure noise, ``[B, C, H, W]``.
+        values: Of every need as it was evaluated, at timesteps of the model.
+        evaluated: Needs as detectors write them, each with the one that answers it.
     """
 
     noise: Tensor
     values: Mapping[Need, Any]
-    end: Tensor | None = None
+    evaluated: Mapping[Need, Need] = field(default_factory=dict)
 
-    def conditional(self, t: float, latents: str = NOISE) -> Prediction:
-        """With the prompt, ``B`` rows."""
-        return self._prediction(Conditional(t, latents))
-
-    def unconditional(self, t: float, latents: str = NOISE) -> Prediction:
-        """Without the prompt, ``B`` rows."""
-        return self._prediction(Unconditional(t, latents))
-
-    def nearby(self, need: Nearby) -> Prediction:
-        """With the prompt beside the latents, ``B`` rows."""
-        return self._prediction(need)
-
-    def guidance_derivative(self, t: float, latents: str = NOISE) -> Tensor:
-        r""":math:`(J_c - J_u)(c - u)` of the raw outputs, ``[B, C, H, W]``."""
-        return self._tensor(GuidanceDerivative(t, latents))
-
-    def divergence(self, need: Divergence) -> Tensor:
-        r""":math:`v^\top J_c v` of the raw output for every probe v, ``[B, probes]``."""
-        return self._tensor(need)
-
-    def token_attention(self, t: float, latents: str = NOISE) -> Tensor:
-        """Layers in the order they compute, ``[B, layers, tokens]``; sums to 1 over tokens."""
-        return self._tensor(TokenAttention(t, latents))
-
-    def end_attention(self, t: float, latents: str = NOISE) -> Tensor:
-        """``[B, h, w]``; where the layers have fewer positions than the latents, so has this."""
-        return self._tensor(EndAttention(t, latents))
-
-    def after(self, t: float) -> Tensor:
-        """``[B, C, H, W]``."""
-        return self._tensor(After(t))
-
-    def picture(self, t: float | None = None) -> Tensor:
-        """uint8 ``[B, H, W, 3]``."""
-        return self._tensor(Picture(t))
-
-    def _prediction(self, need: Need) -> Prediction:
-        return cast("Prediction", self.values[need])
-
-    def _tensor(self, need: Need) -> Tensor:
-        return cast("Tensor", self.values[need])
+    def __getitem__(self, need: Need) -> Any:
+        """What was evaluated for a need; its class says of which type and shape."""
+        return self.values[self.evaluated.get(need, need)]

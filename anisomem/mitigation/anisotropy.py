@@ -15,19 +15,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
+from anisomem import papers
 from anisomem.detection.anisotropy import Anisotropy
-from anisomem.detection.base import At
+from anisomem.detection.needs import FIRST, At
 from anisomem.errors import one_of
 from anisomem.mitigation.base import (
     Effort,
     Mitigated,
     Mitigation,
-    Source,
     require_count,
     require_embeddings,
     require_gradients,
@@ -59,11 +59,11 @@ class Metric:
     ) -> None:
         weights = detector.numeric_weights(model.stands_for)
         by_name = dict(zip((detector.norm_name, detector.cos_name), weights, strict=True))
-        weighted = [(by_name[part.name], part) for part in detector.components(model)]
-        self.terms = [(weight, part.compute) for weight, part in weighted if weight]
+        weighted = [(by_name[part.name], part) for part in detector.components()]
+        self.terms = [(weight, part) for weight, part in weighted if weight]
         places = zip((detector.norm_at, detector.cos_at), weights, strict=True)
-        steps = [At.parse(at).timestep(model) for at, weight in places if weight]
-        self.on_noise = OnNoise(model, x, seeds, detector.n, steps)
+        chosen = [at for at, weight in places if weight]
+        self.on_noise = OnNoise(model, x, seeds, detector.n, chosen)
 
     def __call__(self, conditioning: Conditioning, rows: Tensor) -> Tensor:
         """Mean over noise samples, one for each of ``rows``, ``[b]``."""
@@ -72,7 +72,7 @@ class Metric:
 
     def of(self, evaluations: Evaluations) -> Tensor:
         """One for each row of the evaluations."""
-        terms = [weight * compute(evaluations) for weight, compute in self.terms]
+        terms = [weight * part.of(evaluations) for weight, part in self.terms]
         return torch.stack(terms).sum(0)
 
 
@@ -93,21 +93,11 @@ class AnisotropyDescent(Mitigation):
             embeddings.
     """
 
-    source = Source(
-        title="Detecting and Mitigating Memorization in Diffusion Models through Anisotropy of "
-        "the Log-Probability",
-        authors="Asthana and Belagiannis",
-        venue="ICLR",
-        year=2026,
-        changes="embeddings of the prompt",
-        arxiv="2601.20642",
-        code="https://github.com/rohanasthana/memorization-anisotropy",
-        licence="MIT",
-    )
+    paper = papers.ASTHANA
     n: int = 1
-    convention: str = "released"
-    norm_at: str = "step:0"
-    cos_at: str = "step:-3"
+    convention: Literal["released", "paper"] = "released"
+    norm_at: At = FIRST
+    cos_at: At = At("step:-3")
     weights: str | Sequence[float] = "published"
     optimiser: str = "adam"
     lr: float = 0.05

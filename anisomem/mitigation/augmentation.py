@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from anisomem import papers
 from anisomem.errors import UserError
-from anisomem.mitigation.base import Effort, Mitigated, Mitigation, Source, require_count
+from anisomem.mitigation.base import Effort, Mitigated, Mitigation, require_count
 
 if TYPE_CHECKING:
     from anisomem.models.base import DiffusionModel
@@ -42,15 +43,7 @@ class Augmentation(Mitigation):
         UserError: Not a positive integer.
     """
 
-    source = Source(
-        title="Understanding and Mitigating Copying in Diffusion Models",
-        authors="Somepalli, Singla, Goldblum, Geiping and Goldstein",
-        venue="NeurIPS",
-        year=2023,
-        changes="words of the prompt",
-        arxiv="2305.20086",
-        code="https://github.com/somepago/DCR",
-    )
+    paper = papers.SOMEPALLI
     count: int = 4
 
     def __post_init__(self) -> None:

@@ -24,6 +24,7 @@ from anisomem.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.attention import Edit
 from anisomem.models.base import Conditioning
+from anisomem.papers import Paper
 
 if TYPE_CHECKING:
     from anisomem.models.base import DiffusionModel
@@ -43,31 +44,6 @@ class Ordinary:
 
     texts: Sequence[str]
     seeds: Sequence[int]
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a mitigation comes from.
-
-    Attributes:
-        changes: What it changes, in words.
-        licence: Of the released code.
-    """
-
-    title: str
-    authors: str
-    venue: str
-    year: int
-    changes: str
-    arxiv: str | None = None
-    code: str | None = None
-    licence: str | None = None
-
-    @property
-    def cited(self) -> str:
-        """In one line."""
-        arxiv = f", arXiv {self.arxiv}" if self.arxiv else ""
-        return f"{self.authors}, {self.venue} {self.year}{arxiv}"
 
 
 @dataclass(frozen=True)
@@ -165,7 +141,7 @@ class Mitigation(ABC):
         name: The row it fills in a table.
     """
 
-    source: ClassVar[Source | None] = None
+    paper: ClassVar[Paper | None] = None
     name: str
 
     def require(self, model: DiffusionModel) -> None:  # noqa: B027

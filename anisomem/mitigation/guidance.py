@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from anisomem.detection.needs import Conditional, Evaluations, Need, Unconditional
+from anisomem.detection.needs import At, Conditional, Evaluations, Need, Unconditional
 from anisomem.errors import one_of
 from anisomem.mitigation.base import EMBEDDINGS
 from anisomem.models.base import Conditioning, Prediction
@@ -31,7 +31,7 @@ class OnNoise:
         x: The noise, ``[B, C, H, W]``.
         seeds: Of every row; its further noise samples are those that a detector would use.
         n: Noise samples, the first of which is ``x``.
-        steps: The timesteps.
+        places: Where in the schedule.
     """
 
     def __init__(
@@ -40,9 +40,11 @@ class OnNoise:
         x: Tensor,
         seeds: Sequence[int],
         n: int,
-        steps: Sequence[float],
+        places: Sequence[At],
     ) -> None:
-        self.model, self.n, self.steps = model, n, list(dict.fromkeys(steps))
+        self.model, self.n = model, n
+        self.places = {at: at.within(model) for at in places}
+        self.steps = list(dict.fromkeys(self.places.values()))
         further = [model.initial_noise(seed, n)[1:] for seed in seeds]
         self.x = torch.cat([x[:, None], torch.stack(further).to(x)], dim=1)  # [B, n, C, H, W]
         self.x = self.x.to(model.dtype)
@@ -61,9 +63,9 @@ class OnNoise:
         values: dict[Need, Prediction] = {}
         predictions = self._predicted(conditioning, rows)
         index = (rows.cpu()[:, None] * self.n + torch.arange(self.n)).flatten()
-        for t in self.steps:
-            values[Conditional(t)] = predictions[t]
-            values[Unconditional(t)] = self.unconditional[t][index]
+        for at, t in self.places.items():
+            values[Conditional(at)] = predictions[t]
+            values[Unconditional(at)] = self.unconditional[t][index]
         return Evaluations(self.x[rows].flatten(0, 1), values)
 
     def _predicted(self, conditioning: Conditioning, rows: Tensor) -> dict[float, Prediction]:

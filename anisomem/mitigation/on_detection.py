@@ -19,8 +19,9 @@ from anisomem.detection.anisotropy import PUBLISHED_WEIGHTS, Anisotropy
 from anisomem.detection.base import Array, Detector, Recorded
 from anisomem.engine import Engine
 from anisomem.errors import UserError
-from anisomem.mitigation.base import Effort, Mitigated, Mitigation, Ordinary, Source
+from anisomem.mitigation.base import Effort, Mitigated, Mitigation, Ordinary
 from anisomem.mitigation.none import NoMitigation
+from anisomem.papers import Paper
 
 if TYPE_CHECKING:
     from anisomem.models.base import DiffusionModel
@@ -105,8 +106,8 @@ class OnDetection(Mitigation):
         return OnDetection(self.name, inner, detector, threshold=bound)
 
     @property
-    def source(self) -> Source | None:  # type: ignore[override]
-        return self.mitigation.source
+    def paper(self) -> Paper | None:  # type: ignore[override]
+        return self.mitigation.paper
 
     def require(self, model: DiffusionModel) -> None:
         self.mitigation.require(model)
@@ -156,9 +157,8 @@ def metric_of(model: DiffusionModel) -> Anisotropy:
 
 def detection(detector: Detector) -> Effort:
     """What a detector evaluates for one prompt on its own."""
-    assert detector.info is not None
-    nfe, jvps = detector.info.counted(detector.n, detector.k)
-    return Effort(nfe=nfe, jvps=jvps)
+    cost = detector.cost()
+    return Effort(nfe=cost.nfe, jvps=cost.jvps)
 
 
 def _combined(detector: Detector, components: dict[str, Array], model: DiffusionModel) -> Array:

@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from anisomem import papers
 from anisomem.errors import UserError, one_of
 from anisomem.mitigation.base import (
     Effort,
     Mitigated,
     Mitigation,
-    Source,
     require_tokens,
 )
 from anisomem.mitigation.guidance import embedded, precise
@@ -52,14 +52,7 @@ class PaddingMask(Mitigation):
             ends.
     """
 
-    source = Source(
-        title="Memorization In Stable Diffusion Is Unexpectedly Driven by CLIP Embeddings",
-        authors="Kim and No",
-        venue="CVPR Findings",
-        year=2026,
-        changes="embeddings of padding and end token",
-        arxiv="2605.02908",
-    )
+    paper = papers.KIM_NO
     padding: str = "mask"
     share: float = 0.5
 

@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from anisomem import papers
 from anisomem.errors import one_of
 from anisomem.mitigation.base import (
     EMBEDDINGS,
     Effort,
     Mitigated,
     Mitigation,
-    Source,
     require_number,
     require_tokens,
 )
@@ -51,17 +51,7 @@ class RenAttention(Mitigation):
         UserError: Another word, a factor that is not above 0, or a model without cross-attention.
     """
 
-    source = Source(
-        title="Unveiling and Mitigating Memorization in Text-to-image Diffusion Models through "
-        "Cross Attention",
-        authors="Ren, Li, Zeng, Xu, Lyu, Xing and Tang",
-        venue="ECCV",
-        year=2024,
-        changes="cross-attention while sampling",
-        arxiv="2403.11052",
-        code="https://github.com/renjie3/MemAttn",
-        licence="MIT",
-    )
+    paper = papers.REN
     factor: float = 1.25
     end: str = "masked"
     unconditional: str = "masked"

@@ -43,6 +43,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anisomem import papers
 from anisomem.detection.base import flat_norm
 from anisomem.errors import one_of
 from anisomem.mitigation.base import (
@@ -50,7 +51,6 @@ from anisomem.mitigation.base import (
     Effort,
     Mitigated,
     Mitigation,
-    Source,
     require_count,
     require_gradients,
     require_number,
@@ -82,16 +82,7 @@ class Sail(Mitigation):
         UserError: A value out of range, or a model without gradients.
     """
 
-    source = Source(
-        title="Understanding and Mitigating Memorization in Diffusion Models via Sharpness of "
-        "Probability Landscapes",
-        authors="Jeon, Kim and No",
-        venue="ICML",
-        year=2025,
-        changes="the noise",
-        arxiv="2412.04140",
-        code="https://github.com/Dongjae0324/sharpness_memorization_diffusion",
-    )
+    paper = papers.JEON
     convention: str = "released"
     lr: float = 0.05
     steps: int = 10

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from anisomem.detection.base import Array
-from anisomem.detection.needs import NOISE
+from anisomem.detection.base import Array, guidance_norm
+from anisomem.detection.needs import FIRST, pair
 from anisomem.engine import Engine
 from anisomem.mitigation.anisotropy import Metric
 from anisomem.mitigation.base import Mitigated
 from anisomem.mitigation.on_detection import metric_of
-from baselines.wen import guidance_norm
 
 if TYPE_CHECKING:
     from anisomem.models.base import DiffusionModel
@@ -82,5 +81,5 @@ def _scores(model: DiffusionModel, found: Mitigated, seeds: Sequence[int]) -> np
     with found[at_once].hooks(model):
         rows = torch.arange(len(x))
         evaluations = metric.on_noise.evaluations(found.conditioning[prompts], rows)
-    norms = guidance_norm(evaluations, model.timesteps()[0], NOISE)
+    norms = guidance_norm(*(evaluations[need] for need in pair(FIRST)))
     return torch.stack([metric.of(evaluations), norms]).double().cpu().numpy()

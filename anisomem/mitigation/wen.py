@@ -26,12 +26,13 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from anisomem import papers
 from anisomem.detection.base import flat_norm
+from anisomem.detection.needs import FIRST, pair
 from anisomem.mitigation.base import (
     Effort,
     Mitigated,
     Mitigation,
-    Source,
     require_count,
     require_embeddings,
     require_gradients,
@@ -56,15 +57,7 @@ class WenDescent(Mitigation):
         UserError: A value out of range, or a model without gradients or embeddings.
     """
 
-    source = Source(
-        title="Detecting, Explaining, and Mitigating Memorization in Diffusion Models",
-        authors="Wen, Liu, Chen and Lyu",
-        venue="ICLR",
-        year=2024,
-        changes="embeddings of the prompt",
-        arxiv="2407.21720",
-        code="https://github.com/YuxinWenRick/diffusion_memorization",
-    )
+    paper = papers.WEN
     n: int = 1
     lr: float = 0.05
     steps: int = 10
@@ -89,13 +82,13 @@ class WenDescent(Mitigation):
     def apply(
         self, model: DiffusionModel, texts: Sequence[str], x: Tensor, seeds: Sequence[int]
     ) -> Mitigated:
-        given, t = model.encode(texts), model.timesteps()[0]
-        on_noise = OnNoise(model, x, seeds, self.n, [t])
+        given = model.encode(texts)
+        on_noise = OnNoise(model, x, seeds, self.n, [FIRST])
 
         def objective(embeddings: Tensor, rows: Tensor) -> Tensor:
             found = on_noise.evaluations(embedded(model, given[rows], embeddings), rows)
-            difference = found.conditional(t).output - found.unconditional(t).output
-            return flat_norm(difference.reshape(len(rows), -1))
+            c, u = (found[need] for need in pair(FIRST))
+            return flat_norm((c.output - u.output).reshape(len(rows), -1))
 
         mask = movable(given, "after_start")
         kept, efforts = self.descent(precise(given), objective, self.n, mask)

@@ -55,7 +55,7 @@ class Collector:
         """Keeps those of a noise sample."""
         named = {"noise": evaluations.noise}
         for need, value in evaluations.values.items():
-            fields = (str(field) for field in astuple(need))
+            fields = (str(field).removeprefix("t:") for field in astuple(need))
             named["/".join([type(need).__name__, *fields])] = getattr(value, "raw", value)
         for prompt, row in self.rows.items():
             for key, tensor in named.items():

@@ -10,8 +10,9 @@ from typing import Any
 from omegaconf import DictConfig
 
 from anisomem.benchmark import Case
-from anisomem.detection.anisotropy import CONVENTIONS, MODES, NORMALISATIONS
+from anisomem.detection.anisotropy import Anisotropy
 from anisomem.detection.needs import LATENTS
+from anisomem.detection.options import choices
 from anisomem.sweep import figures, grids
 from anisomem.sweep.result import Difference, Line, Result
 
@@ -69,14 +70,16 @@ class Variants:
 
 N = Variants({"n": [1, 2, 4, 8, 16]}, "n = 1 under the same weights")
 NORMALISATION = Variants(
-    {"convention": CONVENTIONS, "normalisation": NORMALISATIONS},
+    {name: choices(Anisotropy, name) for name in ("convention", "normalisation")},
     "no normalisation under the same convention and weights",
     [
         "Normalised components have other units, so weights that were published for raw ones mean"
         " something else there; equal and fitted weights do not depend on units."
     ],
 )
-MODE = Variants({"mode": MODES}, "x,c|x under the same weights", without=["norm alone"])
+MODE = Variants(
+    {"mode": choices(Anisotropy, "mode")}, "x,c|x under the same weights", without=["norm alone"]
+)
 LATENTS_OF_COSINE = Variants(
     {"cos_at": ["step:-3", "step:-1"], "cos_latents": LATENTS},
     "pure noise at the same step under the same weights",

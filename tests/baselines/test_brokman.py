@@ -15,10 +15,14 @@ from baselines.brokman import PLaplace
 def places(engine, detector, prompts, seed):
     """Centre and surrounding points of every prompt, and the radius, as they were evaluated."""
     (evaluations,) = engine.evaluations(prompts, range(len(prompts)), seed)
-    needs = [need for need in evaluations.values if hasattr(need, "probe")]
-    centre = evaluations.conditional(needs[0].t, detector.latents).x
-    around = torch.stack([evaluations.nearby(need).x for need in needs], dim=1)
-    return centre, around, needs[0]
+    ((need, *needs),) = [component.needs for component in detector.components()]
+    centre = evaluations[need].x
+    around = torch.stack([evaluations[need].x for need in needs], dim=1)
+    return (
+        centre,
+        around,
+        detector.radius * evaluations[need].sigma[0].item() * centre[0].numel() ** 0.5,
+    )
 
 
 @pytest.mark.parametrize("p", [1.0, 1.5, 2.0])
@@ -28,10 +32,10 @@ def test_it_is_the_flux_of_the_score_by_hand(two_gaussians, p, latents):
     detector = PLaplace("p", p=p, probes=3, at="t:300", latents=latents, radius=0.5)
     engine = Engine(model, [detector])
     recorded = engine.evaluate(["+", "-"], [0, 1], 7)[detector.component_names[0]]
-    centre, around, need = places(engine, detector, ["+", "-"], 7)
+    centre, around, taken = places(engine, detector, ["+", "-"], 7)
     alpha, sigma = (float(scale) for scale in model.scales(torch.tensor(300)))
     v, radius = 9 * alpha**2 + sigma**2, 0.5 * sigma * 4  # D = 16
-    assert need.radius == pytest.approx(radius, rel=1e-12)
+    assert taken == pytest.approx(radius, rel=1e-12)
     for row, sign in enumerate((1, -1)):
         end = model.initial_noise(7, 1).double()
         if latents == "generated":
@@ -56,9 +60,9 @@ def test_directions_average_to_the_exact_flux(p):
     detector = PLaplace("p", p=p, probes=probes, at="t:300")
     engine = Engine(model, [detector], batch_size=64)
     (recorded,) = engine.evaluate(["it"], [0], 3).values()
-    centre, _, need = places(engine, detector, ["it"], 3)
+    centre, _, radius = places(engine, detector, ["it"], 3)
     alpha, sigma = (float(scale) for scale in model.scales(torch.tensor(300)))
-    delta, radius, v = float(centre.norm()), need.radius, alpha**2 * 0.49 + sigma**2
+    delta, v = float(centre.norm()), alpha**2 * 0.49 + sigma**2
 
     def mean(function):
         def weight(c):
@@ -84,10 +88,10 @@ def test_the_released_cosine_with_epsilon_is_the_score_over_d_by_r(two_gaussians
     detector = PLaplace("p", probes=4, at="t:10")
     engine = Engine(model, [detector])
     recorded = engine.evaluate(["+"], [0], 7)[detector.component_names[0]]
-    centre, around, need = places(engine, detector, ["+"], 7)
+    centre, around, radius = places(engine, detector, ["+"], 7)
     epsilon = model.predict(around[0], 10, model.encode(["+"] * 4)).epsilon
     cosines = torch.cosine_similarity(epsilon.flatten(1), (around[0] - centre).flatten(1))
-    assert -recorded[0, 0] == pytest.approx(16 / need.radius * float(cosines.mean()), rel=1e-9)
+    assert -recorded[0, 0] == pytest.approx(16 / radius * float(cosines.mean()), rel=1e-9)
 
 
 def test_larger_where_the_data_is_narrower(make_prompts):

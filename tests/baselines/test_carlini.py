@@ -77,7 +77,7 @@ def test_scores_are_negated_distances_of_generated_pictures(make_prompts, n):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"n": 1}, "n must be at least 2, got 1"),
+        ({"n": 1}, "n must be an integer from 2, got 1"),
         ({"grid": 0}, "grid must be a positive integer, got 0"),
         ({"pairs": "maen"}, "did you mean 'mean'"),
     ],

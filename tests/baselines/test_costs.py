@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from anisomem.detection.base import Cost
 from anisomem.engine import Engine
 from anisomem.models.analytic import AnalyticMixture
 from baselines.brokman import PLaplace
@@ -32,4 +33,4 @@ def test_declared_costs_are_those_of_one_prompt(detector):
     model = AnalyticMixture(torch.zeros(1, 4, 8, 8), [1.0], ["it"])
     engine = Engine(model, [detector])
     engine.evaluate(["it"], [0], 0)
-    assert (model.nfe, model.jvps) == detector.info.counted(detector.n, detector.k)
+    assert Cost(model.nfe, model.jvps) == detector.cost()

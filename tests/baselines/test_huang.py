@@ -23,7 +23,7 @@ def test_updates_of_a_gaussian_in_closed_form():
     model = AnalyticMixture(mean, [0.5], ["it"])
     detector = BrokenMemories("b")
     recorded = Engine(model, [detector]).evaluate(["it"], [0], 3)
-    assert model.nfe == detector.info.counted(1, 1)[0] == 100
+    assert model.nfe == detector.cost().nfe == 100
     x = model.initial_noise(3, 1)[0].double()
     steps = model.timesteps()
     ends = [model.scales(torch.tensor(t)) for t in steps[1:]] + [model.schedule.final_scales]

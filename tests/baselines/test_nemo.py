@@ -170,8 +170,8 @@ def test_what_is_said_to_fit_does():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"n": 1}, "n must be at least 2, got 1"),
-        ({"kernel": 10}, "odd integer of at least 3, got 10"),
+        ({"n": 1}, "n must be an integer from 2, got 1"),
+        ({"kernel": 10}, "kernel must be an odd integer, got 10"),
         ({"betas": []}, "betas must be positive"),
         ({"at": "961"}, "step:INDEX or t:VALUE"),
     ],
@@ -182,5 +182,6 @@ def test_mistakes_are_one_line(changes, message):
 
 
 def test_a_scheduler_step_arrives_at_a_step():
-    with pytest.raises(UserError, match="timestep 960 is no step of the trajectory"):
+    advice = r"n: timestep 960 is no step of a trajectory; give detector\.n\.at=step:0"
+    with pytest.raises(UserError, match=advice):
         Engine(mixture(), [NeMoSSIM("n", at="t:960", scheduler_step=True)])

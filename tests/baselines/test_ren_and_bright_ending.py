@@ -7,12 +7,12 @@ from scipy.stats import entropy
 
 from anisomem.detection.base import Recorded
 from anisomem.detection.needs import (
+    FIRST,
     GUIDED,
-    Conditional,
-    EndAttention,
+    At,
+    EndToken,
     Evaluations,
     TokenAttention,
-    Unconditional,
 )
 from anisomem.engine import Engine
 from anisomem.errors import UserError
@@ -22,7 +22,7 @@ from baselines.bright_ending import BrightEnding, BrightMask, masked_norm
 from baselines.ren import AttentionEntropy, LayerEntropy
 
 PROMPTS = ["a cat", "a red dog", "red"]
-LAST, FIRST = 1, 981  # timesteps
+LAST = 1  # timestep
 
 
 def maps(rows, layers, tokens, seed):
@@ -31,38 +31,31 @@ def maps(rows, layers, tokens, seed):
     return torch.from_numpy(drawn)
 
 
-def given(values, end=None):
-    return Evaluations(torch.zeros(len(next(iter(values.values()))), 4, 2, 2), values, end)
-
-
-def test_le_is_the_entropy_of_the_fourth_layer(make_pipeline):
-    model = DiffusersUNet(make_pipeline())
+def test_le_is_the_entropy_of_the_fourth_layer():
     attention = maps(3, 16, 77, seed=0)
     attention[0, 3] = 0
     attention[0, 3, 5] = 1  # all on one token: 0 log 0 counts nothing
-    (component,) = LayerEntropy("le").components(model)
-    found = component.compute(given({TokenAttention(FIRST): attention}))
+    (component,) = LayerEntropy("le").components()
+    found = component.compute(attention)
     np.testing.assert_allclose(found, entropy(attention[:, 3].numpy(), axis=1), rtol=1e-12)
     assert found[0] == 0
     uniform = torch.full((1, 16, 77), 1 / 77).double()
-    value = component.compute(given({TokenAttention(FIRST): uniform}))
+    value = component.compute(uniform)
     assert value.item() == pytest.approx(np.log(77))
 
 
 @pytest.mark.parametrize("change", ["signed", "absolute"])
-def test_ae_is_the_last_ten_steps_and_the_change_from_the_end_token_on(
-    make_pipeline, make_prompts, change
-):
-    model = DiffusersUNet(make_pipeline())
-    steps = model.timesteps()
+def test_ae_is_the_last_ten_steps_and_the_change_from_the_end_token_on(make_prompts, change):
+    steps = [At(f"step:{i}") for i in range(50)]
     ends = torch.tensor([2, 5, 1])
     attention = {t: maps(3, 4, 9, seed=i) for i, t in enumerate(steps)}
     values = {TokenAttention(t, GUIDED): a for t, a in attention.items()}
     values[TokenAttention(FIRST)] = values.pop(TokenAttention(FIRST, GUIDED))
+    evaluations = Evaluations(torch.zeros(3, 4, 2, 2), values | {EndToken(): ends})
     detector = AttentionEntropy("ae", change=change)
     recorded = {
-        component.name: component.compute(given(values, ends))[:, None].numpy()
-        for component in detector.components(model)
+        component.name: component.of(evaluations)[:, None].numpy()
+        for component in detector.components()
     }
     scores = detector.combine(Recorded(recorded, make_prompts(PROMPTS, [1, 0, 0])))
 
@@ -88,15 +81,13 @@ def test_be_divides_by_the_mean_of_the_mask():
         return Prediction(raw, x, *scales, Parameterisation.EPSILON)
 
     mask = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[0.2, 0.2], [0.2, 0.2]]]).double()
-    need = EndAttention(LAST, GUIDED)
-    values = {Conditional(5, GUIDED): prediction(d), Unconditional(5, GUIDED): prediction(x)}
-    found = masked_norm(given(values | {need: mask}), 5, GUIDED, need)
+    found = masked_norm(prediction(d), prediction(x), mask)
     # One position of four: its norm over a mean of 1/4; a constant mask cancels.
     expected = [4 * d[0, :, 0, 0].norm().item(), d[1].norm().item()]
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
     coarse = torch.tensor([[[0.6]], [[0.3]]]).double()  # one position for all four: constant
-    found = masked_norm(given(values | {need: coarse}), 5, GUIDED, need)
+    found = masked_norm(prediction(d), prediction(x), coarse)
     np.testing.assert_allclose(found, d.flatten(1).norm(dim=1), rtol=1e-12)
 
 
@@ -132,7 +123,7 @@ def test_be_along_one_trajectory_is_what_two_generations_give(make_pipeline, mak
     ("wrong", "message"),
     [
         (lambda: AttentionEntropy("ae", change="abs"), "did you mean 'absolute'"),
-        (lambda: LayerEntropy("le", layer=-1), "layer must be an index from 0, got -1"),
+        (lambda: LayerEntropy("le", layer=-1), "layer must be an integer from 0, got -1"),
         (lambda: BrightEnding("be", steps=51), "steps must be an integer from 1 to 50, got 51"),
     ],
 )

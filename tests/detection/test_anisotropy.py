@@ -279,7 +279,7 @@ def test_timesteps_outside_the_schedule_are_one_line(place, message):
     model, _ = two_gaussians(Parameterisation.EPSILON)
     for choices in ({"norm_at": place}, {"cos_at": place}):
         with pytest.raises(UserError, match=message) as caught:
-            Anisotropy("a", **choices).components(model)
+            Engine(model, [Anisotropy("a", **choices)])
         assert "\n" not in str(caught.value)
 
 

@@ -1,7 +1,7 @@
 """For each rule of detectors there is one made to break it, and its check catches that."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -11,19 +11,23 @@ from anisomem.cli import main
 from anisomem.conformance import DetectorConformance, check
 from anisomem.conformance.checks import CHECKS
 from anisomem.conformance.trial import mixture
-from anisomem.detection.base import At, Component, Detector, Info, component_name, flat_norm
-from anisomem.detection.needs import Conditional, Unconditional
-from anisomem.errors import UserError, one_of
+from anisomem.detection.base import (
+    Component,
+    Cost,
+    Detector,
+    Info,
+    component_name,
+    flat_norm,
+)
+from anisomem.detection.needs import FIRST, At, Conditional, Unconditional
+from anisomem.errors import UserError
 from anisomem.models.base import Parameterisation
+from anisomem.papers import Paper
 
 INFO = Info(
-    title="Norm of the prediction",
-    authors="Nobody",
-    venue="unpublished",
-    year=2026,
-    needs="the prediction with the prompt on pure noise",
-    orientation="norm, larger where memorized",
-    nfe="n",
+    Paper("Norm of the prediction", "Nobody", "unpublished", 2026),
+    "the prediction with the prompt on pure noise",
+    "norm",
 )
 
 
@@ -33,47 +37,32 @@ class Norm(Detector):
 
     info = INFO
     scale: float = 1.0
-    at: str = "step:0"
+    at: At = FIRST
 
-    @property
-    def component_names(self) -> Sequence[str]:
-        return [component_name("norm/x0", f"scale:{self.scale}", self.at)]
+    def called(self):
+        return component_name("norm/x0", f"scale:{self.scale}", self.at)
 
-    def compute(self, evaluations, t):
-        return self.scale * flat_norm(evaluations.conditional(t).x0)
+    def compute(self, prediction):
+        return self.scale * flat_norm(prediction.x0)
 
-    def components(self, model):
-        t = At.parse(self.at).timestep(model)
-        name = self.component_names[0]
-        return [Component(name, {Conditional(t)}, lambda e: self.compute(e, t))]
+    def components(self):
+        return [Component(self.called(), [Conditional(self.at)], self.compute)]
 
-    def combine(self, recorded):
-        return recorded.mean(self.component_names[0], self.n)
+    def cost(self):
+        return Cost(nfe=self.n)
 
 
 class ShortInfo(Norm):
-    info = replace(INFO, orientation="TODO")
+    info = replace(INFO, quantity="TODO")
 
 
 class NoInfo(Norm):
     info = None
 
 
-class SumOfCosts(Norm):
-    info = replace(INFO, nfe="2n + 1")
-
-
-class OtherNames(Norm):
-    def components(self, model):
-        return [replace(c, name="another") for c in super().components(model)]
-
-    def combine(self, recorded):
-        return recorded.mean("another", self.n)
-
-
 class NotANumber(Norm):
-    def compute(self, evaluations, t):
-        values = super().compute(evaluations, t)
+    def compute(self, prediction):
+        values = super().compute(prediction)
         return torch.where(values > values.median(), torch.nan, values)
 
 
@@ -90,82 +79,77 @@ class OneScore(Norm):
 class Global(Norm):
     """Draws from the generator that everything else draws from."""
 
-    def compute(self, evaluations, t):
-        values = super().compute(evaluations, t)
+    def compute(self, prediction):
+        values = super().compute(prediction)
         return values + torch.randn(len(values))
 
 
 class Centred(Norm):
     """Relative to whatever prompts happen to be beside it."""
 
-    def compute(self, evaluations, t):
-        values = super().compute(evaluations, t)
+    def compute(self, prediction):
+        values = super().compute(prediction)
         return values - values.mean()
 
 
 class Position(Norm):
     """A seeded number for each place in a batch, so that it is at least deterministic."""
 
-    def compute(self, evaluations, t):
-        values = super().compute(evaluations, t)
+    def compute(self, prediction):
+        values = super().compute(prediction)
         return values + torch.arange(len(values))
 
 
 class Squatter(Norm):
     """Takes the name of Wen's norm for another number."""
 
-    @property
-    def component_names(self):
-        return ["wen/norm[step:0]"]
+    def called(self):
+        return "wen/norm[step:0]"
 
 
 class Unnamed(Norm):
     """A setting that changes the number and is missing from its name."""
 
-    @property
-    def component_names(self):
-        return [component_name("norm/x0", self.at)]
+    def called(self):
+        return component_name("norm/x0", self.at)
 
 
 @dataclass
 class UnnamedChoice(Norm):
     """The same of a word among several."""
 
-    power: str = "one"
+    power: Literal["one", "two"] = "one"
 
-    def __post_init__(self):
-        one_of("power", self.power, ("one", "two"))
-
-    def compute(self, evaluations, t):
-        values = super().compute(evaluations, t)
+    def compute(self, prediction):
+        values = super().compute(prediction)
         return values if self.power == "one" else values.square()
 
 
 class TooCheap(Norm):
     """Evaluates more than it declares."""
 
-    def components(self, model):
-        return [
-            replace(c, needs={*c.needs, Unconditional(next(iter(c.needs)).t)})
-            for c in super().components(model)
-        ]
+    def components(self):
+        needs = Conditional(self.at), Unconditional(self.at)
+        return [Component(self.called(), needs, lambda c, u: self.compute(c))]
 
 
 class ForgetsN(Norm):
     """Right at n = 1 alone."""
 
-    info = replace(INFO, nfe="1")
+    def cost(self):
+        return Cost(nfe=1)
 
 
 class TooManyDerivatives(Norm):
-    info = replace(INFO, jvps="n")
+    def cost(self):
+        return Cost(nfe=self.n, jvps=self.n)
 
 
 class Remembers(Norm):
     """Scores by what it saw while it evaluated."""
 
-    def compute(self, evaluations, t):
-        self.seen = super().compute(evaluations, t)
+    def compute(self, prediction):
+        self.seen = super().compute(prediction)
         return torch.zeros_like(self.seen)
 
     def combine(self, recorded):
@@ -196,10 +180,8 @@ class LabelledFeatures(Norm):
 
 
 BROKEN = {
-    ShortInfo: ("info", "info.orientation is to be filled in, got 'TODO'"),
+    ShortInfo: ("info", "info.quantity is to be filled in, got 'TODO'"),
     NoInfo: ("info", "info is missing"),
-    SumOfCosts: ("info", "a product such as 2nk, got '2n + 1'"),
-    OtherNames: ("components", "component_names are ['norm/x0[scale:1.0,step:0]']"),
     NotANumber: ("finite", "is [nan] for 'prompt "),
     InfiniteScore: ("finite", "combine returns NaN or infinity"),
     OneScore: ("finite", "shape (1,) for 24 prompts"),
@@ -215,9 +197,9 @@ BROKEN = {
     ),
     ForgetsN: (
         "cost",
-        "at n=2, k=1, and info declares 1",
+        "at n=2, and cost() declares 1",
     ),
-    TooManyDerivatives: ("cost", "0 JVP for one prompt at n=1, k=1, and info declares 1 and 1"),
+    TooManyDerivatives: ("cost", "0 JVP for one prompt at n=1, and cost() declares 1 and 1"),
     Remembers: ("store", "combine gives other scores from the store"),
     InPlace: ("store", "combine changes the recorded norm/x0"),
     Labelled: ("labels", "combine depends on labels and uses_labels is not declared"),
@@ -225,9 +207,6 @@ BROKEN = {
 }
 #: Breaking one rule breaks these as well, as it should.
 ALSO = {
-    NoInfo: {"cost"},
-    OtherNames: {"names", "store"},
-    SumOfCosts: {"cost"},
     Global: {"batches", "order", "company", "names"},
     Centred: {"company"},
     Position: {"batches"},
@@ -251,7 +230,7 @@ def test_a_good_detector_passes():
     by_name = {finding.check: finding.detail for finding in findings}
     for parameterisation in Parameterisation:
         assert f"{parameterisation} mixture" in by_name["models"]
-    assert by_name["cost"] == "n NFE"
+    assert by_name["cost"] == "2 NFE"
     assert by_name["names"] == "varied at, scale"
 
 
@@ -267,16 +246,18 @@ def test_a_broken_rule_is_caught_by_its_check(made):
 class WithOption(TooCheap):
     """Declares what it evaluates by default, and evaluates less on request."""
 
-    info = replace(INFO, nfe="2n")
     both: bool = True
 
-    def components(self, model):
-        return super().components(model) if self.both else Norm.components(self, model)
+    def components(self):
+        return super().components() if self.both else Norm.components(self)
+
+    def cost(self):
+        return Cost(nfe=2 * self.n)
 
 
 def test_declared_costs_hold_at_default_settings():
     on = [mixture(Parameterisation.EPSILON)]
-    for both, said in ((True, "2n NFE"), (False, "2n NFE at default settings")):
+    for both, said in ((True, "2 NFE"), (False, "2 NFE at default settings")):
         (cost,) = (one for one in check(WithOption("w", both=both), on) if one.check == "cost")
         assert cost.ok and cost.detail == said
 
@@ -285,10 +266,9 @@ def test_declared_costs_hold_at_default_settings():
 class OnlyVelocity(Norm):
     """Refuses in words the models that it is not made for."""
 
-    def components(self, model):
+    def require_of(self, model):
         if model.parameterisation != "v_prediction":
             raise UserError(f"{self.name} is for velocity models, got {model.parameterisation}")
-        return super().components(model)
 
 
 def test_a_refused_model_is_said_and_no_failure():
@@ -334,9 +314,9 @@ def test_command(capsys, monkeypatch):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines] == ["models", *CHECKS]
     assert all(line.startswith("ok ") for line in lines)
-    assert any(line.endswith("2nk NFE") for line in lines)
+    assert any(line.endswith("4 NFE") for line in lines)
 
-    monkeypatch.setattr("baselines.wen.WenNorm.info", replace(INFO, nfe="7"))
+    monkeypatch.setattr("baselines.wen.WenNorm.cost", lambda self: Cost(nfe=7))
     assert main(["check-detector", "baselines.wen.WenNorm", "steps=2"]) == 1
     (line,) = (li for li in capsys.readouterr().out.splitlines() if not li.startswith("ok"))
     assert line.startswith("FAILED  cost") and "evaluates 2 NFE" in line and "declares 7" in line

@@ -3,7 +3,7 @@
 import pytest
 from diffusers import FlowMatchEulerDiscreteScheduler
 
-from anisomem.detection.base import At
+from anisomem.detection.needs import At
 from anisomem.errors import UserError
 from anisomem.models.schedule import DDIMSchedule, FlowSchedule, stable_diffusion_ddim
 
@@ -35,7 +35,7 @@ FLOW = Model(FlowSchedule(FlowMatchEulerDiscreteScheduler(shift=3.0)))
     ],
 )
 def test_places_in_the_schedule(model, text, t):
-    assert At.parse(text).timestep(model) == t
+    assert At(text).within(model) == t
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,6 @@ def test_places_in_the_schedule(model, text, t):
 )
 def test_outside_the_schedule_is_one_line(model, text, said):
     with pytest.raises(UserError) as caught:
-        At.parse(text).timestep(model)
+        At(text).within(model)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -1,0 +1,155 @@
+"""The papers that detectors and mitigations come from, each said once."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper, and the code that its authors released.
+
+    Attributes:
+        authors: Their surnames.
+        arxiv: Its number there, such as ``2407.21720``.
+        code: Where the released code lies.
+        licence: Of that code; None where it has none.
+    """
+
+    title: str
+    authors: str
+    venue: str
+    year: int
+    arxiv: str | None = None
+    code: str | None = None
+    licence: str | None = None
+
+    @property
+    def cited(self) -> str:
+        """Authors, venue, year and number, in one line."""
+        arxiv = f", arXiv {self.arxiv}" if self.arxiv else ""
+        return f"{self.authors}, {self.venue} {self.year}{arxiv}"
+
+
+ASTHANA = Paper(
+    "Detecting and Mitigating Memorization in Diffusion Models through Anisotropy of the "
+    "Log-Probability",
+    "Asthana and Belagiannis",
+    "ICLR",
+    2026,
+    arxiv="2601.20642",
+    code="https://github.com/rohanasthana/memorization-anisotropy",
+    licence="MIT",
+)
+BROKMAN = Paper(
+    "Identifying Memorization of Diffusion Models through p-Laplace Analysis",
+    "Brokman, Giloni, Hofman, Vainshtein, Kojima and Gilboa",
+    "SSVM",
+    2025,
+    arxiv="2505.08246",
+)
+CARLINI = Paper(
+    "Extracting Training Data from Diffusion Models",
+    "Carlini, Hayes, Nasr, Jagielski, Sehwag, Tramèr, Balle, Ippolito and Wallace",
+    "USENIX Security",
+    2023,
+    arxiv="2301.13188",
+)
+CHEN = Paper(
+    "Exploring Local Memorization in Diffusion Models via Bright Ending Attention",
+    "Chen, Liu, Shah and Xu",
+    "ICLR",
+    2025,
+    arxiv="2410.21665",
+    code="https://github.com/chenchen-usyd/BE-PRSS",
+    licence="MIT",
+)
+HINTERSDORF = Paper(
+    "Finding NeMo: Localizing Neurons Responsible For Memorization in Diffusion Models",
+    "Hintersdorf, Struppek, Kersting, Dziedzic and Boenisch",
+    "NeurIPS",
+    2024,
+    arxiv="2406.02366",
+    code="https://github.com/ml-research/localizing_memorization_in_diffusion_models",
+    licence="MIT",
+)
+HONG = Paper(
+    "MemBench: Memorized Image Trigger Prompt Dataset for Diffusion Models",
+    "Hong, Oh and Cho",
+    "arXiv",
+    2024,
+    arxiv="2407.17095",
+)
+HUANG = Paper(
+    "Broken Memories: Detecting and Mitigating Memorization in Diffusion Models with Degraded "
+    "Generations",
+    "Huang, Zhang, Chen, Li, Hong, You and Yang",
+    "KDD",
+    2026,
+    arxiv="2605.22050",
+)
+JEON = Paper(
+    "Understanding and Mitigating Memorization in Diffusion Models via Sharpness of Probability "
+    "Landscapes",
+    "Jeon, Kim and No",
+    "ICML",
+    2025,
+    arxiv="2412.04140",
+    code="https://github.com/Dongjae0324/sharpness_memorization_diffusion",
+)
+KAMKARI = Paper(
+    "A Geometric View of Data Complexity: Efficient Local Intrinsic Dimension Estimation with "
+    "Diffusion Models",
+    "Kamkari, Ross, Hosseinzadeh, Cresswell and Loaiza-Ganem",
+    "NeurIPS",
+    2024,
+    arxiv="2406.03537",
+    code="https://github.com/layer6ai-labs/dgm_geometry",
+)
+KIM_LEE = Paper(
+    "Localizing Memorized Regions in Diffusion Models via Coordinate-Wise Curvature Differences",
+    "Kim and Lee",
+    "ICML",
+    2026,
+    arxiv="2605.26756",
+    code="https://github.com/Gwangho99/mem-curv-diff",
+)
+KIM_NO = Paper(
+    "Memorization In Stable Diffusion Is Unexpectedly Driven by CLIP Embeddings",
+    "Kim and No",
+    "CVPR Findings",
+    2026,
+    arxiv="2605.02908",
+)
+REN = Paper(
+    "Unveiling and Mitigating Memorization in Text-to-image Diffusion Models through Cross "
+    "Attention",
+    "Ren, Li, Zeng, Xu, Lyu, Xing and Tang",
+    "ECCV",
+    2024,
+    arxiv="2403.11052",
+    code="https://github.com/renjie3/MemAttn",
+    licence="MIT",
+)
+SOMEPALLI = Paper(
+    "Understanding and Mitigating Copying in Diffusion Models",
+    "Somepalli, Singla, Goldblum, Geiping and Goldstein",
+    "NeurIPS",
+    2023,
+    arxiv="2305.20086",
+    code="https://github.com/somepago/DCR",
+)
+WEBSTER = Paper(
+    "A Reproducible Extraction of Training Images from Diffusion Models",
+    "Webster",
+    "arXiv",
+    2023,
+    arxiv="2305.08694",
+    code="https://github.com/ryanwebster90/onestep-extraction",
+)
+WEN = Paper(
+    "Detecting, Explaining, and Mitigating Memorization in Diffusion Models",
+    "Wen, Liu, Chen and Lyu",
+    "ICLR",
+    2024,
+    arxiv="2407.21720",
+    code="https://github.com/YuxinWenRick/diffusion_memorization",
+)
