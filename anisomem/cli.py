@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anisomem.arguments import parsed
+from anisomem.console.progress import phase
+from anisomem.console.terminal import guarded
 from anisomem.errors import UserError, concerning, reported
-from anisomem.progress import phase
-from anisomem.terminal import guarded
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from anisomem.benchmark import Case
+    from anisomem.benchmark.case import Case
     from anisomem.report.wandb_logger import WandbLogger
 
 QUICKSTART = Path("runs/quickstart")  # where `anisomem run` without overrides leaves its stores
@@ -83,7 +83,8 @@ def _command(options: argparse.Namespace) -> int:
 
 
 def _list(what: str, long: bool) -> None:
-    from anisomem import config, registry
+    from anisomem.config import compose as config
+    from anisomem.config import registry
 
     group = what.removesuffix("s")
     if long:
@@ -100,14 +101,14 @@ def _list(what: str, long: bool) -> None:
 
 
 def _new_detector(name: str, out: Path) -> None:
-    from anisomem.scaffold import write
+    from anisomem.conformance.scaffold import write
 
     for line in write(name, out):
         print(line)
 
 
 def _check_detector(target: str, settings: Sequence[str]) -> int:
-    from anisomem import registry
+    from anisomem.config import registry
 
     detector = registry.at(target, settings)
     from anisomem.conformance import check
@@ -127,8 +128,9 @@ def run(overrides: Sequence[str], apart: bool = False) -> int:
         apart: Every case has a report of its own in its folder, where no other process writes.
     """
     with phase("reading the configuration", brief=True):
-        from anisomem import config, labelled
-        from anisomem.benchmark import Case, told_apart
+        from anisomem.benchmark.case import Case, told_apart
+        from anisomem.config import compose as config
+        from anisomem.run import prompts as labelled
 
         composed = labelled.judged(overrides)
     name = labelled.run_name(overrides, composed, QUICKSTART.name, "")
@@ -145,7 +147,7 @@ def run(overrides: Sequence[str], apart: bool = False) -> int:
 
 
 def _generate(options: argparse.Namespace) -> None:
-    from anisomem.generate import generate
+    from anisomem.tradeoff.generate import generate
 
     given = (options.prompt, options.mitigate, options.fpr, options.overrides, options.out)
     print(generate(*given))
@@ -158,7 +160,7 @@ def _mitigate(overrides: Sequence[str]) -> int:
 
 
 def _plan(configs: Sequence[DictConfig], what: str) -> int:
-    from anisomem.plan import plan
+    from anisomem.report.plan import plan
 
     print(plan(configs, what).markdown())
     return 0
@@ -258,7 +260,7 @@ def _table(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from anisomem import registry
+    from anisomem.config import registry
     from anisomem.report.compare import compare
 
     # A detector that the command names is one that it allows, as the user has configured it.
@@ -289,28 +291,28 @@ def _finished(runs: Sequence[Path], allowed: Sequence[str] = ()) -> list[Case]:
 
 def _stored(runs: Sequence[Path], allowed: Sequence[str] = ()) -> list[Case]:
     with phase("reading the runs", brief=True):
-        from anisomem.benchmark import stored_cases
+        from anisomem.benchmark.case import stored_cases
 
         return stored_cases([file for run in runs for file in _configurations(run)], allowed)
 
 
 def _import_released(folder: Path, overrides: Sequence[str]) -> int:
-    from anisomem import released
-    from anisomem.benchmark import told_apart
+    from anisomem.benchmark import released
+    from anisomem.benchmark.case import told_apart
 
     cases = told_apart(released.load(folder, overrides, "released"))
     return _finish(cases, cases[0].folder.parent)
 
 
 def _export_released(options: argparse.Namespace) -> None:
-    from anisomem import released
+    from anisomem.benchmark import released
 
     for path in released.save(_stored(options.runs, options.allow), options.out):
         print(path)
 
 
 def _fetch(name: str, overrides: Sequence[str], pictures: bool) -> None:
-    from anisomem import config
+    from anisomem.config import compose as config
     from anisomem.datasets.fetch import fetch
     from anisomem.datasets.pictures import fetch_pictures
 
@@ -323,7 +325,7 @@ def _fetch(name: str, overrides: Sequence[str], pictures: bool) -> None:
 
 def _audit(options: argparse.Namespace) -> None:
     with phase("loading the libraries", brief=True):
-        from anisomem.datasets.audit import audit
+        from anisomem.report.audit import audit
 
     print(audit(options.name, options.overrides, options.out))
 

@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from anisomem import cli
-from anisomem import config as configuration
+from anisomem.config import compose as configuration
 from anisomem.errors import INTERRUPTED, reported
 
 PACKAGE = "pkg://anisomem.conf"

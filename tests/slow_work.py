@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from anisomem.errors import UserError
-from anisomem.recording import work_through
+from anisomem.run.workers import work_through
 
 TASKS = 60
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from anisomem import config, labelled
 from anisomem.arguments import parsed
-from anisomem.benchmark import Case
+from anisomem.benchmark.case import Case
 from anisomem.cli import main
+from anisomem.config import compose as config
+from anisomem.config.overrides import read
 from anisomem.datasets import cards
-from anisomem.overrides import read
+from anisomem.run import prompts as labelled
 from anisomem.sweep.command import SWEEPS
 
 ROOT = Path(__file__).parent.parent

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from anisomem.detection.anisotropy import Anisotropy
-from anisomem.engine import Engine
+from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.analytic import AnalyticMixture
 from anisomem.models.diffusers_unet import DiffusersUNet

@@ -10,9 +10,9 @@ import pytest
 
 import anisomem
 import baselines
-from anisomem import config
+from anisomem.config import compose as config
+from anisomem.config.overrides import read
 from anisomem.errors import UserError, concerning, one_of, reported
-from anisomem.overrides import read
 
 PACKAGES = [Path(package.__file__).parent for package in (anisomem, baselines)]
 ADVICE = re.compile(r"\b(give|set|use|try|choose|leave)( \w+)? *'?$")

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from anisomem import config
 from anisomem.cli import main
-from anisomem.counting import Counts, counts
+from anisomem.config import compose as config
 from anisomem.detection.anisotropy import Anisotropy
+from anisomem.engine.counting import Counts, counts
 from baselines.jeon import JeonSharpness
 from baselines.wen import WenNorm
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from anisomem import config, gallery
-from anisomem.benchmark import Case
+from anisomem.benchmark import gallery
+from anisomem.benchmark.case import Case
 from anisomem.cli import main
+from anisomem.config import compose as config
 from anisomem.models.diffusers_unet import DiffusersUNet
 
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from anisomem import config, labelled
-from anisomem.benchmark import Case
+from anisomem.benchmark.case import Case
+from anisomem.config import compose as config
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError
+from anisomem.run import prompts as labelled
 
 
 def made(labels, blocks):

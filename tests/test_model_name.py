@@ -3,7 +3,7 @@
 import pytest
 from omegaconf import OmegaConf
 
-from anisomem import config
+from anisomem.config import compose as config
 from anisomem.report.wandb_logger import artifact_name
 
 

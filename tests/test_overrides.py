@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from anisomem import config
+from anisomem.config import compose as config
+from anisomem.config.overrides import experiment, quoted, read
 from anisomem.errors import UserError
-from anisomem.overrides import experiment, quoted, read
 
 
 def hydras(text):
@@ -110,7 +110,7 @@ def test_a_word_that_is_none_says_how_to_write_it(words, expected):
 def test_a_name_that_is_no_folders_is_refused_with_one_that_is(name, tmp_path):
     file = tmp_path / "a.csv"
     file.write_text("prompt,label\na,1\nb,0\n")
-    from anisomem import labelled
+    from anisomem.run import prompts as labelled
 
     settings = ["dataset=prompts_file", f"dataset.path={file}", "cases=[[]]"]
     case = config.cases([*settings, f"dataset.name={name}"])[0]

@@ -27,7 +27,7 @@ from anisomem.detection.needs import (
     TokenAttention,
     Unconditional,
 )
-from anisomem.engine import Engine
+from anisomem.engine.engine import Engine
 from anisomem.models.analytic import AnalyticMixture
 from anisomem.models.base import Conditioning
 from anisomem.models.diffusers_unet import DiffusersUNet

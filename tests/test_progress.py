@@ -3,7 +3,7 @@
 import sys
 import time
 
-from anisomem import progress
+from anisomem.console import progress
 
 
 def eventually(true):

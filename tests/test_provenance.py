@@ -2,7 +2,7 @@
 
 import subprocess
 
-from anisomem.provenance import git_commit
+from anisomem.run.provenance import git_commit
 
 
 def git(folder, *arguments):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from anisomem.errors import UserError
-from anisomem.recording import require_same
+from anisomem.run.workers import require_same
 from anisomem.storage.store import SECONDS, ScoreStore
 
 N = 320

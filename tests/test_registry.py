@@ -6,8 +6,9 @@ import sys
 import pytest
 from omegaconf import OmegaConf
 
-from anisomem import config, registry
 from anisomem.cli import main
+from anisomem.config import compose as config
+from anisomem.config import registry
 from anisomem.detection.base import Detector
 from anisomem.errors import UserError
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from anisomem.benchmark.scoring import score
 from anisomem.detection.base import Detector, Recorded
 from anisomem.errors import UserError
-from anisomem.scoring import score
 from baselines.controls import PromptLength, TextOnly
 
 

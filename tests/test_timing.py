@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from anisomem import config, measured, timing
-from anisomem.benchmark import Case
+from anisomem.benchmark import measured
+from anisomem.benchmark.case import Case
+from anisomem.config import compose as config
 from anisomem.errors import UserError
+from anisomem.run import clock as timing
+from anisomem.run.clock import peak_mb
 from anisomem.storage import atomic
-from anisomem.timing import peak_mb
 
 
 def test_peak_is_that_of_the_work_alone(make_pipeline):

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 
-from anisomem import config
 from anisomem.bench import cases, commands, evaluations, full_size, growth, scoring
 from anisomem.bench.line import Line
+from anisomem.config import compose as config
 from anisomem.models.pretrained import PipelineModel
-from anisomem.provenance import provenance
 from anisomem.report.table import Table
+from anisomem.run.provenance import provenance
 from anisomem.storage import atomic
 
 NOTE = (

@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from anisomem import config
-from anisomem.benchmark import Case
-from anisomem.datasets.references import BUNDLED
+from anisomem.benchmark.case import Case
+from anisomem.config import compose as config
+from anisomem.run.ordinary import BUNDLED
 from anisomem.testbed.captions import random_caption
 
 CONCEPTS = ("cat", "dog", "owl", "fox", "tree", "rose", "moon", "star", "boat", "train", "apple")

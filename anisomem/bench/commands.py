@@ -9,8 +9,8 @@ from pathlib import Path
 
 from anisomem.bench import cases
 from anisomem.bench.line import Line, spread
-from anisomem.provenance import processor
-from anisomem.timing import take_turns
+from anisomem.run.clock import take_turns
+from anisomem.run.provenance import processor
 
 #: The command as it is installed, with a last line that says whether torch was imported.
 COMMAND = (

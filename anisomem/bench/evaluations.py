@@ -9,13 +9,13 @@ import torch
 
 from anisomem.bench import cases
 from anisomem.bench.line import Line, spread
-from anisomem.benchmark import Case
+from anisomem.benchmark.case import Case
 from anisomem.detection.base import Detector, groups
-from anisomem.engine import Engine
+from anisomem.engine.engine import Engine
 from anisomem.models.pretrained import PipelineModel
-from anisomem.provenance import device_name
-from anisomem.recording import Recorder
-from anisomem.timing import EVERYTHING, PROMPTS, synchronise, take_turns
+from anisomem.run.clock import EVERYTHING, PROMPTS, synchronise, take_turns
+from anisomem.run.provenance import device_name
+from anisomem.run.workers import Recorder
 
 SEEDS = 2
 Call = tuple[torch.nn.Module, tuple[Any, ...], dict[str, Any]]  # a forward pass, to be repeated

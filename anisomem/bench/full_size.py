@@ -10,10 +10,10 @@ from torch import nn
 from anisomem.bench import cases
 from anisomem.bench.line import Line, spread
 from anisomem.detection.base import Detector, groups
-from anisomem.engine import Engine
+from anisomem.engine.engine import Engine
 from anisomem.models.pretrained import PipelineModel
-from anisomem.provenance import device_name
-from anisomem.timing import Peak, synchronise, take_turns
+from anisomem.run.clock import Peak, synchronise, take_turns
+from anisomem.run.provenance import device_name
 
 NOTE = (
     "Random weights: times and memory are those of the pretrained model, nothing else is."

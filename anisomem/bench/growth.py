@@ -9,14 +9,14 @@ from time import perf_counter
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from anisomem import config as configuration
 from anisomem.bench import cases
 from anisomem.bench.line import Line, spread
-from anisomem.benchmark import Case
+from anisomem.benchmark.case import Case
+from anisomem.config import compose as configuration
 from anisomem.models.base import DiffusionModel
-from anisomem.provenance import device_name, processor
-from anisomem.recording import record
-from anisomem.timing import Peak
+from anisomem.run.clock import Peak
+from anisomem.run.provenance import device_name, processor
+from anisomem.run.workers import record
 
 SIZES = (100, 1_000, 10_000)  # prompts
 Growth = Mapping[str, float]

@@ -8,12 +8,12 @@ import numpy as np
 
 from anisomem.bench import cases
 from anisomem.bench.line import Line, spread
-from anisomem.benchmark import Case
+from anisomem.benchmark.case import Case
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.evaluation import Evaluation, resample, statistics
-from anisomem.provenance import processor
+from anisomem.run.clock import take_turns
+from anisomem.run.provenance import processor
 from anisomem.storage.store import Origin
-from anisomem.timing import take_turns
 
 DETECTORS, TARGETS = 10, (0.01, 0.03, 0.05)
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
-from anisomem import config, labelled
+from anisomem.config import compose as config
 from anisomem.datasets.prompts import PromptSet
 from anisomem.detection.base import Array, Detector, Recorded
 from anisomem.detection.needs import (
@@ -21,12 +21,13 @@ from anisomem.detection.needs import (
     Picture,
     TokenAttention,
 )
-from anisomem.engine import Engine
+from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.analytic import AnalyticMixture
 from anisomem.models.base import DiffusionModel, Parameterisation
 from anisomem.models.schedule import FlowSchedule
-from anisomem.recording import one_thread
+from anisomem.run import prompts as labelled
+from anisomem.run.workers import one_thread
 
 SEED = 7  # of the noise
 RELATIVE = 1e-4  # by which a component may move with batch size, order and company,

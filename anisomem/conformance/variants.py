@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from functools import cache
 from typing import Any
 
-from anisomem import config
+from anisomem.config import compose as config
 from anisomem.detection.base import Detector
 from anisomem.detection.options import others
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from omegaconf import DictConfig
 
-from anisomem import labelled, progress
+from anisomem.console import progress
 from anisomem.errors import UserError
 from anisomem.geometry.record import LATENTS, PLAN, Plan, Recording
 from anisomem.report.table import Table
 from anisomem.report.tables import comma_separated, interval_text
+from anisomem.run import prompts as labelled
 from anisomem.storage import atomic
 from anisomem.storage.manifest import Manifest
 
@@ -239,7 +240,7 @@ def _parts(found: Any) -> dict[str, Any]:
 def plan(configs: Sequence[DictConfig], of: Plan) -> Table:
     """What would be evaluated, counted without the models."""
     from anisomem.models import architecture, pretrained
-    from anisomem.plan import prompts_of
+    from anisomem.report.plan import prompts_of
 
     rows = []
     for config in configs:

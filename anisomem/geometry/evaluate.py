@@ -12,14 +12,14 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from torch import Tensor
 
-from anisomem import config as configuration
+from anisomem.config import compose as configuration
+from anisomem.engine.noise_sample import GUIDANCE
 from anisomem.geometry.record import BATCH, LATENTS, VECTORS, Plan, Recording, Task
 from anisomem.geometry.spectrum import ScoreJacobian, Spectrum, ends, hutchinson
 from anisomem.measures.base import Picture
 from anisomem.models.base import Conditioning, DiffusionModel, Prediction
 from anisomem.models.pretrained import PipelineModel
-from anisomem.passes import GUIDANCE
-from anisomem.recording import require_same
+from anisomem.run.workers import require_same
 from anisomem.storage import atomic
 
 Array = npt.NDArray[np.float64]

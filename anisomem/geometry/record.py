@@ -20,13 +20,15 @@ import numpy as np
 import numpy.typing as npt
 from omegaconf import DictConfig, OmegaConf
 
-from anisomem import config as configuration
-from anisomem import labelled, own, progress
+from anisomem.config import compose as configuration
+from anisomem.config import own
+from anisomem.console import progress
 from anisomem.datasets.prompts import LABELS
 from anisomem.errors import UserError
 from anisomem.evaluation import folds
 from anisomem.geometry.alignment import Alignment
-from anisomem.measures import references
+from anisomem.measures import training_pictures as references
+from anisomem.run import prompts as labelled
 from anisomem.storage import atomic, identity
 
 Array = npt.NDArray[np.float64]
@@ -147,7 +149,7 @@ class Recording:
     def _run(self, tasks: Sequence[Task]) -> None:
         with progress.phase(f"{self.name}: loading the libraries and the model"):
             from anisomem.geometry.evaluate import Evaluator, evaluator
-            from anisomem.recording import cores, work_through
+            from anisomem.run.workers import cores, work_through
 
             here = Evaluator(self)
         settings = OmegaConf.to_yaml(self.config)

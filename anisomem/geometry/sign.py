@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from anisomem.config import testbed
+from anisomem.config.compose import testbed
 from anisomem.evaluation import Estimate, Evaluation
 from anisomem.geometry.alignment import Alignment
-from anisomem.measures.references import decoded
+from anisomem.measures.training_pictures import decoded
 from anisomem.models.base import Conditioning
 from anisomem.models.diffusers_unet import DiffusersUNet
 from anisomem.models.pretrained import PipelineModel

@@ -17,7 +17,7 @@ from torch import Tensor
 from anisomem.datasets.prompts import PromptSet
 from anisomem.detection.anisotropy import PUBLISHED_WEIGHTS, Anisotropy
 from anisomem.detection.base import Array, Detector, Recorded
-from anisomem.engine import Engine
+from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.mitigation.base import Effort, Mitigated, Mitigation, Ordinary
 from anisomem.mitigation.none import NoMitigation

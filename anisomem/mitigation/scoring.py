@@ -14,7 +14,7 @@ import torch
 
 from anisomem.detection.base import Array, guidance_norm
 from anisomem.detection.needs import FIRST, pair
-from anisomem.engine import Engine
+from anisomem.engine.engine import Engine
 from anisomem.mitigation.anisotropy import Metric
 from anisomem.mitigation.base import Mitigated
 from anisomem.mitigation.on_detection import metric_of

@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from anisomem.benchmark import Case
+from anisomem.benchmark.case import Case
 from anisomem.storage import identity
 from anisomem.storage.store import ORIGIN, SECONDS
 

@@ -9,8 +9,8 @@ from math import comb
 from pathlib import Path
 from typing import Any
 
-from anisomem import progress
-from anisomem.benchmark import Case
+from anisomem.benchmark.case import Case
+from anisomem.console import progress
 from anisomem.detection.base import Detector
 from anisomem.errors import UserError, unknown
 from anisomem.evaluation import (

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from anisomem.benchmark import Case
+from anisomem.benchmark.case import Case
 from anisomem.datasets.prompts import PromptSet
 from anisomem.evaluation import Estimate
 from anisomem.report.compare import at_largest_n

@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from scipy.optimize import isotonic_regression
 
-from anisomem import progress
-from anisomem.benchmark import Case, Row
+from anisomem.benchmark.case import Case, Row
+from anisomem.benchmark.gallery import headline
+from anisomem.console import progress
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.evaluation import Estimate, auc, roc_band, roc_curve
 from anisomem.evaluation.curves import allowed_false_positives
-from anisomem.gallery import headline
 from anisomem.report import pairs, style
 from anisomem.report.attempt import attempt
 from anisomem.report.compare import Compared, at_largest_n, compared

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from anisomem import gallery
-from anisomem.benchmark import Case
+from anisomem.benchmark import gallery
+from anisomem.benchmark.case import Case
 from anisomem.datasets import images
 from anisomem.errors import UserError
 
@@ -47,7 +47,7 @@ class Shown:
     """A case's gallery.
 
     Attributes:
-        plan: How it was made, see :func:`anisomem.gallery.plan`.
+        plan: How it was made, see :func:`anisomem.benchmark.gallery.plan`.
         groups: Heading to cards.
         low, high: The cosines at the ends of the colour scale.
         scale: The colour scale, a PNG in base64.

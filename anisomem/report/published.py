@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from anisomem import config as configuration
-from anisomem.benchmark import Case, Row
+from anisomem.benchmark.case import Case, Row
+from anisomem.config import compose as configuration
 from anisomem.detection.base import Detector
 from anisomem.evaluation import Estimate, Summary
 from anisomem.report.table import Table

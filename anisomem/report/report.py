@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 from jinja2 import Environment
 
-from anisomem.benchmark import Case, Row
+from anisomem.benchmark.case import Case, Row
 from anisomem.report import escape, figures, gallery, published, scores, style, tables
 from anisomem.report.attempt import attempt
 from anisomem.report.card import card

@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from anisomem.benchmark import Case
+from anisomem.benchmark.case import Case
+from anisomem.benchmark.gallery import headline
 from anisomem.detection.base import Detector
 from anisomem.errors import UserError, one_of
-from anisomem.gallery import headline
 from anisomem.report import escape
 from anisomem.report.compare import named
 from anisomem.report.table import Table

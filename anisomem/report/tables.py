@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from anisomem.benchmark import Case, Row
+from anisomem.benchmark.case import Case, Row
+from anisomem.benchmark.measured import costs as measured_costs
 from anisomem.errors import UserError
 from anisomem.evaluation import (
     CLUSTERED,
@@ -15,7 +16,6 @@ from anisomem.evaluation import (
     least_p,
     resolution_note,
 )
-from anisomem.measured import costs as measured_costs
 from anisomem.report import escape
 from anisomem.report.limits import Limits, limits_of
 from anisomem.report.table import Table

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import wandb
 
-from anisomem.benchmark import Case
+from anisomem.benchmark.case import Case
 from anisomem.errors import UserError, one_of
 from anisomem.report import tables
 from anisomem.report.card import card

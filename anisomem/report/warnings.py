@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from anisomem.benchmark import Case
+from anisomem.benchmark.case import Case
 
 
 def warnings(cases: Sequence[Case]) -> list[str]:

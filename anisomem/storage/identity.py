@@ -79,7 +79,7 @@ def describe(
         components: Every component with its number of noise samples.
         prompts: The prompt set.
         references: Prompts recorded besides.
-        sources: Digests of code that is not this package's, see :func:`anisomem.own.sources`.
+        sources: Digests of code that is not this package's, see :func:`anisomem.config.own.sources`.
     """
     model = {
         k: v

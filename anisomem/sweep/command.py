@@ -8,10 +8,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from anisomem import labelled
-from anisomem.benchmark import Case, told_apart
+from anisomem.benchmark.case import Case, told_apart
+from anisomem.config.overrides import experiment
 from anisomem.errors import UserError, one_of
-from anisomem.overrides import experiment
+from anisomem.run import prompts as labelled
 from anisomem.sweep import gamma, grids, negatives, seeds, timesteps, transfer, variants
 from anisomem.sweep.result import Result, write
 

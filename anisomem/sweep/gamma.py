@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 from omegaconf import DictConfig
 
-from anisomem.benchmark import Case
+from anisomem.benchmark.case import Case
 from anisomem.datasets.prompts import PromptSet
 from anisomem.detection.anisotropy import PUBLISHED_WEIGHTS, Anisotropy
 from anisomem.detection.base import Array

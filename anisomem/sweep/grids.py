@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from anisomem.benchmark import Case
+from anisomem.benchmark.case import Case
 from anisomem.detection.anisotropy import PUBLISHED_WEIGHTS, Anisotropy
 from anisomem.detection.base import Array
 

@@ -7,7 +7,7 @@ from functools import partial
 
 from omegaconf import DictConfig
 
-from anisomem.benchmark import Case
+from anisomem.benchmark.case import Case
 from anisomem.sweep import figures, grids
 from anisomem.sweep.result import Line, Result
 
@@ -21,8 +21,8 @@ def nodes(config: DictConfig) -> dict[str, grids.Node]:
     return {
         f"anisotropy, {own}": grids.metric(weights=weights[own]),
         "anisotropy, norm alone": grids.metric(weights=weights["norm alone"]),
-        "wen": {"_target_": "baselines.wen.WenNorm", "n": 1},
-        "jeon": {"_target_": "baselines.jeon.JeonSharpness", "n": 1},
+        "wen": {"_target_": "anisomem.baselines.wen.WenNorm", "n": 1},
+        "jeon": {"_target_": "anisomem.baselines.jeon.JeonSharpness", "n": 1},
     }
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anisomem.benchmark import Case, Row
+from anisomem.benchmark.case import Case, Row
 from anisomem.evaluation import Evaluation, PairedDifference, Summary
 from anisomem.report import tables
 from anisomem.report.table import Table

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
-from anisomem.benchmark import Case
+from anisomem.benchmark.case import Case
 from anisomem.detection.base import Array
 from anisomem.evaluation import auc, tpr_at_fpr
 from anisomem.sweep import figures, grids

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
-from anisomem.benchmark import Case
+from anisomem.benchmark.case import Case
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.detection.base import Array
 from anisomem.evaluation import auc_and_tpr

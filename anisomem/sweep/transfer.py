@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from anisomem.benchmark import Case
+from anisomem.benchmark.case import Case
 from anisomem.datasets.clusters import near_duplicates
 from anisomem.datasets.prompts import PromptSet
 from anisomem.detection.anisotropy import PUBLISHED_WEIGHTS

@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from anisomem.benchmark import Case
+from anisomem.benchmark.case import Case
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.detection.needs import LATENTS
 from anisomem.detection.options import choices

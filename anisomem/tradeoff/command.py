@@ -6,11 +6,11 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from anisomem import config as configuration
-from anisomem import labelled
+from anisomem.config import compose as configuration
+from anisomem.config.overrides import experiment
+from anisomem.console.progress import phase
 from anisomem.errors import UserError
-from anisomem.overrides import experiment
-from anisomem.progress import phase
+from anisomem.run import prompts as labelled
 from anisomem.tradeoff.measuring import measure, start
 from anisomem.tradeoff.results import Results
 from anisomem.tradeoff.trial import Trial

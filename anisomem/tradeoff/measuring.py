@@ -8,9 +8,9 @@ from time import perf_counter
 
 import numpy as np
 
-from anisomem import progress
+from anisomem.console import progress
 from anisomem.measures.base import Generated, Measure
-from anisomem.provenance import git_commit
+from anisomem.run.provenance import git_commit
 from anisomem.storage.store import Origin, ScoreStore
 from anisomem.tradeoff.settings import Setting
 from anisomem.tradeoff.trial import Trial

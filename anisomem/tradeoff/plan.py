@@ -8,15 +8,15 @@ from time import perf_counter
 import torch
 from omegaconf import DictConfig
 
-from anisomem import config as configuration
+from anisomem.config import compose as configuration
 from anisomem.mitigation.base import Effort
 from anisomem.mitigation.scoring import HELD_OUT
 from anisomem.models import pretrained
 from anisomem.models.base import DiffusionModel
-from anisomem.plan import prompts_of
-from anisomem.recording import one_thread
+from anisomem.report.plan import prompts_of
 from anisomem.report.table import Table
-from anisomem.timing import synchronise
+from anisomem.run.clock import synchronise
+from anisomem.run.workers import one_thread
 from anisomem.tradeoff.settings import expanded
 from anisomem.tradeoff.trial import AT_ONCE
 

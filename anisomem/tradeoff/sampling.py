@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from anisomem import config as configuration
+from anisomem.config import compose as configuration
 from anisomem.detection.base import Array
-from anisomem.engine import Engine
+from anisomem.engine.engine import Engine
 from anisomem.mitigation.base import EMBEDDINGS, Mitigated, Mitigation, Ordinary, moved
 from anisomem.mitigation.scoring import scores
 from anisomem.models.base import DiffusionModel
-from anisomem.provenance import device_name, git_commit
-from anisomem.recording import cores, require_same, work_through
+from anisomem.run.clock import synchronise
+from anisomem.run.provenance import device_name, git_commit
+from anisomem.run.workers import cores, require_same, work_through
 from anisomem.storage.store import Origin
-from anisomem.timing import synchronise
 from anisomem.tradeoff.trial import Pictures, Task, Trial
 
 COST = ("nfe", "backward", "jvps", "iterations")
@@ -107,7 +107,7 @@ class Sampler:
 
 
 def sample(trial: Trial, model: DiffusionModel, tasks: list[Task]) -> None:
-    """Does all tasks, see :func:`anisomem.recording.work_through`."""
+    """Does all tasks, see :func:`anisomem.run.workers.work_through`."""
     start = partial(
         _sampler, OmegaConf.to_yaml(trial.config), trial.folder.parent.name, trial.identity
     )

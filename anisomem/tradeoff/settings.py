@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from anisomem import config as configuration
+from anisomem.config import compose as configuration
 from anisomem.errors import UserError, unknown
 from anisomem.storage import identity
 
@@ -27,7 +27,7 @@ class Setting:
         node: Its settings.
         strength: The setting that is varied and its value, as text; "" where nothing is.
         ordinary: The prompts that its threshold comes from, none where it has none.
-        sources: Digests of code of the user's, see :func:`anisomem.own.sources`.
+        sources: Digests of code of the user's, see :func:`anisomem.config.own.sources`.
     """
 
     name: str

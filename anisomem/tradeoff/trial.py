@@ -15,13 +15,14 @@ import numpy.typing as npt
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
-from anisomem import config as configuration
-from anisomem import labelled, own
-from anisomem.benchmark import NOISE_POLICIES, ON_FAILURE
-from anisomem.datasets.references import draw
+from anisomem.benchmark.case import NOISE_POLICIES, ON_FAILURE
+from anisomem.config import compose as configuration
+from anisomem.config import own
 from anisomem.errors import UserError, one_of
-from anisomem.measures import references
+from anisomem.measures import training_pictures as references
 from anisomem.measures.base import Measure, References
+from anisomem.run import prompts as labelled
+from anisomem.run.ordinary import draw
 from anisomem.storage import atomic, identity
 from anisomem.storage.store import FAILURE, ScoreStore
 from anisomem.tradeoff.settings import PLAIN, Setting, expanded

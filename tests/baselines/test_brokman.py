@@ -6,7 +6,7 @@ import torch
 from scipy.integrate import quad
 
 from anisomem.detection.base import Recorded
-from anisomem.engine import Engine
+from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.analytic import AnalyticMixture
 from baselines.brokman import PLaplace

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from anisomem.detection.base import Recorded
-from anisomem.engine import Engine
+from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.analytic import AnalyticMixture
 from baselines.carlini import TiledL2, tiled_distances

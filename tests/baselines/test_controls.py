@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from anisomem.detection.base import Recorded
-from anisomem.engine import Engine
+from anisomem.engine.engine import Engine
 from anisomem.models.analytic import AnalyticMixture
 from baselines.controls import PromptLength, Random, TextOnly
 from baselines.wen import WenNorm

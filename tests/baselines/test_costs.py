@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from anisomem.detection.base import Cost
-from anisomem.engine import Engine
+from anisomem.engine.engine import Engine
 from anisomem.models.analytic import AnalyticMixture
 from baselines.brokman import PLaplace
 from baselines.carlini import TiledL2

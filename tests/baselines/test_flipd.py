@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from anisomem.engine import Engine
+from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.analytic import AnalyticMixture
 from anisomem.models.base import Parameterisation

@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from anisomem import config, labelled
-from anisomem.benchmark import Case
+from anisomem.benchmark.case import Case
 from anisomem.cli import main
-from anisomem.datasets import references
+from anisomem.config import compose as config
 from anisomem.detection.base import Recorded
-from anisomem.engine import Engine
+from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.analytic import AnalyticMixture
+from anisomem.run import ordinary as references
+from anisomem.run import prompts as labelled
 from baselines.huang import BrokenMemories
 
 

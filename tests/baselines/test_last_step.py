@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from anisomem.engine import Engine
+from anisomem.engine.engine import Engine
 from baselines.last_step import ScoreDifference
 
 

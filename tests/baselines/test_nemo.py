@@ -8,7 +8,7 @@ import torch
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
 from anisomem.detection.base import Recorded
-from anisomem.engine import Engine
+from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.analytic import AnalyticMixture
 from anisomem.models.diffusers_unet import DiffusersUNet

@@ -14,7 +14,7 @@ from anisomem.detection.needs import (
     Evaluations,
     TokenAttention,
 )
-from anisomem.engine import Engine
+from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.base import Parameterisation, Prediction
 from anisomem.models.diffusers_unet import DiffusersUNet

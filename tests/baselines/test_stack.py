@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from anisomem import config
+from anisomem.config import compose as config
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.detection.base import Recorded
 from anisomem.errors import UserError

@@ -5,11 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
-from anisomem import config
 from anisomem.cli import main
-from anisomem.generate import sample
+from anisomem.config import compose as config
 from anisomem.mitigation.anisotropy import Metric
 from anisomem.models.diffusers_unet import DiffusersUNet
+from anisomem.tradeoff.generate import sample
 
 ALL = config.names("mitigation")
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from anisomem import config, own
 from anisomem.cli import main
+from anisomem.config import compose as config
+from anisomem.config import own
 
 BIN = Path(sys.executable).parent
 MINE = """

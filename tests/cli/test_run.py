@@ -103,7 +103,7 @@ def test_a_finished_run_in_a_folder_that_may_only_be_read_prints_its_table(
 
 
 def test_interrupted_run_continues_with_what_is_missing(setting, tmp_path, capsys, monkeypatch):
-    from anisomem import benchmark
+    from anisomem.benchmark import case as benchmark
     from anisomem.storage.store import ScoreStore
 
     monkeypatch.setattr(benchmark, "SHARD", 5)
@@ -134,7 +134,7 @@ def test_interrupted_run_continues_with_what_is_missing(setting, tmp_path, capsy
 
 
 def test_two_processes_record_what_one_does(setting, tmp_path, monkeypatch):
-    from anisomem import benchmark
+    from anisomem.benchmark import case as benchmark
 
     monkeypatch.setattr(benchmark, "SHARD", 6)
     assert main(["run", *setting]) == 0
@@ -230,7 +230,7 @@ def test_list_names_everything(capsys):
 
 
 def test_model_choice_selects_its_own_prompts():
-    from anisomem import config
+    from anisomem.config import compose as config
 
     composed = config.cases(["experiment=quickstart", "model=testbed_velocity"])
     assert [c.dataset.name for c in composed] == ["testbed_velocity"]

@@ -6,10 +6,10 @@ import sys
 import pytest
 import yaml
 
-from anisomem import stored
-from anisomem.benchmark import Case
+from anisomem.benchmark.case import Case
 from anisomem.cli import main
 from anisomem.errors import UserError
+from anisomem.run import stored
 
 FINISHED = []  # one run for all tests here, each of which changes a copy
 

@@ -12,7 +12,8 @@ from sklearn.pipeline import make_pipeline
 
 from anisomem.cli import main
 from anisomem.datasets import cards, published
-from anisomem.datasets.audit import (
+from anisomem.evaluation import auc, character_model, word_model
+from anisomem.report.audit import (
     capitalised,
     composition,
     grouped_auc,
@@ -21,7 +22,6 @@ from anisomem.datasets.audit import (
     overlaps,
     separation,
 )
-from anisomem.evaluation import auc, character_model, word_model
 
 #: Mean AUC in grouped folds of word TF-IDF and of character n-grams, and the AUC of the share of
 #: capitalised words, on the published files.
@@ -112,7 +112,7 @@ def test_overlaps_between_sets(made):
 
 
 def test_command_prints_and_keeps(made, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("anisomem.datasets.audit.SEEDS", range(1))
+    monkeypatch.setattr("anisomem.report.audit.SEEDS", range(1))
     out = tmp_path / "audit.md"
     command = ["audit", "realvis_90", "dataset.variant=against_laion", f"paths.data={made}"]
     assert main([*command, "--out", str(out)]) == 0
@@ -130,7 +130,7 @@ def test_command_prints_and_keeps(made, tmp_path, capsys, monkeypatch):
 
 
 def test_every_published_set_in_one_table(made, capsys, monkeypatch):
-    monkeypatch.setattr("anisomem.datasets.audit.SEEDS", range(1))
+    monkeypatch.setattr("anisomem.report.audit.SEEDS", range(1))
     kept = [cards.read(name) for name in ("model_swap", "realvis_90", "gustavosta")]
     monkeypatch.setattr(cards, "names", lambda: [card.name for card in kept])
     (made / "unmemorized_laion_prompts.csv").unlink()

@@ -2,7 +2,7 @@
 
 import re
 
-from anisomem import config
+from anisomem.config import compose as config
 from anisomem.datasets import cards, published
 
 

@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from anisomem import config, labelled
+from anisomem.config import compose as config
 from anisomem.datasets.files import load, texts
 from anisomem.errors import UserError
+from anisomem.run import prompts as labelled
 
 ROWS = [
     {"id": "x", "prompt": "a cat; a dog", "label": "memorized", "cluster": 4, "block": "B1"},

@@ -16,7 +16,7 @@ from anisomem.datasets import fetch, images, published, web
 from anisomem.datasets.pictures import Album, fetch_pictures
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError
-from anisomem.measures import references
+from anisomem.measures import training_pictures as references
 
 
 def encoded(seed, size=(40, 50), form="PNG"):

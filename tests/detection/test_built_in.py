@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from anisomem import config, registry
+from anisomem.config import compose as config
+from anisomem.config import registry
 from anisomem.conformance import check
 from anisomem.conformance.checks import CHECKS
 from anisomem.conformance.trial import FITTED, Place, bundled, mixture, places, trials

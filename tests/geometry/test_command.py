@@ -6,10 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from anisomem import config
 from anisomem.cli import main
+from anisomem.config import compose as config
 from anisomem.detection.anisotropy import Anisotropy
-from anisomem.engine import Engine
+from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.geometry import claims
 from anisomem.geometry.command import directional, geometry

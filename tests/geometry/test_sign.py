@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from anisomem import config
+from anisomem.config import compose as config
 from anisomem.geometry import sign
 from anisomem.models.diffusers_unet import DiffusersUNet
 from anisomem.testbed.latents import Latents

@@ -6,8 +6,8 @@ from itertools import chain
 
 import pytest
 
-from anisomem import config
 from anisomem.cli import main
+from anisomem.config import compose as config
 from anisomem.errors import UserError
 from anisomem.measures.base import SUBJECTS
 

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from anisomem import config
+from anisomem.config import compose as config
 from anisomem.errors import UserError
 from anisomem.measures.base import Generated, References
 from anisomem.measures.testbed import Background, Concept, Reproduction

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from anisomem.detection.anisotropy import Anisotropy
-from anisomem.engine import Engine
+from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.mitigation.anisotropy import AnisotropyDescent, Metric
 from anisomem.mitigation.base import moved

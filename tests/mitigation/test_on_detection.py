@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from anisomem.detection.anisotropy import Anisotropy
-from anisomem.engine import Engine
+from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.mitigation.base import Ordinary
 from anisomem.mitigation.on_detection import OnDetection, scores, threshold

@@ -10,7 +10,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from anisomem.engine import Engine
+from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.mitigation.anisotropy import AnisotropyDescent
 from anisomem.mitigation.none import NoMitigation

@@ -10,8 +10,8 @@ import torch
 from diffusers import DDIMScheduler, EDMEulerScheduler, FlowMatchEulerDiscreteScheduler
 from hydra.utils import get_method
 
-from anisomem import config
 from anisomem.cli import main
+from anisomem.config import compose as config
 from anisomem.detection.anisotropy import PUBLISHED_WEIGHTS
 from anisomem.errors import UserError
 from anisomem.models.base import Parameterisation
@@ -19,7 +19,7 @@ from anisomem.models.diffusers_unet import DiffusersUNet
 from anisomem.models.pretrained import PipelineModel
 from anisomem.models.sd3 import StableDiffusion3
 from anisomem.models.sdxl import StableDiffusionXL
-from anisomem.provenance import provenance
+from anisomem.run.provenance import provenance
 
 COMMIT, EARLIER = "0123456789abcdef" * 2 + "01234567", "fedcba9876543210" * 2 + "fedcba98"
 

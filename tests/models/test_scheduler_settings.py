@@ -15,7 +15,7 @@ from diffusers import (
 from anisomem.errors import UserError
 from anisomem.models.pretrained import PipelineModel
 from anisomem.models.schedule import DDIMSchedule, FlowSchedule
-from anisomem.provenance import provenance
+from anisomem.run.provenance import provenance
 
 PROMPTS = ["a cat", "a red dog"]
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}

@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-from anisomem.benchmark import Case
+from anisomem.benchmark.case import Case
 from anisomem.errors import UserError
 from anisomem.evaluation import Evaluation, effective_clusters, enough_draws
 from anisomem.report import compare

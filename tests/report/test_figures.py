@@ -8,7 +8,7 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 
-from anisomem.benchmark import Row
+from anisomem.benchmark.case import Row
 from anisomem.evaluation import Evaluation, auc
 from anisomem.report import figures
 from anisomem.report.compare import Compared

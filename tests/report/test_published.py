@@ -2,7 +2,7 @@
 
 import pytest
 
-from anisomem.benchmark import Case
+from anisomem.benchmark.case import Case
 from anisomem.cli import main
 from anisomem.report import published
 

@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt
 from playwright.sync_api import sync_playwright
 
 from anisomem import cli
-from anisomem.benchmark import Case
+from anisomem.benchmark.case import Case
 from anisomem.report import figures, report, tables
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

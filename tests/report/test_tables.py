@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from anisomem.benchmark import Case
+from anisomem.benchmark.case import Case
 from anisomem.report import tables
 
 

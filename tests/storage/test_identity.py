@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hydra.utils import get_class
 
-from anisomem.config import Schema, cases, names
+from anisomem.config.compose import Schema, cases, names
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError
 from anisomem.models.pretrained import PipelineModel

@@ -3,7 +3,7 @@
 import numpy as np
 from safetensors.numpy import load_file
 
-from anisomem.benchmark import Case
+from anisomem.benchmark.case import Case
 from anisomem.cli import main
 
 

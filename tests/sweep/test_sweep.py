@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from anisomem import config
-from anisomem.benchmark import Case
+from anisomem.benchmark.case import Case
 from anisomem.cli import main
+from anisomem.config import compose as config
 from anisomem.detection.anisotropy import PUBLISHED_WEIGHTS
 from anisomem.evaluation import auc, fit_in_folds, folds, tpr_at_fpr
 from anisomem.sweep import command, gamma, grids, transfer

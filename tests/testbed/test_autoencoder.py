@@ -5,7 +5,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
-from anisomem import config
+from anisomem.config import compose as config
 from anisomem.testbed import autoencoder
 from anisomem.testbed.autoencoder import Autoencoder, to_tensor
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from anisomem import config
+from anisomem.config import compose as config
 from anisomem.datasets.files import load
 from anisomem.evaluation import auc, text_only_scores
 from anisomem.models.diffusers_unet import DiffusersUNet

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from anisomem import config
+from anisomem.config import compose as config
 from anisomem.testbed import release
 from anisomem.testbed.captions import Caption
 from anisomem.testbed.corpus import Corpus, Entry, EvaluationPrompt

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from anisomem import config
+from anisomem.config import compose as config
 
 TEXTS = ["red cat", "a dog", "red dog cat", "a red", "cat cat", "do re", "cat dog a", "dog red"]
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig
 
-from anisomem import config as configuration
-from anisomem import labelled
+from anisomem.config import compose as configuration
 from anisomem.datasets import files, places
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError
+from anisomem.run import prompts as labelled
 
 BUNDLED = Path(configuration.__file__).parent / "testbed"
 HUB = "gustavosta"

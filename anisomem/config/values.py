@@ -7,8 +7,8 @@ from math import isfinite
 
 from omegaconf import DictConfig, OmegaConf
 
+from anisomem.config.overrides import PATHS, path
 from anisomem.errors import UserError
-from anisomem.overrides import PATHS, path
 
 SEED = 2**32 - 1
 #: The least and the greatest of an integer.

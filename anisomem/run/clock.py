@@ -11,12 +11,12 @@ from typing import Self
 import psutil
 import torch
 
-from anisomem import progress
-from anisomem.benchmark import Case
+from anisomem.benchmark.case import Case
+from anisomem.console import progress
 from anisomem.detection.base import Detector, groups
-from anisomem.engine import Engine
+from anisomem.engine.engine import Engine
 from anisomem.models.base import DiffusionModel
-from anisomem.recording import one_thread
+from anisomem.run.workers import one_thread
 
 BETWEEN = 0.005  # seconds between two looks at the memory in use
 PROMPTS = 10  # the unit of published timings

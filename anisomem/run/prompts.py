@@ -12,10 +12,10 @@ from typing import Any, cast
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from anisomem import config as configuration
+from anisomem.config import compose as configuration
+from anisomem.config.overrides import experiment
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError, concerning
-from anisomem.overrides import experiment
 
 OWNER = "labels_of"  # of a dataset: the model that its labels were established on
 LEAST = 2  # prompts of each class that a table needs
@@ -27,7 +27,7 @@ def judged(words: Sequence[str]) -> list[DictConfig]:
     """The configurations of a command that judges by labels.
 
     Raises:
-        UserError: As :func:`anisomem.config.composed`; or labels that were established on another
+        UserError: As :func:`anisomem.config.compose.composed`; or labels that were established on another
             model, where the user chose but one of the two.
     """
     found = configuration.composed(words)

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from anisomem.detection.base import AcrossSamples, Array, Component, Detector
 from anisomem.detection.needs import At, Evaluations, Need
+from anisomem.engine.noise_sample import NoiseSample, made_from
 from anisomem.errors import UserError
 from anisomem.models.base import Conditioning, DiffusionModel, Prediction
-from anisomem.passes import NoiseSample, made_from
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

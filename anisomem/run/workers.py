@@ -20,13 +20,13 @@ from typing import Any, TypeVar
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from anisomem import config as configuration
-from anisomem import progress
-from anisomem.benchmark import Batch, Case
-from anisomem.engine import Engine
+from anisomem.benchmark.case import Batch, Case
+from anisomem.config import compose as configuration
+from anisomem.console import progress
+from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.base import DiffusionModel
-from anisomem.provenance import device_name, git_commit
+from anisomem.run.provenance import device_name, git_commit
 from anisomem.storage.store import Origin
 
 T = TypeVar("T")

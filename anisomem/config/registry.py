@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from anisomem import config
+from anisomem.config import compose as config
 from anisomem.detection.base import Detector
 from anisomem.errors import UserError, unknown
 

@@ -18,18 +18,22 @@ from typing import TYPE_CHECKING, Any, cast
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
-from anisomem import config as configuration
-from anisomem import gallery, labelled, measured, own, progress, stored
+from anisomem.benchmark import gallery, measured
+from anisomem.benchmark.scoring import Judged, Scored, score
+from anisomem.config import compose as configuration
+from anisomem.config import own
+from anisomem.console import progress
 from anisomem.datasets import kept
 from anisomem.datasets.prompts import PromptSet
-from anisomem.datasets.references import draw
 from anisomem.detection.base import Array, Detector, Recorded
+from anisomem.engine.tensors import TensorFiles
 from anisomem.errors import UserError, one_of, unknown
 from anisomem.evaluation import Evaluation, Summary
-from anisomem.scoring import Judged, Scored, score
+from anisomem.run import prompts as labelled
+from anisomem.run import stored
+from anisomem.run.ordinary import draw
 from anisomem.storage import atomic, identity
 from anisomem.storage.store import FAILURE, IDENTITY, ScoreStore, arrays
-from anisomem.storage.tensors import TensorFiles
 
 if TYPE_CHECKING:
     from anisomem.models.base import DiffusionModel
@@ -188,7 +192,7 @@ class Case:
 
         Arguments:
             file: The configuration.
-            allowed: What it may name besides, see :func:`anisomem.stored.read`.
+            allowed: What it may name besides, see :func:`anisomem.run.stored.read`.
 
         Raises:
             OutdatedError: A detector of the user's has changed since.
@@ -258,10 +262,10 @@ class Case:
         if finished:
             return False
         with progress.phase(f"{self.name}: loading the libraries and the model"):
-            from anisomem.counting import counts_of_each
-            from anisomem.provenance import provenance
-            from anisomem.recording import record
-            from anisomem.timing import measure
+            from anisomem.engine.counting import counts_of_each
+            from anisomem.run.clock import measure
+            from anisomem.run.provenance import provenance
+            from anisomem.run.workers import record
 
             begin = perf_counter()
             model: DiffusionModel = configuration.build(self.config.model, "model")

@@ -38,7 +38,7 @@ from anisomem.errors import UserError
 from anisomem.models.base import Conditioning, DiffusionModel, Prediction
 
 if TYPE_CHECKING:
-    from anisomem.engine import Engine
+    from anisomem.engine.engine import Engine
 
 Values = dict[Need, Any]
 GUIDANCE = 7.5  # of guided trajectories

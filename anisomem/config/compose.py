@@ -18,10 +18,10 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
-from anisomem import own, values
+from anisomem.config import own, values
+from anisomem.config.overrides import Override, read
 from anisomem.detection.base import Detector
 from anisomem.errors import UserError, concerning, unknown
-from anisomem.overrides import Override, read
 
 if TYPE_CHECKING:  # a mitigation imports torch
     from anisomem.measures.base import Measure
@@ -213,7 +213,7 @@ def checked(words: Sequence[str], several: bool = False) -> list[Override]:
 
 def _check_members(override: Override, several: bool) -> None:
     """Refuses what a group lacks."""
-    from anisomem import registry
+    from anisomem.config import registry
 
     group, members = override.key, override.value
     if several:
@@ -351,7 +351,7 @@ def _detector_node(config: DictConfig, name: str) -> DictConfig:
     """The settings of a detector in this run, or those it has by default."""
     if name in config.detector:
         return DictConfig(config.detector[name])
-    from anisomem import registry
+    from anisomem.config import registry
 
     return DictConfig(registry.find(name).node()[name])
 

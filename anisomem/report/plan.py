@@ -8,19 +8,19 @@ from time import perf_counter
 import torch
 from omegaconf import DictConfig
 
-from anisomem import config as configuration
-from anisomem import labelled
-from anisomem.benchmark import SHARD
-from anisomem.counting import counts, kept
+from anisomem.benchmark.case import SHARD
+from anisomem.config import compose as configuration
 from anisomem.datasets import cards
 from anisomem.detection.base import Detector
-from anisomem.engine import GPU_BATCH, Engine
+from anisomem.engine.counting import counts, kept
+from anisomem.engine.engine import GPU_BATCH, Engine
 from anisomem.errors import UserError, one_of
 from anisomem.models import architecture, pretrained
 from anisomem.models.base import DiffusionModel
-from anisomem.recording import one_thread
 from anisomem.report.table import Table
-from anisomem.timing import peak_mb, synchronise
+from anisomem.run import prompts as labelled
+from anisomem.run.clock import peak_mb, synchronise
+from anisomem.run.workers import one_thread
 
 PROBE = 32  # prompts of the batch that time and memory are measured on
 PATIENCE = 5.0  # seconds for one prompt above which it is measured on that one

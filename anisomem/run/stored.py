@@ -17,8 +17,8 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from anisomem import config as configuration
-from anisomem import own, registry
+from anisomem.config import compose as configuration
+from anisomem.config import own, registry
 from anisomem.detection.base import Detector
 from anisomem.errors import UserError
 from anisomem.storage import atomic

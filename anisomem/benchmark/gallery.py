@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from anisomem import progress
+from anisomem.console import progress
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.detection.base import Component, Components, Detector
 from anisomem.detection.needs import pair
@@ -24,7 +24,7 @@ from anisomem.errors import UserError
 from anisomem.storage import atomic
 
 if TYPE_CHECKING:
-    from anisomem.benchmark import Case
+    from anisomem.benchmark.case import Case
     from anisomem.models.base import DiffusionModel
 
 PICTURES = 3  # generated per prompt
@@ -115,8 +115,8 @@ def generate(case: Case, model: DiffusionModel) -> None:
     """Makes the gallery and stores it."""
     import torch
 
-    from anisomem.engine import Engine
-    from anisomem.recording import one_thread
+    from anisomem.engine.engine import Engine
+    from anisomem.run.workers import one_thread
 
     config, planned = case.config, list(case.planned.ids)
     rows = [planned.index(case.prompts.ids[i]) for i in order(case)]

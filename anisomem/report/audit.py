@@ -11,13 +11,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from anisomem import config, labelled, progress
+from anisomem.config import compose as config
+from anisomem.console import progress
 from anisomem.datasets import cards, published, tokens
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError
 from anisomem.evaluation import auc, character_model, folds, text_only_scores, word_model
 from anisomem.report import escape
 from anisomem.report.table import Table
+from anisomem.run import prompts as labelled
 from anisomem.storage import atomic
 
 SEEDS = range(5)  # of the folds

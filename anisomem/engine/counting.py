@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from anisomem.detection.base import Detector, groups
-from anisomem.engine import Engine
+from anisomem.engine.engine import Engine
 from anisomem.models.analytic import AnalyticMixture
 from anisomem.models.base import Attention, Conditioning, DiffusionModel, Prediction
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from anisomem import config as configuration
-from anisomem import labelled, progress
-from anisomem.datasets.references import draw
+from anisomem.config import compose as configuration
+from anisomem.console import progress
 from anisomem.errors import UserError
 from anisomem.report.table import Table
+from anisomem.run import prompts as labelled
+from anisomem.run.ordinary import draw
 from anisomem.storage import atomic
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def generate(
         UserError: An empty prompt, an unknown mitigation or setting, a file that cannot be
             written, a model that lacks what is changed, or too few ordinary prompts for ``fpr``.
     """
-    from anisomem.recording import one_thread
+    from anisomem.run.workers import one_thread
 
     if fpr is not None and not mitigate:
         raise UserError("--fpr says when a mitigation acts; name one with --mitigate")
@@ -93,7 +94,7 @@ def generate(
 
 def sample(prompt: str, config: DictConfig, fpr: float | None) -> list[Outcome]:
     """The prompt sampled with every mitigation of the configuration, from the same noise."""
-    from anisomem.engine import Engine
+    from anisomem.engine.engine import Engine
     from anisomem.mitigation.base import EMBEDDINGS, Ordinary, moved
     from anisomem.mitigation.none import NoMitigation
     from anisomem.mitigation.on_detection import OnDetection

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 
-from anisomem import registry
+from anisomem.config import registry
 from anisomem.errors import UserError
 from anisomem.storage import atomic
 
@@ -46,7 +46,11 @@ def write(name: str, folder: Path) -> list[str]:
         raise UserError(f"a module {name!r} is installed already, which would be imported instead")
     chosen = {"name": name, "made": made, "year": str(date.today().year)}
     for template, file in targets.items():
-        text = files("anisomem").joinpath("templates", template).read_text(encoding="utf-8")
+        text = (
+            files("anisomem.conformance")
+            .joinpath("templates", template)
+            .read_text(encoding="utf-8")
+        )
         atomic.write_text(file, Template(text).substitute(chosen))
     there = [] if folder.resolve() == Path.cwd() else [f"cd {shlex.quote(os.fspath(folder))}"]
     return [

@@ -22,8 +22,8 @@ from typing import NoReturn
 import numpy as np
 import torch
 
-from anisomem import config as configuration
-from anisomem.benchmark import Case
+from anisomem.benchmark.case import Case
+from anisomem.config import compose as configuration
 from anisomem.detection.anisotropy import REALVIS_NORM, Anisotropy
 from anisomem.detection.base import Array
 from anisomem.errors import UserError
