@@ -16,9 +16,9 @@ from anisomem.console.terminal import guarded
 from anisomem.errors import UserError, concerning, reported
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
     from anisomem.benchmark.case import Case
+    from anisomem.benchmark.results import Results
+    from anisomem.config.schema import Config
     from anisomem.report.wandb_logger import WandbLogger
 
 QUICKSTART = Path("runs/quickstart")  # where `anisomem run` without overrides leaves its stores
@@ -83,17 +83,18 @@ def _command(options: argparse.Namespace) -> int:
 
 
 def _list(what: str, long: bool) -> None:
-    from anisomem.config import compose as config
-    from anisomem.config import registry
+    from anisomem.config import catalog, registry
 
     group = what.removesuffix("s")
     if long:
         if group != "detector":
             raise UserError(f"--long is of detectors, not of {what}")
-        print(registry.described().markdown())
+        from anisomem.report.described import described
+
+        print(described().markdown())
         return
-    folder = config.folder() / group
-    found = [(name, config.title(folder / f"{name}.yaml")) for name in config.names(group)]
+    folder = catalog.folder() / group
+    found = [(name, catalog.title(folder / f"{name}.yaml")) for name in catalog.names(group)]
     if group == "detector":
         found = registry.listed()
     for name, title in found:
@@ -108,9 +109,9 @@ def _new_detector(name: str, out: Path) -> None:
 
 
 def _check_detector(target: str, settings: Sequence[str]) -> int:
-    from anisomem.config import registry
+    from anisomem.detection.configured import named
 
-    detector = registry.at(target, settings)
+    detector = named(target, settings)
     from anisomem.conformance import check
 
     kept = True
@@ -128,19 +129,20 @@ def run(overrides: Sequence[str], apart: bool = False) -> int:
         apart: Every case has a report of its own in its folder, where no other process writes.
     """
     with phase("reading the configuration", brief=True):
-        from anisomem.benchmark.case import Case, told_apart
-        from anisomem.config import compose as config
+        from anisomem.benchmark.case import Case, named_apart
+        from anisomem.config import compose
+        from anisomem.config.build import build
         from anisomem.run import prompts as labelled
 
         composed = labelled.judged(overrides)
     name = labelled.run_name(overrides, composed, QUICKSTART.name, "")
-    config.require_chosen(composed[0], "detector")
+    compose.require_chosen(composed[0], "detector")
     if composed[0].dry_run:
         return _plan(composed, name)
     with phase("reading the prompts and what is recorded", brief=True):
-        cases = told_apart(Case(one, name) for one in composed)
+        cases = named_apart(Case(one, name) for one in composed)
     settings = cases[0].config.logger
-    logger = config.build(settings, "logger") if settings else None
+    logger = build(settings, "logger") if settings else None
     if apart:
         return max(_finish([case], case.folder, logger) for case in cases)
     return _finish(cases, cases[0].folder.parent, logger)
@@ -159,7 +161,7 @@ def _mitigate(overrides: Sequence[str]) -> int:
     return mitigate(overrides)
 
 
-def _plan(configs: Sequence[DictConfig], what: str) -> int:
+def _plan(configs: Sequence[Config], what: str) -> int:
     from anisomem.report.plan import plan
 
     print(plan(configs, what).markdown())
@@ -168,6 +170,8 @@ def _plan(configs: Sequence[DictConfig], what: str) -> int:
 
 def _finish(cases: Sequence[Case], folder: Path, logger: WandbLogger | None = None) -> int:
     """Records what is missing, writes and prints the table, and returns the exit code."""
+    from anisomem.benchmark.complete import complete
+    from anisomem.benchmark.results import Results
     from anisomem.report import report
     from anisomem.report.attempt import attempt
     from anisomem.storage.atomic import CannotWriteError
@@ -175,27 +179,28 @@ def _finish(cases: Sequence[Case], folder: Path, logger: WandbLogger | None = No
     recorded = []
     for case in cases:
         with concerning(str(case.folder)):
-            recorded.append(case.run())
-    if _failed(cases):
+            recorded.append(complete(case))
+    all_results = [Results(case) for case in cases]
+    if _failed(all_results):
         return 1
     try:
         with phase("scoring and drawing"), concerning(str(folder)):
-            drawn = report.write(cases, folder)
+            drawn = report.write(all_results, folder)
     except CannotWriteError as error:
-        print(report.printed(cases))
+        print(report.printed(all_results))
         if any(recorded) or not error.forbidden:
             raise
         print(f"anisomem: the report is as it was: {error}", file=sys.stderr)
         return 0
-    print(report.printed(cases))
-    _warn(cases)
+    print(report.printed(all_results))
+    _warn(all_results)
     if logger:
-        attempt("the run on Weights & Biases", partial(logger.log, cases, folder, drawn))
+        attempt("the run on Weights & Biases", partial(logger.log, all_results, folder, drawn))
     print(f"Report: {folder}/ (tables, figures; components in a folder per model)")
     return 0
 
 
-def _warn(cases: Sequence[Case]) -> None:
+def _warn(cases: Sequence[Results]) -> None:
     """Says what a reader must know before the numbers."""
     from anisomem.report.warnings import warnings
 
@@ -203,14 +208,14 @@ def _warn(cases: Sequence[Case]) -> None:
         print(f"anisomem: warning: {line}", file=sys.stderr)
 
 
-def _failed(cases: Sequence[Case]) -> bool:
+def _failed(cases: Sequence[Results]) -> bool:
     """Whether prompts of a case failed and the user did not allow it, which is said."""
     failed = [case for case in cases if case.ends_in_failure]
     for case in failed:
         first, reason = next(iter(case.failures.items()))
         print(
-            f"anisomem: {case.name}: {len(case.failures)} of {len(case.planned)} prompts failed, "
-            f"first {first!r} ({reason}); on_failure=keep makes the table without them, "
+            f"anisomem: {case.name}: {len(case.failures)} of {len(case.case.prompts)} prompts "
+            f"failed, first {first!r} ({reason}); on_failure=keep makes the table without them, "
             "on_failure=retry evaluates them again",
             file=sys.stderr,
         )
@@ -279,14 +284,16 @@ def _scores(options: argparse.Namespace) -> None:
     print(scores(cases, options.detectors, chosen, options.out))
 
 
-def _finished(runs: Sequence[Path], allowed: Sequence[str] = ()) -> list[Case]:
+def _finished(runs: Sequence[Path], allowed: Sequence[str] = ()) -> list[Results]:
     """The cases of some runs, complete and with no failure that the user did not allow."""
-    cases = _stored(runs, allowed)
-    for case in cases:
-        case.require_complete()
-        if case.ends_in_failure:
-            raise UserError(f"{case.folder}: prompts failed; run it again with on_failure=keep")
-    return cases
+    from anisomem.benchmark.results import Results
+
+    all_results = [Results(case) for case in _stored(runs, allowed)]
+    for results in all_results:
+        results.case.require_complete()
+        if results.ends_in_failure:
+            raise UserError(f"{results.folder}: prompts failed; run it again with on_failure=keep")
+    return all_results
 
 
 def _stored(runs: Sequence[Path], allowed: Sequence[str] = ()) -> list[Case]:
@@ -298,25 +305,28 @@ def _stored(runs: Sequence[Path], allowed: Sequence[str] = ()) -> list[Case]:
 
 def _import_released(folder: Path, overrides: Sequence[str]) -> int:
     from anisomem.benchmark import released
-    from anisomem.benchmark.case import told_apart
+    from anisomem.benchmark.case import named_apart
 
-    cases = told_apart(released.load(folder, overrides, "released"))
+    cases = named_apart(released.load(folder, overrides, "released"))
     return _finish(cases, cases[0].folder.parent)
 
 
 def _export_released(options: argparse.Namespace) -> None:
     from anisomem.benchmark import released
+    from anisomem.benchmark.results import Results
 
-    for path in released.save(_stored(options.runs, options.allow), options.out):
+    for path in released.save(
+        [Results(c) for c in _stored(options.runs, options.allow)], options.out
+    ):
         print(path)
 
 
 def _fetch(name: str, overrides: Sequence[str], pictures: bool) -> None:
-    from anisomem.config import compose as config
+    from anisomem.config import compose
     from anisomem.datasets.fetch import fetch
     from anisomem.datasets.pictures import fetch_pictures
 
-    data = config.cases(overrides)[0].paths.data
+    data = compose.cases(overrides)[0].paths.data
     for line in fetch(name, data):
         print(line)
     for line in fetch_pictures(name, data) if pictures else ():

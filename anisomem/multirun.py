@@ -15,10 +15,10 @@ from functools import partial
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
 
 from anisomem import cli
-from anisomem.config import compose as configuration
+from anisomem.config import compose
+from anisomem.config.schema import Config
 from anisomem.errors import INTERRUPTED, reported
 
 PACKAGE = "pkg://anisomem.conf"
@@ -38,10 +38,10 @@ def multirun(arguments: Sequence[str]) -> int:
     """
     flags = [argument for argument in arguments if argument.startswith("-")]
     words = [argument for argument in arguments if not argument.startswith("-")]
-    texts = [one.text for one in configuration.checked(words, several=True)]
+    texts = [one.text for one in compose.checked(words, several=True)]
     sys.argv = ["anisomem multirun", "--multirun", *flags, *texts]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on, which are one line here
-    with configuration.one_line_errors():
+    with compose.one_line_errors():
         try:
             job()
         except JobError as failed:
@@ -51,7 +51,7 @@ def multirun(arguments: Sequence[str]) -> int:
 
 
 @hydra.main(PACKAGE, "config", version_base="1.3")  # type: ignore[untyped-decorator]
-def job(_: DictConfig) -> None:
+def job(_: Config) -> None:
     """One combination; Hydra has composed it, and the overrides that made it choose the cases.
 
     Raises:

@@ -9,11 +9,13 @@ import pytest
 from anisomem.arguments import parsed
 from anisomem.benchmark.case import Case
 from anisomem.cli import main
-from anisomem.config import compose as config
+from anisomem.config import catalog, compose
 from anisomem.config.overrides import read
 from anisomem.datasets import cards
+from anisomem.detection.configured import detectors
 from anisomem.run import prompts as labelled
 from anisomem.sweep.command import SWEEPS
+from anisomem.tradeoff.settings import mitigations
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -82,28 +84,28 @@ def test_a_documented_command_can_be_typed(command, place):
     options = parsed(words)
     overrides = list(getattr(options, "overrides", []))
     if any(name in command for name in ELSEWHERE):
-        config.cases(overrides)
+        compose.cases(overrides)
         return
     match options.command:
         case "run" if "FOLDER" in command:  # a model and prompts that are here
             assert [Case(case, "documented").missing() for case in labelled.judged(overrides)]
         case "run" | "mitigate":
             for case in labelled.judged(overrides):
-                config.detectors(case), config.mitigations(case)
+                detectors(case.detector), mitigations(case)
         case "sweep":
             assert options.name in SWEEPS
             labelled.judged(overrides)
         case "geometry":
             labelled.judged(overrides or ["experiment=geometry_testbed"])
         case "multirun":
-            config.checked(options.arguments, several=True)
+            compose.checked(options.arguments, several=True)
         case "list":
             assert main(words) == 0
         case "fetch" | "audit":
-            known = {*cards.names(), *config.names("dataset"), "all", "NAME"}
+            known = {*cards.names(), *catalog.names("dataset"), "all", "NAME"}
             assert options.name in known
-            config.cases(overrides)
+            compose.cases(overrides)
         case "generate":
-            config.cases([f"mitigation=[{options.mitigate or 'none'}]", *overrides])
+            compose.cases([f"mitigation=[{options.mitigate or 'none'}]", *overrides])
         case _:
             read(overrides)

@@ -5,16 +5,16 @@ import logging
 import numpy as np
 import pytest
 import torch
+from anisomem.baselines.carlini import TiledL2
+from anisomem.baselines.controls import PromptLength
+from anisomem.baselines.jeon import JeonSharpness
+from anisomem.baselines.wen import WenNorm
 
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.analytic import AnalyticMixture
 from anisomem.models.diffusers_unet import DiffusersUNet
-from baselines.carlini import TiledL2
-from baselines.controls import PromptLength
-from baselines.jeon import JeonSharpness
-from baselines.wen import WenNorm
 
 PROMPTS = ["a cat", "a red dog", "red", "a cat", "dog", "a dog", "cat"]
 SIZE = len(PROMPTS)

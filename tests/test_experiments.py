@@ -4,34 +4,35 @@ import os
 from pathlib import Path
 
 import pytest
+from anisomem.baselines.jeon import JeonSharpness
+from anisomem.baselines.wen import WenNorm
 from omegaconf import OmegaConf
 
 from anisomem.cli import main
-from anisomem.config import compose as config
+from anisomem.config import catalog, compose
 from anisomem.detection.anisotropy import Anisotropy
+from anisomem.detection.configured import detectors
 from anisomem.engine.counting import Counts, counts
-from baselines.jeon import JeonSharpness
-from baselines.wen import WenNorm
 
 GOLDEN = Path(__file__).parent / "golden"
 
 
-@pytest.mark.parametrize("experiment", config.names("experiment"))
+@pytest.mark.parametrize("experiment", catalog.names("experiment"))
 def test_composes_to_what_it_did(experiment):
     """``ANISOMEM_UPDATE_GOLDEN=1 pytest tests/test_experiments.py`` accepts a change."""
-    cases = config.cases([f"experiment={experiment}"])
+    cases = compose.cases([f"experiment={experiment}"])
     text = "---\n".join(OmegaConf.to_yaml(case) for case in cases)
     file = GOLDEN / f"{experiment}.yaml"
     if "ANISOMEM_UPDATE_GOLDEN" in os.environ:
         file.write_text(text)
     assert file.read_text() == text
     for case in cases:
-        for detector in config.detectors(case):
+        for detector in detectors(case.detector):
             detector.require(case.model.stands_for)
 
 
 def test_no_golden_file_outlives_its_experiment():
-    assert {file.stem for file in GOLDEN.iterdir()} == set(config.names("experiment"))
+    assert {file.stem for file in GOLDEN.iterdir()} == set(catalog.names("experiment"))
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,13 @@ import torch
 from anisomem.benchmark import gallery
 from anisomem.benchmark.case import Case
 from anisomem.cli import main
-from anisomem.config import compose as config
+from anisomem.config import compose
 from anisomem.models.diffusers_unet import DiffusersUNet
 
 
 @pytest.fixture
 def case(gallery_run):
-    (composed,) = config.cases(gallery_run[0])
+    (composed,) = compose.cases(gallery_run[0])
     return Case(composed, "quickstart")
 
 
@@ -93,7 +93,7 @@ def test_it_is_made_again_where_others_are_to_be_shown(copied, monkeypatch, chan
     overrides = [*copied, change]
     assert main(["run", *overrides]) == 0
     assert bool(made) == again
-    (composed,) = config.cases(overrides)
+    (composed,) = compose.cases(overrides)
     assert gallery.up_to_date(Case(composed, "quickstart"))
     page = (Case(composed, "quickstart").folder.parent / "report.html").read_text()
     assert ("cosine map" in page) == (change != "gallery=0")
@@ -101,7 +101,7 @@ def test_it_is_made_again_where_others_are_to_be_shown(copied, monkeypatch, chan
 
 @pytest.mark.parametrize("damage", ["truncated", "pipe", "other arrays"])
 def test_a_damaged_one_is_made_anew(copied, capsys, damage):
-    (composed,) = config.cases(copied)
+    (composed,) = compose.cases(copied)
     case = Case(composed, "quickstart")
     whole, file = gallery.read(case), case.folder / "gallery.npz"
     content = file.read_bytes()
@@ -121,8 +121,9 @@ def test_a_damaged_one_is_made_anew(copied, capsys, damage):
 
 
 def test_maps_where_the_detector_that_orders_has_none():
+    from anisomem.baselines.wen import WenNorm
+
     from anisomem.detection.anisotropy import Anisotropy
-    from baselines.wen import WenNorm
 
     wen = [WenNorm("wen", n) for n in (4, 1)]
     assert gallery.headline(wen) == wen[0]

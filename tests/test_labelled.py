@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from anisomem.benchmark.case import Case
-from anisomem.config import compose as config
+from anisomem.config import catalog, compose
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError
 from anisomem.run import prompts as labelled
@@ -74,7 +74,7 @@ def test_a_default_never_brings_another_models_labels(words, advised):
         ["model=sd14", "model.path=/a/copy", "dataset=sd14_webster500"],
         ["model=sd14", "model.path=/x", "dataset=memattn_sd14"],
         ["experiment=model_swap"],
-        *([f"experiment={name}"] for name in config.names("experiment")),
+        *([f"experiment={name}"] for name in catalog.names("experiment")),
     ],
 )
 def test_labels_of_the_model_itself_need_no_caution(words):
@@ -111,7 +111,7 @@ def test_a_choice_of_both_is_allowed_and_said(tmp_path):
     ],
 )
 def test_a_run_is_named_after_its_experiment_or_model_and_data(words, expected):
-    configs = config.cases(words)
+    configs = compose.cases(words)
     assert labelled.run_name(words, configs, "quickstart", "") == expected
 
 
@@ -130,7 +130,7 @@ def test_a_limit_changes_no_number_of_the_prompts_it_leaves(tmp_path, save_pipel
     words += [f"dataset.path={file}", "detector=[wen]", "detector.wen.n=[1]", "workers=1"]
     words += ["timing_repeats=0", f"runs={tmp_path}", f"noise_policy={policy}", "cases=[[]]"]
     limits: list[list[str]] = [[], ["limit=9"], ["limit=6"]]
-    cases = [Case(config.cases([*words, *more])[0], "made") for more in limits]
+    cases = [Case(compose.cases([*words, *more])[0], "made") for more in limits]
     found = []
     for case in cases:
         case.run()

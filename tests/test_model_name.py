@@ -1,9 +1,8 @@
 """What tables call a model."""
 
 import pytest
-from omegaconf import OmegaConf
 
-from anisomem.config import compose as config
+from anisomem.config import catalog, compose
 from anisomem.report.wandb_logger import artifact_name
 
 
@@ -18,19 +17,19 @@ from anisomem.report.wandb_logger import artifact_name
     ],
 )
 def test_a_model_has_its_name_in_conf_or_its_own(path, expected):
-    node = OmegaConf.create({"path": path, "stands_for": "sd20"})
-    assert config.model_name(node) == expected
+    node = {"path": path, "stands_for": "sd20"}
+    assert catalog.model_name(node) == expected
 
 
 def test_scores_without_a_model_stand_for_one():
-    assert config.model_name(OmegaConf.create({"stands_for": "sd14"})) == "sd14"
-    assert config.model_name(OmegaConf.create({"stands_for": None})) == "unknown"
+    assert catalog.model_name({"stands_for": "sd14"}) == "sd14"
+    assert catalog.model_name({"stands_for": None}) == "unknown"
 
 
 def test_every_composed_model_has_its_name():
     for name in ("testbed_velocity", "sd20", "sdxl"):
-        (case,) = config.cases([f"model={name}"])
-        assert config.model_name(case.model) == name
+        (case,) = compose.cases([f"model={name}"])
+        assert case.model_name == name
 
 
 def test_names_of_artifacts_are_valid():

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from anisomem.config import compose as config
+from anisomem.config import compose
 from anisomem.config.overrides import experiment, quoted, read
 from anisomem.errors import UserError
 
@@ -113,11 +113,11 @@ def test_a_name_that_is_no_folders_is_refused_with_one_that_is(name, tmp_path):
     from anisomem.run import prompts as labelled
 
     settings = ["dataset=prompts_file", f"dataset.path={file}", "cases=[[]]"]
-    case = config.cases([*settings, f"dataset.name={name}"])[0]
+    case = compose.cases([*settings, f"dataset.name={name}"])[0]
     with pytest.raises(UserError, match=r"give 'dataset\.name=") as refused:
         labelled.whole(case)
     advised = str(refused.value).rpartition("give '")[2].strip("'")
-    again = labelled.whole(config.cases([*settings, advised])[0])
+    again = labelled.whole(compose.cases([*settings, advised])[0])
     assert Path(again.name).name == again.name
 
 
@@ -131,11 +131,11 @@ def test_a_name_that_is_no_folders_is_refused_with_one_that_is(name, tmp_path):
 )
 def test_values_that_make_no_sense_are_refused(word):
     with pytest.raises(UserError):
-        config.cases(["experiment=quickstart", "detector=[wen]", word])
+        compose.cases(["experiment=quickstart", "detector=[wen]", word])
 
 
 def test_a_mapping_may_name_what_is_not_there_yet():
     words = ["dataset=prompts_file", "dataset.columns={prompt: caption}", "logger=null"]
-    case = config.cases(words)[0]
+    case = compose.cases(words)[0]
     assert case.dataset.columns.prompt == "caption" and not case.logger
-    assert config.cases(["dataset=prompts_file", "dataset.columns.label=x"])[0].dataset.columns
+    assert compose.cases(["dataset=prompts_file", "dataset.columns.label=x"])[0].dataset.columns

@@ -7,14 +7,14 @@ import pytest
 from omegaconf import OmegaConf
 
 from anisomem.cli import main
-from anisomem.config import compose as config
-from anisomem.config import registry
+from anisomem.config import catalog, compose, registry
 from anisomem.detection.base import Detector
+from anisomem.detection.configured import detectors
 from anisomem.errors import UserError
 
 MODULE = '''
 from dataclasses import dataclass, field
-from baselines.wen import WenNorm
+from anisomem.baselines.wen import WenNorm
 
 @dataclass
 class Mine(WenNorm):
@@ -81,7 +81,7 @@ def listed(capsys):
 
 def test_an_entry_point_is_chosen_like_a_built_in(site, capsys):
     install(site, "mypkg", MODULE, {"mine": "mypkg_code:Mine"})
-    (composed,) = config.cases(
+    (composed,) = compose.cases(
         ["model=testbed_epsilon", "detector=[wen,mine]", "detector.mine.steps=3"]
     )
     assert OmegaConf.to_container(composed.detector.mine) == {
@@ -90,7 +90,7 @@ def test_an_entry_point_is_chosen_like_a_built_in(site, capsys):
         "words": ["a", "b"],
         "steps": 3,
     }
-    mine = config.detectors(composed)[-1]
+    mine = detectors(composed.detector)[-1]
     assert (type(mine).__name__, mine.name, mine.n, mine.steps) == ("Mine", "mine", 1, 3)
     assert listed(capsys)["mine"] == "A norm under another name."
     assert main(["list", "detectors", "--long"]) == 0
@@ -120,12 +120,12 @@ def test_broken_entry_points_are_a_line_each_and_break_no_other(site, capsys):
     out = capsys.readouterr().out
     assert "| good " in out and "| wen " in out and "No module named 'nowhere_at_all'" in out
 
-    config.cases(["detector=[wen,good]"])
+    compose.cases(["detector=[wen,good]"])
     with pytest.raises(UserError, match="'bad' of package broken cannot be imported") as caught:
-        config.cases(["detector=[wen,bad]"])
+        compose.cases(["detector=[wen,bad]"])
     assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match="'holds' of package mypkg has a default that YAML cannot"):
-        config.cases(["detector=[wen,holds]"])
+        compose.cases(["detector=[wen,holds]"])
     with pytest.raises(UserError, match=r"detector.asks needs a value for .*weight"):
         registry.at("asks", [])
     assert registry.at("asks", ["weight=2.5"]).weight == 2.5
@@ -133,9 +133,9 @@ def test_broken_entry_points_are_a_line_each_and_break_no_other(site, capsys):
 
 def test_nothing_of_a_package_is_imported_before_it_is_named(site):
     install(site, "mypkg", MODULE, {"mine": "mypkg_code:Mine"})
-    config.cases(["detector=[wen]"])
+    compose.cases(["detector=[wen]"])
     assert "mypkg_code" not in sys.modules
-    config.cases(["detector=[mine]"])
+    compose.cases(["detector=[mine]"])
     assert "mypkg_code" in sys.modules
 
 
@@ -144,8 +144,8 @@ def test_a_name_that_two_have_is_refused(site, here, capsys):
     install(site, "yours", MODULE, {"twice": "yours_code:Mine"})
     for name, first in (("wen", "wen.yaml"), ("twice", "package mypkg")):
         with pytest.raises(UserError, match=f"several detectors are named '{name}': .*{first}"):
-            config.cases([f"detector=[{name}]"])
-    config.cases(["detector=[jeon]"])
+            compose.cases([f"detector=[{name}]"])
+    compose.cases(["detector=[jeon]"])
     assert main(["list", "detectors"]) == 0
     out = capsys.readouterr().out
     assert "package yours: several detectors have this name" in out
@@ -156,7 +156,7 @@ def test_a_file_that_is_no_text_breaks_no_list(here, capsys):
     (here / "conf/detector/mine.yaml").write_bytes(b"# \xff\nmine: \xff")
     assert "wen" in listed(capsys)
     with pytest.raises(UserError, match="is no YAML"):
-        config.cases(["detector=[mine]"])
+        compose.cases(["detector=[mine]"])
 
 
 def write(here, text, name="mine"):
@@ -168,13 +168,13 @@ def write(here, text, name="mine"):
 def test_a_file_here_is_chosen_like_a_built_in(here, capsys):
     (here / "own_code.py").write_text(MODULE)
     write(here, "# Ours.\nmine:\n  _target_: own_code.Mine\n  n: [2, 3]\n  steps: 4\n")
-    (composed,) = config.cases(["model=testbed_velocity", "detector=[mine,wen]"])
-    assert [d.key for d in config.detectors(composed)[:2]] == ["mine, n=2", "mine, n=3"]
+    (composed,) = compose.cases(["model=testbed_velocity", "detector=[mine,wen]"])
+    assert [d.key for d in detectors(composed.detector)[:2]] == ["mine, n=2", "mine, n=3"]
     assert listed(capsys)["mine"] == "Ours."
     detector = registry.at("mine", ["steps=7"])
     assert (detector.n, detector.steps) == (2, 7)  # the fewest noise samples
     with pytest.raises(UserError, match="no detector named 'mien'; did you mean 'mine'"):
-        config.cases(["detector=[mien]"])
+        compose.cases(["detector=[mien]"])
 
 
 def test_a_stack_holds_detectors_of_ones_own(here):
@@ -200,12 +200,12 @@ def test_mistakes_in_a_file_are_one_line(here, text, expected, capsys):
     assert main(["check-detector", "mine"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and expected in error
-    config.cases(["detector=[wen]"])
+    compose.cases(["detector=[wen]"])
     assert main(["list", "detectors"]) == 0
 
 
 def test_a_copy_of_a_built_in_file_is_no_other_detector(here):
-    text = (config.folder() / "detector" / "wen.yaml").read_text()
+    text = (catalog.folder() / "detector" / "wen.yaml").read_text()
     write(here, text, "wen")
     assert registry.others() == []
     write(here, text.replace("steps: 1", "steps: 2"), "wen")
@@ -218,7 +218,7 @@ def test_a_dotted_path_needs_no_file(here):
     detector = registry.at("own_code.Mine", ["steps=5", "words=[c]"])
     assert isinstance(detector, Detector) and (detector.steps, detector.words) == (5, ["c"])
     overrides = ["detector=[wen]", "+detector.mine._target_=own_code.Mine"]
-    built = config.detectors(config.cases(overrides)[0])
+    built = detectors(compose.cases(overrides)[0].detector)
     assert [one.key for one in built] == ["wen, n=1", "wen, n=4", "mine, n=1"]
 
 
@@ -258,13 +258,13 @@ def test_broken_files_are_named_and_the_others_listed(here, capsys):
         error = capsys.readouterr().err
         assert error.count("\n") == 1 and f"{name}.yaml" in error
     assert "Wen" in lines["wen"]
-    assert config.cases(["experiment=quickstart", "detector=[wen]"])  # nobody else is concerned
+    assert compose.cases(["experiment=quickstart", "detector=[wen]"])  # nobody else is concerned
 
 
 @pytest.mark.parametrize("error", ["RuntimeError", "ValueError", "KeyError", "ZeroDivisionError"])
 def test_an_own_class_that_raises_is_one_line_with_its_place(here, capsys, error):
     (here / "raises.py").write_text(
-        "from baselines.wen import WenNorm\n\nclass Raises(WenNorm):\n"
+        "from anisomem.baselines.wen import WenNorm\n\nclass Raises(WenNorm):\n"
         f"    def __post_init__(self):\n        raise {error}('no licence')\n"
     )
     words = ["model=testbed_epsilon", "detector=[wen]", "dry_run=true"]

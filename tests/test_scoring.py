@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from anisomem.baselines.controls import PromptLength, TextOnly
 
 from anisomem.benchmark.scoring import score
 from anisomem.detection.base import Detector, Recorded
 from anisomem.errors import UserError
-from baselines.controls import PromptLength, TextOnly
 
 
 class Broken(Detector):

@@ -42,7 +42,8 @@ def test_a_reader_that_has_seen_enough_is_no_error():
 
 
 def test_an_ascii_terminal_gets_plain_characters():
-    code = "from anisomem.console.terminal import guarded\nwith guarded(): print('0.5 – 0.7 ± é → 猫')"
+    shown = "0.5 – 0.7 ± é → 猫"
+    code = f"from anisomem.console.terminal import guarded\nwith guarded(): print({shown!r})"
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

@@ -6,7 +6,7 @@ import torch
 
 from anisomem.benchmark import measured
 from anisomem.benchmark.case import Case
-from anisomem.config import compose as config
+from anisomem.config import compose
 from anisomem.errors import UserError
 from anisomem.run import clock as timing
 from anisomem.run.clock import peak_mb
@@ -37,7 +37,7 @@ def test_it_is_timed_in_one_thread_and_counted_without(large_run, tmp_path, monk
     try:
         for repeats in (0, 1):
             more = [f"timing_repeats={repeats}", f"runs={tmp_path / str(repeats)}"]
-            case = Case(config.cases([*small, *more])[0], "timed")
+            case = Case(compose.cases([*small, *more])[0], "timed")
             case.run()
             costs.append(measured.costs(case.measured()))
     finally:

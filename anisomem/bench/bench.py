@@ -10,7 +10,8 @@ import torch
 
 from anisomem.bench import cases, commands, evaluations, full_size, growth, scoring
 from anisomem.bench.line import Line
-from anisomem.config import compose as config
+from anisomem.config import compose
+from anisomem.config.build import build
 from anisomem.models.pretrained import PipelineModel
 from anisomem.report.table import Table
 from anisomem.run.provenance import provenance
@@ -60,9 +61,9 @@ def bench(model: Sequence[str], plan: Plan, out: Path | None = None) -> str:
     """
     with tempfile.TemporaryDirectory(prefix="anisomem-bench-") as name:
         folder = Path(name)
-        settings = config.cases(cases.overrides(folder, model, 2))[0]
-        network = config.build(settings.model, "model")
-        if settings.model.weights == "random":
+        settings = compose.cases(cases.overrides(folder, model, 2))[0]
+        network = build(settings.model, "model")
+        if settings.model.get("weights") == "random":
             lines, third, note = _full_size(folder, model, network, plan)
         else:
             lines, third, note = _claims(folder, model, network, plan)

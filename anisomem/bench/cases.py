@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from anisomem.benchmark.case import Case
-from anisomem.config import compose as config
-from anisomem.run.ordinary import BUNDLED
+from anisomem.config import compose
+from anisomem.config.catalog import BUNDLED
 from anisomem.testbed.captions import random_caption
 
 CONCEPTS = ("cat", "dog", "owl", "fox", "tree", "rose", "moon", "star", "boat", "train", "apple")
@@ -25,7 +25,7 @@ def case(folder: Path, model: Sequence[str], prompts: int, *more: str) -> Case:
         prompts: How many.
         more: Further overrides.
     """
-    return Case(config.cases(overrides(folder, model, prompts, *more))[0], "bench")
+    return Case(compose.cases(overrides(folder, model, prompts, *more))[0], "bench")
 
 
 def overrides(folder: Path, model: Sequence[str], prompts: int, *more: str) -> list[str]:

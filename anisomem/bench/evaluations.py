@@ -10,12 +10,13 @@ import torch
 from anisomem.bench import cases
 from anisomem.bench.line import Line, spread
 from anisomem.benchmark.case import Case
+from anisomem.benchmark.costs import EVERYTHING, PROMPTS
+from anisomem.benchmark.record import Recorder
 from anisomem.detection.base import Detector, groups
 from anisomem.engine.engine import Engine
 from anisomem.models.pretrained import PipelineModel
-from anisomem.run.clock import EVERYTHING, PROMPTS, synchronise, take_turns
+from anisomem.run.clock import synchronise, take_turns
 from anisomem.run.provenance import device_name
-from anisomem.run.workers import Recorder
 
 SEEDS = 2
 Call = tuple[torch.nn.Module, tuple[Any, ...], dict[str, Any]]  # a forward pass, to be repeated
@@ -59,7 +60,7 @@ def record(case: Case, network: PipelineModel) -> tuple[list[Call], int]:
     ]
     before = network.nfe
     try:
-        recorder = Recorder(case, network)
+        recorder = Recorder.of(case, network)
         for batch in case.missing():
             recorder(batch)
     finally:
@@ -95,8 +96,8 @@ def _engine(
 
     def engine() -> None:
         fresh = Engine(network, case.configured, case.config.noise_policy, case.config.batch_size)
-        for seed, rows in case.batches():
-            fresh.evaluate([case.planned.texts[i] for i in rows], rows, seed)
+        for batch in case.batches():
+            fresh.evaluate(batch.texts, batch.noise_rows, batch.seed)
         synchronise(network)
 
     contenders: dict[str, Callable[[], object]] = {
@@ -120,7 +121,7 @@ def _engine(
 
 
 def _shared(experiment: str, case: Case, network: PipelineModel, turns: int) -> Line:
-    texts = list(case.planned.texts)
+    texts = list(case.prompts.texts)
 
     def evaluate(members: Sequence[Detector]) -> None:
         engine = Engine(network, members, case.config.noise_policy, case.config.batch_size)

@@ -38,7 +38,7 @@ def lines(
     """
     # Published weights cost what others do, and not every model has them.
     case = cases.case(folder, [*model, "model.stands_for=sd14"], max(2, *sizes))
-    texts, config = case.planned.texts, case.config
+    texts, config = case.prompts.texts, case.config
     batch_size = config.batch_size
     if network.device.type == "cpu":
         batch_size = batch_size or 1  # larger ones take more memory, not less time
@@ -83,7 +83,7 @@ class _Evaluation:
             nfe, jvps = self.network.nfe, self.network.jvps
             engine.evaluate(texts, range(len(texts)), seed)
             synchronise(self.network)
-            spent = (self.network.nfe - nfe, engine.shared_nfe, self.network.jvps - jvps)
+            spent = (self.network.nfe - nfe, engine.batches.shared_nfe, self.network.jvps - jvps)
             self.counts[len(texts)] = spent
 
         return evaluate

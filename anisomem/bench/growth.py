@@ -7,16 +7,16 @@ from pathlib import Path
 from time import perf_counter
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 
 from anisomem.bench import cases
 from anisomem.bench.line import Line, spread
 from anisomem.benchmark.case import Case
-from anisomem.config import compose as configuration
+from anisomem.benchmark.record import record
+from anisomem.config.build import build
+from anisomem.config.schema import Config
 from anisomem.models.base import DiffusionModel
 from anisomem.run.clock import Peak
 from anisomem.run.provenance import device_name, processor
-from anisomem.run.workers import record
 
 SIZES = (100, 1_000, 10_000)  # prompts
 Growth = Mapping[str, float]
@@ -56,14 +56,14 @@ def _in_a_process(case: Case) -> Growth:
     # A started interpreter's peak is its own; a forked one's begins with its parent's.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, context) as pool:
-        return pool.submit(_grow, OmegaConf.to_yaml(case.config)).result()
+        return pool.submit(_grow, case.config).result()
 
 
-def _grow(config: str) -> Growth:
+def _grow(config: Config) -> Growth:
     """Records a case and reads and merges its store; seconds, and MB at the peak."""
     torch.set_num_threads(1)
-    case = Case(DictConfig(OmegaConf.create(config)), "bench")
-    model: DiffusionModel = configuration.build(case.config.model, "model")
+    case = Case(config, "bench")
+    model: DiffusionModel = build(case.config.model, "model")
     model.predict(model.initial_noise(0, 1), 0, model.encode([""]))  # the first pass is slow
     with Peak() as peak:
         begin = perf_counter()

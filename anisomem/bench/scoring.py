@@ -9,6 +9,7 @@ import numpy as np
 from anisomem.bench import cases
 from anisomem.bench.line import Line, spread
 from anisomem.benchmark.case import Case
+from anisomem.benchmark.results import Results
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.evaluation import Evaluation, resample, statistics
 from anisomem.run.clock import take_turns
@@ -36,7 +37,7 @@ def lines(
     case = cases.case(folder, model, prompts, *cases.METRIC, f"runs={folder / 'scoring'}")
     _fill(case)
     scores = _components(case, DETECTORS).T
-    labels, clusters = case.planned.labels, case.planned.clusters
+    labels, clusters = case.prompts.labels, case.prompts.clusters
     seconds = take_turns(
         {
             "sweep": lambda: sweep(case, pairs, draws),
@@ -68,7 +69,7 @@ def lines(
 
 def sweep(case: Case, pairs: int, draws: int) -> Evaluation:
     """The table of a case's metric with weights from the norm alone to the cosine alone."""
-    stored = Case(case.config, "bench")  # as a new process would, which has read nothing
+    stored = Results(Case(case.config, "bench"))  # as a new process would, which has read nothing
     recorded, prompts = stored.recorded(case.config.seeds[0]), stored.prompts
     (metric,) = stored.detectors
     assert isinstance(metric, Anisotropy)
@@ -85,14 +86,14 @@ def sweep(case: Case, pairs: int, draws: int) -> Evaluation:
 def _fill(case: Case) -> None:
     """Stores random components of every prompt."""
     values = _components(case, len(case.samples))
-    for seed, rows in case.batches():
+    for batch in case.batches():
+        rows, origin = list(batch.noise_rows), Origin(len(batch.ids), "none", None, None)
         components = {name: values[rows, k, None] for k, name in enumerate(case.samples)}
-        ids, origin = [case.planned.ids[i] for i in rows], Origin(len(rows), "none", None, None)
-        case.store.append(ids, seed, components, 0.0, origin)
+        case.store.append(batch.ids, batch.seed, components, 0.0, origin)
     case.store.merge()
 
 
 def _components(case: Case, count: int) -> np.ndarray:
     """``[N, count]``, larger for memorized prompts by one standard deviation."""
-    noise = np.random.default_rng(0).normal(size=(len(case.planned), count))
-    return noise + case.planned.labels[:, None]
+    noise = np.random.default_rng(0).normal(size=(len(case.prompts), count))
+    return noise + case.prompts.labels[:, None]

@@ -24,7 +24,7 @@ from anisomem.errors import UserError
 from anisomem.storage import atomic
 
 if TYPE_CHECKING:
-    from anisomem.benchmark.case import Case
+    from anisomem.benchmark.results import Results
     from anisomem.models.base import DiffusionModel
 
 PICTURES = 3  # generated per prompt
@@ -64,41 +64,41 @@ def headline(detectors: Sequence[Detector]) -> Detector:
     return max((d for d in detectors if d.name == name), key=lambda d: d.n)
 
 
-def order(case: Case) -> list[int]:
+def order(results: Results) -> list[int]:
     """The rows to show: memorized prompts of the lowest scores, others of the highest."""
-    labels = case.prompts.labels
-    scores = case.evaluated.scores[case.detectors.index(headline(case.detectors)), 0]
+    labels = results.prompts.labels
+    scores = results.evaluated.scores[results.detectors.index(headline(results.detectors)), 0]
     rising = np.argsort(scores, kind="stable")
-    missed = rising[labels[rising] == 1][: case.config.gallery]
-    alarms = rising[::-1][labels[rising[::-1]] == 0][: case.config.gallery]
+    missed = rising[labels[rising] == 1][: results.config.gallery]
+    alarms = rising[::-1][labels[rising[::-1]] == 0][: results.config.gallery]
     return [int(i) for i in (*missed, *alarms)]
 
 
-def plan(case: Case) -> dict[str, Any]:
+def plan(results: Results) -> dict[str, Any]:
     """What the gallery is of; another plan asks for other pictures."""
-    metric, config = _metric(case), case.config
+    metric, config = _metric(results), results.config
     return {
-        "ordered_by": headline(case.detectors).key,
-        "prompts": [case.prompts.ids[i] for i in order(case)],
-        "seeds": _seeds(case),
+        "ordered_by": headline(results.detectors).key,
+        "prompts": [results.prompts.ids[i] for i in order(results)],
+        "seeds": _seeds(results),
         "guidance": GUIDANCE,
         "steps": STEPS,
         "map": {"component": metric.cos_name, "n": metric.n, "seed": config.seeds[0]},
     }
 
 
-def up_to_date(case: Case) -> bool:
+def up_to_date(results: Results) -> bool:
     """Whether the stored gallery is the one to be shown, or none is; needs all components."""
-    if case.config.gallery == 0:
+    if results.config.gallery == 0:
         return True
-    stored = read(case)
-    return stored is not None and stored.plan == plan(case)
+    stored = read(results)
+    return stored is not None and stored.plan == plan(results)
 
 
-def read(case: Case) -> Gallery | None:
+def read(results: Results) -> Gallery | None:
     """The stored gallery, if there is one, it is whole and it is asked for."""
-    file = case.folder / "gallery.npz"
-    if case.config.gallery == 0 or not os.path.lexists(file):
+    file = results.folder / "gallery.npz"
+    if results.config.gallery == 0 or not os.path.lexists(file):
         return None
     try:
         stored = atomic.read_arrays(file)
@@ -111,44 +111,44 @@ def read(case: Case) -> Gallery | None:
     return Gallery(plan, pictures, maps) if whole and len(maps) == count else None
 
 
-def generate(case: Case, model: DiffusionModel) -> None:
+def generate(results: Results, model: DiffusionModel) -> None:
     """Makes the gallery and stores it."""
     import torch
 
     from anisomem.engine.engine import Engine
     from anisomem.run.workers import one_thread
 
-    config, planned = case.config, list(case.planned.ids)
-    rows = [planned.index(case.prompts.ids[i]) for i in order(case)]
-    places = [case.noise_rows[i] for i in rows]
-    texts = [case.planned.texts[i] for i in rows]
-    engine = Engine(model, [_metric(case)], config.noise_policy, config.batch_size)
-    noise = torch.cat([model.initial_noise(seed, 1) for seed in _seeds(case)]).to(model.device)
+    config, planned = results.config, list(results.case.prompts.ids)
+    rows = [planned.index(results.prompts.ids[i]) for i in order(results)]
+    places = [results.case.noise_rows[i] for i in rows]
+    texts = [results.case.prompts.texts[i] for i in rows]
+    engine = Engine(model, [_metric(results)], config.noise_policy, config.batch_size)
+    noise = torch.cat([model.initial_noise(seed, 1) for seed in _seeds(results)]).to(model.device)
     pictures = []
     with one_thread(), torch.inference_mode():
         maps = engine.evaluate(texts, places, config.seeds[0])[MAP].mean(axis=1)
         starts = range(0, len(texts), AT_ONCE)
-        for start in progress.over(starts, f"{case.name}: pictures", "part"):
+        for start in progress.over(starts, f"{results.name}: pictures", "part"):
             some = texts[start : start + AT_ONCE]
             conditioning = model.encode([text for text in some for _ in range(PICTURES)])
             x = noise.repeat(len(some), 1, 1, 1)
             pictures.append(model.decode(model.sample(x, conditioning, STEPS, GUIDANCE)))
     stacked = np.concatenate(pictures)
     shape = (len(texts), PICTURES, *stacked.shape[1:])
-    content = {"plan": json.dumps(plan(case)), "pictures": stacked.reshape(shape), "maps": maps}
-    atomic.write_arrays(case.folder / "gallery.npz", content)
+    content = {"plan": json.dumps(plan(results)), "pictures": stacked.reshape(shape), "maps": maps}
+    atomic.write_arrays(results.folder / "gallery.npz", content)
 
 
-def _metric(case: Case) -> _CosineMap:
+def _metric(results: Results) -> _CosineMap:
     """The metric that the maps are of: the headline's, where it averages over positions."""
-    detector = headline(case.detectors)
+    detector = headline(results.detectors)
     if isinstance(detector, Anisotropy) and detector.convention == "released":
         choices = (detector.mode, detector.normalisation, detector.norm_at, detector.cos_at)
         return _CosineMap(detector.name, detector.n, "released", *choices)
     return _CosineMap("anisotropy", n=4)
 
 
-def _seeds(case: Case) -> list[int]:
+def _seeds(results: Results) -> list[int]:
     """Seeds of the pictures, behind every seed that a detector may use."""
-    last = max(case.config.seeds) + len(case.planned)
+    last = max(results.config.seeds) + len(results.case.prompts)
     return list(islice(count(max(FIRST_SEED, last)), PICTURES))

@@ -2,56 +2,105 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from anisomem.engine.cost import Counts, TimedCounts
 from anisomem.storage import atomic
 
-COUNTED = ("nfe", "shared_nfe", "jvps")
+COUNTED = tuple(one.name for one in fields(Counts))
 
 
-def read(file: Path) -> dict[str, Any]:
-    """The content of a file, empty where none is.
+@dataclass(frozen=True)
+class Measured:
+    """The content of a run's ``measured.json``.
 
-    Raises:
-        UserError: It has another layout than a run writes.
+    Attributes:
+        costs: By :attr:`Detector.cost_key`, counted, and timed where they are.
+        wall_seconds: Of recording, all commands together.
+        truncated_prompts: Those longer than the text encoder takes.
+        timing: What the seconds depend on besides the machine; empty where none are measured.
+        timed_on: How the model was loaded for them, and where.
+        provenance: How the model was loaded for recording, and where, see
+            :func:`anisomem.run.provenance.provenance`; empty before that.
     """
-    content = atomic.read_json(file) if os.path.lexists(file) else {}
-    costs, on = content.get("costs", {}), content.get("timed_on", {})
-    numbers = [content.get(name, 0) for name in ("truncated_prompts", "wall_seconds")]
-    if not (isinstance(costs, dict) and all(map(_is_cost, costs.values()))):
-        raise atomic.damaged(file)
-    timed = any("isolated" in cost for cost in costs.values())
-    named = isinstance(on, dict) and ({"device_name", "dtype"} <= set(on) or not timed)
-    if not named or not all(map(_is_number, numbers)):
-        raise atomic.damaged(file)
-    return content
+
+    costs: Mapping[str, Counts] = field(default_factory=dict)
+    wall_seconds: float | None = None
+    truncated_prompts: int | None = None
+    timing: Mapping[str, Any] = field(default_factory=dict)
+    timed_on: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, file: Path) -> Measured:
+        """The content of a file, nothing where none is.
+
+        Seconds from before timing kept to one thread are left out: they are other numbers.
+
+        Raises:
+            UserError: It has another layout than a run writes.
+        """
+        content = atomic.read_json(file) if os.path.lexists(file) else {}
+        costs, on = content.pop("costs", {}), content.pop("timed_on", {})
+        timing = content.pop("timing", {})
+        numbers = {name: content.pop(name, None) for name in ("wall_seconds", "truncated_prompts")}
+        if not all(isinstance(part, dict) for part in (costs, on, timing)):
+            raise atomic.damaged(file)
+        try:
+            found = {key: _cost(cost, timing.get("threads") == 1) for key, cost in costs.items()}
+        except (ValueError, KeyError, TypeError):
+            raise atomic.damaged(file) from None
+        timed = any(isinstance(cost, TimedCounts) for cost in found.values())
+        if (timed and not {"device_name", "dtype"} <= set(on)) or not all(
+            value is None or _is_number(value) for value in numbers.values()
+        ):
+            raise atomic.damaged(file)
+        return cls(found, **numbers, timing=timing, timed_on=on, provenance=content)
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """As a card lists it: what is empty is left out."""
+        found = {
+            "wall_seconds": self.wall_seconds,
+            "truncated_prompts": self.truncated_prompts,
+            **self.provenance,
+            "timing": dict(self.timing),
+            "timed_on": dict(self.timed_on),
+            "costs": {key: asdict(cost) for key, cost in self.costs.items()},
+        }
+        return {name: value for name, value in found.items() if value not in ({}, None)}
+
+    def write(self, file: Path) -> None:
+        """Writes the file that :meth:`read` reads."""
+        atomic.write_text(file, json.dumps(self.content, indent=1))
+
+    def __bool__(self) -> bool:
+        """Whether anything was measured."""
+        return bool(self.provenance)
 
 
-def costs(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Costs by :attr:`Detector.cost_key`: counted, and timed where they are.
-
-    Seconds from before timing kept to one thread are left out: they are other numbers.
-    """
-    found: dict[str, dict[str, Any]] = content.get("costs", {})
-    if content.get("timing", {}).get("threads") == 1:
-        return found
-    return {key: {name: cost[name] for name in COUNTED} for key, cost in found.items()}
-
-
-def _is_cost(cost: Any) -> bool:
-    if not isinstance(cost, dict) or not all(_is_number(cost.get(name)) for name in COUNTED):
-        return False
+def _cost(cost: Mapping[str, Any], one_thread: bool) -> Counts:
+    counted = [cost[name] for name in COUNTED]
     if "isolated" not in cost:
-        return True
-    spread = cost["isolated"]
-    return (
-        isinstance(spread, list)
-        and len(spread) == 3
-        and all(map(_is_number, [*spread, cost.get("amortised"), cost.get("peak_mb")]))
+        return Counts(*_numbers(counted))
+    median, fastest, slowest = _numbers(cost["isolated"])
+    nfe, shared_nfe, jvps, amortised, peak_mb = _numbers(
+        [*counted, cost["amortised"], cost["peak_mb"]]
     )
+    if not one_thread:
+        return Counts(nfe, shared_nfe, jvps)
+    return TimedCounts(nfe, shared_nfe, jvps, (median, fastest, slowest), amortised, peak_mb)
+
+
+def _numbers(values: list[Any]) -> list[Any]:
+    if not all(map(_is_number, values)):
+        raise ValueError
+    return values
 
 
 def _is_number(value: object) -> bool:

@@ -23,7 +23,9 @@ import numpy as np
 import torch
 
 from anisomem.benchmark.case import Case
-from anisomem.config import compose as configuration
+from anisomem.benchmark.measured import Measured
+from anisomem.benchmark.results import MEASURED, Results
+from anisomem.config import compose
 from anisomem.detection.anisotropy import REALVIS_NORM, Anisotropy
 from anisomem.detection.base import Array
 from anisomem.errors import UserError
@@ -124,7 +126,7 @@ def _import(
             f"which prompts are {setting.set!r}? (the released code names {known}); give "
             "dataset=NAME, as anisomem list datasets names it"
         )
-    (composed,) = configuration.cases([*own, *overrides])
+    (composed,) = compose.cases([*own, *overrides])
     case = Case(composed, experiment)
     metric = next(d for d in case.configured if isinstance(d, Anisotropy))
     columns = {metric.norm_name: False, metric.cos_name: True}
@@ -133,16 +135,15 @@ def _import(
             name: _column(case, folder, setting, seed, cosine) for name, cosine in columns.items()
         }
         origin = Origin(1, "the released code", None, None)
-        case.store.append(case.planned.ids, seed, components, 0.0, origin)
+        case.store.append(case.prompts.ids, seed, components, 0.0, origin)
     case.store.merge()
-    measured = json.dumps({"imported": contents}, indent=1)
-    atomic.write_text(case.folder / "measured.json", measured)
+    Measured(provenance={"imported": contents}).write(case.folder / MEASURED)
     return case
 
 
 def _column(case: Case, folder: Path, setting: Setting, seed: int, cosine: bool) -> Array:
     """Both classes' numbers in the order of the case's prompts, ``[N, n]``."""
-    labels, factor = case.planned.labels, 1.0 if cosine else NORM.get(setting.set, 1.0)
+    labels, factor = case.prompts.labels, 1.0 if cosine else NORM.get(setting.set, 1.0)
     column = np.empty((len(labels), setting.n))
     for kind, label in CLASSES.items():
         path = folder / file_name(setting, kind, cosine, seed)
@@ -152,7 +153,7 @@ def _column(case: Case, folder: Path, setting: Setting, seed: int, cosine: bool)
             shape = tuple(values.shape) if isinstance(values, torch.Tensor) else type(values)
             raise UserError(
                 f"{path} must be a tensor ({rows.sum()}, 1) for the prompts of "
-                f"{case.planned.name}, got {shape}"
+                f"{case.prompts.name}, got {shape}"
             )
         column[rows] = values.double().numpy() / factor
     return column
@@ -170,7 +171,7 @@ def _tensor(path: Path) -> object:
         raise UserError(f"{path} holds no tensor: {str(error).splitlines()[0]}") from None
 
 
-def save(cases: Sequence[Case], folder: Path) -> list[Path]:
+def save(all_results: Sequence[Results], folder: Path) -> list[Path]:
     """Writes what cases have recorded as the released code would have, and returns the files.
 
     Of every anisotropy detector with the released convention, timesteps and no normalisation.
@@ -180,11 +181,11 @@ def save(cases: Sequence[Case], folder: Path) -> list[Path]:
             same name.
     """
     written: list[Path] = []
-    for case in cases:
-        exported = _export(case)
+    for results in all_results:
+        exported = _export(results)
         if again := {folder / name for name in exported} & set(written):
             raise UserError(
-                f"{case.folder} would write {sorted(again)[0].name} once more, since the names "
+                f"{results.folder} would write {sorted(again)[0].name} once more, since the names "
                 "hold neither model nor precision; export the runs one by one"
             )
         for name, values in exported.items():
@@ -201,29 +202,31 @@ def save(cases: Sequence[Case], folder: Path) -> list[Path]:
     return written
 
 
-def _export(case: Case) -> dict[str, Array]:
+def _export(results: Results) -> dict[str, Array]:
     """The numbers of one case by file name."""
-    if case.failures:
+    if results.failures:
         raise UserError(
-            f"{case.folder}: {len(case.failures)} prompts failed, and the layout has no place for "
-            "that; run it again with on_failure=retry"
+            f"{results.folder}: {len(results.failures)} prompts failed, and the layout has no "
+            "place for that; run it again with on_failure=retry"
         )
     names = {both: name for name, both in SETS.items()}
-    what = (case.config.model.get("stands_for"), case.planned.name)
+    what = (results.config.stands_for or "", results.prompts.name)
     tensors: dict[str, Array] = {}
-    for detector in case.detectors:
-        if not isinstance(detector, Anisotropy) or not _as_released(detector, case.samples):
+    for detector in results.detectors:
+        if not isinstance(detector, Anisotropy) or not _as_released(
+            detector, results.case.samples
+        ):
             continue
-        named = names.get(what, case.planned.name)
+        named = names.get(what, results.prompts.name)
         setting = Setting(named, detector.n, detector.mode)
-        for seed in case.config.seeds:
-            recorded = case.recorded(seed)
+        for seed in results.config.seeds:
+            recorded = results.recorded(seed)
             for component, cosine in ((detector.norm_name, False), (detector.cos_name, True)):
                 factor = 1.0 if cosine else NORM.get(named, 1.0)
                 values = recorded.mean(component, detector.n) * factor
                 for kind, label in CLASSES.items():
                     name = file_name(setting, kind, cosine, seed)
-                    tensors[name] = values[case.planned.labels == label]
+                    tensors[name] = values[results.prompts.labels == label]
     return tensors
 
 

@@ -1,0 +1,8 @@
+"""From the words of a command line to the settings of a case, and from settings to objects.
+
+``overrides`` reads the words, ``schema`` says which settings there are and ``values`` what they
+may hold, ``catalog`` and ``registry`` know what can be named, ``compose`` puts all together with
+Hydra, and ``build`` makes the object that some settings describe. Hydra's own types end here: what
+leaves is a :class:`~anisomem.config.schema.Config` of plain values. Nothing here knows what a
+detector, a model or a prompt set is.
+"""

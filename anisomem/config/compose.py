@@ -1,163 +1,33 @@
-"""From command-line overrides to one checked configuration per case."""
+"""From command-line overrides to one checked configuration per case, with Hydra."""
 
 from __future__ import annotations
 
-import importlib.resources
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, fields
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, SCMode
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
-from anisomem.config import own, values
+from anisomem.config import catalog, registry, values
 from anisomem.config.overrides import Override, read
-from anisomem.detection.base import Detector
-from anisomem.errors import UserError, concerning, unknown
-
-if TYPE_CHECKING:  # a mitigation imports torch
-    from anisomem.measures.base import Measure
-    from anisomem.mitigation.base import Mitigation
-
-LISTS = ("detector", "mitigation", "measure")  # groups of which a run has several members
-SAMPLES = 10_000  # of a detector's n; the noise of all is held at once
-GROUPS = ("model", "dataset", *LISTS, "logger", "experiment")
-
-
-@dataclass
-class Paths:
-    """Folders of this machine."""
-
-    data: str | None = None
-
-
-@dataclass
-class References:
-    """Ordinary prompts outside the set."""
-
-    prompts: str | None = None
-    count: int = 50
-    seed: int = 0
-
-
-@dataclass
-class Trial:
-    """Of ``anisomem mitigate``."""
-
-    memorized: int | None = None
-    others: int | None = None
-    seed: int = 0
-    steps: int = 50
-    guidance: float = 7.5
-    sheet: int = 8
-
-
-@dataclass
-class Schema:
-    """Every setting with its type; a name that is not here is refused."""
-
-    model: dict[str, Any] = field(default_factory=dict)
-    dataset: dict[str, Any] = field(default_factory=dict)
-    detector: dict[str, dict[str, Any]] = field(default_factory=dict)
-    mitigation: dict[str, dict[str, Any]] = field(default_factory=dict)
-    strengths: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
-    measure: dict[str, dict[str, Any]] = field(default_factory=dict)
-    trial: Trial = field(default_factory=Trial)
-    references: References = field(default_factory=References)
-    logger: dict[str, Any] = field(default_factory=dict)
-    cases: list[list[str]] = field(default_factory=list)
-    limit: int | None = None
-    limit_seed: int = 0
-    seeds: list[int] = field(default_factory=list)
-    noise_policy: str = "shared"
-    batch_size: int | None = None
-    fpr_targets: list[float] = field(default_factory=list)
-    draws: int = 0
-    bootstrap_seed: int = 0
-    timing_repeats: int = 0
-    gallery: int = 0
-    workers: int | None = None
-    on_failure: str = "stop"
-    tensors: list[str] = field(default_factory=list)
-    weights: str = "pretrained"
-    dry_run: bool = False
-    runs: str = ""
-    paths: Paths = field(default_factory=Paths)
-
+from anisomem.config.schema import GROUPS, LISTS, Config, Schema
+from anisomem.errors import UserError, unknown
 
 ConfigStore.instance().store("schema", Schema)
 
 
-def testbed(variant: str) -> str:
-    """The folder of a bundled model, which also holds its prompts; ``${testbed:VARIANT}``."""
-    return str(Path(__file__).parent / "testbed" / variant)
-
-
-OmegaConf.register_new_resolver("testbed", testbed)
-
-
-def folder() -> Path:
-    """The configuration files."""
-    return Path(str(importlib.resources.files("anisomem.conf")))
-
-
-def names(group: str) -> list[str]:
-    """The members of a configuration group."""
-    return sorted(path.stem for path in (folder() / group).glob("*.yaml"))
-
-
-def title(file: Path) -> str:
-    """What the first comment of a configuration file says it is."""
-    comments = (
-        line.removeprefix("# ")
-        for line in file.read_text(encoding="utf-8", errors="replace").splitlines()
-        if line.startswith("# ") and "@package" not in line
-    )
-    return next(comments, "")
-
-
-def model_name(node: DictConfig) -> str:
-    """What tables call a model: its name in ``conf/model``, else its repository's or folder's."""
-    # Unresolved: the bundled models' place differs from machine to machine.
-    path = str(_unresolved(node).get("path") or "")
-    if known := _model_paths().get(path):
-        return known
-    if cached := re.search(r"models--(.+?)--(.+?)(/|$)", path):  # in the hub's cache, by commit
-        return f"{cached[1]}/{cached[2]}"
-    if not path:
-        return str(node.get("stands_for") or "unknown")
-    return Path(path).name if Path(path).is_absolute() or Path(path).is_dir() else path
-
-
-def _unresolved(node: Any) -> dict[str, Any]:
-    return cast(dict[str, Any], OmegaConf.to_container(node))
-
-
-@cache
-def _model_paths() -> dict[str, str]:
-    """Path to name of the models in ``conf/model`` that have one."""
-    found = {}
-    for name in names("model"):
-        node = OmegaConf.load(folder() / "model" / f"{name}.yaml")
-        if "path" in node and not OmegaConf.is_missing(node, "path"):
-            found[str(_unresolved(node)["path"])] = name
-    return found
-
-
-def cases(words: Sequence[str]) -> list[DictConfig]:
+def cases(words: Sequence[str]) -> list[Config]:
     """The configurations of :func:`composed`."""
     return [config for config, _ in composed(words)]
 
 
-def composed(words: Sequence[str]) -> list[tuple[DictConfig, set[str]]]:
+def composed(words: Sequence[str]) -> list[tuple[Config, set[str]]]:
     """The configuration of every case of an experiment, with the settings that were chosen.
 
     A ``model=`` or ``dataset=`` among the overrides chooses the cases that have it, or makes a
@@ -174,7 +44,7 @@ def composed(words: Sequence[str]) -> list[tuple[DictConfig, set[str]]]:
     for group, file in (("model", "diffusers_folder"), ("dataset", "prompts_file")):
         if f"{group}.path" in keys and not keys & {group, "experiment"}:
             raise UserError(f"{group}.path is of a {group} to be named; give {group}={file} too")
-    with one_line_errors(), initialize_config_dir(str(folder()), version_base="1.3"):
+    with one_line_errors(), initialize_config_dir(str(catalog.folder()), version_base="1.3"):
         whole = compose("config", [one.text for one in overrides])
         chosen = {one.text for one in overrides if one.key in ("model", "dataset")}
         matching = [case for case in whole.cases if chosen <= set(case)]
@@ -182,11 +52,8 @@ def composed(words: Sequence[str]) -> list[tuple[DictConfig, set[str]]]:
         for case in matching or [[]]:
             every = [*checked(case), *overrides]
             config = compose("config", [one.text for one in every])
-            with suppress(InterpolationToMissingValueError):  # what is missing is said where used
-                OmegaConf.to_container(config, resolve=True)  # no interpolation fails later
-            found.append((config, {one.key for one in every}))
-    for config, _ in found:
-        values.check(config)
+            values.check(config)
+            found.append((_plain(config), {one.key for one in every}))
     return found
 
 
@@ -213,13 +80,11 @@ def checked(words: Sequence[str], several: bool = False) -> list[Override]:
 
 def _check_members(override: Override, several: bool) -> None:
     """Refuses what a group lacks."""
-    from anisomem.config import registry
-
     group, members = override.key, override.value
     if several:
         members = re.findall(r"[\w-]+", override.text.partition("=")[2])
     elif group in LISTS:
-        some = members if isinstance(members, str) else ",".join(names(group)[:2])
+        some = members if isinstance(members, str) else ",".join(catalog.names(group)[:2])
         if not isinstance(members, list) or not all(isinstance(one, str) for one in members):
             raise UserError(
                 f"{group} is a list of names, '{group}=[{some}]'; got {override.text!r}"
@@ -229,131 +94,50 @@ def _check_members(override: Override, several: bool) -> None:
     for member in members:
         if group == "detector":
             registry.offer(member)
-        elif member not in names(group):
-            raise unknown(group, member, names(group))
+        elif member not in catalog.names(group):
+            raise unknown(group, member, catalog.names(group))
 
 
-def require_chosen(config: DictConfig, group: str) -> None:
+def require_chosen(config: Config, group: str) -> None:
     """Checks that there is something to do.
 
     Raises:
         UserError: Nothing of the group is chosen.
     """
-    if not config[group]:
-        raise UserError(f"no {group} chosen; use '{group}=[{','.join(names(group)[:2])}]'")
+    if not getattr(config, group):
+        raise UserError(f"no {group} chosen; use '{group}=[{','.join(catalog.names(group)[:2])}]'")
 
 
-def completed(stored: DictConfig) -> DictConfig:
-    """A stored configuration with the default of every setting that it does not know."""
-    return cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Schema), stored))
-
-
-def build(node: DictConfig, what: str, **more: object) -> Any:
-    """The object a configuration node describes.
-
-    The current folder can be imported from while a target outside this package is looked up.
+def completed(stored: dict[str, Any]) -> Config:
+    """A stored configuration with the default of every setting that it does not know.
 
     Raises:
-        UserError: Its target does not exist or refuses its arguments.
+        ValueError: It is none.
     """
-    if missing := OmegaConf.missing_keys(node):
-        raise UserError(f"{what} needs a value for {', '.join(sorted(missing))}")
-    targets = list(own.targets(OmegaConf.to_container(node, resolve=False)))
     try:
-        with concerning(what):  # an own class may raise anything
-            with own.importable(targets):
-                found = instantiate(node, _partial_=True, _convert_="all")
-            # Detectors are passed as they are; Hydra would take dataclasses for settings.
-            return found(**more)
-    except UserError:
-        raise
-    except (HydraException, TypeError, ValueError, ImportError, AttributeError) as error:
-        if not isinstance(error, HydraException) and not _ours(node):
-            raise
-        cause = (isinstance(error, HydraException) and error.__cause__) or error
-        raise UserError(f"{what}: {' '.join(str(cause).split())}") from error
+        return _plain(cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Schema), stored)))
+    except OmegaConfBaseException as error:
+        raise ValueError(str(error)) from None
 
 
-def _ours(node: DictConfig) -> bool:
-    """Whether what it describes is of this package, so that its errors say what to do."""
-    return str(node.get("_target_")).startswith(("anisomem.", "baselines."))
+def _plain(config: DictConfig) -> Config:
+    """Settings as plain values; where one is looked up in what is missing, none is resolved."""
 
+    def instance(resolve: bool) -> Schema:
+        mode = SCMode.INSTANTIATE
+        return cast(
+            Schema,
+            OmegaConf.to_container(config, resolve=resolve, structured_config_mode=mode),
+        )
 
-def detectors(config: DictConfig) -> list[Detector]:
-    """Every detector of the table, one for each of its n.
-
-    Raises:
-        UserError: A detector that cannot be built, or an n that is not a positive integer.
-    """
-    built: list[Detector] = []
-    for name, node in config.detector.items():
-        if not OmegaConf.is_dict(node):
-            raise UserError(f"detector.{name} holds settings, such as 'detector.{name}.n=[1]'")
-        if "n" not in node:
-            built.append(_detector(config, name, node))
-            continue
-        chosen = list(node.n) if OmegaConf.is_list(node.n) else [node.n]
-        if not values.distinct(chosen) or not all(
-            type(n) is int and 1 <= n <= SAMPLES for n in chosen
-        ):
-            raise UserError(
-                f"detector.{name}.n must be distinct positive integers, got {node.n}; write "
-                f"'detector.{name}.n=[1,4]', up to {SAMPLES:,}"
-            )
-        built += [_detector(config, name, node, n=n) for n in chosen]
-    return built
-
-
-def mitigations(config: DictConfig) -> list[Mitigation]:
-    """Every mitigation of the table.
-
-    Raises:
-        UserError: One that cannot be built.
-    """
-    return [
-        build(node, f"mitigation.{name}", name=name) for name, node in config.mitigation.items()
-    ]
-
-
-def measures(config: DictConfig) -> list[Measure]:
-    """Every measure of the table.
-
-    Raises:
-        UserError: One that cannot be built.
-    """
-    return [build(node, f"measure.{name}", name=name) for name, node in config.measure.items()]
-
-
-def node(group: str, name: str) -> dict[str, Any]:
-    """The settings that a member of a group has by default."""
-    file = OmegaConf.load(folder() / group / f"{name}.yaml")
-    return cast(dict[str, Any], OmegaConf.to_container(file, resolve=True))[name]
-
-
-def _detector(config: DictConfig, name: str, node: DictConfig, **more: Any) -> Detector:
-    """A detector; those that it names as members are built with its n."""
-    if "members" in node:
-        members = [
-            _detector(config, member, _detector_node(config, member), **more)
-            for member in node.members
-        ]
-        more["members"] = members
-        node = OmegaConf.masked_copy(node, [str(key) for key in node if key != "members"])
-    if "_target_" not in node:
-        raise UserError(f"detector.{name} has no _target_, the class that it is")
-    found = build(node, f"detector.{name}", name=name, **more)
-    if not isinstance(found, Detector):
-        raise UserError(f"detector.{name}: {node._target_} is no Detector")
-    return found
-
-
-def _detector_node(config: DictConfig, name: str) -> DictConfig:
-    """The settings of a detector in this run, or those it has by default."""
-    if name in config.detector:
-        return DictConfig(config.detector[name])
-    from anisomem.config import registry
-
-    return DictConfig(registry.find(name).node()[name])
+    try:
+        found = instance(True)
+    except InterpolationToMissingValueError:  # what is missing is said where it is used
+        found = instance(False)
+    model = cast(dict[str, Any], OmegaConf.to_container(config.model))
+    return Config(
+        **vars(found), model_name=catalog.model_name(model), text=OmegaConf.to_yaml(config)
+    )
 
 
 @contextmanager

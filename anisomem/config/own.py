@@ -21,13 +21,13 @@ from hydra.utils import get_object
 
 from anisomem.errors import UserError
 
-PACKAGES = ("anisomem", "baselines")
+PACKAGE = "anisomem"
 INSTALLED = {"site-packages", "dist-packages"}
 
 
 def is_own(name: str) -> bool:
     """Whether a dotted name is outside this package."""
-    return name.partition(".")[0] not in PACKAGES
+    return name.partition(".")[0] != PACKAGE
 
 
 def targets(node: object) -> Iterator[str]:

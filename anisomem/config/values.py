@@ -76,6 +76,6 @@ def check(config: DictConfig) -> None:
 
 def distinct(values: Sequence[object]) -> bool:
     """Whether there are any, each once and none of them a list or mapping."""
-    if any(OmegaConf.is_config(value) for value in values):
+    if any(OmegaConf.is_config(value) or isinstance(value, list | dict) for value in values):
         return False
     return len(values) == len(set(values)) > 0

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
-from anisomem.config import compose as config
+from anisomem.config import compose
+from anisomem.config.build import build
 from anisomem.datasets.prompts import PromptSet
 from anisomem.detection.base import Array, Detector, Recorded
 from anisomem.detection.needs import (
@@ -88,13 +89,13 @@ def mixture(parameterisation: Parameterisation, wide: bool = False) -> Place:
 @cache
 def bundled(variant: str, each: int) -> Place:
     """A bundled model with as many prompts of each class."""
-    case = config.cases([f"model=testbed_{variant}", f"dataset=testbed_{variant}"])[0]
+    case = compose.cases([f"model=testbed_{variant}", f"dataset=testbed_{variant}"])[0]
     every = labelled.whole(case)
     rows = every.one_per_cluster()
     memorized = [i for i in rows if every.labels[i] == 1]
     others = [i for i in rows if every.labels[i] == 0]
     prompts = every.subset([*memorized[:each], *others[:each]])
-    model = config.build(case.model, "model")
+    model = build(case.model, "model")
     references = [every.texts[i] for i in others[-2:]]
     return Place(f"bundled {variant}", model, prompts, references, closed=False)
 

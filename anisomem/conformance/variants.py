@@ -7,8 +7,9 @@ from dataclasses import fields, replace
 from functools import cache
 from typing import Any
 
-from anisomem.config import compose as config
+from anisomem.config import catalog, compose
 from anisomem.detection.base import Detector
+from anisomem.detection.configured import detectors
 from anisomem.detection.options import others
 
 
@@ -49,8 +50,8 @@ def usual(detector: Detector) -> Detector | None:
 @cache
 def shipped() -> list[Detector]:
     """All built-in detectors, each with the fewest noise samples that it is configured with."""
-    composed = config.cases([f"detector=[{','.join(config.names('detector'))}]"])[0]
+    composed = compose.cases([f"detector=[{','.join(catalog.names('detector'))}]"])[0]
     by_name: dict[str, Detector] = {}
-    for detector in config.detectors(composed):
+    for detector in detectors(composed.detector):
         by_name.setdefault(detector.name, detector)
     return list(by_name.values())

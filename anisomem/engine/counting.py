@@ -2,29 +2,15 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from anisomem.detection.base import Detector, groups
+from anisomem.engine.cost import Counts
 from anisomem.engine.engine import Engine
 from anisomem.models.analytic import AnalyticMixture
 from anisomem.models.base import Attention, Conditioning, DiffusionModel, Prediction
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Evaluations of one noise seed.
-
-    Attributes:
-        nfe, jvps: For each prompt.
-        shared_nfe: For all prompts together.
-    """
-
-    nfe: int
-    jvps: int
-    shared_nfe: int
 
 
 def kept(detectors: Sequence[Detector], shape: tuple[int, int, int], dtype: torch.dtype) -> int:
@@ -49,7 +35,8 @@ def counts(detectors: Sequence[Detector], noise_policy: str) -> Counts:
     model = _stand_in((4, 64, 64), torch.float32)
     engine = Engine(model, detectors, noise_policy)
     engine.evaluate(["a"], [0], 0)
-    return Counts(model.nfe - engine.shared_nfe, model.jvps, engine.shared_nfe)
+    shared = engine.batches.shared_nfe
+    return Counts(model.nfe - shared, shared, model.jvps)
 
 
 def counts_of_each(detectors: Sequence[Detector], noise_policy: str) -> dict[str, Counts]:

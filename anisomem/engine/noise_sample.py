@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,11 +34,9 @@ from anisomem.detection.needs import (
     TokenAttention,
     Unconditional,
 )
+from anisomem.engine.batches import Batches
 from anisomem.errors import UserError
 from anisomem.models.base import Conditioning, DiffusionModel, Prediction
-
-if TYPE_CHECKING:
-    from anisomem.engine.engine import Engine
 
 Values = dict[Need, Any]
 GUIDANCE = 7.5  # of guided trajectories
@@ -63,7 +61,7 @@ class NoiseSample:
     """The noise of a batch of prompts, and everything that is evaluated from it.
 
     Arguments:
-        engine: Whose model is evaluated, in batches of its size.
+        batches: The model.
         needs: From :func:`made_from`.
         x: The noise, ``[B, C, H, W]``.
         encoded: The prompts.
@@ -72,13 +70,13 @@ class NoiseSample:
 
     def __init__(
         self,
-        engine: Engine,
+        batches: Batches,
         needs: set[Need],
         x: Tensor,
         encoded: Conditioning,
         draw: tuple[int, int],
     ) -> None:
-        self.engine, self.model, self.needs = engine, engine.model, needs
+        self.batches, self.model, self.needs = batches, batches.model, needs
         self.x, self.encoded, self.draw = x, encoded, draw
         self.steps = self.model.timesteps()
         self.evaluated: Values = {Noise(): x, EndToken(): encoded.tensors.get("end")}
@@ -99,7 +97,7 @@ class NoiseSample:
         self._with_prompt()
         for t in self._timesteps(NOISE):
             if of(Unconditional, t) in self.at[NOISE, t]:
-                without = self.engine.without_on_noise(self.x, t, self.draw)
+                without = self.batches.without_on_noise(self.x, t, self.draw)
                 self.evaluated[of(Unconditional, t)] = without
             self._in_batches(partial(self._beside_noise, t), width=2)
         for latents, width in ((UNGUIDED, 1), (GUIDED, 2)):
@@ -116,7 +114,7 @@ class NoiseSample:
 
     def _in_batches(self, part: Callable[[slice], Values], width: int = 1) -> None:
         """Adds the values of all rows."""
-        parts = self.engine.in_batches(len(self.x), part, width)
+        parts = self.batches.in_batches(len(self.x), part, width)
         for need in parts[0]:
             values = [found[need] for found in parts]
             whole = Prediction.cat if isinstance(values[0], Prediction) else torch.cat
@@ -139,7 +137,7 @@ class NoiseSample:
                 return prediction, attention.tokens, attention.end
             return self.model.predict(x[rows], t[rows], prompts[rows]), None, None
 
-        predictions, *attention = zip(*self.engine.in_batches(len(x), part), strict=True)
+        predictions, *attention = zip(*self.batches.in_batches(len(x), part), strict=True)
         prediction = Prediction.cat(predictions)
         for i, step in enumerate(steps):
             rows = slice(i * n, (i + 1) * n)
@@ -186,7 +184,7 @@ class NoiseSample:
     def _guidance_derivative(
         self, t: float, conditional: Prediction, unconditional: Prediction, prompts: Conditioning
     ) -> Tensor:
-        both = Conditioning.cat([self.engine.empty[[0] * len(prompts)], prompts])
+        both = Conditioning.cat([self.batches.empty[[0] * len(prompts)], prompts])
         x = conditional.x  # along a trajectory in float32, whatever the model's
         tangent = (conditional.raw - unconditional.raw).to(x.dtype)
         _, derivative = self.model.jvp(x.repeat(2, 1, 1, 1), t, both, tangent.repeat(2, 1, 1, 1))
@@ -222,7 +220,7 @@ class NoiseSample:
                 without = self.evaluated[of(Unconditional, t)][rows] if guided else None
                 return self.evaluated[of(Conditional, t)][rows], without
             if guided:
-                both = Conditioning.cat([self.engine.empty[[0] * len(x)], prompts])
+                both = Conditioning.cat([self.batches.empty[[0] * len(x)], prompts])
                 prediction = self._attended(latents, torch.cat([x, x]), t, both, found)
                 return prediction[len(x) :], prediction[: len(x)]
             return self._attended(latents, x, t, prompts, found), None
@@ -233,7 +231,7 @@ class NoiseSample:
             here = self.at[latents, step.t]
             both: Values = {of(Conditional, step.t, latents): step.conditional}
             if (unconditional := of(Unconditional, step.t, latents)) in here:
-                without = step.unconditional or self.engine.without(step.conditional.x, step.t)
+                without = step.unconditional or self.batches.without(step.conditional.x, step.t)
                 both[unconditional] = without
             if (after := After(At.timestep(step.t))) in here:
                 found[after] = step.after
@@ -265,7 +263,7 @@ class NoiseSample:
         prediction = self.model.predict(x, t, self.encoded[rows])
         found: Values = {of(Conditional, t, GENERATED): prediction}
         if (unconditional := of(Unconditional, t, GENERATED)) in self.at[GENERATED, t]:
-            found[unconditional] = self.engine.without(x, t)
+            found[unconditional] = self.batches.without(x, t)
         return found | self._differentiated(GENERATED, t, rows, found)
 
     def _end(self, rows: slice) -> Tensor:

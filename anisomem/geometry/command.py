@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from omegaconf import DictConfig
 
+from anisomem.config.schema import Config
 from anisomem.console import progress
 from anisomem.errors import UserError
 from anisomem.geometry.record import LATENTS, PLAN, Plan, Recording
@@ -58,11 +58,14 @@ def geometry(overrides: Sequence[str], of: Plan = PLAN) -> str:
     with progress.phase("reading the prompts and pictures", brief=True):
         recordings = [Recording(config, name, of) for config in configs]
     for recording in recordings:
-        recording.run()
+        if recording.missing():
+            from anisomem.geometry.evaluate import complete
+
+            complete(recording)
     return report(recordings, recordings[0].folder.parent)
 
 
-def composed(overrides: Sequence[str]) -> list[DictConfig]:
+def composed(overrides: Sequence[str]) -> list[Config]:
     """The configurations of the cases; both bundled models if nothing chooses them."""
     for override in overrides:
         if override.lstrip("+~").startswith("detector"):
@@ -72,7 +75,7 @@ def composed(overrides: Sequence[str]) -> list[DictConfig]:
     return labelled.judged(overrides)
 
 
-def parent(overrides: Sequence[str], configs: Sequence[DictConfig]) -> str:
+def parent(overrides: Sequence[str], configs: Sequence[Config]) -> str:
     """The folder below ``runs``: geometry, or what it is of unless that is the usual."""
     return labelled.run_name(overrides, configs, "geometry", "-geometry")
 
@@ -84,7 +87,9 @@ def report(recordings: Sequence[Recording], folder: Path) -> str:
     """
     done, made_of = folder / "claims.md", folder / "report.json"
     table_settings = ("draws", "bootstrap_seed", "fpr_targets")
-    content = {r.folder.name: {k: str(r.config[k]) for k in table_settings} for r in recordings}
+    content = {
+        r.folder.name: {k: str(getattr(r.config, k)) for k in table_settings} for r in recordings
+    }
     if done.is_file() and made_of.is_file() and _made_of(made_of) == content:
         return atomic.read_bytes(done).decode()
     with progress.phase("estimating and drawing"):
@@ -237,7 +242,7 @@ def _parts(found: Any) -> dict[str, Any]:
     }
 
 
-def plan(configs: Sequence[DictConfig], of: Plan) -> Table:
+def plan(configs: Sequence[Config], of: Plan) -> Table:
     """What would be evaluated, counted without the models."""
     from anisomem.models import architecture, pretrained
     from anisomem.report.plan import prompts_of
@@ -246,14 +251,14 @@ def plan(configs: Sequence[DictConfig], of: Plan) -> Table:
     for config in configs:
         found = prompts_of(config)
         classes = [min(n, of.per_class) for n in (found.memorized, found.others)]
-        path, revision = config.model.path, config.model.revision
+        path, revision = config.model["path"], config.model["revision"]
         here = pretrained.present(path, revision)
         known = (here and Path(path).is_dir()) or architecture.parameters(path)
         d = prod(architecture.latent_shape(path)) if known else LARGE
         rows.append(
             [
-                str(config.model.path),
-                str(config.dataset.name),
+                str(config.model["path"]),
+                str(config.dataset["name"]),
                 " / ".join(map(str, classes)),
                 f"{sum(classes) * 7 * 50 + len(LATENTS) * 50:,}",
                 f"{directional(d, of, classes):,}",

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from torch import Tensor
 
-from anisomem.config import compose as configuration
+from anisomem.config.build import build
+from anisomem.console import progress
 from anisomem.engine.noise_sample import GUIDANCE
-from anisomem.geometry.record import BATCH, LATENTS, VECTORS, Plan, Recording, Task
+from anisomem.geometry.record import BATCH, LATENTS, VECTORS, Recording, Task
 from anisomem.geometry.spectrum import ScoreJacobian, Spectrum, ends, hutchinson
 from anisomem.measures.base import Picture
 from anisomem.models.base import Conditioning, DiffusionModel, Prediction
 from anisomem.models.pretrained import PipelineModel
-from anisomem.run.workers import require_same
+from anisomem.run.base import sources_of_model
+from anisomem.run.workers import cores, do_all, require_same
 from anisomem.storage import atomic
 
 Array = npt.NDArray[np.float64]
@@ -37,7 +39,7 @@ class Evaluator:
 
     def __init__(self, recording: Recording, model: DiffusionModel | None = None) -> None:
         self.recording, self.seed = recording, recording.config.seeds[0]
-        self.model: DiffusionModel = model or configuration.build(recording.config.model, "model")
+        self.model: DiffusionModel = model or build(recording.config.model, "model")
         self.model.require_decoder("where no training picture is at hand they are taken for true")
         self.steps = self.model.timesteps()
 
@@ -200,8 +202,20 @@ def _moments(jacobian: ScoreJacobian, whole: bool, probes: int, seed: int) -> di
     return {**dict(zip(names, numbers, strict=True)), "eigenvalues": eigenvalues}
 
 
-def evaluator(config: str, parent: str, plan: Plan, identity: str) -> Evaluator:
-    """Of a recording that is described by text, in another process."""
-    recording = Recording(DictConfig(OmegaConf.create(config)), parent, plan)
-    require_same(recording.identity, identity)
+def complete(recording: Recording) -> None:
+    """Evaluates what is missing of a recording, in a process a core."""
+    for first in (True, False):  # spectra and maps read the latents that levels leave
+        tasks = [t for t in recording.missing() if t[0].startswith("levels") == first]
+        if not tasks:
+            continue
+        with progress.phase(f"{recording.name}: loading the model"):
+            here = Evaluator(recording)
+        workers = recording.config.workers or cores(here.model)
+        start = partial(_evaluator, recording)
+        do_all(tasks, here, start, workers, len(tasks), recording.name, "part")
+
+
+def _evaluator(recording: Recording) -> Evaluator:
+    """The same in another process."""
+    require_same(sources_of_model(recording.config), recording.content.get("sources", {}))
     return Evaluator(recording)

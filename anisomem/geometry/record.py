@@ -10,26 +10,24 @@ generates for the prompt as a stand-in.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
-from omegaconf import DictConfig, OmegaConf
 
-from anisomem.config import compose as configuration
-from anisomem.config import own
-from anisomem.console import progress
+from anisomem.config.schema import Config
 from anisomem.datasets.prompts import LABELS
 from anisomem.errors import UserError
 from anisomem.evaluation import folds
 from anisomem.geometry.alignment import Alignment
-from anisomem.measures import training_pictures as references
+from anisomem.measures import training_pictures
+from anisomem.run import identity
 from anisomem.run import prompts as labelled
-from anisomem.storage import atomic, identity
+from anisomem.run.base import Run, sources_of_model
+from anisomem.storage import atomic
 
 Array = npt.NDArray[np.float64]
 Task = tuple[str, list[int]]  # a name, and the rows of some prompts
@@ -66,7 +64,7 @@ class Plan:
 PLAN = Plan()
 
 
-class Recording:
+class Recording(Run):
     """One model on its prompts; evaluates what is missing and reads what is there.
 
     Arguments:
@@ -75,8 +73,8 @@ class Recording:
         plan: How much.
     """
 
-    def __init__(self, config: DictConfig, parent: str, plan: Plan = PLAN) -> None:
-        self.config, self.parent, self.plan = config, parent, plan
+    def __init__(self, config: Config, parent: str, plan: Plan = PLAN) -> None:
+        self.plan = plan
         whole = labelled.prompts(config)
         left = labelled.limited(whole, config.limit, config.limit_seed)
         rng = np.random.default_rng(config.seeds[0])
@@ -89,20 +87,16 @@ class Recording:
                     f"{whole.name!r} has {len(rows[-1])} {LABELS[label]} prompts, and geometry"
                     f" needs {LEAST} of each class" + " within limit" * (len(left) < len(whole))
                 )
-        self.prompts = whole.subset(np.concatenate(rows))
+        prompts = whole.subset(np.concatenate(rows))
         try:  # as the weights will be chosen
-            folds(self.prompts.labels, self.prompts.clusters)
+            folds(prompts.labels, prompts.clusters)
         except ValueError as error:
             raise UserError(f"{whole.name!r}: {error}") from None
-        self.name = self.prompts.name
-        self.title = f"{configuration.model_name(config.model)} on {self.name}"
-        settings = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
-        self.pictures = references.of(self.prompts, config.paths.data).pictures
-        sources = own.sources([], [str(config.model.get("_target_"))])
-        content = identity.describe(settings, {"geometry": 1}, self.prompts, sources=sources)
+        self.pictures = training_pictures.of(prompts, config.paths.data).pictures
+        sources = sources_of_model(config)
+        content = identity.describe(config, {"geometry": 1}, prompts, sources=sources)
         content |= {"plan": asdict(plan), "pictures": sorted(self.pictures)}
-        self.identity = identity.digest(content)
-        self.folder = Path(config.runs) / parent / f"{self.name}-{self.identity[:10]}"
+        super().__init__(config, parent, prompts, content)
 
     def tasks(self) -> list[Task]:
         """Name and rows of everything that is evaluated, in an order that serves what needs it."""
@@ -138,24 +132,6 @@ class Recording:
             warnings.warn(f"{error}; it is evaluated again", stacklevel=2)
             return False
         return True
-
-    def run(self) -> None:
-        """Evaluates what is missing; nothing missing loads no model."""
-        for first in (True, False):  # spectra and maps read the latents that levels leave
-            waiting = [t for t in self.missing() if t[0].startswith("levels") == first]
-            if waiting:
-                self._run(waiting)
-
-    def _run(self, tasks: Sequence[Task]) -> None:
-        with progress.phase(f"{self.name}: loading the libraries and the model"):
-            from anisomem.geometry.evaluate import Evaluator, evaluator
-            from anisomem.run.workers import cores, work_through
-
-            here = Evaluator(self)
-        settings = OmegaConf.to_yaml(self.config)
-        start = partial(evaluator, settings, self.parent, self.plan, self.identity)
-        workers = self.config.workers or cores(here.model)
-        work_through(tasks, here, start, workers, len(tasks), self.name, "part")
 
     def read(self, name: str) -> Mapping[str, Array]:
         """The arrays of a task."""

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from anisomem.config.compose import testbed
+from anisomem.config.catalog import testbed
 from anisomem.evaluation import Estimate, Evaluation
 from anisomem.geometry.alignment import Alignment
 from anisomem.measures.training_pictures import decoded

@@ -17,7 +17,7 @@ from anisomem import testbed
 from anisomem.datasets.images import decoded
 from anisomem.errors import UserError
 from anisomem.measures.base import Array, Generated, Measure, References, Statistic, mean
-from anisomem.storage import identity
+from anisomem.storage import digests
 from anisomem.testbed.captions import concepts_in
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ FIVE = 5
 
 
 def _classifier_read() -> dict[str, str]:
-    return {"classifier": identity.fingerprint(Path(testbed.__file__).parent / "concepts")}
+    return {"classifier": digests.fingerprint(Path(testbed.__file__).parent / "concepts")}
 
 
 @dataclass
@@ -136,7 +136,7 @@ class Reproduction(Measure):
         return (Statistic("reproduced", "copying", "reproduced", mean, percent=True),)
 
     def reads(self) -> dict[str, str]:
-        return {"folder": identity.fingerprint(Path(self.folder))}
+        return {"folder": digests.fingerprint(Path(self.folder))}
 
     def start(self, references: References, device: str) -> None:
         from diffusers import AutoencoderKL

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from anisomem.engine.engine import Engine
+from anisomem.engine.batches import Batches
 from anisomem.errors import UserError
 from anisomem.models.attention import Edit
 from anisomem.models.base import Conditioning
@@ -187,7 +187,7 @@ class Mitigation(ABC):
         texts: Sequence[str],
         x: Tensor,
         seeds: Sequence[int],
-        engine: Engine | None = None,
+        batches: Batches | None = None,
     ) -> Mitigated:
         """What is sampled instead.
 
@@ -197,19 +197,19 @@ class Mitigation(ABC):
             x: Their noise, ``[B, C, H, W]``.
             seeds: What every row's noise was drawn from (:meth:`DiffusionModel.initial_noise`);
                 further noise and random words are drawn from it too.
-            engine: Which remembers how many latents fit into a pass; a new one if not given.
+            batches: Which know how many latents fit into a pass; new ones if not given.
 
         Raises:
             UserError: The model lacks what is changed, or memory ends at batch size 1.
         """
         self.require(model)
-        engine = engine or Engine(model, [])
+        batches = batches or Batches(model)
         x = x.to(model.device)
 
         def part(rows: slice) -> Mitigated:
             return self.apply(model, texts[rows], x[rows], seeds[rows])
 
-        return Mitigated.cat(engine.in_batches(len(texts), part, self.width))
+        return Mitigated.cat(batches.in_batches(len(texts), part, self.width))
 
 
 def require_gradients(model: DiffusionModel, name: str) -> None:

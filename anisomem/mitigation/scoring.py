@@ -14,7 +14,7 @@ import torch
 
 from anisomem.detection.base import Array, guidance_norm
 from anisomem.detection.needs import FIRST, pair
-from anisomem.engine.engine import Engine
+from anisomem.engine.batches import Batches
 from anisomem.mitigation.anisotropy import Metric
 from anisomem.mitigation.base import Mitigated
 from anisomem.mitigation.on_detection import metric_of
@@ -44,7 +44,7 @@ def scores(
     model: DiffusionModel,
     found: Mitigated,
     seeds: Sequence[int],
-    engine: Engine,
+    batches: Batches,
 ) -> Scores:
     """Scores of prompts with all that a mitigation changed of them.
 
@@ -54,14 +54,14 @@ def scores(
         model: The model.
         found: The prompts, as they are sampled.
         seeds: Of their noise; the other noise depends on them alone.
-        engine: Which remembers how many latents fit into a pass.
+        batches: Which know how many latents fit into a pass.
     """
     each = 1 + HELD_OUT
 
     def part(rows: slice) -> np.ndarray:
         return _scores(model, found[range(len(seeds))[rows]], seeds[rows])
 
-    parts = engine.in_batches(len(seeds), part, 4 * each)
+    parts = batches.in_batches(len(seeds), part, 4 * each)
     values = np.concatenate(parts, axis=1).reshape(2, len(seeds), each)
     metric, wen = values
     return Scores(metric[:, 0], metric[:, 1:].mean(1), wen[:, 0], wen[:, 1:].mean(1))

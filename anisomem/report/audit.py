@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from anisomem.config import compose as config
+from anisomem.config import compose
 from anisomem.console import progress
 from anisomem.datasets import cards, published, tokens
 from anisomem.datasets.prompts import PromptSet
@@ -54,7 +54,7 @@ def audit(name: str, overrides: Sequence[str] = (), out: Path | None = None) -> 
 
 def _configured(name: str, overrides: Sequence[str]) -> tuple[PromptSet, str | None]:
     """A configured prompt set, and the folder of the published files."""
-    case = config.cases([f"dataset={name}", *overrides])[0]
+    case = compose.cases([f"dataset={name}", *overrides])[0]
     return labelled.whole(case), case.paths.data
 
 

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from functools import partial
-from math import comb
 from pathlib import Path
 from typing import Any
 
-from anisomem.benchmark.case import Case
+from anisomem.benchmark.results import Results
 from anisomem.console import progress
 from anisomem.detection.base import Detector
 from anisomem.errors import UserError, unknown
 from anisomem.evaluation import (
     CLUSTERED,
     FAMILY_LEVEL,
-    Comparison,
-    Evaluation,
     PairedDifference,
-    effective_clusters,
-    enough_draws,
     resolution_note,
 )
 from anisomem.report import escape
+from anisomem.report.compared import Compared, at_largest_n, compared
 from anisomem.report.table import Table
 from anisomem.report.tables import comma_separated, pair_cells, pair_headings, percent
 from anisomem.storage import atomic
@@ -31,113 +26,41 @@ from anisomem.storage import atomic
 ALL = "all prompts"
 
 
-@dataclass(frozen=True)
-class Compared:
-    """Detectors on some prompts of a case, and every pair of them.
-
-    Attributes:
-        name, title: The case's.
-        target: False-positive rate of the TPR: the table's first.
-        detectors: In the order in which pairs number them.
-        evaluation: Of these detectors, from draws enough for a verdict.
-        pairs: With p values adjusted over them.
-        refused: Detectors that cannot be scored there, and why.
-    """
-
-    name: str
-    title: str
-    target: float
-    detectors: Sequence[Detector]
-    evaluation: Evaluation
-    pairs: Sequence[Comparison]
-    refused: Mapping[str, str] = field(default_factory=dict)
-
-
-def compared(
-    case: Case, detectors: Sequence[Detector], rows: Sequence[int] | None = None
-) -> Compared:
-    """Compares detectors of a case.
-
-    Where the table's bootstrap draws are too few for Holm's method to find any difference among
-    so many pairs, more are drawn.
-
-    Arguments:
-        case: Finished.
-        detectors: Of the case.
-        rows: The prompts; all if not given.
-
-    Raises:
-        UserError: As :meth:`Case.judged`, or fewer than two can be scored.
-    """
-    chosen = range(len(case.prompts)) if rows is None else rows
-    enough = enough_draws(comb(len(detectors), 2), _units(case, chosen))
-    draws = max(case.config.draws, enough)
-    judged = case.judged(chosen, detectors, draws)
-    if len(judged.detectors) < 2:
-        raise UserError("; ".join(f"{key}: {why}" for key, why in judged.refused.items()))
-    evaluation, target = judged.evaluation, case.config.fpr_targets[0]
-    return Compared(
-        case.name,
-        case.title,
-        target,
-        judged.detectors,
-        evaluation,
-        evaluation.comparisons(),
-        judged.refused,
-    )
-
-
-def _units(case: Case, rows: Sequence[int]) -> float:
-    """The effective number of clusters of the class that has fewer."""
-    prompts = case.prompts.subset(rows)
-    labels = prompts.labels == 1
-    return min(effective_clusters(prompts.clusters[c]) for c in (labels, ~labels) if c.any())
-
-
-def at_largest_n(detectors: Sequence[Detector]) -> list[Detector]:
-    """Each name once, at its largest n, in the order given."""
-    largest: dict[str, Detector] = {}
-    for detector in detectors:
-        if detector.name not in largest or detector.n > largest[detector.name].n:
-            largest[detector.name] = detector
-    return list(largest.values())
-
-
-def named(case: Case, names: Sequence[str]) -> list[Detector]:
+def named(results: Results, names: Sequence[str]) -> list[Detector]:
     """The detectors that a user names: by row (``wen, n=4``), or by name at the largest n.
 
     Raises:
         UserError: A name that the case has not, or the same row twice.
     """
-    rows = {detector.key.replace(" ", ""): detector for detector in case.detectors}
-    rows |= {detector.name: detector for detector in at_largest_n(case.detectors)}
+    rows = {detector.key.replace(" ", ""): detector for detector in results.detectors}
+    rows |= {detector.name: detector for detector in at_largest_n(results.detectors)}
     found: dict[str, str] = {}
     for name in names:
         if (short := name.replace(" ", "")) not in rows:
-            for key, why in case.scored.refused.items():
+            for key, why in results.scored.refused.items():
                 if short in (key.replace(" ", ""), key.partition(",")[0]):
-                    raise UserError(f"{key} cannot be scored on {case.name}: {why}")
-            shown = {d.key for d in case.detectors} | {d.name for d in case.detectors}
-            raise unknown(f"detector in {case.name}", name, shown)
+                    raise UserError(f"{key} cannot be scored on {results.name}: {why}")
+            shown = {d.key for d in results.detectors} | {d.name for d in results.detectors}
+            raise unknown(f"detector in {results.name}", name, shown)
         if (key := rows[short].key) in found:
             raise UserError(f"{found[key]!r} and {name!r} are the same detector, {key!r}")
         found[key] = name
     return [rows[name.replace(" ", "")] for name in found.values()]
 
 
-def parts(case: Case) -> dict[str, list[int]]:
-    """All prompts and :meth:`Case.selections`, name to rows; equal ones once, by all names."""
+def parts(results: Results) -> dict[str, list[int]]:
+    """All prompts and :meth:`Results.parts`, name to rows; equal ones once, by all names."""
     names: dict[tuple[int, ...], list[str]] = {}
-    for name, rows in {ALL: list(range(len(case.prompts))), **case.selections()}.items():
+    for name, rows in {ALL: list(range(len(results.prompts))), **results.parts()}.items():
         names.setdefault(tuple(sorted(rows)), []).append(name)
     return {"; ".join(same): list(rows) for rows, same in names.items()}
 
 
-def compare(cases: Sequence[Case], names: Sequence[str], out: Path | None = None) -> str:
+def compare(all_results: Sequence[Results], names: Sequence[str], out: Path | None = None) -> str:
     """Compares detectors in every case; the tables as Markdown.
 
     Arguments:
-        cases: Finished.
+        all_results: Of complete cases.
         names: As of :func:`named`.
         out: Where to write the tables as Markdown, LaTeX and unrounded CSV, and pictures.
 
@@ -146,42 +69,44 @@ def compare(cases: Sequence[Case], names: Sequence[str], out: Path | None = None
     """
     if len(set(names)) < 2:
         raise UserError(f"compare needs two detectors or more, got {', '.join(names)}")
-    chosen = [named(case, names) for case in cases]
+    chosen = [named(results, names) for results in all_results]
     text = []
-    for case, detectors in zip(cases, chosen, strict=True):
-        found, notes = _by_part(case, detectors)
-        table = _table(case, found, notes)
+    for results, detectors in zip(all_results, chosen, strict=True):
+        found, notes = _by_part(results, detectors)
+        table = _table(results, found, notes)
         text.append(f"{escape.markdown_line(table.title)}\n\n{table.markdown()}")
         if out:
             from anisomem.report import pairs, style
 
-            path = out / f"compare-{case.name}"
+            path = out / f"compare-{results.name}"
             records = [
-                r for part, shown in found.items() for r in _records(case.model, part, shown)
+                r for part, shown in found.items() for r in _records(results.model, part, shown)
             ]
             atomic.write_text(path.with_name(f"{path.name}.md"), table.markdown())
             atomic.write_text(path.with_name(f"{path.name}.tex"), table.latex())
             atomic.write_text(path.with_name(f"{path.name}.csv"), comma_separated(records))
             draw = partial(pairs.critical_difference, next(iter(found.values())))
-            style.attempt(draw, out / f"critical_difference-{case.name}")
+            style.attempt(draw, out / f"critical_difference-{results.name}")
     return "\n".join(text)
 
 
-def _by_part(case: Case, detectors: Sequence[Detector]) -> tuple[dict[str, Compared], list[str]]:
+def _by_part(
+    results: Results, detectors: Sequence[Detector]
+) -> tuple[dict[str, Compared], list[str]]:
     """All prompts, then every part that can be judged; and why others cannot."""
-    (first, _), *others = parts(case).items()
-    found, notes = {first: compared(case, detectors)}, []
-    for name, rows in progress.over(others, case.name, "part"):
+    (first, _), *others = parts(results).items()
+    found, notes = {first: compared(results, detectors)}, []
+    for name, rows in progress.over(others, results.name, "part"):
         try:
-            found[name] = compared(case, detectors, rows)
+            found[name] = compared(results, detectors, rows)
             notes += [f"{name}, {key}: {why}." for key, why in found[name].refused.items()]
         except UserError as error:  # a part may be too small for what the whole allows
             notes.append(f"{name}: {error}")
     return found, notes
 
 
-def _table(case: Case, found: dict[str, Compared], notes: Sequence[str]) -> Table:
-    target, seeds = case.config.fpr_targets[0], len(case.config.seeds)
+def _table(results: Results, found: dict[str, Compared], notes: Sequence[str]) -> Table:
+    target, seeds = results.config.fpr_targets[0], len(results.config.seeds)
     rate = f"TPR@{percent(target)}FPR"
     cells, unresolved = [], []
     for part, shown in found.items():
@@ -208,8 +133,8 @@ def _table(case: Case, found: dict[str, Compared], notes: Sequence[str]) -> Tabl
     if any(shown.evaluation.clustered for shown in found.values()):
         explained.append(f"DeLong {CLUSTERED}; believe the bootstrap.")
     headings = ["part", "memorized/other", "a", "b", *pair_headings([target])]
-    every = [*explained, *(f"{note}." for note in case.notes()), *notes, *unresolved]
-    return Table(f"Comparison of {case.title}", headings, cells, every)
+    every = [*explained, *(f"{note}." for note in results.notes()), *notes, *unresolved]
+    return Table(f"Comparison of {results.title}", headings, cells, every)
 
 
 def _records(model: str, part: str, shown: Compared) -> list[dict[str, Any]]:

@@ -8,10 +8,10 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from anisomem.benchmark.case import Case
+from anisomem.benchmark.results import Results
 from anisomem.datasets.prompts import PromptSet
 from anisomem.evaluation import Estimate
-from anisomem.report.compare import at_largest_n
+from anisomem.report.compared import at_largest_n
 from anisomem.report.style import COLOURS, panels
 from anisomem.report.tables import percent
 
@@ -45,20 +45,20 @@ def dose_groups(prompts: PromptSet) -> list[Dose]:
     return [Dose(2.0 ** (k - 1), 2.0**k, known & (power == k)) for k in np.unique(power[known])]
 
 
-def dose_response(case: Case) -> Figure | None:
+def dose_response(results: Results) -> Figure | None:
     """Detection rate and mean score of memorized prompts by repetitions of their picture."""
-    target = next((t for t in case.config.fpr_targets if case.evaluated.resolvable(t)), None)
-    doses = dose_groups(case.prompts)
+    target = next((t for t in results.config.fpr_targets if results.evaluated.resolvable(t)), None)
+    doses = dose_groups(results.prompts)
     if target is None or not doses:
         return None
-    detectors = at_largest_n(case.detectors)
-    members, chosen = [d.members for d in doses], [case.detectors.index(d) for d in detectors]
-    rates = case.evaluated.tpr_of_groups(members, target, chosen)
-    scores = case.evaluated.scores_of_groups(members, chosen)
+    detectors = at_largest_n(results.detectors)
+    members, chosen = [d.members for d in doses], [results.detectors.index(d) for d in detectors]
+    rates = results.evaluated.tpr_of_groups(members, target, chosen)
+    scores = results.evaluated.scores_of_groups(members, chosen)
     figure, axes = panels(len(detectors), 1.7)
     for axis, detector, rate, score in zip(axes.flat, detectors, rates, scores, strict=False):
-        if case.prompts.reproduction_rates is not None:
-            rates_of = [case.prompts.reproduction_rates[dose.members] for dose in doses]
+        if results.prompts.reproduction_rates is not None:
+            rates_of = [results.prompts.reproduction_rates[dose.members] for dose in doses]
             reproduced = [known[np.isfinite(known)].mean() for known in rates_of]
             centres = [dose.centre for dose in doses]
             axis.plot(centres, reproduced, "--", color="0.55", linewidth=1, label="reproduced")
@@ -78,7 +78,7 @@ def dose_response(case: Case) -> Figure | None:
     scored = own.get_legend_handles_labels()
     numbers = ", ".join(str(int(dose.members.sum())) for dose in doses)
     figure.suptitle(
-        f"{case.title}, by repetitions of the picture in training\n"
+        f"{results.title}, by repetitions of the picture in training\n"
         f"memorized prompts per bin {numbers}",
         fontsize=9,
     )

@@ -12,15 +12,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from scipy.optimize import isotonic_regression
 
-from anisomem.benchmark.case import Case, Row
 from anisomem.benchmark.gallery import headline
+from anisomem.benchmark.results import Results, Row
 from anisomem.console import progress
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.evaluation import Estimate, auc, roc_band, roc_curve
 from anisomem.evaluation.curves import allowed_false_positives
 from anisomem.report import pairs, style
 from anisomem.report.attempt import attempt
-from anisomem.report.compare import Compared, at_largest_n, compared
+from anisomem.report.compared import Compared, at_largest_n, compared
 from anisomem.report.doses import dose_response
 from anisomem.report.style import (
     COLOURS,
@@ -37,43 +37,44 @@ from anisomem.report.tables import percent
 MOST_BLOCKS = 12  # that a legend names; the largest
 
 
-def write(case: Case, folder: Path) -> dict[str, Path]:
+def write(results: Results, folder: Path) -> dict[str, Path]:
     """Saves every figure that applies to a case as PNG and SVG; name to the PNG's path.
 
     One that fails is left out, which is said.
     """
     draws: dict[str, Callable[[], Figure | None]]
-    draws = {draw.__name__: partial(draw, case) for draw in FIGURES}
-    detectors = at_largest_n(case.detectors)
+    draws = {draw.__name__: partial(draw, results) for draw in FIGURES}
+    detectors = at_largest_n(results.detectors)
     if len(detectors) > 1:
         pairs_of_all = attempt(
-            f"figures of pairs of {case.name}", partial(compared, case, detectors)
+            f"figures of pairs of {results.name}", partial(compared, results, detectors)
         )
         if pairs_of_all:
             draws |= {draw.__name__: partial(draw, pairs_of_all) for draw in OF_PAIRS}
-    title = f"{case.name}: figures"
+    title = f"{results.name}: figures"
     saved = {
-        name: style.attempt(draw, folder / f"{name}-{case.name}")
+        name: style.attempt(draw, folder / f"{name}-{results.name}")
         for name, draw in progress.over(list(draws.items()), title, "figure")
     }
     return {name: path for name, path in saved.items() if path}
 
 
-def roc(case: Case) -> Figure:
+def roc(results: Results) -> Figure:
     """ROC curves of every detector at its largest n, false-positive rate on a log axis.
 
     As many as there are colours, the best and the headline among them, are named; the others are
     grey. The best and the headline have their pointwise bootstrap band; more would hide it.
     """
     figure, axis = plt.subplots(figsize=(WIDTH, 5.2), layout="constrained")
-    labels, evaluation = case.prompts.labels, case.evaluated
+    labels, evaluation = results.prompts.labels, results.evaluated
     first = 0.5 / evaluation.n_negative  # where no false positive is drawn
     scores = {
-        d.key: evaluation.scores[case.detectors.index(d), 0] for d in at_largest_n(case.detectors)
+        d.key: evaluation.scores[results.detectors.index(d), 0]
+        for d in at_largest_n(results.detectors)
     }
     areas = {key: auc(values, labels) for key, values in scores.items()}
     ranked = sorted(scores, key=lambda key: -areas[key])
-    banded = {ranked[0], headline(case.detectors).key}
+    banded = {ranked[0], headline(results.detectors).key}
     room = len(COLOURS) - len(banded)
     coloured = banded | set([key for key in ranked if key not in banded][:room])
     named = [key for key in ranked if key in coloured]
@@ -107,7 +108,7 @@ def roc(case: Case) -> Figure:
         xlabel="false-positive rate",
         ylabel="true-positive rate",
     )
-    figure.suptitle(f"{case.title}, noise seed {case.config.seeds[0]}", fontsize=10)
+    figure.suptitle(f"{results.title}, noise seed {results.config.seeds[0]}", fontsize=10)
     if grey:
         text = f"{len(grey)} others ({areas[grey[-1]]:.3f} to {areas[grey[0]]:.3f})"
         axis.plot([], [], color=GREY, linewidth=0.7, label=text)
@@ -121,17 +122,17 @@ def _rates(n_negative: int) -> list[float]:
     return [float(rate) for rate in (0.5 / n_negative, *(counts / n_negative))]
 
 
-def forest(case: Case) -> Figure:
+def forest(results: Results) -> Figure:
     """AUC and TPR at the first target with intervals: a row per detector, a colour per n."""
-    summaries = case.evaluated.summaries()
+    summaries = results.evaluated.summaries()
     target = next(iter(summaries[0].tpr))
-    names = list(dict.fromkeys(detector.name for detector in case.detectors))
-    sizes = sorted({detector.n for detector in case.detectors})
-    most = max(sum(d.name == name for d in case.detectors) for name in names)
+    names = list(dict.fromkeys(detector.name for detector in results.detectors))
+    sizes = sorted({detector.n for detector in results.detectors})
+    most = max(sum(d.name == name for d in results.detectors) for name in names)
     height = 1.1 + len(names) * (0.12 + 0.1 * most)
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, height), sharey=True, layout="constrained")
-    own = {name: [d.n for d in case.detectors if d.name == name] for name in names}
-    for detector, summary in zip(case.detectors, summaries, strict=True):
+    own = {name: [d.n for d in results.detectors if d.name == name] for name in names}
+    for detector, summary in zip(results.detectors, summaries, strict=True):
         ns = sorted(own[detector.name])
         y = names.index(detector.name) + 0.24 * (ns.index(detector.n) - (len(ns) - 1) / 2)
         style = sizes.index(detector.n)
@@ -147,7 +148,7 @@ def forest(case: Case) -> Figure:
     axes[1].set_xlabel(f"TPR@{percent(target)}FPR")
     axes[0].set_yticks(range(len(names)), names, fontsize=8)
     axes[0].set_ylim(len(names) - 0.5, -0.5)
-    figure.suptitle(f"{case.title}, 95% intervals", fontsize=10)
+    figure.suptitle(f"{results.title}, 95% intervals", fontsize=10)
     handles = [
         plt.Line2D([], [], color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)])
         for i in range(len(sizes))
@@ -167,13 +168,13 @@ def _interval(axis: Axes, estimate: Estimate | None, y: float, style: int) -> No
     axis.plot(on_logit(estimate.value), y, marker, color=colour, markersize=3.5)
 
 
-def distributions(case: Case) -> Figure | None:
+def distributions(results: Results) -> Figure | None:
     """Scores of memorized and other prompts, one panel per detector at its largest n."""
-    detectors = [d for d in at_largest_n(case.detectors) if d.n]
+    detectors = [d for d in at_largest_n(results.detectors) if d.n]
     if not detectors:
         return None
     figure, axes = panels(len(detectors), 1.5)
-    labels, scores = case.prompts.labels, case.scores
+    labels, scores = results.prompts.labels, results.scores
     for axis, detector in zip(axes.flat, detectors, strict=False):
         values = scores[detector.key][0]
         low, high = np.quantile(values, [0.002, 0.998])
@@ -189,20 +190,22 @@ def distributions(case: Case) -> Figure | None:
         axis.locator_params(axis="x", nbins=5)
         axis.tick_params(labelsize=7)
     axes[0, 0].legend(fontsize=7)
-    figure.suptitle(f"{case.title}, scores on noise seed {case.config.seeds[0]}", fontsize=9)
+    figure.suptitle(f"{results.title}, scores on noise seed {results.config.seeds[0]}", fontsize=9)
     return figure
 
 
-def norm_cosine(case: Case) -> Figure | None:
+def norm_cosine(results: Results) -> Figure | None:
     """The metric's two components per prompt; the published score's line at the first target."""
-    both = [d for d in case.detectors if isinstance(d, Anisotropy) and isinstance(d.weights, str)]
+    both = [
+        d for d in results.detectors if isinstance(d, Anisotropy) and isinstance(d.weights, str)
+    ]
     if not both:
         return None
     detector = max(both, key=lambda d: (d.weights == "published", d.n))
-    recorded = case.recorded(case.config.seeds[0])
+    recorded = results.recorded(results.config.seeds[0])
     norm = recorded.mean(detector.norm_name, detector.n)
     cosine = recorded.mean(detector.cos_name, detector.n)
-    memorized, blocks = case.prompts.labels == 1, np.array(case.prompts.blocks)
+    memorized, blocks = results.prompts.labels == 1, np.array(results.prompts.blocks)
     figure, axis = plt.subplots(figsize=(WIDTH, 4.8), layout="constrained")
     sizes = Counter(blocks[~memorized])
     named = sorted(sizes, key=lambda block: -sizes[block])[:MOST_BLOCKS]
@@ -215,7 +218,7 @@ def norm_cosine(case: Case) -> Figure | None:
         name = f"other: {rest} more blocks"
         axis.scatter(norm[chosen], cosine[chosen], 14, GREY, "x", linewidths=0.8, label=name)
     axis.scatter(norm[memorized], cosine[memorized], 14, COLOURS[0], alpha=0.6, label="memorized")
-    target = next((t for t in case.evaluated.targets if case.evaluated.resolvable(t)), None)
+    target = next((t for t in results.evaluated.targets if results.evaluated.resolvable(t)), None)
     if detector.weights == "published" and target:
         score = detector.combine(recorded)
         allowed = int(allowed_false_positives(target, (~memorized).sum()))
@@ -230,17 +233,17 @@ def norm_cosine(case: Case) -> Figure | None:
         xlabel=f"norm of the guidance vector, {detector.norm_at}",
         ylabel=f"cosine, {detector.cos_at}",
     )
-    figure.suptitle(f"{case.title}, {detector.key}", fontsize=10)
+    figure.suptitle(f"{results.title}, {detector.key}", fontsize=10)
     axis.legend(fontsize=8)
     return figure
 
 
-def cost(case: Case) -> Figure | None:
+def cost(results: Results) -> Figure | None:
     """AUC against seconds per ten prompts, detector alone, with the Pareto front.
 
     Detectors on the front are in colour, the others grey.
     """
-    timed = [row for row in case.rows() if row.cost and "isolated" in row.cost]
+    timed = [row for row in results.table if row.timed]
     found = [(row, row.summary.auc.value) for row in timed if row.summary]
     if not found:
         return None
@@ -268,7 +271,7 @@ def cost(case: Case) -> Figure | None:
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.minorticks_off()
-    figure.suptitle(f"{case.title}; dotted: the Pareto front; the number is n", fontsize=9)
+    figure.suptitle(f"{results.title}; dotted: the Pareto front; the number is n", fontsize=9)
     _names_at_the_right(axis, last)
     return figure
 
@@ -293,8 +296,8 @@ def _line(row: Row) -> tuple[str, int]:
 
 
 def _seconds(row: Row) -> float:
-    assert row.cost
-    return float(row.cost["isolated"][0])
+    assert row.timed
+    return row.timed.isolated[0]
 
 
 def _names_at_the_right(axis: Axes, ends: dict[str, tuple[float, float, str]]) -> None:
@@ -334,7 +337,7 @@ def spread(wanted: Sequence[float], gap: float) -> list[float]:
     return placed
 
 
-FIGURES: tuple[Callable[[Case], Figure | None], ...] = (
+FIGURES: tuple[Callable[[Results], Figure | None], ...] = (
     roc,
     forest,
     distributions,

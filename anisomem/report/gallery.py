@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from anisomem.benchmark import gallery
-from anisomem.benchmark.case import Case
+from anisomem.benchmark.results import Results
 from anisomem.datasets import images
 from anisomem.errors import UserError
 
@@ -60,41 +60,41 @@ class Shown:
     scale: str
 
 
-def shown(case: Case) -> Shown | None:
+def shown(results: Results) -> Shown | None:
     """The gallery of a case, None where it has none."""
-    stored = gallery.read(case)
+    stored = gallery.read(results)
     if stored is None:
         return None
-    rows = [list(case.prompts.ids).index(key) for key in stored.plan["prompts"]]
+    rows = [list(results.prompts.ids).index(key) for key in stored.plan["prompts"]]
     low, high = float(stored.maps.min()), float(stored.maps.max())
     spread = max(high - low, 1e-12)
-    facts = _facts(case)
+    facts = _facts(results)
     groups: dict[str, list[Card]] = {
         "Memorized prompts, lowest scores first": [],
         "Other prompts, highest scores first": [],
     }
     missed, alarms = groups.values()
     for row, pictures, cosines in zip(rows, stored.pictures, stored.maps, strict=True):
-        encoded = case.prompts.pictures[row] if case.prompts.pictures else None
+        encoded = results.prompts.pictures[row] if results.prompts.pictures else None
         training = _training(encoded) if encoded else None
         damaged = " · training picture damaged" * (training is None and bool(encoded))
         card = Card(
-            case.prompts.texts[row],
+            results.prompts.texts[row],
             facts[row] + damaged,
             training,
             [_png(Image.fromarray(picture)) for picture in pictures],
             _map((cosines - low) / spread),
             float(cosines.mean()),
         )
-        (missed if case.prompts.labels[row] else alarms).append(card)
+        (missed if results.prompts.labels[row] else alarms).append(card)
     return Shown(stored.plan, groups, low, high, _map(np.linspace(0, 1, MAP_SIDE)[None]))
 
 
-def _facts(case: Case) -> list[str]:
+def _facts(results: Results) -> list[str]:
     """Of every prompt: score and rank, where it comes from, what was measured of it."""
-    prompts = case.prompts
-    detector = case.detectors.index(gallery.headline(case.detectors))
-    scores = case.evaluated.scores[detector, 0]
+    prompts = results.prompts
+    detector = results.detectors.index(gallery.headline(results.detectors))
+    scores = results.evaluated.scores[detector, 0]
     ranks = np.argsort(np.argsort(-scores, kind="stable"), kind="stable") + 1
     facts = []
     for i, (score, rank) in enumerate(zip(scores, ranks, strict=True)):

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from anisomem.evaluation import NOT_SEPARABLE, Comparison, auc, inseparable_groups, tpr_at_fpr
-from anisomem.report.compare import Compared
+from anisomem.report.compared import Compared
 from anisomem.report.style import COLOURS, WIDTH, logit_axis, on_logit
 from anisomem.report.tables import percent
 

@@ -6,14 +6,16 @@ from pathlib import Path
 from time import perf_counter
 
 import torch
-from omegaconf import DictConfig
 
 from anisomem.benchmark.case import SHARD
-from anisomem.config import compose as configuration
+from anisomem.config.build import build
+from anisomem.config.schema import Config
 from anisomem.datasets import cards
 from anisomem.detection.base import Detector
+from anisomem.detection.configured import detectors
+from anisomem.engine.batches import GPU_BATCH
 from anisomem.engine.counting import counts, kept
-from anisomem.engine.engine import GPU_BATCH, Engine
+from anisomem.engine.engine import Engine
 from anisomem.errors import UserError, one_of
 from anisomem.models import architecture, pretrained
 from anisomem.models.base import DiffusionModel
@@ -36,7 +38,7 @@ class Prompts:
     texts: Sequence[str]
 
 
-def plan(configs: Sequence[DictConfig], experiment: str) -> Table:
+def plan(configs: Sequence[Config], experiment: str) -> Table:
     """One line for each case of an experiment.
 
     Arguments:
@@ -57,26 +59,26 @@ def plan(configs: Sequence[DictConfig], experiment: str) -> Table:
     return Table(f"Plan of {experiment}", headings, lines, notes)
 
 
-def _line(config: DictConfig) -> list[str]:
-    detectors = configuration.detectors(config)
-    for detector in detectors:
-        detector.require(config.model.get("stands_for"))
+def _line(config: Config) -> list[str]:
+    chosen = detectors(config.detector)
+    for detector in chosen:
+        detector.require(config.stands_for)
     prompts, seeds = prompts_of(config), len(config.seeds)
-    labelled.require_both(str(config.dataset.name), prompts.memorized, prompts.others)
-    found = counts(detectors, config.noise_policy)
-    references = config.references.count if any(d.uses_references for d in detectors) else 0
+    labelled.require_both(str(config.dataset["name"]), prompts.memorized, prompts.others)
+    found = counts(chosen, config.noise_policy)
+    references = config.references.count if any(d.uses_references for d in chosen) else 0
     total = (prompts.memorized + prompts.others + references) * seeds
     jvps = f" + {found.jvps} JVP" if found.jvps else ""
-    model = _present(config, detectors, prompts.texts, total) or _absent(config, detectors)
+    model = _present(config, chosen, prompts.texts, total) or _absent(config, chosen)
     sizes = [size for size in (model.bytes, prompts.bytes) if size]
     download = f"{sum(sizes) / 1e9:.3g} GB" if sizes else "nothing"
     return [
-        str(config.model.path),
-        str(config.dataset.name),
+        str(config.model["path"]),
+        str(config.dataset["name"]),
         f"{prompts.memorized} / {prompts.others}"
         + (f" + {references} references" if references else ""),
         str(seeds),
-        str(len(detectors)),
+        str(len(chosen)),
         f"{found.nfe}{jvps}, and {found.shared_nfe} for all",
         f"{total * found.nfe + seeds * found.shared_nfe:,}",
         f"{total * found.jvps:,}",
@@ -86,14 +88,14 @@ def _line(config: DictConfig) -> list[str]:
     ]
 
 
-def prompts_of(config: DictConfig) -> Prompts:
+def prompts_of(config: Config) -> Prompts:
     """From the files; from the card of the set where they are not here, or in the hub.
 
     Raises:
         UserError: A dataset of the hub without a card, which only a download could count.
     """
     dataset = config.dataset
-    card = cards.read(dataset.name) if dataset.get("name") in cards.names() else None
+    card = cards.read(dataset["name"]) if dataset.get("name") in cards.names() else None
     if card is None and (path := dataset.get("path")) and not Path(path).exists():
         raise UserError(f"a dry run downloads nothing, and {path!r} is neither file nor folder")
     if card is None or not card.hub:
@@ -106,7 +108,7 @@ def prompts_of(config: DictConfig) -> Prompts:
             found = found.subset(labelled.limited(found, config.limit, config.limit_seed))
             memorized = int((found.labels == 1).sum())
             return Prompts(memorized, len(found) - memorized, 0, found.texts)
-    folder = cards.folder(dataset.data)
+    folder = cards.folder(dataset["data"])
     missing = sum(source.bytes for source in card.sources if source.find(folder) is None)
     sizes = card.memorized, card.others
     if dataset.get("memorized_by") == "sd20":  # the card counts as for the other model
@@ -132,12 +134,12 @@ class Model:
 
 
 def _present(
-    config: DictConfig, detectors: Sequence[Detector], texts: Sequence[str], total: int
+    config: Config, detectors: Sequence[Detector], texts: Sequence[str], total: int
 ) -> Model | None:
     """Measured on one batch; None where the model is not here."""
-    if not pretrained.present(config.model.path, config.model.revision):
+    if not pretrained.present(config.model["path"], config.model["revision"]):
         return None
-    model: DiffusionModel = configuration.build(config.model, "model")
+    model: DiffusionModel = build(config.model, "model")
     engine = Engine(model, detectors, config.noise_policy, config.batch_size)
 
     def seconds(some: Sequence[str]) -> float:
@@ -154,18 +156,23 @@ def _present(
     return Model(0, f"{peak / 1e3:.2g} GB", f"{each * total:.0f} s in one process")
 
 
-def _absent(config: DictConfig, detectors: Sequence[Detector]) -> Model:
+def _absent(config: Config, detectors: Sequence[Detector]) -> Model:
     """From the hub's list of files and the architecture, where we have it."""
-    one_of("dtype", config.model.dtype, pretrained.DTYPES)
-    dtype = getattr(torch, config.model.dtype)
-    parameters = architecture.parameters(config.model.path)
+    one_of("dtype", config.model["dtype"], pretrained.DTYPES)
+    dtype = getattr(torch, config.model["dtype"])
+    parameters = architecture.parameters(config.model["path"])
     memory = "unknown"
     if parameters:
-        shape, batch = architecture.latent_shape(config.model.path), config.batch_size or GPU_BATCH
+        shape, batch = (
+            architecture.latent_shape(config.model["path"]),
+            config.batch_size or GPU_BATCH,
+        )
         weights, held = parameters * dtype.itemsize, SHARD * kept(detectors, shape, dtype)
-        each = architecture.activations(config.model.path, dtype)
+        each = architecture.activations(config.model["path"], dtype)
         parts = [f"{size / 1e9:.2g} GB" for size in (weights + held + batch * each, weights, held)]
         memory = "{}: {} + {} + {batch} × {each:.2g} GB".format(
             *parts, batch=batch, each=each / 1e9
         )
-    return Model(pretrained.size(config.model.path, config.model.revision), memory, "unknown")
+    return Model(
+        pretrained.size(config.model["path"], config.model["revision"]), memory, "unknown"
+    )

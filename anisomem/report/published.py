@@ -9,9 +9,10 @@ from typing import Any
 
 import yaml
 
-from anisomem.benchmark.case import Case, Row
-from anisomem.config import compose as configuration
+from anisomem.benchmark.results import Results, Row
+from anisomem.config import catalog, compose
 from anisomem.detection.base import Detector
+from anisomem.detection.configured import detectors
 from anisomem.evaluation import Estimate, Summary
 from anisomem.report.table import Table
 from anisomem.report.tables import interval_text, percent
@@ -65,27 +66,27 @@ def _row(card: Mapping[str, Any], row: Mapping[str, Any]) -> Published:
     )
 
 
-def of(case: Case, row: Row) -> list[Published]:
+def of(results: Results, row: Row) -> list[Published]:
     """What is published of a row of a case's table, where its detector is as we configure it."""
-    detector = next(d for d in case.configured if (d.name, d.n) == (row.detector, row.n))
+    detector = next(d for d in results.configured if (d.name, d.n) == (row.detector, row.n))
     if detector != _usual(row.detector, row.n):
         return []
-    key = (case.config.model.get("stands_for"), case.planned.name, row.detector, row.n)
+    key = (results.config.stands_for, results.case.prompts.name, row.detector, row.n)
     return [one for one in published() if (one.model, one.prompts, one.detector, one.n) == key]
 
 
 @cache
 def _usual(name: str, n: int) -> Detector | None:
     """A detector as ``conf/detector`` has it; None of a name that is not there."""
-    if name not in configuration.names("detector"):
+    if name not in catalog.names("detector"):
         return None
-    (usual, *_) = configuration.detectors(configuration.cases([f"detector=[{name}]"])[0])
+    (usual, *_) = detectors(compose.cases([f"detector=[{name}]"])[0].detector)
     return replace(usual, n=n)
 
 
-def comparison(cases: Sequence[Case], rows: Sequence[Row]) -> Table | None:
+def comparison(all_results: Sequence[Results], rows: Sequence[Row]) -> Table | None:
     """Every statistic of every detector beside what is published; None where nothing is."""
-    by_name = {case.name: case for case in cases}
+    by_name = {results.name: results for results in all_results}
     cells = []
     for row in rows:
         if row.summary is None:
@@ -123,8 +124,7 @@ def _lines(row: Row, summary: Summary, one: Published) -> list[list[str]]:
             name = f"TPR@{percent(target)}FPR"
             lines.append(_line(name, one, key, estimate, rules.get(target)))
     if SECONDS in one.values:
-        timed = row.cost and row.cost.get("isolated")
-        seconds = f"{timed[0]:.2f}" if timed else "not measured"
+        seconds = f"{row.timed.isolated[0]:.2f}" if row.timed else "not measured"
         lines.append(["s", seconds, "–", f"{one.values[SECONDS]:.2f}", "–", "–", one.source])
     return lines
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 from jinja2 import Environment
 
-from anisomem.benchmark.case import Case, Row
+from anisomem.benchmark.results import Results, Row
 from anisomem.report import escape, figures, gallery, published, scores, style, tables
 from anisomem.report.attempt import attempt
 from anisomem.report.card import card
@@ -54,68 +54,72 @@ CAUTIONS = (
 )
 
 
-def headline(cases: Sequence[Case], rows: Sequence[Row]) -> list[Table]:
+def headline(all_results: Sequence[Results], rows: Sequence[Row]) -> list[Table]:
     """The main table, and what is published beside it where anything is."""
-    table, beside = tables.main_table(rows), published.comparison(cases, rows)
+    table, beside = tables.main_table(rows), published.comparison(all_results, rows)
     if beside is None:
         return [replace(table, notes=[*table.notes, "Nothing is published on these prompts."])]
     return [table, beside]
 
 
-def printed(cases: Sequence[Case]) -> str:
+def printed(all_results: Sequence[Results]) -> str:
     """The :func:`headline` of finished cases for a terminal."""
-    table, *beside = headline(cases, [row for case in cases for row in case.rows()])
+    table, *beside = headline(
+        all_results, [row for results in all_results for row in results.table]
+    )
     return table.printed() + "".join(
         f"\n{escape.markdown_line(t.title)}\n\n{t.printed()}" for t in beside
     )
 
 
-def write(cases: Sequence[Case], folder: Path) -> Mapping[str, Mapping[str, Path]]:
+def write(all_results: Sequence[Results], folder: Path) -> Mapping[str, Mapping[str, Path]]:
     """Writes tables, scores, cards, figures and ``report.html``; the figures by case and name.
 
     What an earlier report has left there and this one has not made is removed. Anything but the
     table that fails is left out, which is said.
     """
-    rows = [row for case in cases for row in case.rows()]
-    table, *beside = headline(cases, rows)
+    rows = [row for results in all_results for row in results.table]
+    table, *beside = headline(all_results, rows)
     written = Manifest(folder, "report")
     written.text("table.md", table.markdown())
     written.text("table.tex", table.latex())
     written.text("table.csv", tables.comma_separated(tables.records(rows)))
-    found = {"cases": [card(case) for case in cases], "rows": tables.records(rows)}
+    found = {"cases": [card(results) for results in all_results], "rows": tables.records(rows)}
     written.text("table.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n")
-    written.text("scores.csv", scores.comma_separated(scores.frame(cases)))
-    if any(len(case.config.seeds) > 1 for case in cases):
+    written.text("scores.csv", scores.comma_separated(scores.frame(all_results)))
+    if any(len(results.config.seeds) > 1 for results in all_results):
         path = folder / "scores-by-seed.parquet"
-        scores.write(scores.by_seed(cases), path)
+        scores.write(scores.by_seed(all_results), path)
         written.add(path)
 
-    more = _more(cases, rows, beside)
+    more = _more(all_results, rows, beside)
     written.text("more.md", "\n".join(other.section() for other in more.values()))
     for name, other in more.items():
         written.text(f"more/{name}.csv", other.comma_separated())
         written.text(f"more/{name}.tex", other.latex())
-    drawn = {case.name: figures.write(case, folder) for case in cases}
+    drawn = {results.name: figures.write(results, folder) for results in all_results}
     for pictures in drawn.values():
         for picture in pictures.values():
             written.add(*style.files(picture))
-    page = attempt("report.html", partial(html, cases, [table, *more.values()], drawn))
+    page = attempt("report.html", partial(html, all_results, [table, *more.values()], drawn))
     if page is not None:
         written.text("report.html", page)
     written.close()
     return drawn
 
 
-def _more(cases: Sequence[Case], rows: Sequence[Row], beside: Sequence[Table]) -> dict[str, Table]:
+def _more(
+    all_results: Sequence[Results], rows: Sequence[Row], beside: Sequence[Table]
+) -> dict[str, Table]:
     """Every further table by the name of its file."""
     makes: dict[str, Callable[[], Table]] = {
         other.title.lower().replace(" ", "-"): partial(_same, other) for other in beside
     }
     makes["rules-of-released-codes"] = partial(tables.rules_table, rows)
-    makes["costs"] = partial(tables.costs_table, cases)
-    for case in cases:
-        makes[f"blocks-of-{case.name}"] = partial(tables.blocks_table, case)
-        makes[f"pairs-on-{case.name}"] = partial(tables.pairs_table, case)
+    makes["costs"] = partial(tables.costs_table, all_results)
+    for results in all_results:
+        makes[f"blocks-of-{results.name}"] = partial(tables.blocks_table, results)
+        makes[f"pairs-on-{results.name}"] = partial(tables.pairs_table, results)
     made = {name: attempt(f"table {name}", make) for name, make in makes.items()}
     return {name: table for name, table in made.items() if table}
 
@@ -124,14 +128,14 @@ def _same(table: Table) -> Table:
     return table
 
 
-def _revision(case: Case) -> str:
+def _revision(results: Results) -> str:
     """Which commit of the hub's model, for the page's head; empty of a local one."""
-    revision = case.measured().get("revision")
+    revision = results.measured.provenance.get("revision")
     return f"revision {revision}, " if revision else ""
 
 
 def html(
-    cases: Sequence[Case],
+    all_results: Sequence[Results],
     shown: Sequence[Table],
     drawn: Mapping[str, Mapping[str, Path]],
 ) -> str:
@@ -146,33 +150,33 @@ def html(
         files("anisomem.report").joinpath("report.html.j2").read_text(encoding="utf-8")
     )
     return template.render(
-        title=f"Memorization detectors: {', '.join(case.title for case in cases)}",
+        title=f"Memorization detectors: {', '.join(results.title for results in all_results)}",
         summary=[
-            f"{case.title}: {_revision(case)}{(case.prompts.labels == 1).sum()} memorized and "
-            f"{(case.prompts.labels == 0).sum()} other prompts, noise seed"
-            f"{'s' * (len(case.config.seeds) > 1)} {', '.join(map(str, case.config.seeds))}"
-            for case in cases
+            f"{results.title}: {_revision(results)}{(results.prompts.labels == 1).sum()} "
+            f"memorized and {(results.prompts.labels == 0).sum()} other prompts, noise seed"
+            f"{'s' * (len(results.config.seeds) > 1)} {', '.join(map(str, results.config.seeds))}"
+            for results in all_results
         ],
-        warnings=warnings(cases),
+        warnings=warnings(all_results),
         tables=shown,
         keys=KEYS,
         cautions=CAUTIONS,
         cases=[
             {
-                "name": case.name,
-                "title": case.title,
-                "gallery": attempt(f"gallery of {case.name}", partial(gallery.shown, case)),
-                "identity": case.identity[:10],
-                "card": yaml.safe_dump(card(case), sort_keys=False, allow_unicode=True),
+                "name": results.name,
+                "title": results.title,
+                "gallery": attempt(f"gallery of {results.name}", partial(gallery.shown, results)),
+                "identity": results.case.identity[:10],
+                "card": yaml.safe_dump(card(results), sort_keys=False, allow_unicode=True),
                 "figures": [
                     {
                         "name": name,
                         "caption": CAPTIONS[name],
                         "data": base64.b64encode(path.read_bytes()).decode(),
                     }
-                    for name, path in drawn.get(case.name, {}).items()
+                    for name, path in drawn.get(results.name, {}).items()
                 ],
             }
-            for case in cases
+            for results in all_results
         ],
     )

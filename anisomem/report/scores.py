@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from anisomem.benchmark.case import Case
 from anisomem.benchmark.gallery import headline
+from anisomem.benchmark.results import Results
 from anisomem.detection.base import Detector
 from anisomem.errors import UserError, one_of
 from anisomem.report import escape
@@ -48,7 +48,7 @@ class Filter:
     top: int | None = None
 
 
-def frame(cases: Sequence[Case], names: Sequence[str] = ()) -> pd.DataFrame:
+def frame(all_results: Sequence[Results], names: Sequence[str] = ()) -> pd.DataFrame:
     """A row for every prompt, with score and rank of each detector.
 
     A detector's column has the name of its row in the table, such as ``wen, n=4``, and its rank's
@@ -61,29 +61,31 @@ def frame(cases: Sequence[Case], names: Sequence[str] = ()) -> pd.DataFrame:
     Raises:
         UserError: As :func:`anisomem.report.compare.named`.
     """
-    return pd.concat([_frame(case, _detectors(case, names)) for case in cases], ignore_index=True)
+    return pd.concat(
+        [_frame(results, _detectors(results, names)) for results in all_results], ignore_index=True
+    )
 
 
-def _detectors(case: Case, names: Sequence[str]) -> Sequence[Detector]:
-    return named(case, names) if names else case.detectors
+def _detectors(results: Results, names: Sequence[str]) -> Sequence[Detector]:
+    return named(results, names) if names else results.detectors
 
 
-def _frame(case: Case, detectors: Sequence[Detector]) -> pd.DataFrame:
-    planned = case.planned
+def _frame(results: Results, detectors: Sequence[Detector]) -> pd.DataFrame:
+    planned = results.case.prompts
     columns: dict[str, object] = {
-        "prompts": case.name,
-        "model": case.model,
+        "prompts": results.name,
+        "model": results.model,
         "id": list(planned.ids),
         "prompt": list(planned.texts),
         "label": [LABELS[int(label)] for label in planned.labels],
         "block": list(planned.blocks),
     }
-    if case.failures:
-        columns[FAILED] = [case.failures.get(i) for i in planned.ids]
+    if results.failures:
+        columns[FAILED] = [results.failures.get(i) for i in planned.ids]
     found = pd.DataFrame(columns)
-    judged = [i not in case.failures for i in planned.ids]
+    judged = [i not in results.failures for i in planned.ids]
     for detector in detectors:
-        if (scores := case.scores.get(detector.key)) is None:
+        if (scores := results.scores.get(detector.key)) is None:
             continue
         mean = np.full(len(planned), np.nan)
         mean[judged] = scores.mean(axis=0)
@@ -94,24 +96,24 @@ def _frame(case: Case, detectors: Sequence[Detector]) -> pd.DataFrame:
     return found
 
 
-def by_seed(cases: Sequence[Case]) -> pd.DataFrame:
+def by_seed(all_results: Sequence[Results]) -> pd.DataFrame:
     """A row for every prompt, detector and noise seed."""
     parts = [
         pd.DataFrame(
             {
-                "prompts": case.name,
-                "model": case.model,
-                "id": list(case.prompts.ids),
+                "prompts": results.name,
+                "model": results.model,
+                "id": list(results.prompts.ids),
                 "detector": detector.name,
                 "n": detector.n,
                 "seed": seed,
-                "score": case.scores[detector.key][s],
+                "score": results.scores[detector.key][s],
             }
         )
-        for case in cases
-        for detector in case.detectors
-        if detector.key in case.scores
-        for s, seed in enumerate(case.config.seeds)
+        for results in all_results
+        for detector in results.detectors
+        if detector.key in results.scores
+        for s, seed in enumerate(results.config.seeds)
     ]
     return pd.concat(parts, ignore_index=True)
 
@@ -133,7 +135,7 @@ def write(found: pd.DataFrame, path: Path) -> None:
 
 
 def scores(
-    cases: Sequence[Case], names: Sequence[str], chosen: Filter, out: Path | None = None
+    all_results: Sequence[Results], names: Sequence[str], chosen: Filter, out: Path | None = None
 ) -> str:
     """Prompts with their scores, the largest first, as a terminal shows them; or into a file.
 
@@ -151,12 +153,12 @@ def scores(
         raise UserError(f"--out writes {' or '.join(SUFFIXES)}, got {str(out)!r}")
     if chosen.label is not None:
         one_of("label", chosen.label, LABELS)
-    shown = names or ([] if out else [headline(cases[0].detectors).key])
-    found = _filtered(frame(cases, shown), chosen)
+    shown = names or ([] if out else [headline(all_results[0].detectors).key])
+    found = _filtered(frame(all_results, shown), chosen)
     if out:
         write(found, out)
         return f"{out}: {len(found)} prompt{'s' * (len(found) != 1)}"
-    return _table(cases, found).printed()
+    return _table(all_results, found).printed()
 
 
 def _filtered(found: pd.DataFrame, chosen: Filter) -> pd.DataFrame:
@@ -178,7 +180,7 @@ def _filtered(found: pd.DataFrame, chosen: Filter) -> pd.DataFrame:
     return found if chosen.top is None else found.groupby("prompts", sort=False).head(chosen.top)
 
 
-def _table(cases: Sequence[Case], found: pd.DataFrame) -> Table:
+def _table(all_results: Sequence[Results], found: pd.DataFrame) -> Table:
     keys = [column.removesuffix(RANK) for column in found.columns if column.endswith(RANK)]
     rows = [
         [
@@ -192,11 +194,13 @@ def _table(cases: Sequence[Case], found: pd.DataFrame) -> Table:
         "Score, and in brackets its rank among all prompts of the run, 1 being the largest. Larger"
         " scores mean more memorized; no sign is fitted."
     ]
-    for case in cases:
-        if len(seeds := case.config.seeds) > 1:
-            notes.append(f"{case.name}: mean over noise seeds {', '.join(map(str, seeds))}.")
-        if case.failures:
-            notes.append(f"{case.name}: – where the model failed, {len(case.failures)} prompts.")
+    for results in all_results:
+        if len(seeds := results.config.seeds) > 1:
+            notes.append(f"{results.name}: mean over noise seeds {', '.join(map(str, seeds))}.")
+        if results.failures:
+            notes.append(
+                f"{results.name}: – where the model failed, {len(results.failures)} prompts."
+            )
     return Table(
         "Scores",
         ["prompts", "model", "label", "block", "id", *keys, "prompt"],

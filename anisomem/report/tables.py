@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from anisomem.benchmark.case import Case, Row
-from anisomem.benchmark.measured import costs as measured_costs
+from anisomem.benchmark.results import Results, Row
+from anisomem.engine.cost import TimedCounts
 from anisomem.errors import UserError
 from anisomem.evaluation import (
     CLUSTERED,
@@ -87,17 +87,17 @@ def rules_table(rows: Sequence[Row]) -> Table:
     return Table("Rules of released codes", headings, cells, notes)
 
 
-def blocks_table(case: Case) -> Table:
+def blocks_table(results: Results) -> Table:
     """AUC against each block of negatives, for each kind of memorization, one prompt a cluster."""
-    selections = case.selections()
+    selections = results.parts()
     notes = ["AUC with 95% intervals as in the main table; fitted detectors are fitted anew."]
     columns, limits = [], Limits()
-    keys = [detector.key for detector in case.detectors]
+    keys = [detector.key for detector in results.detectors]
     for name, rows in selections.items():
         try:
-            judged = case.judged(rows)
+            judged = results.judged(rows)
         except UserError as error:  # a part may be too small for what the whole allows
-            columns.append(["–"] * (1 + len(case.detectors)))
+            columns.append(["–"] * (1 + len(results.detectors)))
             notes.append(f"{name}: {error}")
             continue
         evaluation, cells_of = judged.evaluation, dict.fromkeys(keys, "–")
@@ -110,32 +110,32 @@ def blocks_table(case: Case) -> Table:
     names = ["memorized/other", *keys]
     cells = [[name, *line] for name, line in zip(names, zip(*columns, strict=True), strict=True)]
     return Table(
-        f"Blocks of {case.title}", ["detector", *selections], cells, notes + limits.notes()
+        f"Blocks of {results.title}", ["detector", *selections], cells, notes + limits.notes()
     )
 
 
-def pairs_table(case: Case) -> Table:
+def pairs_table(results: Results) -> Table:
     """Every pair of detectors: differences in AUC and TPR, intervals, p values, verdicts."""
-    evaluation = case.evaluated
+    evaluation = results.evaluated
     targets = [t for t in evaluation.targets if evaluation.resolvable(t)]
     pairs = evaluation.comparisons()
     cells = []
     for pair in pairs:
-        keys = [case.detectors[pair.a].key, case.detectors[pair.b].key]
+        keys = [results.detectors[pair.a].key, results.detectors[pair.b].key]
         cells.append([*keys, *pair_cells(pair, targets, adjusted=False)])
     headings = ["a", "b", *pair_headings(targets)]
-    least = least_p(case.config.draws, evaluation.resampling.units)
+    least = least_p(results.config.draws, evaluation.resampling.units)
     notes = [
         "Differences on the same prompts, noise and bootstrap draws; p values adjusted by Holm's"
         " method over all pairs of a column; a verdict is read off its paired 95% interval and is"
         " not adjusted.",
-        f"From {case.config.draws:,} draws no p value is below {least:.2g}, which the number of"
+        f"From {results.config.draws:,} draws no p value is below {least:.2g}, which the number of"
         f" pairs, {len(pairs)}, can raise to {min(1, least * len(pairs)):.2g}; draws=N with more"
         " of them goes lower.",
     ]
     if evaluation.clustered:
         notes.append(f"DeLong {CLUSTERED}; believe the bootstrap.")
-    return Table(f"Pairs of {case.title}", headings, cells, notes)
+    return Table(f"Pairs of {results.title}", headings, cells, notes)
 
 
 def pair_headings(targets: Sequence[float]) -> list[str]:
@@ -167,30 +167,28 @@ def pair_cells(pair: Comparison, targets: Sequence[float], adjusted: bool) -> li
     return cells
 
 
-def costs_table(cases: Sequence[Case]) -> Table:
+def costs_table(all_results: Sequence[Results]) -> Table:
     """What every set of components costs, and on what it was measured."""
     cells = []
-    for case in cases:
-        measured = case.measured()
-        for key, cost in measured_costs(measured).items():
-            users = [d.name for d in case.configured if d.cost_key == key]
-            n = next(d.n for d in case.configured if d.cost_key == key)
-            timed, seconds = "isolated" in cost, "–"
-            if timed:
-                seconds = "{:.3f} [{:.3f}, {:.3f}]".format(*cost["isolated"])
+    for results in all_results:
+        for key, cost in results.measured.costs.items():
+            users = [d.name for d in results.configured if d.cost_key == key]
+            n = next(d.n for d in results.configured if d.cost_key == key)
+            timed = cost if isinstance(cost, TimedCounts) else None
+            on = results.measured.timed_on
             cells.append(
                 [
-                    case.name,
-                    case.model,
+                    results.name,
+                    results.model,
                     ", ".join(users),
                     str(n),
-                    f"{cost['nfe']:g}",
-                    str(cost["shared_nfe"]),
-                    f"{cost['jvps']:g}",
-                    seconds,
-                    f"{cost['amortised']:.3f}" if timed else "–",
-                    f"{cost['peak_mb']:.0f}" if timed else "–",
-                    "{device_name}, {dtype}".format(**measured["timed_on"]) if timed else "–",
+                    f"{cost.nfe:g}",
+                    str(cost.shared_nfe),
+                    f"{cost.jvps:g}",
+                    "{:.3f} [{:.3f}, {:.3f}]".format(*timed.isolated) if timed else "–",
+                    f"{timed.amortised:.3f}" if timed else "–",
+                    f"{timed.peak_mb:.0f}" if timed else "–",
+                    f"{on['device_name']}, {on['dtype']}" if timed else "–",
                 ]
             )
     headings = ["prompts", "model", "detectors", "n", "NFE", "NFE per seed", "JVP", "s alone"]
@@ -229,15 +227,15 @@ def _unscored(row: Row, names: Iterable[str]) -> dict[str, Any]:
 
 
 def _main_cells(row: Row, targets: int) -> list[str]:
-    cost, summary = row.cost, row.summary
+    cost, timed, summary = row.cost, row.timed, row.summary
     numbers = ["not scored", *["–"] * targets]
     if summary:
         flag = f" {summary.ties.flag}" if summary.ties.flag else ""
         numbers = [interval_text(summary.auc) + flag]
         numbers += [interval_text(value) for value in summary.tpr.values()]
-    nfe = f"{cost['nfe']:g}" if cost else "–"
-    if cost and cost["jvps"]:
-        nfe += f" + {cost['jvps']:g} JVP"
+    nfe = f"{cost.nfe:g}" if cost else "–"
+    if cost and cost.jvps:
+        nfe += f" + {cost.jvps:g} JVP"
     return [
         row.case,
         row.model,
@@ -245,8 +243,8 @@ def _main_cells(row: Row, targets: int) -> list[str]:
         _n(row),
         *numbers,
         nfe,
-        f"{cost['isolated'][0]:.3f}" if cost and "isolated" in cost else "–",
-        f"{cost['amortised']:.3f}" if cost and "isolated" in cost else "–",
+        f"{timed.isolated[0]:.3f}" if timed else "–",
+        f"{timed.amortised:.3f}" if timed else "–",
     ]
 
 
@@ -295,21 +293,21 @@ def _flat(row: Row, summary: Summary) -> dict[str, Any]:
         values[f"tpr_nearest_fpr_{target:g}"] = summary.released_tpr.get(target)
         values[f"tpr_strictly_below_fpr_{target:g}"] = summary.strict_tpr.get(target)
     delong = summary.auc_delong
-    cost = row.cost or {}
-    isolated = cost.get("isolated", [None] * 3)
+    cost, timed = row.cost, row.timed
+    isolated = timed.isolated if timed else [None] * 3
     return values | {
         "largest_tie": summary.ties.largest,
         "levels": summary.ties.levels,
         "auc_delong_low": delong and delong.low,
         "auc_delong_high": delong and delong.high,
-        "nfe_per_prompt": cost.get("nfe"),
-        "nfe_per_seed_shared": cost.get("shared_nfe"),
-        "jvps_per_prompt": cost.get("jvps"),
+        "nfe_per_prompt": cost and cost.nfe,
+        "nfe_per_seed_shared": cost and cost.shared_nfe,
+        "jvps_per_prompt": cost and cost.jvps,
         "seconds_per_10_prompts": isolated[0],
         "seconds_per_10_prompts_fastest": isolated[1],
         "seconds_per_10_prompts_slowest": isolated[2],
-        "seconds_per_10_prompts_shared": cost.get("amortised"),
-        "peak_mb": cost.get("peak_mb"),
+        "seconds_per_10_prompts_shared": timed and timed.amortised,
+        "peak_mb": timed and timed.peak_mb,
     }
 
 
@@ -326,7 +324,7 @@ def notes_of(rows: Sequence[Row]) -> list[str]:
             "NFE: network evaluations per prompt; the unconditional ones are shared by all"
             " prompts."
         )
-    if any(row.cost and "isolated" in row.cost for row in rows):
+    if any(row.timed for row in rows):
         notes.append(
             "s alone: median seconds per 10 prompts, detector alone, in one thread; s shared: its"
             " part of one run of all detectors."

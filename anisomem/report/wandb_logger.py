@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import wandb
 
-from anisomem.benchmark.case import Case
+from anisomem.benchmark.results import Results
 from anisomem.errors import UserError, one_of
 from anisomem.report import tables
 from anisomem.report.card import card
@@ -47,7 +47,7 @@ class WandbLogger:
             )
 
     def log(
-        self, cases: Sequence[Case], folder: Path, drawn: Mapping[str, Mapping[str, Path]]
+        self, all_results: Sequence[Results], folder: Path, drawn: Mapping[str, Mapping[str, Path]]
     ) -> None:
         """Sends settings, final metrics, the table, figures and components.
 
@@ -56,14 +56,14 @@ class WandbLogger:
             folder: The experiment's.
             drawn: Figures by case and name.
         """
-        rows = tables.records([row for case in cases for row in case.rows()])
+        rows = tables.records([row for results in all_results for row in results.table])
         table = wandb.Table(list(rows[0]), [list(row.values()) for row in rows])
         figures = {
-            f"{case}/{name}": wandb.Image(str(path))
-            for case, figures in drawn.items()
+            f"{results}/{name}": wandb.Image(str(path))
+            for results, figures in drawn.items()
             for name, path in figures.items()
         }
-        identities = "".join([folder.name, *(case.identity for case in cases)])
+        identities = "".join([folder.name, *(results.case.identity for results in all_results)])
         with wandb.init(
             project=self.project,
             entity=self.entity,
@@ -72,15 +72,15 @@ class WandbLogger:
             id=sha256(identities.encode()).hexdigest()[:16],
             resume="allow",
             dir=folder,
-            config={case.name: card(case) for case in cases},
+            config={results.name: card(results) for results in all_results},
             settings=wandb.Settings(silent=True, disable_git=True, console="off"),
         ) as run:
             run.summary.update(_metrics(rows))
             run.log({"table": table, **figures})
-            for case in cases:
-                name = f"{artifact_name(case.name)}-{case.identity[:10]}"
+            for results in all_results:
+                name = f"{artifact_name(results.name)}-{results.case.identity[:10]}"
                 artifact = wandb.Artifact(name, "components")
-                for file in case.store.files:
+                for file in results.case.store.files:
                     artifact.add_file(str(file))
                 run.log_artifact(artifact)
 

@@ -2,33 +2,35 @@
 
 from collections.abc import Sequence
 
-from anisomem.benchmark.case import Case
+from anisomem.benchmark.results import Results
 
 
-def warnings(cases: Sequence[Case]) -> list[str]:
+def warnings(all_results: Sequence[Results]) -> list[str]:
     """Detectors without a score or with a constant one, and controls that do as well as any."""
     return [
-        line for case in cases for line in (*_unscored(case), *_constant(case), *_beaten(case))
+        line
+        for results in all_results
+        for line in (*_unscored(results), *_constant(results), *_beaten(results))
     ]
 
 
-def _unscored(case: Case) -> list[str]:
-    refused = case.scored.refused
-    return [f"{case.name}: {key} is not scored: {reason}" for key, reason in refused.items()]
+def _unscored(results: Results) -> list[str]:
+    refused = results.scored.refused
+    return [f"{results.name}: {key} is not scored: {reason}" for key, reason in refused.items()]
 
 
-def _constant(case: Case) -> list[str]:
-    summaries = case.evaluated.summaries()
+def _constant(results: Results) -> list[str]:
+    summaries = results.evaluated.summaries()
     return [
-        f"{case.name}: {detector.key} is {summary.ties.note}"
-        for detector, summary in zip(case.detectors, summaries, strict=True)
+        f"{results.name}: {detector.key} is {summary.ties.note}"
+        for detector, summary in zip(results.detectors, summaries, strict=True)
         if summary.ties.constant
     ]
 
 
-def _beaten(case: Case) -> list[str]:
+def _beaten(results: Results) -> list[str]:
     """Scores of the prompt alone that separate, and no worse than the best that saw the model."""
-    evaluation, detectors = case.evaluated, case.detectors
+    evaluation, detectors = results.evaluated, results.detectors
     areas = [summary.auc for summary in evaluation.summaries()]
     seeing = [d for d, detector in enumerate(detectors) if detector.n]
     if not seeing:
@@ -41,7 +43,7 @@ def _beaten(case: Case) -> list[str]:
         if evaluation.auc_difference(best, d).verdict == "better":
             continue
         lines.append(
-            f"{case.name}: {detector.key}, which never sees the model, has an AUC of "
+            f"{results.name}: {detector.key}, which never sees the model, has an AUC of "
             f"{areas[d].value:.3f}, and the best detector, {detectors[best].key}, has "
             f"{areas[best].value:.3f}, not separably more: the prompts alone tell the classes "
             "apart, so this table is no evidence about the model"

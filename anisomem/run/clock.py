@@ -1,9 +1,6 @@
-"""What a detector costs: evaluations counted at the model, seconds measured side by side."""
+"""Seconds of contenders that take turns, and the memory that work takes at its peak."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from statistics import median
+from collections.abc import Callable, Mapping
 from threading import Event, Thread
 from time import perf_counter
 from typing import Self
@@ -11,39 +8,10 @@ from typing import Self
 import psutil
 import torch
 
-from anisomem.benchmark.case import Case
 from anisomem.console import progress
-from anisomem.detection.base import Detector, groups
-from anisomem.engine.engine import Engine
 from anisomem.models.base import DiffusionModel
-from anisomem.run.workers import one_thread
 
 BETWEEN = 0.005  # seconds between two looks at the memory in use
-PROMPTS = 10  # the unit of published timings
-EVERYTHING = "all detectors"
-
-
-@dataclass(frozen=True)
-class Cost:
-    """The cost of one detector.
-
-    Attributes:
-        nfe: Evaluations per prompt, counted at the model.
-        shared_nfe: Evaluations per noise seed that serve all prompts (unconditional ones).
-        jvps: Directional derivatives per prompt.
-        isolated: Seconds per ten prompts, the detector alone: (median, fastest, slowest).
-        amortised: Its part of the seconds that all detectors take together, in proportion to
-            ``isolated``; weightings of the same components count as one detector.
-        peak_mb: Memory at its peak while the detector runs alone, model and libraries included:
-            of the accelerator, or of this process.
-    """
-
-    nfe: float
-    shared_nfe: int
-    jvps: float
-    isolated: tuple[float, float, float]
-    amortised: float
-    peak_mb: float
 
 
 def take_turns(
@@ -67,56 +35,6 @@ def take_turns(
             if turn:
                 seconds[key].append(elapsed)
     return seconds
-
-
-def measure(case: Case, model: DiffusionModel) -> Mapping[str, Cost]:
-    """Costs by :attr:`Detector.cost_key`, on the ten first prompts of a case.
-
-    In one thread, as every process of a run records. The detectors take turns, and all together
-    take theirs too.
-    """
-    config, detectors = case.config, case.configured
-    texts = list(case.planned.texts[:PROMPTS])
-    counts: dict[str, tuple[float, int, float]] = {}
-
-    def evaluate(key: str, members: Sequence[Detector]) -> None:
-        engine = Engine(model, members, config.noise_policy, config.batch_size)
-        nfe, jvps = model.nfe, model.jvps
-        engine.evaluate(texts, range(len(texts)), config.seeds[0])
-        synchronise(model)
-        own = model.nfe - nfe - engine.shared_nfe
-        counts[key] = (
-            own / len(texts),
-            engine.shared_nfe,
-            (model.jvps - jvps) / len(texts),
-        )
-
-    alone = groups(detectors)
-    contenders = {
-        key: partial(evaluate, key, members)
-        for key, members in {**alone, EVERYTHING: detectors}.items()
-    }
-    with one_thread():
-        warm_up = progress.over(list(alone), f"{case.name}: memory", "detector")
-        peaks = {key: peak_mb(model, contenders[key]) for key in warm_up}  # which also warms up
-        what = f"{case.name}: timing"
-        seconds = take_turns(contenders, config.timing_repeats, what, warm_up=False)
-    medians = {key: median(times) for key, times in seconds.items()}
-    total = sum(medians[key] for key in alone)
-    scale = PROMPTS / len(texts)
-    return {
-        key: Cost(
-            *counts[key],
-            isolated=(
-                scale * medians[key],
-                scale * min(seconds[key]),
-                scale * max(seconds[key]),
-            ),
-            amortised=scale * medians[EVERYTHING] * medians[key] / total,
-            peak_mb=peaks[key],
-        )
-        for key in alone
-    }
 
 
 class Peak:

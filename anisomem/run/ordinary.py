@@ -5,19 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from omegaconf import DictConfig
 
-from anisomem.config import compose as configuration
+from anisomem.config import compose
+from anisomem.config.catalog import BUNDLED
+from anisomem.config.schema import Config
 from anisomem.datasets import files, places
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError
 from anisomem.run import prompts as labelled
 
-BUNDLED = Path(configuration.__file__).parent / "testbed"
 HUB = "gustavosta"
 
 
-def draw(config: DictConfig, prompts: PromptSet) -> list[str]:
+def draw(config: Config, prompts: PromptSet) -> list[str]:
     """``references.count`` prompts that are not in the set, by the seed alone.
 
     A file is read as a list of prompts that are not memorized, see :mod:`anisomem.datasets.files`.
@@ -25,12 +25,12 @@ def draw(config: DictConfig, prompts: PromptSet) -> list[str]:
     Raises:
         UserError: No such file or prompt set, or too few prompts in it.
     """
-    source = config.references.prompts or _default(str(config.model.path))
+    source = config.references.prompts or _default(str(config.model.get("path")))
     if Path(source).is_file() or places.is_list(source):
         texts = files.texts(source)
     else:
         data = [f"paths.data={config.paths.data}"] if config.paths.data else []
-        chosen = configuration.cases([f"dataset={source}", *data])[0]
+        chosen = compose.cases([f"dataset={source}", *data])[0]
         found = labelled.whole(chosen)
         texts = [t for t, label in zip(found.texts, found.labels, strict=True) if not label]
     known = set(prompts.texts)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
 
-from anisomem.config import compose as configuration
+from anisomem.config import catalog, compose, schema
+from anisomem.config.build import build
 from anisomem.config.overrides import experiment
+from anisomem.config.schema import Config
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError, concerning
 
@@ -23,32 +22,32 @@ LEAST = 2  # prompts of each class that a table needs
 ASIDE = {"batch_size", "dry_run", "logger", "on_failure", "paths", "runs", "tensors", "workers"}
 
 
-def judged(words: Sequence[str]) -> list[DictConfig]:
+def judged(words: Sequence[str]) -> list[Config]:
     """The configurations of a command that judges by labels.
 
     Raises:
-        UserError: As :func:`anisomem.config.compose.composed`; or labels that were established on another
-            model, where the user chose but one of the two.
+        UserError: As :func:`anisomem.config.compose.composed`; or labels that were established on
+            another model, where the user chose but one of the two.
     """
-    found = configuration.composed(words)
+    found = compose.composed(words)
     for config, keys in found:
         if not has_own(config) and not keys >= {"model", "dataset"}:
             raise _of_another(config, "dataset" if "model" in keys else "model")
     return [config for config, _ in found]
 
 
-def has_own(config: DictConfig) -> bool:
+def has_own(config: Config) -> bool:
     """Whether labels belong to the model, as far as is known."""
-    if OmegaConf.missing_keys(config.dataset):
+    if schema.missing(config.dataset):
         return True  # nothing can be read from it, which building it says
-    owner, model = config.dataset.get(OWNER), configuration.model_name(config.model)
+    owner, model = config.dataset.get(OWNER), config.model_name
     if owner is None or owner == model:
         return True
     # Elsewhere it is the user's word which model a folder holds.
-    return model not in _members("model") and config.model.get("stands_for") == owner
+    return model not in catalog.members("model") and config.model.get("stands_for") == owner
 
 
-def run_name(words: Sequence[str], configs: Sequence[DictConfig], usual: str, kind: str) -> str:
+def run_name(words: Sequence[str], configs: Sequence[Config], usual: str, kind: str) -> str:
     """The folder below ``runs``.
 
     ``usual`` where nothing is chosen that changes a table; else the experiment, or where none is
@@ -62,34 +61,31 @@ def run_name(words: Sequence[str], configs: Sequence[DictConfig], usual: str, ki
     """
     if chosen := experiment(words):
         return chosen
-    keys = {one.key.partition(".")[0] for one in configuration.checked(words)}
+    keys = {one.key.partition(".")[0] for one in compose.checked(words)}
     if keys <= ASIDE:
         return usual
     names = dict.fromkeys(_of_model_and_data(config) for config in configs)
     return re.sub(r"[^\w.+-]+", "_", "+".join(names)).strip(".")[:100] + kind
 
 
-def whole(config: DictConfig) -> PromptSet:
+def whole(config: Config) -> PromptSet:
     """The prompt set by itself.
 
     Raises:
         UserError: It cannot be had.
     """
-    if missing := OmegaConf.missing_keys(config.dataset):
-        raise UserError(f"dataset needs a value for {', '.join(sorted(missing))}")
-    settings = OmegaConf.to_container(config.dataset, resolve=True)
-    node = OmegaConf.create(
-        {k: v for k, v in cast(dict[str, Any], settings).items() if k != OWNER}
-    )
+    node = {name: value for name, value in config.dataset.items() if name != OWNER}
+    if missing := schema.missing(node):
+        raise UserError(f"dataset needs a value for {', '.join(missing)}")
     place = node.get("path") or node.get("memorized")
     with concerning(f"dataset.path={place}" if place else "dataset"):
-        found = configuration.build(node, "dataset")
+        found = build(node, "dataset")
     if not isinstance(found, PromptSet):
         raise UserError(f"dataset: {node.get('_target_')} makes no PromptSet")
     return found
 
 
-def prompts(config: DictConfig) -> PromptSet:
+def prompts(config: Config) -> PromptSet:
     """The whole prompt set, which says where its labels are of another model.
 
     Raises:
@@ -99,8 +95,7 @@ def prompts(config: DictConfig) -> PromptSet:
     if has_own(config):
         return found
     caution = (
-        f"labels were established on {config.dataset[OWNER]}, and the model is "
-        f"{configuration.model_name(config.model)}"
+        f"labels were established on {config.dataset[OWNER]}, and the model is {config.model_name}"
     )
     return replace(found, cautions=[*found.cautions, caution])
 
@@ -145,19 +140,19 @@ def limited(prompts: PromptSet, limit: int | None, seed: int) -> list[int]:
     return sorted([*first, *(i for i in order if i not in first)][:limit])
 
 
-def _of_another(config: DictConfig, lacking: str) -> UserError:
+def _of_another(config: Config, lacking: str) -> UserError:
     """What to give where a default would be taken."""
-    owner, model = config.dataset[OWNER], configuration.model_name(config.model)
+    owner, model = config.dataset[OWNER], config.model_name
     if lacking == "model":
-        data = config.dataset.name
+        data = config.dataset.get("name")
         return UserError(
             f"the labels of {data} were established on {owner}; give model={owner} (or "
             f"model={model}, to see them on that one)"
         )
     own = [
         f"dataset={name}"
-        for name, node in _members("dataset").items()
-        if cast(dict[str, Any], OmegaConf.to_container(node)).get(OWNER) == model
+        for name, node in catalog.members("dataset").items()
+        if node.get(OWNER) == model
     ]
     known = ", ".join([*own, "dataset=prompts_file dataset.path=FILE"])
     return UserError(
@@ -166,19 +161,8 @@ def _of_another(config: DictConfig, lacking: str) -> UserError:
     )
 
 
-def _of_model_and_data(config: DictConfig) -> str:
+def _of_model_and_data(config: Config) -> str:
     data = config.dataset
-    names = [Path(configuration.model_name(config.model)).name, data.get("name")]
-    if not names[1]:
-        names[1] = Path(str(data.get("path") or data.get("memorized") or "prompts")).stem
+    place = Path(str(data.get("path") or data.get("memorized") or "prompts"))
+    names = [Path(config.model_name).name, str(data.get("name") or place.stem)]
     return "-".join(dict.fromkeys(names))
-
-
-@cache
-def _members(group: str) -> dict[str, DictConfig]:
-    """The files of a group by name."""
-    folder = configuration.folder() / group
-    return {
-        name: DictConfig(OmegaConf.load(folder / f"{name}.yaml"))
-        for name in configuration.names(group)
-    }

@@ -10,15 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import yaml
 from hydra.utils import get_object
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from anisomem.config import compose as configuration
-from anisomem.config import own, registry
+from anisomem.config import catalog, compose, own, registry, schema
+from anisomem.config.schema import Config
 from anisomem.detection.base import Detector
 from anisomem.errors import UserError
 from anisomem.storage import atomic
@@ -26,13 +24,18 @@ from anisomem.storage import atomic
 SINGLE = ("model", "dataset", "logger")
 NAMED = ("detector", "mitigation", "measure")
 LARGEST = 1_000_000  # bytes of a configuration
+#: What stored configurations name that has moved since: how its dotted name began, and begins.
+MOVED = {
+    "baselines.": "anisomem.baselines.",
+    "anisomem.released.": "anisomem.benchmark.released.",
+}
 #: What a value may be interpolated from: other settings, and what this package's own files name.
 INTERPOLATION = re.compile(
     r"\$\{(?:[A-Za-z_][\w.]*|testbed:(?:epsilon|velocity)|oc\.env:ANISOMEM_DATA,null)\}"
 )
 
 
-def read(file: Path, allowed: Collection[str] = ()) -> DictConfig:
+def read(file: Path, allowed: Collection[str] = ()) -> Config:
     """A stored configuration, with the default of every setting that it does not know.
 
     Arguments:
@@ -46,16 +49,27 @@ def read(file: Path, allowed: Collection[str] = ()) -> DictConfig:
         text = atomic.read_bytes(file).decode()
         if len(text) > LARGEST or any(isinstance(e, yaml.AliasEvent) for e in yaml.parse(text)):
             raise ValueError
-        config = OmegaConf.create(text)
-        if not isinstance(config, DictConfig) or not config:
-            raise ValueError
-        plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=False))
+        plain = _where_now(schema.parsed(text))
         require_allowed(file, plain, allowed)
-        return configuration.completed(config)
-    except (OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError):
+        return compose.completed(plain)
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise UserError(
             f"{file} is damaged; run the same command again to write it anew"
         ) from None
+
+
+def _where_now(node: Any) -> Any:
+    """The same with classes of this package where they stand now."""
+    if isinstance(node, list):
+        return [_where_now(value) for value in node]
+    if not isinstance(node, dict):
+        return node
+    found = {key: _where_now(value) for key, value in node.items()}
+    target = str(found.get("_target_", ""))
+    for before, now in MOVED.items():
+        if target.startswith(before):
+            found["_target_"] = now + target.removeprefix(before)
+    return found
 
 
 def require_allowed(file: Path, plain: dict[str, Any], allowed: Collection[str]) -> None:
@@ -112,9 +126,8 @@ def _nested(file: Path, name: str) -> UserError:
 
 def _known(group: str, target: str) -> bool:
     """Whether a class or function is what this package, or one that is installed, offers."""
-    shipped = configuration.names(group)
-    nodes = (OmegaConf.load(configuration.folder() / group / f"{n}.yaml") for n in shipped)
-    if target in {t for node in nodes for t in own.targets(OmegaConf.to_container(node))}:
+    members = catalog.members(group)
+    if target in {t for node in members.values() for t in own.targets(node)}:
         return True
     if group != "detector":
         return False
@@ -129,7 +142,7 @@ def _known(group: str, target: str) -> bool:
 
 def _offered(name: object) -> bool:
     """Whether a detector of this name is built in or of an installed package."""
-    return name in configuration.names("detector") or any(
+    return name in catalog.names("detector") or any(
         one.name == name for one in registry.installed()
     )
 

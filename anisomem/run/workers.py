@@ -1,4 +1,4 @@
-"""Evaluates the missing prompts of a case, in this process or in several."""
+"""Tasks that are done in this process, or shared among several that end together."""
 
 from __future__ import annotations
 
@@ -6,102 +6,41 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import cache
 from itertools import islice
-from pathlib import Path
 from threading import Thread
-from time import perf_counter
 from typing import Any, TypeVar
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 
-from anisomem.benchmark.case import Batch, Case
-from anisomem.config import compose as configuration
 from anisomem.console import progress
-from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.base import DiffusionModel
-from anisomem.run.provenance import device_name, git_commit
-from anisomem.storage.store import Origin
 
 T = TypeVar("T")
 
 
-class Recorder:
-    """Evaluates batches of a case's prompts and adds them to its store.
-
-    Arguments:
-        case: The case.
-        model: Its model, loaded.
-    """
-
-    def __init__(self, case: Case, model: DiffusionModel) -> None:
-        self.case = case
-        self.device, self.commit = device_name(model.device), git_commit(Path(__file__).parent)
-        self.engine = Engine(
-            model, case.configured, case.config.noise_policy, case.config.batch_size
-        )
-
-    def __call__(self, batch: Batch) -> int:
-        """Records one batch and returns its number of prompts.
-
-        Raises:
-            UserError: The model returned NaN or infinity without any prompt.
-        """
-        seed, rows = batch
-        texts, ids = self.case.texts, [self.case.ids[i] for i in rows]
-        collector = self.case.tensors.collector(ids, seed)
-        begin = perf_counter()
-        places = [self.case.noise_rows[i] for i in rows]
-        components = self.engine.evaluate([texts[i] for i in rows], places, seed, collector)
-        seconds = perf_counter() - begin
-        collector.write()
-        origin = Origin(
-            self.engine.batch_size, self.device, self.commit, self.engine.model.revision
-        )
-        self.case.store.append(ids, seed, components, seconds, origin)
-        return len(rows)
-
-
-def record(case: Case, model: DiffusionModel, batches: Sequence[Batch]) -> None:
-    """Records all batches, see :func:`shared_out`.
-
-    Raises:
-        UserError: As :class:`Recorder`, or a process died.
-    """
-    start = partial(
-        _recorder, OmegaConf.to_yaml(case.config), case.folder.parent.name, case.identity
-    )
-    total = sum(len(rows) for _, rows in batches)
-    workers = case.config.workers or cores(model)
-    work_through(batches, Recorder(case, model), start, workers, total, case.name, "prompt")
-
-
-def _recorder(config: str, experiment: str, identity: str) -> Recorder:
-    case = Case(DictConfig(OmegaConf.create(config)), experiment)
-    require_same(case.identity, identity)
-    return Recorder(case, configuration.build(case.config.model, "model"))
-
-
-def require_same(found: str, expected: str) -> None:
+def require_same(found: Mapping[str, str], expected: Mapping[str, str]) -> None:
     """Checks that a process is about to record what the one that started it does.
 
+    Arguments:
+        found: Digests of the code of the user's that it is about to run.
+        expected: Those that the run was begun with.
+
     Raises:
-        UserError: Something that the identity is made of has changed in between.
+        UserError: The code has changed in between.
     """
     if found != expected:
         raise UserError(
-            "the model, the prompts or a detector of your own has changed since the command "
-            "began; run it again"
+            "a detector or a model of your own has changed since the command began; run it again"
         )
 
 
-def work_through(
+def do_all(
     tasks: Sequence[T],
     here: Callable[[T], int],
     start: Callable[[], Callable[[T], int]],

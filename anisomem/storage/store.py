@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from anisomem.errors import UserError
-from anisomem.storage import atomic, identity
+from anisomem.storage import atomic, digests
 
 IDENTITY = "identity.json"
 KEY = ["prompt_id", "seed", "sample"]
@@ -68,7 +68,7 @@ class ScoreStore:
 
     Arguments:
         folder: Where the shards lie; made on the first append.
-        content: The run's identity, see :mod:`anisomem.storage.identity`.
+        content: The run's identity, see :mod:`anisomem.run.identity`.
 
     Raises:
         UserError: The folder holds the components of another identity.
@@ -80,7 +80,7 @@ class ScoreStore:
         self._file = folder / IDENTITY
         if os.path.lexists(self._file):
             found = _described(self._file)
-            if differ := identity.differences(found, self.content):
+            if differ := digests.differences(found, self.content):
                 raise UserError(
                     f"{folder} holds a run that differs in {', '.join(differ)}; choose another "
                     "folder with runs=FOLDER"

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf import DictConfig
-
-from anisomem.benchmark.case import Case, told_apart
+from anisomem.benchmark.case import Case, named_apart
+from anisomem.benchmark.complete import complete
+from anisomem.benchmark.results import Results
 from anisomem.config.overrides import experiment
+from anisomem.config.schema import Config
 from anisomem.errors import UserError, one_of
 from anisomem.run import prompts as labelled
 from anisomem.sweep import gamma, grids, negatives, seeds, timesteps, transfer, variants
@@ -28,8 +29,8 @@ class Sweep:
     """
 
     title: str
-    nodes: Callable[[DictConfig], Mapping[str, grids.Node]]
-    result: Callable[[Sequence[Case]], Result]
+    nodes: Callable[[Config], Mapping[str, grids.Node]]
+    result: Callable[[Sequence[Results]], Result]
     overrides: Sequence[str] = ()
 
 
@@ -52,7 +53,7 @@ SWEEPS = {
 }
 
 
-def composed(name: str, overrides: Sequence[str]) -> list[DictConfig]:
+def composed(name: str, overrides: Sequence[str]) -> list[Config]:
     """The configurations of a sweep's cases, with the detectors that it needs.
 
     Raises:
@@ -65,35 +66,33 @@ def composed(name: str, overrides: Sequence[str]) -> list[DictConfig]:
     configs = labelled.judged(
         [*SWEEPS[name].overrides, *overrides, "timing_repeats=0", "gallery=0"]
     )
-    for config in configs:
-        config.detector = SWEEPS[name].nodes(config)
-    return configs
+    return [config.with_detectors(SWEEPS[name].nodes(config)) for config in configs]
 
 
-def recorded(configs: Sequence[DictConfig], parent: str) -> list[Case]:
+def recorded(configs: Sequence[Config], parent: str) -> list[Results]:
     """The cases of a sweep, what was missing recorded; equal components share a store."""
-    cases = told_apart(Case(config, parent) for config in configs)
+    cases = named_apart(Case(config, parent) for config in configs)
     for case in cases:
-        case.run()
-    return cases
+        complete(case)
+    return [Results(case) for case in cases]
 
 
-def parent(overrides: Sequence[str], configs: Sequence[DictConfig]) -> str:
+def parent(overrides: Sequence[str], configs: Sequence[Config]) -> str:
     """The folder below ``runs``: sweeps, with what they are of unless it is the usual."""
     if chosen := experiment(overrides):
         return f"{chosen}-sweeps"
     return labelled.run_name(overrides, configs, "sweeps", "-sweeps")
 
 
-def report(name: str, cases: Sequence[Case]) -> tuple[str, Path]:
+def report(name: str, all_results: Sequence[Results]) -> tuple[str, Path]:
     """Scores everything and writes it; the main table as Markdown, and the folder.
 
     Raises:
         UserError: The prompts allow no fit, such as those of a single cluster.
     """
-    sweep, folder = SWEEPS[name], cases[0].folder.parent / name
+    sweep, folder = SWEEPS[name], all_results[0].folder.parent / name
     try:
-        found = sweep.result(cases)
+        found = sweep.result(all_results)
     except ValueError as error:
         raise UserError(str(error)) from None
-    return write(sweep.title, found, cases, folder), folder
+    return write(sweep.title, found, all_results, folder), folder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,10 +15,7 @@ from anisomem.detection.base import Array
 from anisomem.evaluation import Estimate, Summary
 from anisomem.report.style import AREAS, COLOURS, MARKERS, WIDTH, logit_axis, on_logit
 from anisomem.report.tables import percent
-from anisomem.sweep.result import Line
-
-if TYPE_CHECKING:
-    from anisomem.sweep.timesteps import Map
+from anisomem.sweep.result import Line, Map
 
 Read = Callable[[Summary], Estimate | None]
 
@@ -30,12 +27,12 @@ def statistics(summary: Summary) -> dict[str, Read]:
 
 
 def forest(
-    case: str, lines: Sequence[Line], seeds: Mapping[str, Sequence[Mapping[str, float]]] = {}
+    title: str, lines: Sequence[Line], seeds: Mapping[str, Sequence[Mapping[str, float]]] = {}
 ) -> Figure:
     """AUC and TPR with 95% intervals: a row per value, a colour per weighting or detector.
 
     Arguments:
-        case: Its title.
+        title: The case's.
         lines: Of this case; the last of several headings of their place has the colour.
         seeds: By row, the numbers of single noise seeds, drawn as ticks.
     """
@@ -62,7 +59,7 @@ def forest(
     axes[0].set_ylabel(", ".join(headings[:-1] or headings), fontsize=9)
     axes[0].set_yticks(range(len(rows)), rows, fontsize=8)
     axes[0].set_ylim(len(rows) - 0.5, -0.5)
-    figure.suptitle(f"{case}, 95% intervals", fontsize=10)
+    figure.suptitle(f"{title}, 95% intervals", fontsize=10)
     handles = [
         plt.Line2D([], [], color=COLOURS[i % len(COLOURS)], marker=MARKERS[i], markersize=4)
         for i in range(len(series))
@@ -94,7 +91,7 @@ def _interval(axis: Axes, estimate: Estimate | None, y: float, colour: str, mark
 
 
 def gamma(
-    case: str,
+    title: str,
     ratios: Sequence[float],
     curve: Sequence[Summary],
     marks: Sequence[tuple[str, float]],
@@ -103,7 +100,7 @@ def gamma(
     """AUC and TPR by the ratio of the weights, with pointwise bands and the ratios with a name.
 
     Arguments:
-        case: Its title.
+        title: The case's.
         ratios: gamma_cos / gamma_norm, from minus infinity to infinity.
         curve: What each achieves.
         marks: Name and ratio of the weights that have a name, the model's own first.
@@ -148,13 +145,13 @@ def gamma(
     axes[1].minorticks_off()
     label = r"$\gamma_\mathrm{cos} / \gamma_\mathrm{norm}$  (0: the norm alone)"
     axes[1].set_xlabel(label, parse_math=True)
-    figure.suptitle(f"{case}, pointwise 95% bands", fontsize=10)
+    figure.suptitle(f"{title}, pointwise 95% bands", fontsize=10)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, fontsize=8, ncols=3, loc="outside lower center")
     return figure
 
 
-def terms(case: str, by_term: Mapping[str, Sequence[Summary]]) -> Figure:
+def terms(title: str, by_term: Mapping[str, Sequence[Summary]]) -> Figure:
     """AUC and TPR of each term alone by the step that it is read at, with pointwise bands."""
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.2), layout="constrained")
     first = next(iter(by_term.values()))[0]
@@ -169,7 +166,7 @@ def terms(case: str, by_term: Mapping[str, Sequence[Summary]]) -> Figure:
             _band(axis, steps, summaries, read, COLOURS[i], ("-", "--")[i], f"{term} alone")
     axes[0].axhline(0.5, color="0.6", linewidth=0.8)
     logit_axis(axes[0], "y")
-    figure.suptitle(f"{case}, pointwise 95% bands", fontsize=10)
+    figure.suptitle(f"{title}, pointwise 95% bands", fontsize=10)
     figure.legend(
         *axes[0].get_legend_handles_labels(), fontsize=8, ncols=2, loc="outside lower center"
     )
@@ -195,7 +192,7 @@ def _band(
 
 
 def heat_maps(
-    case: str, maps: Sequence[Map], places: Mapping[str, tuple[int, int]], rate: str
+    title: str, maps: Sequence[Map], places: Mapping[str, tuple[int, int]], rate: str
 ) -> Figure:
     """AUC and TPR of every pair of steps, a line of panels per weighting."""
     figure, axes = plt.subplots(
@@ -211,7 +208,7 @@ def heat_maps(
                 axis.text(0.5, 0.5, "not resolvable", transform=axis.transAxes, ha="center")
                 continue
             _map(figure, axis, values, places, by_errors=name == "AUC")
-    figure.suptitle(f"{case}, steps of the 50-step schedule (0: noisiest)", fontsize=10)
+    figure.suptitle(f"{title}, steps of the 50-step schedule (0: noisiest)", fontsize=10)
     figure.legend(
         *axes[0, 0].get_legend_handles_labels(), fontsize=8, ncols=2, loc="outside lower center"
     )

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from omegaconf import DictConfig
 
-from anisomem.benchmark.case import Case
+from anisomem.benchmark.results import Results
+from anisomem.config.schema import Config
 from anisomem.datasets.prompts import PromptSet
 from anisomem.detection.anisotropy import PUBLISHED_WEIGHTS, Anisotropy
 from anisomem.detection.base import Array
@@ -44,34 +44,34 @@ class Mark:
     scores: Array
 
 
-def nodes(config: DictConfig) -> dict[str, grids.Node]:
+def nodes(config: Config) -> dict[str, grids.Node]:
     """Both components once."""
     return {"anisotropy": grids.metric(weights="equal")}
 
 
-def result(cases: Sequence[Case]) -> Result:
+def result(all_results: Sequence[Results]) -> Result:
     """The curve, and the table of the weights that have a name."""
     lines: list[Line] = []
     drawn, curves = {}, []
-    for case in cases:
-        columns = grids.components(case, metric(case))
-        names, grid = marks(case, columns), ratios()
+    for results in all_results:
+        columns = grids.components(results, metric(results))
+        names, grid = marks(results, columns), ratios()
         scores = [*(mark.scores for mark in names), *(score(columns, g) for g in grid)]
-        evaluation = case.judge(np.array(scores))
+        evaluation = results.evaluate(np.array(scores))
         summaries = evaluation.summaries()
         for i, mark in enumerate(names):
             shown = "norm below 0" if np.isnan(mark.ratio) else f"{mark.ratio:.3g}"
             place = {"weights": mark.name, "cos/norm": shown}
             difference = Difference.between(evaluation, i, 0) if i else None
-            lines.append(Line(case.name, place, summaries[i], difference))
+            lines.append(Line(results.name, place, summaries[i], difference))
         curve = summaries[len(names) :]
         curves += [
-            {"prompts": case.name, "cos/norm": g, **numbers(summary)}
+            {"prompts": results.name, "cos/norm": g, **numbers(summary)}
             for g, summary in zip(grid, curve, strict=True)
         ]
-        drawn[f"gamma-{case.name}"] = partial(
+        drawn[f"gamma-{results.name}"] = partial(
             figures.gamma,
-            case.title,
+            results.title,
             grid,
             curve,
             [(m.name, m.ratio) for m in names],
@@ -96,16 +96,16 @@ def score(columns: Array, ratio: float) -> Array:
     return np.asarray(norm + ratio * cosine)
 
 
-def marks(case: Case, columns: Array) -> list[Mark]:
+def marks(results: Results, columns: Array) -> list[Mark]:
     """The weights that have a name; the model's own published ones first, if there are any."""
-    own = case.config.model.get("stands_for")
+    own = results.config.stands_for
     order = sorted(PUBLISHED_WEIGHTS, key=lambda name: name != own)
     pairs = {_published(name, own): PUBLISHED_WEIGHTS[name] for name in order}
     pairs = pairs | {"(1, 1)": (1.0, 1.0)} if own in order else {"(1, 1)": (1.0, 1.0)} | pairs
     named = {name: cos / norm for name, (norm, cos) in pairs.items()} | {"norm alone": 0.0}
     named |= {"cosine alone": np.inf, "minus cosine alone": -np.inf}
     found = [Mark(name, g, score(columns, g)) for name, g in named.items()]
-    return [*found, *_learnt(columns, case.prompts)]
+    return [*found, *_learnt(columns, results.prompts)]
 
 
 def _published(name: str, own: str | None) -> str:
@@ -136,8 +136,8 @@ def _ratio(norm: float, cosine: float) -> float:
     return float(cosine / norm) if norm > 0 else np.nan
 
 
-def metric(case: Case) -> Anisotropy:
+def metric(results: Results) -> Anisotropy:
     """The one detector."""
-    (detector,) = case.detectors
+    (detector,) = results.detectors
     assert isinstance(detector, Anisotropy)
     return detector

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from anisomem.benchmark.case import Case
+from anisomem.benchmark.results import Results
 from anisomem.detection.anisotropy import PUBLISHED_WEIGHTS, Anisotropy
 from anisomem.detection.base import Array
 
@@ -59,8 +59,8 @@ def crossed(
     return nodes
 
 
-def components(case: Case, detector: Anisotropy) -> Array:
+def components(results: Results, detector: Anisotropy) -> Array:
     """The metric's norm and cosine of every prompt, ``[S, N, 2]`` for S noise seeds."""
-    recorded = [case.recorded(seed) for seed in case.config.seeds]
+    recorded = [results.recorded(seed) for seed in results.config.seeds]
     names = (detector.norm_name, detector.cos_name)
     return np.array([np.stack([r.mean(x, detector.n) for x in names], axis=1) for r in recorded])

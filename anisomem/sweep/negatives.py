@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from omegaconf import DictConfig
-
-from anisomem.benchmark.case import Case
+from anisomem.benchmark.results import Results
+from anisomem.config.schema import Config
 from anisomem.sweep import figures, grids
 from anisomem.sweep.result import Line, Result
 
 NOTE = "Every block of negatives stands against all memorized prompts."
 
 
-def nodes(config: DictConfig) -> dict[str, grids.Node]:
+def nodes(config: Config) -> dict[str, grids.Node]:
     """The metric, its norm alone, Wen's norm and Jeon's sharpness."""
-    weights = grids.weightings(config.model.get("stands_for"))
+    weights = grids.weightings(config.stands_for)
     own = next(iter(weights))
     return {
         f"anisotropy, {own}": grids.metric(weights=weights[own]),
@@ -26,29 +25,29 @@ def nodes(config: DictConfig) -> dict[str, grids.Node]:
     }
 
 
-def result(cases: Sequence[Case]) -> Result:
+def result(all_results: Sequence[Results]) -> Result:
     """A line for every block and detector."""
     lines, drawn = [], {}
-    for case in cases:
-        own = _lines(case)
+    for results in all_results:
+        own = _lines(results)
         lines += own
-        drawn[case.name] = partial(figures.forest, case.title, own)
+        drawn[results.name] = partial(figures.forest, results.title, own)
     return Result(lines, "", [NOTE], drawn)
 
 
-def _lines(case: Case) -> list[Line]:
-    parts = case.selections()
-    blocks = {"all": list(range(len(case.prompts)))} | {
+def _lines(results: Results) -> list[Line]:
+    parts = results.parts()
+    blocks = {"all": list(range(len(results.prompts)))} | {
         name.removeprefix("against "): rows
         for name, rows in parts.items()
         if name.startswith("against ")
     }
     lines = []
     for name, rows in blocks.items():
-        judged = case.judged(rows)
+        judged = results.judged(rows)
         evaluation = judged.evaluation
         counts = f"{name} ({evaluation.n_positive}/{evaluation.n_negative})"
         for detector, summary in zip(judged.detectors, evaluation.summaries(), strict=True):
             place = {"negatives (memorized/other)": counts, "detector": detector.name}
-            lines.append(Line(case.name, place, summary))
+            lines.append(Line(results.name, place, summary))
     return lines

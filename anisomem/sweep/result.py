@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anisomem.benchmark.case import Case, Row
+from anisomem.benchmark.results import Results, Row
+from anisomem.detection.base import Array
 from anisomem.evaluation import Evaluation, PairedDifference, Summary
 from anisomem.report import tables
 from anisomem.report.table import Table
@@ -51,6 +52,15 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Map:
+    """AUC and TPR ``[norm step, cosine step]`` under one weighting; TPR None if unresolvable."""
+
+    weights: str
+    auc: Array
+    tpr: Array | None
+
+
+@dataclass(frozen=True)
 class Result:
     """Tables, figures and data of a sweep.
 
@@ -71,12 +81,12 @@ class Result:
     tables: Mapping[str, Table] = field(default_factory=dict)
 
 
-def write(title: str, result: Result, cases: Sequence[Case], folder: Path) -> str:
+def write(title: str, result: Result, all_results: Sequence[Results], folder: Path) -> str:
     """Writes everything into ``folder`` and returns the main table as it is printed."""
     from anisomem.report import style
 
-    main, written = table(title, result, cases), Manifest(folder, "sweep")
-    models = {case.name: case.model for case in cases}
+    main, written = table(title, result, all_results), Manifest(folder, "sweep")
+    models = {results.name: results.model for results in all_results}
     written.text("table.md", main.markdown())
     written.text("table.tex", main.latex())
     written.text("table.csv", tables.comma_separated(records(result.lines, models)))
@@ -92,7 +102,7 @@ def write(title: str, result: Result, cases: Sequence[Case], folder: Path) -> st
     return main.printed()
 
 
-def table(title: str, result: Result, cases: Sequence[Case]) -> Table:
+def table(title: str, result: Result, all_results: Sequence[Results]) -> Table:
     """The main table."""
     first = result.lines[0]
     rates = [f"TPR@{percent(target)}FPR" for target in first.summary.tpr]
@@ -100,13 +110,13 @@ def table(title: str, result: Result, cases: Sequence[Case]) -> Table:
     if result.reference:
         headings += ["AUC − ref.", f"{rates[0]} − ref.", "by AUC"]
     headings += first.more
-    notes = {case.name: case.notes() for case in cases}
+    notes = {results.name: results.notes() for results in all_results}
     rows = [
         Row(line.case, ", ".join(line.place.values()), 0, line.summary, None, notes[line.case])
         for line in result.lines
     ]
     about = [f"Ref.: {result.reference}; paired 95% intervals."] if result.reference else []
-    models = {case.name: case.model for case in cases}
+    models = {results.name: results.model for results in all_results}
     cells = [_cells(line, models[line.case], bool(result.reference)) for line in result.lines]
     return Table(
         title,

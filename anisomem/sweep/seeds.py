@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig
 
-from anisomem.benchmark.case import Case
+from anisomem.benchmark.results import Results
+from anisomem.config.schema import Config
 from anisomem.detection.base import Array
 from anisomem.evaluation import auc, tpr_at_fpr
 from anisomem.sweep import figures, grids
@@ -23,31 +23,31 @@ NOTE = (
 )
 
 
-def nodes(config: DictConfig) -> dict[str, grids.Node]:
+def nodes(config: Config) -> dict[str, grids.Node]:
     """The metric under every weighting."""
-    return grids.crossed({}, config.model.get("stands_for"))
+    return grids.crossed({}, config.stands_for)
 
 
-def result(cases: Sequence[Case]) -> Result:
+def result(all_results: Sequence[Results]) -> Result:
     """A line for every weighting, and the numbers of every seed."""
     lines, single = [], []
     drawn = {}
-    for case in cases:
-        values = {d.name: _by_seed(case, i) for i, d in enumerate(case.detectors)}
-        own = [_line(case, i, values[d.name]) for i, d in enumerate(case.detectors)]
+    for results in all_results:
+        values = {d.name: _by_seed(results, i) for i, d in enumerate(results.detectors)}
+        own = [_line(results, i, values[d.name]) for i, d in enumerate(results.detectors)]
         lines += own
         single += [
-            {"prompts": case.name, "weights": name, "seed": seed} | row
+            {"prompts": results.name, "weights": name, "seed": seed} | row
             for name, rows in values.items()
-            for seed, row in zip(case.config.seeds, rows, strict=True)
+            for seed, row in zip(results.config.seeds, rows, strict=True)
         ]
-        drawn[case.name] = partial(figures.forest, case.title, own, values)
+        drawn[results.name] = partial(figures.forest, results.title, own, values)
     return Result(lines, "", [NOTE], drawn, {"by_seed": single})
 
 
-def _by_seed(case: Case, d: int) -> list[dict[str, float]]:
+def _by_seed(results: Results, d: int) -> list[dict[str, float]]:
     """AUC and TPRs of a detector at every seed."""
-    evaluation = case.evaluated
+    evaluation = results.evaluated
     targets = [t for t in evaluation.targets if evaluation.resolvable(t)]
     return [
         {"auc": auc(row, evaluation.labels)}
@@ -56,8 +56,8 @@ def _by_seed(case: Case, d: int) -> list[dict[str, float]]:
     ]
 
 
-def _line(case: Case, d: int, rows: Sequence[dict[str, Any]]) -> Line:
-    evaluation = case.evaluated
+def _line(results: Results, d: int, rows: Sequence[dict[str, Any]]) -> Line:
+    evaluation = results.evaluated
     more = {"AUC over prompts": _std(evaluation.auc_draws[d])}
     more["AUC by seed"] = _range([row["auc"] for row in rows])
     first = f"tpr_at_fpr_{evaluation.targets[0]:g}"
@@ -65,7 +65,7 @@ def _line(case: Case, d: int, rows: Sequence[dict[str, Any]]) -> Line:
         more["TPR over prompts"] = _std(evaluation.tpr_draws[0, d])
         more["TPR by seed"] = _range([row[first] for row in rows])
     summary = evaluation.summaries()[d]
-    return Line(case.name, {"weights": case.detectors[d].name}, summary, more=more)
+    return Line(results.name, {"weights": results.detectors[d].name}, summary, more=more)
 
 
 def _std(draws: Array) -> str:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig
 
-from anisomem.benchmark.case import Case
+from anisomem.benchmark.results import Results
+from anisomem.config.schema import Config
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.detection.base import Array
 from anisomem.evaluation import auc_and_tpr
 from anisomem.evaluation.curves import allowed_false_positives
 from anisomem.report.tables import numbers, percent
 from anisomem.sweep import figures, grids
-from anisomem.sweep.result import Difference, Line, Result
+from anisomem.sweep.result import Difference, Line, Map, Result
 
 STEPS = grids.STEPS
 #: Steps of the norm and of the cosine that have a name; the paper's text says t ~ T and t ~ 0.
@@ -29,16 +28,7 @@ NOTES = [
 ]
 
 
-@dataclass(frozen=True)
-class Map:
-    """AUC and TPR ``[norm step, cosine step]`` under one weighting; TPR None if unresolvable."""
-
-    weights: str
-    auc: Array
-    tpr: Array | None
-
-
-def nodes(config: DictConfig) -> dict[str, grids.Node]:
+def nodes(config: Config) -> dict[str, grids.Node]:
     """Norm and cosine at every step."""
     return {
         f"step {i}": grids.metric(norm_at=f"step:{i}", cos_at=f"step:{i}", weights="equal")
@@ -46,49 +36,49 @@ def nodes(config: DictConfig) -> dict[str, grids.Node]:
     }
 
 
-def result(cases: Sequence[Case]) -> Result:
+def result(all_results: Sequence[Results]) -> Result:
     """Heat maps, each term alone by step, and a table of the steps that have a name."""
     lines: list[Line] = []
     drawn, cells, alone = {}, [], []
-    for case in cases:
-        columns = np.stack([grids.components(case, d) for d in _detectors(case)])
+    for results in all_results:
+        columns = np.stack([grids.components(results, d) for d in _detectors(results)])
         norm, cosine = np.moveaxis(columns, -1, 0)  # [step, S, N]
-        weighted = terms(case, norm, cosine)
-        lines += _marked(case, weighted)
-        found = [_map(case, name, *pair) for name, pair in weighted.items()]
-        cells += _records(case, found)
-        evaluation = case.judge(np.concatenate([norm, cosine]))
+        weighted = terms(results, norm, cosine)
+        lines += _marked(results, weighted)
+        found = [_map(results, name, *pair) for name, pair in weighted.items()]
+        cells += _records(results, found)
+        evaluation = results.evaluate(np.concatenate([norm, cosine]))
         summaries = evaluation.summaries()
         by_term = {"norm": summaries[:STEPS], "cosine": summaries[STEPS:]}
         alone += [
-            {"prompts": case.name, "term": term, "step": step, **numbers(summary)}
+            {"prompts": results.name, "term": term, "step": step, **numbers(summary)}
             for term, some in by_term.items()
             for step, summary in enumerate(some)
         ]
-        drawn[f"map-{case.name}"] = partial(
+        drawn[f"map-{results.name}"] = partial(
             figures.heat_maps,
-            case.title,
+            results.title,
             found,
             PLACES,
-            f"TPR@{percent(case.config.fpr_targets[0])}FPR",
+            f"TPR@{percent(results.config.fpr_targets[0])}FPR",
         )
-        drawn[f"terms-{case.name}"] = partial(figures.terms, case.title, by_term)
+        drawn[f"terms-{results.name}"] = partial(figures.terms, results.title, by_term)
     reference = "the released steps under the same weights"
     return Result(lines, reference, NOTES, drawn, {"map": cells, "terms": alone})
 
 
-def _detectors(case: Case) -> Iterator[Anisotropy]:
-    for detector in case.detectors:
+def _detectors(results: Results) -> Iterator[Anisotropy]:
+    for detector in results.detectors:
         assert isinstance(detector, Anisotropy)
         yield detector
 
 
-def terms(case: Case, norm: Array, cosine: Array) -> dict[str, tuple[Array, Array]]:
+def terms(results: Results, norm: Array, cosine: Array) -> dict[str, tuple[Array, Array]]:
     """Under every weighting the two terms ``[step, S, N]`` whose sum is the score."""
-    stands_for = case.config.model.get("stands_for")
+    stands_for = results.config.stands_for
     own, weights = next(iter(grids.weightings(stands_for).items()))
     gamma_norm, gamma_cos = Anisotropy(own, weights=weights).numeric_weights(stands_for)
-    negative = case.prompts.labels == 0
+    negative = results.prompts.labels == 0
 
     def standard(term: Array) -> Array:
         others = term[..., negative]
@@ -102,36 +92,36 @@ def terms(case: Case, norm: Array, cosine: Array) -> dict[str, tuple[Array, Arra
     }
 
 
-def _marked(case: Case, weighted: dict[str, tuple[Array, Array]]) -> list[Line]:
+def _marked(results: Results, weighted: dict[str, tuple[Array, Array]]) -> list[Line]:
     """The steps that have a name, with intervals."""
     lines = []
     for weights, (norm, cosine) in weighted.items():
-        evaluation = case.judge(np.stack([norm[i] + cosine[j] for i, j in PLACES.values()]))
+        evaluation = results.evaluate(np.stack([norm[i] + cosine[j] for i, j in PLACES.values()]))
         for k, (name, steps) in enumerate(PLACES.items()):
             place = {"steps": name, "norm step": str(steps[0]), "cosine step": str(steps[1])}
             difference = Difference.between(evaluation, k, 0) if k else None
             summary = evaluation.summaries()[k]
-            lines.append(Line(case.name, place | {"weights": weights}, summary, difference))
+            lines.append(Line(results.name, place | {"weights": weights}, summary, difference))
     return lines
 
 
-def _map(case: Case, weights: str, norm: Array, cosine: Array) -> Map:
+def _map(results: Results, weights: str, norm: Array, cosine: Array) -> Map:
     """The mean over noise seeds of AUC and TPR at the first target, in every cell."""
-    target, seeds = case.config.fpr_targets[0], len(case.config.seeds)
+    target, seeds = results.config.fpr_targets[0], len(results.config.seeds)
     areas, rates = np.empty((2, STEPS, STEPS))
     for i in range(STEPS):
         rows = (norm[i] + cosine).reshape(STEPS * seeds, -1)
-        found = auc_and_tpr(rows, case.prompts.labels, target)
+        found = auc_and_tpr(rows, results.prompts.labels, target)
         areas[i], rates[i] = (values.reshape(STEPS, seeds).mean(axis=1) for values in found)
-    resolvable = allowed_false_positives(target, (case.prompts.labels == 0).sum()) >= 1
+    resolvable = allowed_false_positives(target, (results.prompts.labels == 0).sum()) >= 1
     return Map(weights, areas, rates if resolvable else None)
 
 
-def _records(case: Case, found: Sequence[Map]) -> list[dict[str, Any]]:
+def _records(results: Results, found: Sequence[Map]) -> list[dict[str, Any]]:
     """One record per weighting and cell."""
     return [
         {
-            "prompts": case.name,
+            "prompts": results.name,
             "weights": one.weights,
             "norm step": i,
             "cosine step": j,

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from anisomem.benchmark.case import Case
+from anisomem.benchmark.results import Results
 from anisomem.datasets.clusters import near_duplicates
 from anisomem.datasets.prompts import PromptSet
 from anisomem.detection.anisotropy import PUBLISHED_WEIGHTS
@@ -40,17 +40,17 @@ class Components:
     prompts: PromptSet
 
 
-def result(cases: Sequence[Case]) -> Result:
+def result(all_results: Sequence[Results]) -> Result:
     """A line for every source of weights and every case it is tested on, and the matrix."""
-    recorded = [Components(c.name, grids.components(c, metric(c)), c.prompts) for c in cases]
+    recorded = [Components(c.name, grids.components(c, metric(c)), c.prompts) for c in all_results]
     lines: list[Line] = []
-    for case, target in zip(cases, recorded, strict=True):
+    for results, target in zip(all_results, recorded, strict=True):
         scores = _scores(recorded, target)
-        evaluation = case.judge(np.array(list(scores.values())))
+        evaluation = results.evaluate(np.array(list(scores.values())))
         own = list(scores).index(f"fitted on {target.name}")
         for i, (name, summary) in enumerate(zip(scores, evaluation.summaries(), strict=True)):
             difference = None if i == own else Difference.between(evaluation, i, own)
-            lines.append(Line(case.name, {"weights": name}, summary, difference))
+            lines.append(Line(results.name, {"weights": name}, summary, difference))
     matrices = {"matrix-auc": _matrix(lines, "AUC", lambda summary: summary.auc)}
     for t in lines[0].summary.tpr:
         matrices[f"matrix-tpr_at_fpr_{t:g}"] = _matrix(
@@ -122,7 +122,7 @@ def _matrix(
     tested = list(dict.fromkeys(line.case for line in lines))
     weights = dict.fromkeys(line.place["weights"] for line in lines)
     cells = {(li.case, li.place["weights"]): interval_text(statistic(li.summary)) for li in lines}
-    rows = [[source, *(cells[case, source] for case in tested)] for source in weights]
+    rows = [[source, *(cells[results, source] for results in tested)] for source in weights]
     return Table(name, [f"{name} on", *tested], rows, NOTES)
 
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from omegaconf import DictConfig
-
-from anisomem.benchmark.case import Case
+from anisomem.benchmark.results import Results
+from anisomem.config.schema import Config
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.detection.needs import LATENTS
 from anisomem.detection.options import choices
@@ -38,33 +37,33 @@ class Variants:
     notes: Sequence[str] = ()
     without: Sequence[str] = ()
 
-    def nodes(self, config: DictConfig) -> dict[str, grids.Node]:
+    def nodes(self, config: Config) -> dict[str, grids.Node]:
         """A detector for every line."""
-        return grids.crossed(self.axes, config.model.get("stands_for"), self.without)
+        return grids.crossed(self.axes, config.stands_for, self.without)
 
-    def result(self, cases: Sequence[Case]) -> Result:
+    def result(self, all_results: Sequence[Results]) -> Result:
         """A line and a mark for every detector."""
-        lines = [line for case in cases for line in self._lines(case)]
+        lines = [line for results in all_results for line in self._lines(results)]
         drawn = {
-            case.name: partial(
-                figures.forest, case.title, [li for li in lines if li.case == case.name]
+            results.name: partial(
+                figures.forest, results.title, [li for li in lines if li.case == results.name]
             )
-            for case in cases
+            for results in all_results
         }
         return Result(lines, self.reference, self.notes, drawn)
 
-    def _lines(self, case: Case) -> list[Line]:
-        names = [detector.name for detector in case.detectors]
+    def _lines(self, results: Results) -> list[Line]:
+        names = [detector.name for detector in results.detectors]
         headings = [*(HEADINGS.get(axis, axis) for axis in self.axes), "weights"]
         first = str(list(self.axes.values())[-1][0])
-        evaluation = case.evaluated
+        evaluation = results.evaluated
         lines = []
         for i, summary in enumerate(evaluation.summaries()):
             *values, weights = names[i].split("; ")
             reference = names.index("; ".join([*values[:-1], first, weights]))
             difference = None if i == reference else Difference.between(evaluation, i, reference)
             place = dict(zip(headings, [*values, weights], strict=True))
-            lines.append(Line(case.name, place, summary, difference))
+            lines.append(Line(results.name, place, summary, difference))
         return lines
 
 

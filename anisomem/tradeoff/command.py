@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from anisomem.config import compose as configuration
+from anisomem.config import compose
+from anisomem.config.build import build
 from anisomem.config.overrides import experiment
 from anisomem.console.progress import phase
 from anisomem.errors import UserError
@@ -34,7 +35,7 @@ def mitigate(overrides: Sequence[str]) -> int:
     with phase("reading the configuration", brief=True):
         configs = labelled.judged(given)
     name = labelled.run_name(overrides, configs, DEFAULT, "-mitigation")
-    configuration.require_chosen(configs[0], "mitigation")
+    compose.require_chosen(configs[0], "mitigation")
     if configs[0].dry_run:
         from anisomem.tradeoff.plan import plan
 
@@ -67,8 +68,8 @@ def _failed(trial: Trial) -> bool:
         return False
     row, reason = next(iter(failures.items()))
     print(
-        f"anisomem: {trial.name}: {len(failures)} of {len(trial.planned)} prompts failed, first "
-        f"{trial.planned.ids[row]!r} ({reason}); on_failure=keep makes the table without them, "
+        f"anisomem: {trial.name}: {len(failures)} of {len(trial.prompts)} prompts failed, first "
+        f"{trial.prompts.ids[row]!r} ({reason}); on_failure=keep makes the table without them, "
         "on_failure=retry samples them again",
         file=sys.stderr,
     )
@@ -84,6 +85,6 @@ def _sample(trial: Trial) -> None:
     from anisomem.tradeoff.sampling import sample
 
     with phase(f"{trial.name}: loading the model"):
-        model: DiffusionModel = configuration.build(trial.config.model, "model")
+        model: DiffusionModel = build(trial.config.model, "model")
     model.require_decoder("what a mitigation changes is judged by them")
     sample(trial, model, tasks)

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from anisomem.config import compose as configuration
+from anisomem.config import compose
+from anisomem.config.build import build
 from anisomem.console import progress
 from anisomem.errors import UserError
 from anisomem.report.table import Table
 from anisomem.run import prompts as labelled
 from anisomem.run.ordinary import draw
 from anisomem.storage import atomic
+from anisomem.tradeoff.settings import mitigations
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
+    from anisomem.config.schema import Config
     from anisomem.mitigation.base import Effort
     from anisomem.mitigation.scoring import Scores
     from anisomem.models.base import DiffusionModel
@@ -85,42 +86,42 @@ def generate(
     if out.suffix != ".png":
         raise UserError(f"--out must name a .png file, got {str(out)!r}")
     names = list(dict.fromkeys(["none", *([mitigate] if mitigate else [])]))
-    config = configuration.cases([f"mitigation=[{','.join(names)}]", *overrides])[0]
+    config = compose.cases([f"mitigation=[{','.join(names)}]", *overrides])[0]
     with one_thread():  # as runs compute
         outcomes = sample(prompt, config, fpr)
     atomic.write(out, partial(_draw, outcomes=outcomes))
     return f"{table(outcomes).markdown()}\nPictures: {out}"
 
 
-def sample(prompt: str, config: DictConfig, fpr: float | None) -> list[Outcome]:
+def sample(prompt: str, config: Config, fpr: float | None) -> list[Outcome]:
     """The prompt sampled with every mitigation of the configuration, from the same noise."""
-    from anisomem.engine.engine import Engine
+    from anisomem.engine.batches import Batches
     from anisomem.mitigation.base import EMBEDDINGS, Ordinary, moved
     from anisomem.mitigation.none import NoMitigation
     from anisomem.mitigation.on_detection import OnDetection
     from anisomem.mitigation.scoring import scores
 
-    mitigations = configuration.mitigations(config)
+    chosen = mitigations(config)
     with progress.phase("loading the model"):
-        model: DiffusionModel = configuration.build(config.model, "model")
+        model: DiffusionModel = build(config.model, "model")
     model.require_decoder("there is nothing to show")
     seed, outcomes, texts = config.seeds[0], [], []
     if fpr is not None:
-        mitigations = [
+        chosen = [
             one if isinstance(one, NoMitigation) else OnDetection(one.name, one, fpr=fpr)
-            for one in mitigations
+            for one in chosen
         ]
-    if any(one.uses_ordinary for one in mitigations):
+    if any(one.uses_ordinary for one in chosen):
         texts = draw(config, labelled.whole(config))
-    mitigations = [one.ready(model, Ordinary(texts, [seed] * len(texts))) for one in mitigations]
-    engine = Engine(model, [], batch_size=config.batch_size)
+    chosen = [one.ready(model, Ordinary(texts, [seed] * len(texts))) for one in chosen]
+    batches = Batches(model, size=config.batch_size)
     x, given = model.initial_noise(seed, 1), model.encode([prompt])
-    for mitigation in progress.over(mitigations, "generate", "picture"):
+    for mitigation in progress.over(chosen, "generate", "picture"):
         begin = perf_counter()
-        found = mitigation(model, [prompt], x, [seed], engine)
+        found = mitigation(model, [prompt], x, [seed], batches)
         picture = model.decode(found.sample(model))[0]
         seconds = perf_counter() - begin
-        found_scores = scores(model, found, [seed], engine)
+        found_scores = scores(model, found, [seed], batches)
         before, after = (c.tensors.get(EMBEDDINGS) for c in (given, found.conditioning))
         outcomes.append(
             Outcome(

@@ -70,10 +70,10 @@ def _measure(trial: Trial, one: Measure, store: ScoreStore, tasks: list[Pair]) -
 
 
 def _generated(trial: Trial, setting: Setting, row: int) -> Generated:
-    planned = trial.planned
+    prompts = trial.prompts
     return Generated(
-        planned.ids[row],
-        planned.texts[row],
+        prompts.ids[row],
+        prompts.texts[row],
         trial.pictures(setting, row),
         trial.pictures(trial.plain, row),
     )

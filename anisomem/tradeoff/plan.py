@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from time import perf_counter
 
 import torch
-from omegaconf import DictConfig
 
-from anisomem.config import compose as configuration
+from anisomem.config.build import build
+from anisomem.config.schema import Config
 from anisomem.mitigation.base import Effort
 from anisomem.mitigation.scoring import HELD_OUT
 from anisomem.models import pretrained
@@ -25,7 +25,7 @@ PROBE_STEPS = 5  # of the trajectory that time is measured on
 BACKWARD = 2  # a gradient takes about as long as so many evaluations
 
 
-def plan(configs: Sequence[DictConfig], experiment: str) -> Table:
+def plan(configs: Sequence[Config], experiment: str) -> Table:
     """One line for each case of an experiment.
 
     Arguments:
@@ -43,7 +43,7 @@ def plan(configs: Sequence[DictConfig], experiment: str) -> Table:
     return Table(f"Plan of {experiment}", headings, [_line(one) for one in configs], notes)
 
 
-def _line(config: DictConfig) -> list[str]:
+def _line(config: Config) -> list[str]:
     settings, found, trial = expanded(config), prompts_of(config), config.trial
     mitigations = [setting.build() for setting in settings]
     memorized = min(found.memorized, trial.memorized or found.memorized)
@@ -53,15 +53,15 @@ def _line(config: DictConfig) -> list[str]:
     sampled = each * len(settings) * (2 * trial.steps + SCORED)
     spent, gradients = each * most.nfe, each * most.backward
     time = "unknown"
-    if pretrained.present(config.model.path, config.model.revision):
+    if pretrained.present(config.model["path"], config.model["revision"]):
         seconds = _seconds(config) * (sampled + spent + BACKWARD * gradients)
         time, download = f"{seconds / 60:.0f} min in one process", f"{found.bytes / 1e9:.3g} GB"
     else:
-        size = pretrained.size(config.model.path, config.model.revision)
+        size = pretrained.size(config.model["path"], config.model["revision"])
         download = "unknown offline" if size is None else f"{(size + found.bytes) / 1e9:.3g} GB"
     return [
-        str(config.model.path),
-        str(config.dataset.name),
+        str(config.model["path"]),
+        str(config.dataset["name"]),
         f"{memorized} / {others}",
         str(len(settings)),
         f"{each * len(settings):,}",
@@ -73,9 +73,9 @@ def _line(config: DictConfig) -> list[str]:
     ]
 
 
-def _seconds(config: DictConfig) -> float:
+def _seconds(config: Config) -> float:
     """Of one evaluation among those of a full batch."""
-    model: DiffusionModel = configuration.build(config.model, "model")
+    model: DiffusionModel = build(config.model, "model")
     x = model.initial_noise(0, AT_ONCE).to(model.device)
     prompts = model.encode(["a"] * AT_ONCE)
     with one_thread(), torch.inference_mode():

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from omegaconf import OmegaConf
 
 from anisomem.evaluation import NOT_SEPARABLE, Interval
 from anisomem.evaluation.bootstrap import FAMILY_LEVEL, MOST_DRAWS, enough_draws
@@ -115,7 +114,7 @@ def _notes(results: Results) -> list[str]:
     for k, setting in enumerate(results.settings):
         if count := int(results.sampled["diverged"][k].sum()):
             notes.append(f"{setting.label}: {count} descents diverged and kept the last finite.")
-    return [*notes, *(f"{caution}." for caution in trial.planned.cautions)]
+    return [*notes, *(f"{caution}." for caution in trial.prompts.cautions)]
 
 
 def measures_table(results: Results) -> Table:
@@ -295,7 +294,7 @@ def write(all_results: Sequence[Results], folder: Path) -> str:
             written.add(*style.files(picture))
     written.close()
     for results in all_results:
-        settings = OmegaConf.to_yaml(results.trial.config)
+        settings = results.trial.config.text
         atomic.write_text(results.trial.folder / "config.yaml", settings)
     beside = f"\n{kept.title}\n\n{kept.printed()}" if kept else ""
     return main.printed() + beside

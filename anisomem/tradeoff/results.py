@@ -86,8 +86,8 @@ class Results:
 
     def __init__(self, trial: Trial) -> None:
         self.trial, self.settings, self.failures = trial, trial.settings, trial.failures()
-        self.rows = [i for i in range(len(trial.planned)) if i not in self.failures]
-        self.prompts = trial.planned.subset(self.rows)
+        self.rows = [i for i in range(len(trial.prompts)) if i not in self.failures]
+        self.prompts = trial.prompts.subset(self.rows)
         config = trial.config
         self.weights = resample(
             self.prompts.labels, self.prompts.clusters, config.draws, config.bootstrap_seed

@@ -9,17 +9,17 @@ from time import perf_counter
 
 import numpy as np
 import torch
-from omegaconf import DictConfig, OmegaConf
 
-from anisomem.config import compose as configuration
+from anisomem.config.build import build
 from anisomem.detection.base import Array
-from anisomem.engine.engine import Engine
+from anisomem.engine.batches import Batches
 from anisomem.mitigation.base import EMBEDDINGS, Mitigated, Mitigation, Ordinary, moved
 from anisomem.mitigation.scoring import scores
 from anisomem.models.base import DiffusionModel
+from anisomem.run.base import sources_of_model
 from anisomem.run.clock import synchronise
 from anisomem.run.provenance import device_name, git_commit
-from anisomem.run.workers import cores, require_same, work_through
+from anisomem.run.workers import cores, do_all, require_same
 from anisomem.storage.store import Origin
 from anisomem.tradeoff.trial import Pictures, Task, Trial
 
@@ -40,7 +40,7 @@ class Sampler:
     def __init__(self, trial: Trial, model: DiffusionModel) -> None:
         self.trial, self.model = trial, model
         self.device, self.commit = device_name(model.device), git_commit(Path(__file__).parent)
-        self.engine = Engine(model, [], batch_size=trial.config.batch_size)
+        self.batches = Batches(model, size=trial.config.batch_size)
         self.mitigation = cache(self._mitigation)
         for setting in trial.settings:
             setting.build().require(model)
@@ -54,11 +54,11 @@ class Sampler:
         index, prompts = task
         trial, model, setting = self.trial, self.model, self.trial.settings[index]
         mitigation = self.mitigation(index)
-        texts = [trial.planned.texts[i] for i in prompts for _ in trial.seeds]
+        texts = [trial.prompts.texts[i] for i in prompts for _ in trial.seeds]
         seeds = [seed for i in prompts for seed in trial.noise_seeds(i)]
         x = torch.cat([model.initial_noise(seed, 1) for seed in seeds]).to(model.device)
         begin = perf_counter()
-        found = mitigation(model, texts, x, seeds, self.engine)
+        found = mitigation(model, texts, x, seeds, self.batches)
         synchronise(model)
         between = perf_counter()
         latents, pictures = self._sampled(found)
@@ -66,7 +66,7 @@ class Sampler:
         values = {
             **{name: np.array([getattr(e, name) for e in found.efforts]) for name in COST},
             "diverged": np.array([effort.diverged for effort in found.efforts]),
-            **asdict(scores(model, found, seeds, self.engine)),
+            **asdict(scores(model, found, seeds, self.batches)),
             **self._moved(found, texts, x),
             # A picture hides NaN; the size of its latents does not.
             "latents": latents.double().flatten(1).square().mean(1).sqrt().cpu().numpy(),
@@ -76,7 +76,7 @@ class Sampler:
         shape = (len(prompts), len(trial.seeds))
         for row, strip in zip(prompts, pictures.reshape(*shape, *pictures.shape[1:]), strict=True):
             trial.keep(setting, row, strip)
-        origin = Origin(self.engine.batch_size, self.device, self.commit, model.revision)
+        origin = Origin(self.batches.size, self.device, self.commit, model.revision)
         trial.sampled.append(
             [trial.key(setting, row) for row in prompts],
             trial.seeds[0],
@@ -95,7 +95,7 @@ class Sampler:
             latents = some.sample(self.model, config.steps, config.guidance)
             return latents, self.model.decode(latents)
 
-        latents, pictures = zip(*self.engine.in_batches(len(found.texts), part, 2), strict=True)
+        latents, pictures = zip(*self.batches.in_batches(len(found.texts), part, 2), strict=True)
         return torch.cat(latents), np.concatenate(pictures)
 
     def _moved(self, found: Mitigated, texts: list[str], x: torch.Tensor) -> dict[str, Array]:
@@ -107,18 +107,16 @@ class Sampler:
 
 
 def sample(trial: Trial, model: DiffusionModel, tasks: list[Task]) -> None:
-    """Does all tasks, see :func:`anisomem.run.workers.work_through`."""
-    start = partial(
-        _sampler, OmegaConf.to_yaml(trial.config), trial.folder.parent.name, trial.identity
-    )
+    """Does all tasks, see :func:`anisomem.run.workers.do_all`."""
+    start = partial(_sampler, trial)
     total = sum(len(rows) for _, rows in tasks) * len(trial.seeds)
     workers = trial.config.workers or cores(model)
     here = Sampler(trial, model)
-    work_through(tasks, here, start, workers, total, trial.name, "picture")
+    do_all(tasks, here, start, workers, total, trial.name, "picture")
     trial.sampled.merge()
 
 
-def _sampler(config: str, experiment: str, identity: str) -> Sampler:
-    trial = Trial(DictConfig(OmegaConf.create(config)), experiment)
-    require_same(trial.identity, identity)
-    return Sampler(trial, configuration.build(trial.config.model, "model"))
+def _sampler(trial: Trial) -> Sampler:
+    """The same in another process."""
+    require_same(sources_of_model(trial.config), trial.content.get("sources", {}))
+    return Sampler(trial, build(trial.config.model, "model"))

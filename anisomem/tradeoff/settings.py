@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, OmegaConf
-
-from anisomem.config import compose as configuration
+from anisomem.config import catalog
+from anisomem.config.build import build
+from anisomem.config.schema import Config
 from anisomem.errors import UserError, unknown
-from anisomem.storage import identity
+from anisomem.run.identity import by_class_name
+from anisomem.storage import digests
 
 if TYPE_CHECKING:  # a mitigation imports torch
+    from anisomem.measures.base import Measure
     from anisomem.mitigation.base import Mitigation
 
 PLAIN = "none"  # what all others are compared with
@@ -46,7 +48,7 @@ class Setting:
         """Under which its pictures and numbers are kept: all that changes them, not its name."""
         ordinary = {"ordinary": list(self.ordinary)} if self.ordinary else {}
         sources = {"sources": dict(self.sources)} if self.sources else {}
-        return identity.digest({**self.node, **ordinary, **sources})[:12]
+        return digests.digest({**by_class_name(self.node), **ordinary, **sources})[:12]
 
     def build(self) -> Mitigation:
         """The mitigation.
@@ -54,45 +56,59 @@ class Setting:
         Raises:
             UserError: Settings that it refuses.
         """
-        node = DictConfig(dict(self.node))
-        found: Mitigation = configuration.build(node, f"mitigation.{self.name}", name=self.name)
+        found: Mitigation = build(self.node, f"mitigation.{self.name}", name=self.name)
         return found
 
 
-def expanded(config: DictConfig) -> list[Setting]:
+def mitigations(config: Config) -> list[Mitigation]:
+    """Every mitigation that is chosen.
+
+    Raises:
+        UserError: One that cannot be built.
+    """
+    return [
+        build(node, f"mitigation.{name}", name=name) for name, node in config.mitigation.items()
+    ]
+
+
+def measures(config: Config) -> list[Measure]:
+    """Every measure that is chosen.
+
+    Raises:
+        UserError: One that cannot be built.
+    """
+    return [build(node, f"measure.{name}", name=name) for name, node in config.measure.items()]
+
+
+def expanded(config: Config) -> list[Setting]:
     """Without a mitigation first, then each that is chosen, with its strengths in their order.
 
     Raises:
         UserError: Strengths of a mitigation or of a setting that are not there, or not a list of
             distinct values.
     """
-    nodes = {
-        str(name): cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
-        for name, node in config.mitigation.items()
-    }
-    found = [Setting(PLAIN, configuration.node("mitigation", PLAIN))]
+    nodes = config.mitigation
+    found = [Setting(PLAIN, catalog.node("mitigation", PLAIN))]
     for name, varied in config.strengths.items():
-        if name not in nodes and name not in (known := configuration.names("mitigation")):
+        if name not in nodes and name not in (known := catalog.names("mitigation")):
             raise unknown("mitigation in strengths", str(name), {*known, *nodes})
         if name in nodes and len(varied) != 1:
             raise UserError(f"strengths.{name} varies one setting, got {', '.join(varied) or '–'}")
     for name, node in nodes.items():
         if name == PLAIN:
             continue
-        varied = config.strengths.get(name)
-        if not varied:
+        if not config.strengths.get(name):
             found.append(Setting(name, node))
             continue
-        ((parameter, values),) = varied.items()
+        ((parameter, values),) = config.strengths[name].items()
         if parameter not in node:
             raise unknown(f"setting in strengths.{name}", str(parameter), list(node)[1:])
         texts = [_text(value) for value in values]
         if not texts or len(set(texts)) < len(texts):
             raise UserError(f"strengths.{name}.{parameter} must be distinct values, got {texts}")
-        plain = OmegaConf.to_container(values) if OmegaConf.is_list(values) else values
         found += [
             Setting(name, {**node, str(parameter): value}, f"{parameter} {text}")
-            for value, text in zip(cast(Sequence[Any], plain), texts, strict=True)
+            for value, text in zip(values, texts, strict=True)
         ]
     return found
 

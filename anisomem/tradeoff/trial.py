@@ -7,25 +7,27 @@ from dataclasses import replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
-from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from anisomem.benchmark.case import NOISE_POLICIES, ON_FAILURE
-from anisomem.config import compose as configuration
 from anisomem.config import own
+from anisomem.config.schema import Config
 from anisomem.errors import UserError, one_of
-from anisomem.measures import training_pictures as references
+from anisomem.measures import training_pictures
 from anisomem.measures.base import Measure, References
+from anisomem.run import identity
 from anisomem.run import prompts as labelled
+from anisomem.run.base import Run, sources_of_model
+from anisomem.run.identity import by_class_name
 from anisomem.run.ordinary import draw
-from anisomem.storage import atomic, identity
+from anisomem.storage import atomic, digests
 from anisomem.storage.store import FAILURE, ScoreStore
-from anisomem.tradeoff.settings import PLAIN, Setting, expanded
+from anisomem.tradeoff.settings import PLAIN, Setting, expanded, measures
 
 AT_ONCE = 16  # pictures sampled together
 
@@ -33,7 +35,7 @@ Pictures = npt.NDArray[np.uint8]
 Task = tuple[int, list[int]]  # the index of a setting, and the rows of some prompts
 
 
-class Trial:
+class Trial(Run):
     """Some prompts sampled with every setting of every mitigation, and measured.
 
     Arguments:
@@ -44,12 +46,11 @@ class Trial:
         UserError: Settings that are wrong, or no prompts to judge copying on.
     """
 
-    def __init__(self, config: DictConfig, experiment: str) -> None:
+    def __init__(self, config: Config, experiment: str) -> None:
         self.config = config
         one_of("on_failure", config.on_failure, ON_FAILURE)
         one_of("noise policy", config.noise_policy, NOISE_POLICIES)
         self.settings = expanded(config)
-        self.measures: list[Measure] = configuration.measures(config)
         if not self.measures:
             raise UserError("no measure chosen; anisomem list measures names them")
         for measure in self.measures:
@@ -60,7 +61,7 @@ class Trial:
                 )
         self.whole = labelled.prompts(config)
         self.chosen = self._chosen()  # rows of the whole set
-        self.planned = self.whole.subset(self.chosen)
+        prompts = self.whole.subset(self.chosen)
         built = [setting.build() for setting in self.settings]
         self.ordinary = draw(config, self.whole) if any(b.uses_ordinary for b in built) else []
         self.settings = [
@@ -71,28 +72,26 @@ class Trial:
             )
             for setting, mitigation in zip(self.settings, built, strict=True)
         ]
-        settings = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
-        self.content = {
-            **identity.describe(settings, {}, self.planned, sources=self._of_model()),
-            "stands_for": config.model.get("stands_for"),  # chooses weights of the metric
+        content = {
+            **identity.describe(config, {}, prompts, sources=sources_of_model(config)),
+            "stands_for": config.stands_for,  # chooses weights of the metric
             "steps": config.trial.steps,
             "guidance": config.trial.guidance,
         }
         if config.noise_policy == "per_prompt" and config.limit:
-            self.content["noise_rows"] = self.chosen
-        self.identity = identity.digest(self.content)
-        self.name, self.model = self.planned.name, configuration.model_name(config.model)
-        self.title = f"{self.model} on {self.name}"
-        self.folder = Path(config.runs) / experiment / f"{self.name}-{self.identity[:10]}"
+            content["noise_rows"] = self.chosen
+        super().__init__(config, experiment, prompts, content)
         self.sampled = ScoreStore(self.folder / "sampled", self.content)
 
-    def _of_model(self) -> dict[str, str]:
-        return own.sources([], [str(self.config.model.get("_target_"))])
+    @cached_property
+    def measures(self) -> list[Measure]:
+        """What its pictures are judged by."""
+        return measures(self.config)
 
     @cached_property
     def references(self) -> References:
         """The training pictures of the whole set's prompts."""
-        return references.of(self.whole, self.config.paths.data)
+        return training_pictures.of(self.whole, self.config.paths.data)
 
     def _chosen(self) -> list[int]:
         """The rows that are sampled: memorized ones with a training picture, and others.
@@ -152,11 +151,11 @@ class Trial:
 
     def key(self, setting: Setting, row: int) -> str:
         """Under which the numbers of a prompt's pictures are kept."""
-        return f"{setting.key}/{self.planned.ids[row]}"
+        return f"{setting.key}/{self.prompts.ids[row]}"
 
     def file(self, setting: Setting, row: int) -> Path:
         """A prompt's pictures side by side, in the order of the seeds."""
-        name = quote(self.planned.ids[row], safe="")
+        name = quote(self.prompts.ids[row], safe="")
         return self.folder / "pictures" / setting.key / f"{name}.png"
 
     def pictures(self, setting: Setting, row: int) -> Pictures:
@@ -179,7 +178,7 @@ class Trial:
         if self.config.on_failure == "retry":
             frame = frame[frame[FAILURE].isna()]
         done, count = set(frame["prompt_id"]), max(1, AT_ONCE // len(self.seeds))
-        rows = range(len(self.planned))
+        rows = range(len(self.prompts))
         tasks = [
             (s, list(rows[begin : begin + count]))
             for begin in rows[::count]  # settings take turns, so that their times compare
@@ -198,20 +197,20 @@ class Trial:
         """The rows of prompts that the model failed on with some setting, with the reason."""
         frame = self.sampled.read()
         failed = frame[frame[FAILURE].notna()]
-        keys = {self.key(s, i): i for s in self.settings for i in range(len(self.planned))}
+        keys = {self.key(s, i): i for s in self.settings for i in range(len(self.prompts))}
         reasons = zip(failed["prompt_id"], failed[FAILURE], strict=True)
         return {keys[key]: str(reason) for key, reason in reasons if key in keys}
 
     def measured(self, measure: Measure) -> ScoreStore:
         """Where the numbers of a measure are kept."""
-        node = OmegaConf.to_container(self.config.measure[measure.name], resolve=True)
-        content: dict[str, Any] = {"measure": {**cast(dict[str, Any], node), **measure.reads()}}
+        node = by_class_name(self.config.measure[measure.name])
+        content: dict[str, Any] = {"measure": {**node, **measure.reads()}}
         content["sampled"] = self.content
         if sources := own.sources([measure]):
             content["sources"] = sources
         if measure.of_copies:
             content["references"] = self._of_references
-        name = f"{measure.name}-{identity.digest(content)[:10]}"
+        name = f"{measure.name}-{digests.digest(content)[:10]}"
         return ScoreStore(self.folder / "measured" / name, content)
 
     @cached_property
@@ -226,9 +225,9 @@ class Trial:
     def rows_of(self, measure: Measure) -> list[int]:
         """The prompts that a measure is asked about."""
         if not measure.of_copies:
-            return list(range(len(self.planned)))
+            return list(range(len(self.prompts)))
         known = self.references.pictures
-        labels, ids = self.planned.labels, self.planned.ids
+        labels, ids = self.prompts.labels, self.prompts.ids
         return [i for i in range(len(ids)) if labels[i] and ids[i] in known]
 
     @property

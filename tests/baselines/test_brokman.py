@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from anisomem.baselines.brokman import PLaplace
 from scipy.integrate import quad
 
 from anisomem.detection.base import Recorded
 from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.analytic import AnalyticMixture
-from baselines.brokman import PLaplace
 
 
 def places(engine, detector, prompts, seed):

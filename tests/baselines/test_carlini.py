@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from anisomem.baselines.carlini import TiledL2, tiled_distances
 
 from anisomem.detection.base import Recorded
 from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.analytic import AnalyticMixture
-from baselines.carlini import TiledL2, tiled_distances
 
 PROMPTS = ["copied", "free"]
 

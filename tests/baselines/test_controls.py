@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from anisomem.baselines.controls import PromptLength, Random, TextOnly
+from anisomem.baselines.wen import WenNorm
 from sklearn.metrics import roc_auc_score
 
 from anisomem.detection.base import Recorded
 from anisomem.engine.engine import Engine
 from anisomem.models.analytic import AnalyticMixture
-from baselines.controls import PromptLength, Random, TextOnly
-from baselines.wen import WenNorm
 
 
 def words(rng, vocabulary, count, length=6):

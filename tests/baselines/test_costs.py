@@ -2,16 +2,16 @@
 
 import pytest
 import torch
+from anisomem.baselines.brokman import PLaplace
+from anisomem.baselines.carlini import TiledL2
+from anisomem.baselines.flipd import FLIPD
+from anisomem.baselines.last_step import ScoreDifference
+from anisomem.baselines.nemo import NeMoSSIM
+from anisomem.baselines.webster import WebsterBlackBox, WebsterWhiteBox
 
 from anisomem.detection.base import Cost
 from anisomem.engine.engine import Engine
 from anisomem.models.analytic import AnalyticMixture
-from baselines.brokman import PLaplace
-from baselines.carlini import TiledL2
-from baselines.flipd import FLIPD
-from baselines.last_step import ScoreDifference
-from baselines.nemo import NeMoSSIM
-from baselines.webster import WebsterBlackBox, WebsterWhiteBox
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from anisomem.baselines.flipd import FLIPD
 
 from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.analytic import AnalyticMixture
 from anisomem.models.base import Parameterisation
-from baselines.flipd import FLIPD
 
 
 @pytest.mark.parametrize("at", ["step:40", "t:300"])

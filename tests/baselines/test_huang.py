@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 import torch
+from anisomem.baselines.huang import BrokenMemories
 
 from anisomem.benchmark.case import Case
 from anisomem.cli import main
-from anisomem.config import compose as config
+from anisomem.config import compose
 from anisomem.detection.base import Recorded
 from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.analytic import AnalyticMixture
 from anisomem.run import ordinary as references
 from anisomem.run import prompts as labelled
-from baselines.huang import BrokenMemories
 
 
 def test_updates_of_a_gaussian_in_closed_form():
@@ -60,7 +60,7 @@ def test_the_score_is_the_largest_deviation_from_the_references(make_prompts):
 
 
 def composed(*overrides):
-    return config.cases(["detector=[broken_memories]", "cases=[[]]", *overrides])[0]
+    return compose.cases(["detector=[broken_memories]", "cases=[[]]", *overrides])[0]
 
 
 def test_bundled_references_are_ordinary_captions_that_nothing_else_holds():

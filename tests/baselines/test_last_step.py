@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from anisomem.baselines.last_step import ScoreDifference
 
 from anisomem.engine.engine import Engine
-from baselines.last_step import ScoreDifference
 
 
 def last_latents(model, prompt, x):

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from anisomem.baselines.nemo import NeMoSSIM, ms_ssim
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
 from anisomem.detection.base import Recorded
@@ -12,7 +13,6 @@ from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.analytic import AnalyticMixture
 from anisomem.models.diffusers_unet import DiffusersUNet
-from baselines.nemo import NeMoSSIM, ms_ssim
 
 PROMPTS = ["copied", "free"]
 

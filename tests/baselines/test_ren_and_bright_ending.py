@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from anisomem.baselines.bright_ending import BrightEnding, BrightMask, masked_norm
+from anisomem.baselines.ren import AttentionEntropy, LayerEntropy
 from scipy.stats import entropy
 
 from anisomem.detection.base import Recorded
@@ -18,8 +20,6 @@ from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.base import Parameterisation, Prediction
 from anisomem.models.diffusers_unet import DiffusersUNet
-from baselines.bright_ending import BrightEnding, BrightMask, masked_norm
-from baselines.ren import AttentionEntropy, LayerEntropy
 
 PROMPTS = ["a cat", "a red dog", "red"]
 LAST = 1  # timestep

@@ -2,18 +2,19 @@
 
 import numpy as np
 import pytest
+from anisomem.baselines.controls import PromptLength, TextOnly
+from anisomem.baselines.huang import BrokenMemories
+from anisomem.baselines.ren import LayerEntropy
+from anisomem.baselines.stack import LogisticStack
+from anisomem.baselines.wen import WenNorm
 from sklearn.linear_model import LogisticRegression
 
-from anisomem.config import compose as config
+from anisomem.config import compose
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.detection.base import Recorded
+from anisomem.detection.configured import detectors
 from anisomem.errors import UserError
 from anisomem.evaluation.fitting import folds
-from baselines.controls import PromptLength, TextOnly
-from baselines.huang import BrokenMemories
-from baselines.ren import LayerEntropy
-from baselines.stack import LogisticStack
-from baselines.wen import WenNorm
 
 
 def recorded(make_prompts, names, n_prompts=60, n=2):
@@ -79,8 +80,8 @@ def test_members_are_named_in_the_configuration_and_take_the_stacks_n():
         "detector.stack.members=[wen,ren_le]",
         "detector.stack.n=3",
     ]
-    (case,) = config.cases([*overrides, "detector.wen.steps=2", "cases=[[]]"])
-    stack = config.detectors(case)[0]
+    (case,) = compose.cases([*overrides, "detector.wen.steps=2", "cases=[[]]"])
+    stack = detectors(case.detector)[0]
     assert [(m.name, m.n) for m in stack.members] == [("wen", 3), ("ren_le", 3)]
     assert stack.members[0].steps == 2  # as this run sets it
 
@@ -96,7 +97,7 @@ def test_members_are_named_in_the_configuration_and_take_the_stacks_n():
 def test_mistakes_are_one_line(members, message):
     overrides = ["detector=[stack]", f"detector.stack.members={members}", "cases=[[]]"]
     with pytest.raises(UserError, match=message):
-        config.detectors(config.cases(overrides)[0])
+        detectors(compose.cases(overrides)[0].detector)
 
 
 def test_controls_without_labels_may_be_members():

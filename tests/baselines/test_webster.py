@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from anisomem.baselines.webster import WebsterBlackBox, WebsterWhiteBox, edges, shared_by_most
 
 from anisomem.detection.base import Recorded
 from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.analytic import AnalyticMixture
 from anisomem.models.base import Parameterisation
-from baselines.webster import WebsterBlackBox, WebsterWhiteBox, edges, shared_by_most
 
 
 @pytest.mark.parametrize("at", ["t:999", "t:500"])

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from anisomem.baselines.jeon import JeonSharpness
+from anisomem.baselines.wen import SquaredNorm, WenNorm
 
 from anisomem.detection.base import Recorded
 from anisomem.engine.engine import Engine
@@ -10,8 +12,6 @@ from anisomem.errors import UserError
 from anisomem.models.analytic import AnalyticMixture
 from anisomem.models.base import Parameterisation
 from anisomem.models.diffusers_unet import DiffusersUNet
-from baselines.jeon import JeonSharpness
-from baselines.wen import SquaredNorm, WenNorm
 
 PROMPTS = ["a cat", "a red dog", "red"]
 

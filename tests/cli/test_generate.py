@@ -6,12 +6,12 @@ import torch
 from PIL import Image
 
 from anisomem.cli import main
-from anisomem.config import compose as config
+from anisomem.config import catalog, compose
 from anisomem.mitigation.anisotropy import Metric
 from anisomem.models.diffusers_unet import DiffusersUNet
 from anisomem.tradeoff.generate import sample
 
-ALL = config.names("mitigation")
+ALL = catalog.names("mitigation")
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_every_mitigation_that_is_shipped(tiny, tmp_path):
     ordinary.write_text("".join(f"dog cat fox {i}\n" for i in range(50)))
     tiny += [f"references.prompts={ordinary}", "references.count=20"]
     small = ["mitigation.sail.steps=1", "mitigation.sail_sd14.budget=2"]
-    composed = config.cases([f"mitigation=[{','.join(ALL)}]", *tiny, *small])[0]
+    composed = compose.cases([f"mitigation=[{','.join(ALL)}]", *tiny, *small])[0]
     outcomes = {one.label: one for one in sample("a red cat", composed, None)}
     assert list(outcomes) == ALL
     plain = outcomes["none"]

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from anisomem.cli import main
-from anisomem.config import compose as config
-from anisomem.config import own
+from anisomem.config import compose, own
+from anisomem.detection.configured import detectors
 
 BIN = Path(sys.executable).parent
 MINE = """
@@ -51,7 +51,7 @@ def here(tmp_path, monkeypatch):
 
 def built():
     overrides = ["detector=[wen]", "+detector.mine._target_=mine.Mine"]
-    return config.detectors(config.cases(overrides)[0])
+    return detectors(compose.cases(overrides)[0].detector)
 
 
 def test_an_edited_detector_is_recorded_anew(setting, here, tmp_path, capsys):
@@ -100,13 +100,13 @@ def test_what_a_stack_holds_is_looked_at_too(here, tmp_path):
     here(1)
     overrides = ["detector=[stack]", "detector.stack.members=[wen,mine]"]
     overrides += ["+detector.mine._target_=mine.Mine"]
-    stack = config.detectors(config.cases(overrides)[0])[0]
+    stack = detectors(compose.cases(overrides)[0].detector)[0]
     assert list(own.sources([stack])) == ["mine.Mine"]
 
 
 def test_built_in_classes_leave_identities_as_they_were():
-    detectors = config.detectors(config.cases(["detector=[wen,stack,jeon]"])[0])
-    assert own.sources(detectors, ["anisomem.models.pretrained.PipelineModel.load"]) == {}
+    chosen = detectors(compose.cases(["detector=[wen,stack,jeon]"])[0].detector)
+    assert own.sources(chosen, ["anisomem.models.pretrained.PipelineModel.load"]) == {}
 
 
 def test_a_class_without_a_file_is_refused():
@@ -124,7 +124,7 @@ def test_a_class_without_a_file_is_refused():
 def test_the_current_folder_is_importable_only_for_what_is_the_users(here, tmp_path):
     here(1)
     before = list(sys.path)
-    with own.importable(["baselines.wen.WenNorm", "anisomem.x"]):
+    with own.importable(["anisomem.baselines.wen.WenNorm", "anisomem.x"]):
         assert sys.path == before
     with own.importable(["mine.Mine"]):
         assert sys.path == [*before, str(tmp_path)]  # behind everything installed

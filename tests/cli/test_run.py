@@ -230,11 +230,11 @@ def test_list_names_everything(capsys):
 
 
 def test_model_choice_selects_its_own_prompts():
-    from anisomem.config import compose as config
+    from anisomem.config import compose
 
-    composed = config.cases(["experiment=quickstart", "model=testbed_velocity"])
+    composed = compose.cases(["experiment=quickstart", "model=testbed_velocity"])
     assert [c.dataset.name for c in composed] == ["testbed_velocity"]
-    assert len(config.cases(["experiment=quickstart"])) == 2
+    assert len(compose.cases(["experiment=quickstart"])) == 2
 
 
 def eventually(true, seconds=60):

@@ -62,7 +62,10 @@ WRITES = {
         (strange("mitigation", {"m": WRITES}), "pathlib.Path"),
         (strange("trial", WRITES), "pathlib.Path"),
         (strange("detector.wen._target_", "evil.Evil"), "'evil.Evil' as detector"),
-        (strange("detector.wen._target_", "baselines.wen.np.save"), "baselines.wen.np.save"),
+        (
+            strange("detector.wen._target_", "anisomem.baselines.wen.np.save"),
+            "anisomem.baselines.wen.np.save",
+        ),
         (strange("detector.wen._target_", "anisomem.cli.main"), "anisomem.cli.main"),
         (strange("dataset._target_", "anisomem.cli.main"), "anisomem.cli.main"),
         (strange("dataset.path", {"_target_": "evil.path"}), "evil.path"),
@@ -117,7 +120,7 @@ def test_what_no_run_writes_is_damaged(tmp_path, text):
 
 def test_what_the_command_allows_is_read(run, tmp_path):
     (tmp_path / "theirs.py").write_text(
-        "from baselines.wen import WenNorm\nclass Theirs(WenNorm):\n    pass\n"
+        "from anisomem.baselines.wen import WenNorm\nclass Theirs(WenNorm):\n    pass\n"
     )
     file = run(strange("detector.wen._target_", "theirs.Theirs"))
     with pytest.raises(UserError, match=r"add --allow theirs\.Theirs"):
@@ -131,7 +134,7 @@ def test_what_the_command_allows_is_read(run, tmp_path):
 
 
 def test_a_class_of_ours_under_any_name_is_read(run):
-    file = run(strange("detector.wen._target_", "baselines.wen.SquaredNorm"))
+    file = run(strange("detector.wen._target_", "anisomem.baselines.wen.SquaredNorm"))
     assert stored.read(file)
 
 

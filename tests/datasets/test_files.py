@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from anisomem.config import compose as config
+from anisomem.config import compose
 from anisomem.datasets.files import load, texts
 from anisomem.errors import UserError
 from anisomem.run import prompts as labelled
@@ -584,6 +584,6 @@ def test_every_documented_choice_of_columns_works_as_it_is_typed(tmp_path, monke
     )
     assert len(typed) == 2
     for command in (*typed, message):
-        (case,) = config.cases(shlex.split(command))
+        (case,) = compose.cases(shlex.split(command))
         prompts = labelled.whole(case)
         assert (prompts.texts, prompts.labels.tolist()) == (TEXTS, [1, 1, 0, 0])

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from anisomem.config import compose as config
-from anisomem.config import registry
+from anisomem.config import catalog, registry
 from anisomem.conformance import check
 from anisomem.conformance.checks import CHECKS
 from anisomem.conformance.trial import FITTED, Place, bundled, mixture, places, trials
@@ -22,7 +21,7 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("name", config.names("detector"))
+@pytest.mark.parametrize("name", catalog.names("detector"))
 def test_built_in_detectors_keep_the_rules(name, make_pipeline, make_prompts):
     detector = registry.at(name, SETTINGS.get(name, []))
     on = places(detector)

@@ -316,8 +316,8 @@ def test_command(capsys, monkeypatch):
     assert all(line.startswith("ok ") for line in lines)
     assert any(line.endswith("4 NFE") for line in lines)
 
-    monkeypatch.setattr("baselines.wen.WenNorm.cost", lambda self: Cost(nfe=7))
-    assert main(["check-detector", "baselines.wen.WenNorm", "steps=2"]) == 1
+    monkeypatch.setattr("anisomem.baselines.wen.WenNorm.cost", lambda self: Cost(nfe=7))
+    assert main(["check-detector", "anisomem.baselines.wen.WenNorm", "steps=2"]) == 1
     (line,) = (li for li in capsys.readouterr().out.splitlines() if not li.startswith("ok"))
     assert line.startswith("FAILED  cost") and "evaluates 2 NFE" in line and "declares 7" in line
 
@@ -329,7 +329,7 @@ def test_command(capsys, monkeypatch):
         (["wen", "stepss=2"], "stepss"),
         (["wen", "steps"], "name=value"),
         (["wen", "steps=0"], "steps must be an integer from 1 to 50, got 0"),
-        (["baselines.wen.Wen"], "baselines.wen"),
+        (["anisomem.baselines.wen.Wen"], "anisomem.baselines.wen"),
         (["nowhere.Nothing"], "No module named 'nowhere'"),
         (["collections.OrderedDict"], "collections.OrderedDict is no Detector"),
     ],

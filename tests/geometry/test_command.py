@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from anisomem.cli import main
-from anisomem.config import compose as config
+from anisomem.config import catalog, compose
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
@@ -42,7 +42,7 @@ def setting(save_pipeline, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def recording(setting):
-    found = Recording(config.cases(setting)[0], "quickstart", PLAN)
+    found = Recording(compose.cases(setting)[0], "quickstart", PLAN)
     found.run()
     return found
 
@@ -117,7 +117,7 @@ def test_dry_run_and_mistakes(setting, capsys):
 
 def test_latents_of_a_picture_decode_to_it():
     """The bundled autoencoder's own inverse: less than 4% of the range off on average."""
-    model = DiffusersUNet.load(config.testbed("epsilon"))
+    model = DiffusersUNet.load(catalog.testbed("epsilon"))
     noise = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     pictures = model.decode(noise)
     again = model.decode(model.latents_of(pictures))
@@ -125,7 +125,7 @@ def test_latents_of_a_picture_decode_to_it():
 
 
 def test_too_few_prompts_of_a_class_are_refused_before_anything_is_evaluated(setting, tmp_path):
-    few = config.cases([*setting, "limit=6", f"runs={tmp_path}"])[0]
+    few = compose.cases([*setting, "limit=6", f"runs={tmp_path}"])[0]
     with pytest.raises(UserError, match="geometry needs 5 of each class within limit"):
         Recording(few, "geometry", PLAN)
     assert not list(tmp_path.iterdir())

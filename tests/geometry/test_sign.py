@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from anisomem.config import compose as config
+from anisomem.config import catalog
 from anisomem.geometry import sign
 from anisomem.models.diffusers_unet import DiffusersUNet
 from anisomem.testbed.latents import Latents
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 def test_repeated_captions_are_learned_and_followed(tmp_path, monkeypatch):
     monkeypatch.setattr(sign, "CHECKPOINTS", (0, 30))
-    model = DiffusersUNet.load(config.testbed("epsilon"))
+    model = DiffusersUNet.load(catalog.testbed("epsilon"))
     draw = torch.Generator().manual_seed(0)
     latents = torch.randn(16, 4, 8, 8, generator=draw)
     texts = [f"a picture of thing {i}" for i in range(16)]

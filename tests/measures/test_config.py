@@ -7,9 +7,10 @@ from itertools import chain
 import pytest
 
 from anisomem.cli import main
-from anisomem.config import compose as config
+from anisomem.config import catalog, compose
 from anisomem.errors import UserError
 from anisomem.measures.base import SUBJECTS
+from anisomem.tradeoff.settings import measures
 
 DIGEST = "0" * 64
 GIVEN = {
@@ -17,11 +18,11 @@ GIVEN = {
     "sscd_jeon": ["measure.sscd_jeon.sha256=" + DIGEST],
     "aesthetic": ["measure.aesthetic.weights=x", "measure.aesthetic.sha256=" + DIGEST],
 }
-NAMES = config.names("measure")
+NAMES = catalog.names("measure")
 
 
 def built(name, *settings):
-    return config.measures(config.cases([f"measure=[{name}]", *settings])[0])
+    return measures(compose.cases([f"measure=[{name}]", *settings])[0])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -57,7 +58,7 @@ def test_building_imports_no_torch():
     overrides = [f"measure=[{','.join(NAMES)}]", *chain(*GIVEN.values())]
     code = (
         "import sys; from anisomem import config; "
-        f"config.measures(config.cases({overrides!r})[0]); "
+        f"measures(compose.cases({overrides!r})[0]); "
         "print(sorted({'torch', 'transformers', 'diffusers'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,14 +7,14 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from anisomem.config import compose as config
+from anisomem.config import catalog
 from anisomem.errors import UserError
 from anisomem.measures.base import Generated, References
 from anisomem.measures.testbed import Background, Concept, Reproduction
 from anisomem.testbed.captions import concepts_in
 from anisomem.testbed.concepts import Recogniser
 
-FOLDER = config.testbed("epsilon")
+FOLDER = catalog.testbed("epsilon")
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_what_varies_in_a_template_does_not_count(rows, reproduction):
 def test_captions_name_their_concepts():
     names = Recogniser.load().names
     for variant in ("epsilon", "velocity"):
-        table = pq.read_table(f"{config.testbed(variant)}/prompts.parquet")
+        table = pq.read_table(f"{catalog.testbed(variant)}/prompts.parquet")
         for text, concepts in zip(
             *(table[c].to_pylist() for c in ("prompt", "concepts")), strict=True
         ):

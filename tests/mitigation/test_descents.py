@@ -4,6 +4,7 @@ import logging
 
 import pytest
 import torch
+from anisomem.baselines.wen import WenNorm
 
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.engine.engine import Engine
@@ -15,7 +16,6 @@ from anisomem.mitigation.guidance import embedded, precise
 from anisomem.mitigation.sail import Loss, Sail
 from anisomem.mitigation.wen import WenDescent
 from anisomem.models.analytic import AnalyticMixture
-from baselines.wen import WenNorm
 
 SEEDS = [0, 0]
 

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from anisomem.baselines.controls import TextOnly
+from anisomem.baselines.wen import WenNorm
 
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.engine.engine import Engine
@@ -11,8 +13,6 @@ from anisomem.mitigation.base import Ordinary
 from anisomem.mitigation.on_detection import OnDetection, scores, threshold
 from anisomem.mitigation.ren import RenAttention
 from anisomem.mitigation.wen import WenDescent
-from baselines.controls import TextOnly
-from baselines.wen import WenNorm
 
 ORDINARY = [f"{a} {b}" for a in ("red", "a", "the") for b in ("dog", "cat", "fox", "owl")]
 

@@ -8,6 +8,8 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from anisomem.baselines.jeon import JeonSharpness
+from anisomem.baselines.wen import WenNorm
 from diffusers import DDIMScheduler
 
 from anisomem.engine.engine import Engine
@@ -17,8 +19,6 @@ from anisomem.mitigation.none import NoMitigation
 from anisomem.mitigation.ren import RenAttention
 from anisomem.models.base import Parameterisation
 from anisomem.models.pretrained import PipelineModel
-from baselines.jeon import JeonSharpness
-from baselines.wen import WenNorm
 
 PROMPTS = ["a cat", "a red dog"]
 STEPS, GUIDANCE, SEED = 50, 7.5, 5

@@ -13,7 +13,7 @@ from transformers import CLIPTextModel
 from anisomem.errors import UserError
 from anisomem.models import files, parts
 from anisomem.models.pretrained import PipelineModel
-from anisomem.storage import identity
+from anisomem.storage import digests
 
 WEIGHTS = {
     "unet": "diffusion_pytorch_model.safetensors",
@@ -294,17 +294,17 @@ def test_what_is_no_file_is_named_and_never_waited_for(saved, file, kind):
     refused(folder, str(place))
     if kind != "folder":
         with pytest.raises(UserError, match=place.name):
-            identity.fingerprint(folder)
+            digests.fingerprint(folder)
 
 
 def test_links_to_files_are_followed(saved):
     folder = saved("sd_v1")
     file = folder / "unet" / WEIGHTS["unet"]
-    before = identity.fingerprint(folder)
+    before = digests.fingerprint(folder)
     file.rename(folder.parent / "blob")
     file.symlink_to(folder.parent / "blob")
     PipelineModel.load(str(folder), device="cpu")
-    assert identity.fingerprint(folder) == before
+    assert digests.fingerprint(folder) == before
 
 
 def shards(part, count=2, variant=""):

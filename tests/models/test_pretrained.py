@@ -11,7 +11,7 @@ from diffusers import DDIMScheduler, EDMEulerScheduler, FlowMatchEulerDiscreteSc
 from hydra.utils import get_method
 
 from anisomem.cli import main
-from anisomem.config import compose as config
+from anisomem.config import catalog, compose
 from anisomem.detection.anisotropy import PUBLISHED_WEIGHTS
 from anisomem.errors import UserError
 from anisomem.models.base import Parameterisation
@@ -265,14 +265,14 @@ def test_half_precision_decodes_sdxl_in_float32(saved):
 
 MODELS = [
     name
-    for name in config.names("model")
-    if "anisomem.models." in (config.folder() / "model" / f"{name}.yaml").read_text()
+    for name in catalog.names("model")
+    if "anisomem.models." in (catalog.folder() / "model" / f"{name}.yaml").read_text()
 ]
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_configuration_gives_all_that_loading_takes(name):
-    (composed,) = config.cases([f"model={name}", "dataset=testbed_epsilon"])
+    (composed,) = compose.cases([f"model={name}", "dataset=testbed_epsilon"])
     node = composed.model
     assert set(node) - {"_target_"} == set(signature(PipelineModel.load).parameters)
     family = get_method(node._target_).__self__

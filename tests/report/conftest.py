@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from anisomem.baselines.controls import Random
 
 from anisomem.datasets.prompts import PromptSet
 from anisomem.evaluation import Evaluation
-from baselines.controls import Random
 
 # Of the memorized prompts: repetitions, reproduction rate, score. 98.5 is the lowest score that
 # lets one of a hundred negatives (0 to 99) pass.

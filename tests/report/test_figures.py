@@ -5,16 +5,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from anisomem.baselines.controls import Random
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 
 from anisomem.benchmark.case import Row
 from anisomem.evaluation import Evaluation, auc
 from anisomem.report import figures
-from anisomem.report.compare import Compared
+from anisomem.report.compared import Compared
 from anisomem.report.doses import dose_response
 from anisomem.report.style import COLOURS, GREY
-from baselines.controls import Random
 
 
 def test_roc_has_bands_around_few_curves(case):

@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 
 from anisomem.evaluation import NOT_SEPARABLE, Evaluation
 from anisomem.report import pairs
-from anisomem.report.compare import Compared
+from anisomem.report.compared import Compared
 
 
 def compared(rows, labels, draws):

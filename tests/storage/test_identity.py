@@ -13,7 +13,8 @@ from anisomem.config.compose import Schema, cases, names
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError
 from anisomem.models.pretrained import PipelineModel
-from anisomem.storage import identity
+from anisomem.run import identity
+from anisomem.storage import digests
 
 KNOWN = "CompVis/stable-diffusion-v1-4"  # the package knows its scheduler
 SETTINGS = {
@@ -40,7 +41,7 @@ def prompts(**changes):
 
 def digest(settings=SETTINGS, samples=None, chosen=None):
     content = identity.describe(settings, samples or {"norm": 4}, chosen or prompts())
-    return identity.digest(content)
+    return digests.digest(content)
 
 
 def test_digest_is_pinned():
@@ -175,7 +176,7 @@ def test_only_runs_whose_trajectories_moved_are_recorded_anew(tmp_path, said, an
     content = identity.describe(
         SETTINGS | {"model": {"path": str(tmp_path)}}, {"norm": 4}, prompts()
     )
-    before = {"path": identity.fingerprint(tmp_path)}
+    before = {"path": digests.fingerprint(tmp_path)}
     now = {"trajectories": "as the scheduler says"}
     assert content["model"] == (before | now if anew else before)
 
@@ -191,15 +192,15 @@ def test_a_scheduler_that_nobody_knows_is_recorded_anew():
 @pytest.mark.parametrize("name", ["pipe.json", "link.txt"])
 def test_what_is_no_file_among_the_weights_is_refused_and_not_waited_for(tmp_path, name):
     (tmp_path / "unet.safetensors").write_bytes(b"weights")
-    expected = identity.fingerprint(tmp_path)
+    expected = digests.fingerprint(tmp_path)
     (tmp_path / "folder.txt").mkdir()
-    assert identity.fingerprint(tmp_path) == expected
+    assert digests.fingerprint(tmp_path) == expected
     if name == "pipe.json":
         os.mkfifo(tmp_path / name)
     else:
         (tmp_path / name).symlink_to("/nowhere")
     with pytest.raises(UserError, match=name):
-        identity.fingerprint(tmp_path)
+        digests.fingerprint(tmp_path)
 
 
 def test_a_folder_of_too_many_files_is_no_model(tmp_path, monkeypatch):
@@ -207,13 +208,13 @@ def test_a_folder_of_too_many_files_is_no_model(tmp_path, monkeypatch):
         (tmp_path / f"{name}.txt").write_text(name)
     monkeypatch.setattr(identity, "MOST_FILES", 3)
     with pytest.raises(UserError, match="holds more than 3 files, which no model does"):
-        identity.fingerprint(tmp_path)
+        digests.fingerprint(tmp_path)
 
 
 def test_sources_are_inside():
     content = identity.describe(SETTINGS, {"norm": 4}, prompts(), (), {"mine.Mine": "abc"})
     other = identity.describe(SETTINGS, {"norm": 4}, prompts(), (), {"mine.Mine": "abd"})
-    assert identity.differences(content, other) == ["sources.mine.Mine"]
+    assert digests.differences(content, other) == ["sources.mine.Mine"]
     assert identity.describe(SETTINGS, {"norm": 4}, prompts(), (), {}).keys() == {
         *("version", "model", "noise_policy", "seeds", "components", "prompts")
     }
@@ -222,5 +223,5 @@ def test_sources_are_inside():
 def test_differences_are_named():
     a = {"seeds": [1], "model": {"dtype": "float32", "path": "x"}, "version": 1}
     b = {"seeds": [2], "model": {"dtype": "float16", "path": "x"}}
-    assert identity.differences(a, b) == ["model.dtype", "seeds", "version"]
-    assert identity.differences(a, a) == []
+    assert digests.differences(a, b) == ["model.dtype", "seeds", "version"]
+    assert digests.differences(a, a) == []

@@ -11,7 +11,7 @@ import pytest
 
 from anisomem.benchmark.case import Case
 from anisomem.cli import main
-from anisomem.config import compose as config
+from anisomem.config import compose
 from anisomem.detection.anisotropy import PUBLISHED_WEIGHTS
 from anisomem.evaluation import auc, fit_in_folds, folds, tpr_at_fpr
 from anisomem.sweep import command, gamma, grids, transfer
@@ -56,7 +56,7 @@ def sweep(name, setting):
 
 def direct(setting, **settings):
     """AUC and TPR of the metric with these settings, recorded and scored by a run of its own."""
-    (composed,) = config.cases([*setting, "timing_repeats=0", "gallery=0"])
+    (composed,) = compose.cases([*setting, "timing_repeats=0", "gallery=0"])
     composed.detector = {"one": grids.metric(**settings)}
     case = Case(composed, "direct")
     case.run()

@@ -5,7 +5,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
-from anisomem.config import compose as config
+from anisomem.config import catalog
 from anisomem.testbed import autoencoder
 from anisomem.testbed.autoencoder import Autoencoder, to_tensor
 
@@ -37,7 +37,7 @@ def test_polishing_changes_the_decoder_and_not_the_latents(pictures, tmp_path):
 def test_it_can_begin_with_a_bundled_one(pictures, tmp_path):
     kind = Autoencoder(16, (32, 64, 64), 8, steps=1, batch=2, rate=0, start="epsilon")
     begun = autoencoder.train(kind, pictures, tmp_path / "vae.pt")
-    bundled = AutoencoderKL.from_pretrained(config.testbed("epsilon"), subfolder="vae")
+    bundled = AutoencoderKL.from_pretrained(catalog.testbed("epsilon"), subfolder="vae")
     torch.testing.assert_close(begun.state_dict(), bundled.state_dict(), rtol=0, atol=0)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from anisomem.config import compose as config
+from anisomem.config import catalog
 from anisomem.datasets.files import load
 from anisomem.evaluation import auc, text_only_scores
 from anisomem.models.diffusers_unet import DiffusersUNet
@@ -25,11 +25,11 @@ def variant(request):
 
 @pytest.fixture(scope="module")
 def table(variant):
-    return pq.read_table(Path(config.testbed(variant)) / "prompts.parquet").to_pandas()
+    return pq.read_table(Path(catalog.testbed(variant)) / "prompts.parquet").to_pandas()
 
 
 def test_plain_diffusers_loads_and_samples_it(variant):
-    pipeline = StableDiffusionPipeline.from_pretrained(Path(config.testbed(variant)))
+    pipeline = StableDiffusionPipeline.from_pretrained(Path(catalog.testbed(variant)))
     pipeline.set_progress_bar_config(disable=True)
     assert pipeline.scheduler.config.prediction_type == VARIANTS[variant]
     assert pipeline.scheduler.config.beta_schedule == "scaled_linear"
@@ -39,7 +39,7 @@ def test_plain_diffusers_loads_and_samples_it(variant):
 
 
 def test_size_is_small(variant):
-    files = [f for f in Path(config.testbed(variant)).rglob("*") if f.is_file()]
+    files = [f for f in Path(catalog.testbed(variant)).rglob("*") if f.is_file()]
     assert sum(f.stat().st_size for f in files) <= 12e6
 
 
@@ -54,12 +54,12 @@ def test_prompts_file(variant, table):
 
 
 def test_card_counts_every_label(variant, table):
-    card = (Path(config.testbed(variant)) / "README.md").read_text()
+    card = (Path(catalog.testbed(variant)) / "README.md").read_text()
     assert confirmed({name: list(table[name]) for name in ("block", "label")}) in card
 
 
 def test_it_is_a_benchmark(variant):
-    prompts = load(str(Path(config.testbed(variant)) / "prompts.parquet"))
+    prompts = load(str(Path(catalog.testbed(variant)) / "prompts.parquet"))
     assert (prompts.labels == 0).sum() >= 480
     assert (prompts.labels == 1).sum() >= 60
     text = text_only_scores(prompts.texts, prompts.labels, prompts.clusters)
@@ -80,7 +80,7 @@ def test_memorized_prompt_gives_its_training_picture_again(variant, table):
 
     from PIL import Image
 
-    model = DiffusersUNet.load(config.testbed(variant))
+    model = DiffusersUNet.load(catalog.testbed(variant))
     sure = table[(table["reproduction_rate"] == 1) & (table["kind"] == "verbatim")].head(4)
     noise = model.initial_noise(SEEDS[0], 1).repeat(len(sure), 1, 1, 1)
     with torch.inference_mode():

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from anisomem.config import compose as config
+from anisomem.config import catalog
 from anisomem.testbed import release
 from anisomem.testbed.captions import Caption
 from anisomem.testbed.corpus import Corpus, Entry, EvaluationPrompt
@@ -19,19 +19,19 @@ from anisomem.testbed.textures import Texture
 
 @pytest.mark.parametrize("variant", ["epsilon", "velocity"])
 def test_rates_by_repetitions_are_those_of_the_card(variant):
-    folder = Path(config.testbed(variant))
+    folder = Path(catalog.testbed(variant))
     table = pq.read_table(folder / "prompts.parquet").to_pydict()
     assert release.by_repetitions(table) in (folder / "README.md").read_text()
 
 
 def test_parts_and_their_sizes_are_read_from_the_folder():
-    rows = release.parts(Path(config.testbed("epsilon"))).splitlines()
+    rows = release.parts(Path(catalog.testbed("epsilon"))).splitlines()
     assert [row.split(" | ")[0] for row in rows] == ["| text_encoder", "| unet", "| vae"]
     assert rows[1] == "| unet | `UNet2DConditionModel` | 3.8 M parameters, float16 |"
 
 
 def test_loading_is_python_that_names_the_pipeline():
-    shown = release.loading(Path(config.testbed("epsilon")), "epsilon")
+    shown = release.loading(Path(catalog.testbed("epsilon")), "epsilon")
     assert shown.endswith('StableDiffusionPipeline.from_pretrained("anisomem/testbed/epsilon")')
     compile(shown, "card", "exec")
 

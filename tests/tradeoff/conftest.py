@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from anisomem.config import compose as config
+from anisomem.config.compose import cases
 
 TEXTS = ["red cat", "a dog", "red dog cat", "a red", "cat cat", "do re", "cat dog a", "dog red"]
 
@@ -59,4 +59,4 @@ def overrides(save_pipeline, tmp_path):
 @pytest.fixture
 def compose(overrides):
     """The configuration with some more overrides."""
-    return lambda *more: config.cases(["experiment=mitigation_testbed", *overrides, *more])[0]
+    return lambda *more: cases(["experiment=mitigation_testbed", *overrides, *more])[0]

@@ -1,20 +1,23 @@
-"""Which runs share a store: a versioned digest over everything that changes a recorded number."""
+"""Which runs share what is recorded: a versioned description of all that changes a number.
+
+A class stands in it by its name and not by its place in this package, so that moving a file
+orphans nobody's run; a class of the user's stands by its dotted name, with a digest of its source.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
-from hashlib import file_digest, sha256
-from itertools import islice
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import anisomem
+from anisomem.config import own
+from anisomem.config.schema import Config
 from anisomem.datasets.prompts import PromptSet
-from anisomem.errors import UserError
-from anisomem.storage.foreign import located, read_json, regular
+from anisomem.storage.digests import fingerprint, sha256_of_file
+from anisomem.storage.foreign import located, read_json
 
-VERSION = 2  # raised when equal settings record other numbers, or in another layout
-
-MOST_FILES = 10_000  # in the folder of a model; `/tmp` by mistake would be read for hours
+VERSION = 3  # raised when equal settings record other numbers, or in another layout
 
 #: Settings that change what is recorded for a prompt.
 INSIDE = frozenset({"model", "noise_policy", "seeds"})
@@ -66,7 +69,7 @@ SHIPPED = Path(anisomem.__file__).parent / "models" / "architectures"
 
 
 def describe(
-    settings: Mapping[str, Any],
+    settings: Config,
     components: Mapping[str, int],
     prompts: PromptSet,
     references: Sequence[str] = (),
@@ -75,22 +78,22 @@ def describe(
     """What a run's identity is made of.
 
     Arguments:
-        settings: The resolved configuration.
+        settings: Of the run.
         components: Every component with its number of noise samples.
         prompts: The prompt set.
         references: Prompts recorded besides.
-        sources: Digests of code that is not this package's, see :func:`anisomem.config.own.sources`.
+        sources: Digests of the user's code, see :func:`anisomem.config.own.sources`.
     """
     model = {
         k: v
-        for k, v in settings["model"].items()
+        for k, v in by_class_name(settings.model).items()
         if k not in OUTSIDE_MODEL and not (k in LATER_MODEL and v is None)
     }
     if "path" in model:
         model |= _content(str(model["path"]))
     return {
         "version": VERSION,
-        **{name: settings[name] for name in INSIDE - {"model"}},
+        **{name: getattr(settings, name) for name in INSIDE - {"model"}},
         "model": model,
         "components": dict(components),
         "prompts": of_prompts(prompts),
@@ -103,7 +106,7 @@ def _content(path: str) -> dict[str, str]:
     """What stands for a model's path: what lies there counts, not where it lies."""
     place, found = located(path), {}
     if place and place.is_file():
-        found["path"] = _sha256(place)
+        found["path"] = sha256_of_file(place)
     elif place and (place / "model_index.json").exists():
         found["path"] = fingerprint(place)
     shipped = SHIPPED / path.replace("/", "--")
@@ -146,42 +149,27 @@ def _of_lists(*columns: Sequence[Any]) -> str:
     return sha256(json.dumps([list(column) for column in columns]).encode()).hexdigest()
 
 
-def digest(content: Mapping[str, Any]) -> str:
-    """sha256 of a description, independent of the order of its entries."""
-    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+def by_class_name(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with the name of what they describe as ``class``, in place of its ``_target_``."""
+    target = str(node.get("_target_"))
+    rest = {key: value for key, value in node.items() if key != "_target_"}
+    return {"class": class_name(target), **rest}
 
 
-def fingerprint(folder: Path) -> str:
-    """sha256 over the names and contents of a pipeline's weights and configuration files.
+def class_name(target: str) -> str:
+    """What a dotted name of a class, or of a function, is called in an identity."""
+    if own.is_own(target):
+        return target
+    parts = target.split(".")
+    return next((part for part in parts if part[:1].isupper()), parts[-1])
 
-    Raises:
-        UserError: One of them is no regular file or cannot be read, or there are too many for the
-            folder of a model.
+
+def carried_over(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A description of version 2, in which classes stood by their place, as one of now.
+
+    Others are returned as they are.
     """
-    total, files = sha256(), list(islice(folder.rglob("*"), MOST_FILES + 1))
-    if len(files) > MOST_FILES:
-        raise UserError(f"{folder} holds more than {MOST_FILES:,} files, which no model does")
-    for file in sorted(files):
-        if file.suffix in (".safetensors", ".json", ".txt") and not file.is_dir():
-            total.update(f"{file.relative_to(folder)} {_sha256(file)}\n".encode())
-    return total.hexdigest()
-
-
-def _sha256(file: Path) -> str:
-    try:
-        with regular(file).open("rb") as stream:
-            return file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror}") from None
-
-
-def differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """The dotted names of the entries in which two descriptions differ."""
-    found = []
-    for name in sorted({*a, *b}):
-        left, right = a.get(name), b.get(name)
-        if isinstance(left, Mapping) and isinstance(right, Mapping):
-            found += differences(left, right, f"{prefix}{name}.")
-        elif left != right:
-            found.append(prefix + name)
-    return found
+    model = content.get("model")
+    if content.get("version") != 2 or not isinstance(model, Mapping):
+        return content
+    return {**content, "version": 3, "model": by_class_name(model)}

@@ -1,0 +1,147 @@
+"""Brings a case to its end: records what is missing, counts and times, draws the gallery."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from dataclasses import replace
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from anisomem.benchmark import gallery
+from anisomem.benchmark.case import Case
+from anisomem.benchmark.results import MEASURED, Results
+from anisomem.config.build import build
+from anisomem.console import progress
+from anisomem.datasets import kept
+from anisomem.errors import UserError
+from anisomem.run import identity
+from anisomem.run import prompts as chosen
+from anisomem.run.base import PROMPTS
+from anisomem.storage import atomic, digests
+from anisomem.storage.store import IDENTITY, ScoreStore
+
+if TYPE_CHECKING:
+    from anisomem.models.base import DiffusionModel
+
+
+def complete(case: Case) -> bool:
+    """Records what is missing and measures the cost once; nothing to do loads no model.
+
+    Returns whether there was something to do.
+
+    Raises:
+        UserError: Too few prompts of a class, a model of random weights, or one that returned NaN
+            or infinity without any prompt.
+    """
+    memorized = int(case.prompts.labels.sum())
+    chosen.require_both(case.name, memorized, len(case.prompts) - memorized)
+    if case.config.model.get("weights") == "random":
+        raise UserError("weights=random is for anisomem bench; scores need weights=pretrained")
+    _carry_over(case)
+    missing = case.missing(retry=case.config.on_failure == "retry")
+    before, timing = Results(case).measured, _timing(case)
+    timed = before.timing == timing
+    needs_timing = case.config.timing_repeats > 0 and bool(case.samples) and not timed
+    finished = not missing and not needs_timing and bool(before) and _has_its_gallery(case)
+    try:
+        for folder in (case.folder, case.folder.parent):
+            atomic.remove_abandoned(folder)
+        _say_what_changed(case)
+        case.keep_settings()
+        kept.write(case.prompts, case.folder / PROMPTS)
+        case.store.start()
+    except atomic.CannotWriteError as error:
+        if not finished or not error.forbidden:
+            raise
+    if finished:
+        return False
+    with progress.phase(f"{case.name}: loading the libraries and the model"):
+        from anisomem.benchmark.costs import measure
+        from anisomem.benchmark.record import record
+        from anisomem.engine.counting import counts_of_each
+        from anisomem.run.provenance import provenance
+
+        begin = perf_counter()
+        model: DiffusionModel = build(case.config.model, "model")
+        if case.config.gallery:
+            model.require_decoder("the report's gallery shows some; give gallery=0")
+    if missing:
+        record(case, model, missing)
+    case.store.merge()
+    measured = before
+    if missing or not measured:
+        measured = replace(
+            measured,
+            wall_seconds=(measured.wall_seconds or 0) + perf_counter() - begin,
+            truncated_prompts=model.truncated(case.prompts.texts),
+            provenance=provenance(model),
+        )
+    if needs_timing:
+        costs, on = measure(case, model), provenance(model)
+        measured = replace(measured, costs=costs, timing=timing, timed_on=on)
+    elif not timed:
+        counted = counts_of_each(case.configured, case.config.noise_policy)
+        measured = replace(measured, costs=counted, timing={}, timed_on={})
+    measured.write(case.folder / MEASURED)
+    if not _has_its_gallery(case):
+        gallery.generate(Results(case), model)
+    return True
+
+
+def _has_its_gallery(case: Case) -> bool:
+    """Whether the gallery is what it should be; a run that ends in failures shows none."""
+    results = Results(case)
+    return results.ends_in_failure or gallery.up_to_date(results)
+
+
+def _timing(case: Case) -> dict[str, Any]:
+    """What the costs depend on besides the machine; other settings are measured anew."""
+    config = case.config
+    return {
+        "repeats": config.timing_repeats,
+        "threads": 1,
+        "batch_size": config.batch_size,
+        "noise_policy": config.noise_policy,
+        "device": config.model.get("device"),
+        "detectors": [d.cost_key for d in case.configured if d.cost_key],
+    }
+
+
+def _carry_over(case: Case) -> None:
+    """Gives a run that was recorded under an earlier version its identity of now."""
+    if os.path.lexists(case.folder):
+        return
+    for store in _stores_beside(case):
+        content = identity.carried_over(store.content)
+        if content != store.content and not digests.differences(content, case.store.content):
+            os.replace(store.folder.parent, case.folder)
+            case.store.start()
+            return
+
+
+def _say_what_changed(case: Case) -> None:
+    """Names the code of the user's that an earlier run of the same was recorded with."""
+    if not case.content.get("sources") or case.store.folder.exists():
+        return
+    for store in _stores_beside(case):
+        differ = digests.differences(store.content, case.store.content)
+        if all(name.startswith("sources") for name in differ):
+            names = ", ".join(name.removeprefix("sources.") for name in differ)
+            print(
+                f"anisomem: {names} has changed since {store.folder.parent} was recorded; it is "
+                f"recorded anew in {case.folder}",
+                file=sys.stderr,
+            )
+
+
+def _stores_beside(case: Case) -> list[ScoreStore]:
+    """The stores of runs of the same name in the same experiment."""
+    stores = []
+    for file in case.folder.parent.glob(f"{glob.escape(case.name)}-*/components/{IDENTITY}"):
+        try:
+            stores.append(ScoreStore.stored(file.parent))
+        except UserError:
+            continue  # not this run's to complain about
+    return stores

@@ -1,0 +1,64 @@
+"""What detectors cost: evaluations counted by the engine, seconds and memory measured."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from statistics import median
+
+from anisomem.benchmark.case import Case
+from anisomem.console import progress
+from anisomem.detection.base import Detector, groups
+from anisomem.engine.cost import TimedCounts
+from anisomem.engine.engine import Engine
+from anisomem.models.base import DiffusionModel
+from anisomem.run.clock import peak_mb, synchronise, take_turns
+from anisomem.run.workers import one_thread
+
+PROMPTS = 10  # the unit of published timings
+EVERYTHING = "all detectors"
+
+
+def measure(case: Case, model: DiffusionModel) -> Mapping[str, TimedCounts]:
+    """Costs by :attr:`Detector.cost_key`, on the ten first prompts of a case.
+
+    In one thread, as every process of a run records. The detectors take turns, and all together
+    take theirs too.
+    """
+    config, detectors = case.config, case.configured
+    texts = list(case.prompts.texts[:PROMPTS])
+    counts: dict[str, tuple[float, int, float]] = {}
+
+    def evaluate(key: str, members: Sequence[Detector]) -> None:
+        engine = Engine(model, members, config.noise_policy, config.batch_size)
+        nfe, jvps = model.nfe, model.jvps
+        engine.evaluate(texts, range(len(texts)), config.seeds[0])
+        synchronise(model)
+        shared = engine.batches.shared_nfe
+        own = model.nfe - nfe - shared
+        counts[key] = own / len(texts), shared, (model.jvps - jvps) / len(texts)
+
+    alone = groups(detectors)
+    contenders = {
+        key: partial(evaluate, key, members)
+        for key, members in {**alone, EVERYTHING: detectors}.items()
+    }
+    with one_thread():
+        warm_up = progress.over(list(alone), f"{case.name}: memory", "detector")
+        peaks = {key: peak_mb(model, contenders[key]) for key in warm_up}  # which also warms up
+        what = f"{case.name}: timing"
+        seconds = take_turns(contenders, config.timing_repeats, what, warm_up=False)
+    medians = {key: median(times) for key, times in seconds.items()}
+    total = sum(medians[key] for key in alone)
+    scale = PROMPTS / len(texts)
+    return {
+        key: TimedCounts(
+            *counts[key],
+            isolated=(
+                scale * medians[key],
+                scale * min(seconds[key]),
+                scale * max(seconds[key]),
+            ),
+            amortised=scale * medians[EVERYTHING] * medians[key] / total,
+            peak_mb=peaks[key],
+        )
+        for key in alone
+    }

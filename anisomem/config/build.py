@@ -1,0 +1,43 @@
+"""The object that some settings describe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+
+from anisomem.config import own, schema
+from anisomem.errors import UserError, concerning
+
+
+def build(node: Mapping[str, Any], what: str, **more: object) -> Any:
+    """The object that a configuration node describes.
+
+    The current folder can be imported from while a target outside this package is looked up.
+
+    Arguments:
+        node: Settings, with the class or function as ``_target_``.
+        what: Where the settings stand, for messages.
+        more: Further arguments.
+
+    Raises:
+        UserError: Its target does not exist or refuses its arguments.
+    """
+    if missing := schema.missing(node):
+        raise UserError(f"{what} needs a value for {', '.join(missing)}")
+    targets = list(own.targets(dict(node)))
+    try:
+        with concerning(what):  # an own class may raise anything
+            with own.importable(targets):
+                found = instantiate(dict(node), _partial_=True, _convert_="all")
+            # Detectors are passed as they are; Hydra would take dataclasses for settings.
+            return found(**more)
+    except UserError:
+        raise
+    except (HydraException, TypeError, ValueError, ImportError, AttributeError) as error:
+        if not isinstance(error, HydraException) and own.is_own(str(node.get("_target_"))):
+            raise
+        cause = (isinstance(error, HydraException) and error.__cause__) or error
+        raise UserError(f"{what}: {' '.join(str(cause).split())}") from error

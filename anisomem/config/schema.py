@@ -1,0 +1,130 @@
+"""Which settings a case has, and of which type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+LISTS = ("detector", "mitigation", "measure")  # groups of which a run has several members
+GROUPS = ("model", "dataset", *LISTS, "logger", "experiment")
+
+
+@dataclass
+class Paths:
+    """Folders of this machine."""
+
+    data: str | None = None
+
+
+@dataclass
+class ReferenceSettings:
+    """Ordinary prompts outside the set."""
+
+    prompts: str | None = None
+    count: int = 50
+    seed: int = 0
+
+
+@dataclass
+class TrialSettings:
+    """What ``anisomem mitigate`` samples."""
+
+    memorized: int | None = None
+    others: int | None = None
+    seed: int = 0
+    steps: int = 50
+    guidance: float = 7.5
+    sheet: int = 8
+
+
+@dataclass
+class Schema:
+    """Every setting with its type; a name that is not here is refused."""
+
+    model: dict[str, Any] = field(default_factory=dict)
+    dataset: dict[str, Any] = field(default_factory=dict)
+    detector: dict[str, dict[str, Any]] = field(default_factory=dict)
+    mitigation: dict[str, dict[str, Any]] = field(default_factory=dict)
+    strengths: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
+    measure: dict[str, dict[str, Any]] = field(default_factory=dict)
+    trial: TrialSettings = field(default_factory=TrialSettings)
+    references: ReferenceSettings = field(default_factory=ReferenceSettings)
+    logger: dict[str, Any] = field(default_factory=dict)
+    cases: list[list[str]] = field(default_factory=list)
+    limit: int | None = None
+    limit_seed: int = 0
+    seeds: list[int] = field(default_factory=list)
+    noise_policy: str = "shared"
+    batch_size: int | None = None
+    fpr_targets: list[float] = field(default_factory=list)
+    draws: int = 0
+    bootstrap_seed: int = 0
+    timing_repeats: int = 0
+    gallery: int = 0
+    workers: int | None = None
+    on_failure: str = "stop"
+    tensors: list[str] = field(default_factory=list)
+    weights: str = "pretrained"
+    dry_run: bool = False
+    runs: str = ""
+    paths: Paths = field(default_factory=Paths)
+
+
+@dataclass
+class Config(Schema):
+    """The settings of one case, resolved; ``"???"`` where a value is still to be given.
+
+    Attributes:
+        model_name: What tables call the model.
+        text: The settings as they were composed, in YAML; what they look up is not resolved, so
+            that the text is the same on every machine.
+    """
+
+    model_name: str = ""
+    text: str = ""
+
+    @property
+    def stands_for(self) -> str | None:
+        """The published model whose numbers apply to this one."""
+        return self.model.get("stands_for")
+
+    @property
+    def composed(self) -> dict[str, Any]:
+        """:attr:`text` as plain values."""
+        return parsed(self.text)
+
+    def with_detectors(self, nodes: Mapping[str, dict[str, Any]]) -> Self:
+        """The same settings with other detectors."""
+        text = OmegaConf.to_yaml(OmegaConf.create({**self.composed, "detector": dict(nodes)}))
+        return replace(self, detector=dict(nodes), text=text)
+
+
+def missing(node: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The dotted names of the values that are still to be given, sorted."""
+    found: list[str] = []
+    for name, value in node.items():
+        if isinstance(value, Mapping):
+            found += missing(value, f"{prefix}{name}.")
+        elif value == "???":
+            found.append(f"{prefix}{name}")
+    return sorted(found)
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """Settings as they are written in YAML, nothing resolved.
+
+    Raises:
+        ValueError: It is no mapping, or none that settings can be.
+    """
+    try:
+        found = OmegaConf.to_container(OmegaConf.create(text))
+    except (OmegaConfBaseException, YAMLError) as error:
+        raise ValueError(str(error)) from None
+    if not isinstance(found, dict) or not found:
+        raise ValueError("no settings")
+    return {str(name): value for name, value in found.items()}

@@ -1,0 +1,64 @@
+"""A run: one model on one prompt set, as it is asked for, and the folder that keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from anisomem.config import own
+from anisomem.config.schema import Config
+from anisomem.datasets.prompts import PromptSet
+from anisomem.storage import atomic, digests
+
+CONFIG = "config.yaml"  # the settings, in a run's folder
+PROMPTS = "prompts.parquet"  # the prompt set, which may have moved since
+
+
+class Run:
+    """One model on one prompt set.
+
+    Arguments:
+        config: The settings.
+        experiment: The folder below ``config.runs`` that it lies in.
+        prompts: What it is asked about.
+        content: What its identity is made of, see :mod:`anisomem.run.identity`.
+
+    Attributes:
+        name: In tables and file names; that of the prompt set, unless told otherwise.
+        model: The model's name in tables.
+        identity: Digest of ``content``.
+        folder: Where it is kept.
+    """
+
+    def __init__(
+        self, config: Config, experiment: str, prompts: PromptSet, content: Mapping[str, Any]
+    ) -> None:
+        self.config, self.prompts, self.content = config, prompts, content
+        self.name, self.model = prompts.name, config.model_name
+        self.identity = digests.digest(content)
+        self.folder = Path(config.runs) / experiment / f"{self.name}-{self.identity[:10]}"
+
+    @property
+    def title(self) -> str:
+        """What figures are headed with."""
+        return f"{self.model} on {self.name}"
+
+    def keep_settings(self) -> None:
+        """Writes the settings into the folder."""
+        atomic.write_text(self.folder / CONFIG, self.config.text)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Hands another process what was asked for, without what follows from it."""
+        kind = type(self)
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if not isinstance(getattr(kind, name, None), cached_property)
+        }
+
+
+def sources_of_model(config: Config) -> dict[str, str]:
+    """Digests of the user's code that makes the model, see :func:`anisomem.config.own.sources`."""
+    return own.sources([], [str(config.model.get("_target_"))])

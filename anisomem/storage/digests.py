@@ -1,0 +1,59 @@
+"""Digests of descriptions and of files, and in what two descriptions differ."""
+
+import json
+from collections.abc import Mapping
+from hashlib import file_digest, sha256
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from anisomem.errors import UserError
+from anisomem.storage.foreign import regular
+
+MOST_FILES = 10_000  # in the folder of a model; `/tmp` by mistake would be read for hours
+
+
+def digest(content: Mapping[str, Any]) -> str:
+    """sha256 of a description, independent of the order of its entries."""
+    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def fingerprint(folder: Path) -> str:
+    """sha256 over the names and contents of a pipeline's weights and configuration files.
+
+    Raises:
+        UserError: One of them is no regular file or cannot be read, or there are too many for the
+            folder of a model.
+    """
+    total, files = sha256(), list(islice(folder.rglob("*"), MOST_FILES + 1))
+    if len(files) > MOST_FILES:
+        raise UserError(f"{folder} holds more than {MOST_FILES:,} files, which no model does")
+    for file in sorted(files):
+        if file.suffix in (".safetensors", ".json", ".txt") and not file.is_dir():
+            total.update(f"{file.relative_to(folder)} {sha256_of_file(file)}\n".encode())
+    return total.hexdigest()
+
+
+def sha256_of_file(file: Path) -> str:
+    """sha256 of a file's content.
+
+    Raises:
+        UserError: It is no regular file or cannot be read.
+    """
+    try:
+        with regular(file).open("rb") as stream:
+            return file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}") from None
+
+
+def differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The dotted names of the entries in which two descriptions differ."""
+    found = []
+    for name in sorted({*a, *b}):
+        left, right = a.get(name), b.get(name)
+        if isinstance(left, Mapping) and isinstance(right, Mapping):
+            found += differences(left, right, f"{prefix}{name}.")
+        elif left != right:
+            found.append(prefix + name)
+    return found
