@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from anisomem.errors import UserError
-from anisomem.run.workers import work_through
+from anisomem.run.workers import do_all
 
 TASKS = 60
 
@@ -29,7 +29,7 @@ class Work:
 if __name__ == "__main__":
     given = sys.argv[1:]
     try:
-        work_through(range(TASKS), Work(*given), partial(Work, *given), 2, TASKS, "slow", "task")
+        do_all(range(TASKS), Work(*given), partial(Work, *given), 2, TASKS, "slow", "task")
     except UserError as error:
         print(error)
     except KeyboardInterrupt:

@@ -54,7 +54,7 @@ def test_anisotropy_costs_two_evaluations_per_prompt_and_two_per_seed(make_pipel
             engine.evaluate(PROMPTS[:3], range(3), seed)
             engine.evaluate(PROMPTS[3:], range(3, SIZE), seed)
             assert counted.rows == seeds * 2 * n * (SIZE + 1)
-            assert engine.shared_nfe == seeds * 2 * n
+            assert engine.batches.shared_nfe == seeds * 2 * n
         engine.evaluate(PROMPTS[:2], range(2), 42)  # the first seed is still there
         assert counted.rows == 2 * 2 * n * (SIZE + 1) + 2 * n * 2
         assert counted.model.nfe == counted.rows
@@ -106,7 +106,7 @@ def test_detectors_share_timesteps(make_pipeline):
             engine = Engine(counted.model, detectors)
             engine.evaluate(PROMPTS, range(SIZE), 0)
             assert counted.model.nfe == own * SIZE + shared
-            assert engine.shared_nfe == shared
+            assert engine.batches.shared_nfe == shared
             assert counted.model.jvps == derivatives * SIZE
             assert counted.rows == counted.model.nfe + counted.model.jvps
 
@@ -116,7 +116,7 @@ def test_noise_per_prompt_costs_an_unconditional_evaluation_each(make_pipeline):
         engine = Engine(counted.model, [Anisotropy("a", 2)], "per_prompt")
         engine.evaluate(PROMPTS, range(SIZE), 0)
         assert counted.rows == counted.model.nfe == 4 * 2 * SIZE
-        assert engine.shared_nfe == 0
+        assert engine.batches.shared_nfe == 0
 
 
 def test_noise_per_prompt_is_that_of_seed_plus_index(make_pipeline):

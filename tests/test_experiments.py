@@ -12,7 +12,8 @@ from anisomem.cli import main
 from anisomem.config import catalog, compose
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.detection.configured import detectors
-from anisomem.engine.counting import Counts, counts
+from anisomem.engine.cost import Counts
+from anisomem.engine.counting import counts
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -28,7 +29,7 @@ def test_composes_to_what_it_did(experiment):
     assert file.read_text() == text
     for case in cases:
         for detector in detectors(case.detector):
-            detector.require(case.model.stands_for)
+            detector.require(case.stands_for)
 
 
 def test_no_golden_file_outlives_its_experiment():
@@ -38,12 +39,12 @@ def test_no_golden_file_outlives_its_experiment():
 @pytest.mark.parametrize(
     ("detectors", "policy", "expected"),
     [
-        ([Anisotropy("a", 4)], "shared", Counts(8, 0, 8)),
-        ([Anisotropy("a", 4), WenNorm("w", 4)], "shared", Counts(8, 0, 8)),
-        ([Anisotropy("a", 1), JeonSharpness("j", 2)], "shared", Counts(3, 4, 3)),
+        ([Anisotropy("a", 4)], "shared", Counts(8, 8, 0)),
+        ([Anisotropy("a", 4), WenNorm("w", 4)], "shared", Counts(8, 8, 0)),
+        ([Anisotropy("a", 1), JeonSharpness("j", 2)], "shared", Counts(3, 3, 4)),
         ([WenNorm("w", 2)], "per_prompt", Counts(4, 0, 0)),
         # 48 guided steps to t = 41, and the norm on pure noise
-        ([Anisotropy("a", 1, cos_latents="guided")], "shared", Counts(1 + 2 * 47, 0, 1)),
+        ([Anisotropy("a", 1, cos_latents="guided")], "shared", Counts(1 + 2 * 47, 1, 0)),
     ],
 )
 def test_counts_are_what_the_engine_evaluates(detectors, policy, expected):

@@ -11,6 +11,7 @@ import torch
 
 from anisomem.benchmark import gallery
 from anisomem.benchmark.case import Case
+from anisomem.benchmark.results import Results
 from anisomem.cli import main
 from anisomem.config import compose
 from anisomem.models.diffusers_unet import DiffusersUNet
@@ -19,7 +20,7 @@ from anisomem.models.diffusers_unet import DiffusersUNet
 @pytest.fixture
 def case(gallery_run):
     (composed,) = compose.cases(gallery_run[0])
-    return Case(composed, "quickstart")
+    return Results(Case(composed, "quickstart"))
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ def test_it_is_made_again_where_others_are_to_be_shown(copied, monkeypatch, chan
     assert main(["run", *overrides]) == 0
     assert bool(made) == again
     (composed,) = compose.cases(overrides)
-    assert gallery.up_to_date(Case(composed, "quickstart"))
+    assert gallery.up_to_date(Results(Case(composed, "quickstart")))
     page = (Case(composed, "quickstart").folder.parent / "report.html").read_text()
     assert ("cosine map" in page) == (change != "gallery=0")
 
@@ -102,7 +103,7 @@ def test_it_is_made_again_where_others_are_to_be_shown(copied, monkeypatch, chan
 @pytest.mark.parametrize("damage", ["truncated", "pipe", "other arrays"])
 def test_a_damaged_one_is_made_anew(copied, capsys, damage):
     (composed,) = compose.cases(copied)
-    case = Case(composed, "quickstart")
+    case = Results(Case(composed, "quickstart"))
     whole, file = gallery.read(case), case.folder / "gallery.npz"
     content = file.read_bytes()
     file.unlink()

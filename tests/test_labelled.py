@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from anisomem.benchmark.case import Case
+from anisomem.benchmark.complete import complete
+from anisomem.benchmark.results import Results
 from anisomem.config import catalog, compose
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError
@@ -133,9 +135,9 @@ def test_a_limit_changes_no_number_of_the_prompts_it_leaves(tmp_path, save_pipel
     cases = [Case(compose.cases([*words, *more])[0], "made") for more in limits]
     found = []
     for case in cases:
-        case.run()
+        complete(case)
         (name,) = case.samples
-        values = case.recorded(42).components[name][:, 0]
+        values = Results(case).recorded(42).components[name][:, 0]
         found.append(dict(zip(case.prompts.ids, values, strict=True)))
     whole, nine, six = found
     assert len({case.identity for case in cases}) == 3

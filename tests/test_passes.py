@@ -82,7 +82,11 @@ def test_everything_along_the_guided_trajectory(model, t):
     needs += [TokenAttention(at(t), GUIDED), EndAttention(at(t), GUIDED), After(at(t))]
     found, engine = evaluated(model, *needs)
     steps = model.timesteps().index(t) + 1
-    assert model.nfe == (2 * steps - 1) * SIZE + 1 == (2 * steps - 1) * SIZE + engine.shared_nfe
+    assert (
+        model.nfe
+        == (2 * steps - 1) * SIZE + 1
+        == (2 * steps - 1) * SIZE + engine.batches.shared_nfe
+    )
     assert model.jvps == 2 * SIZE
 
     x, step = by_hand(model, t)
@@ -126,7 +130,7 @@ def test_everything_at_the_end_of_it(model):
 @torch.no_grad()
 def test_pictures_of_one_step_are_the_guided_guess_at_the_data(model):
     found, engine = evaluated(model, OneStepPicture(at(999)))
-    assert model.nfe - engine.shared_nfe == SIZE
+    assert model.nfe - engine.batches.shared_nfe == SIZE
     x = model.initial_noise(SEED, 1).double().expand(SIZE, -1, -1, -1)
     c = model.predict(x, 999, model.encode(PROMPTS)).x0
     u = model.predict(x, 999, model.encode([""] * SIZE)).x0
@@ -161,8 +165,8 @@ def test_trajectories_begin_with_what_is_known_on_noise(model):
         Conditional(at(t), latents) for t in (FIRST, 1) for latents in (NOISE, GUIDED, UNGUIDED)
     ]
     found, engine = evaluated(model, *both, Unconditional(at(FIRST), UNGUIDED))
-    assert model.nfe == (2 * 49 + 49 + 2) * SIZE + engine.shared_nfe
-    assert engine.shared_nfe == 1
+    assert model.nfe == (2 * 49 + 49 + 2) * SIZE + engine.batches.shared_nfe
+    assert engine.batches.shared_nfe == 1
     assert found[Conditional(at(FIRST), GUIDED)] is found[Conditional(at(FIRST))]
 
 

@@ -1,14 +1,19 @@
 """Costs are measured, not assumed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from anisomem.benchmark import measured
+from anisomem.benchmark import costs as timing
 from anisomem.benchmark.case import Case
+from anisomem.benchmark.complete import complete
+from anisomem.benchmark.measured import Measured
+from anisomem.benchmark.results import Results
 from anisomem.config import compose
+from anisomem.engine.cost import Counts, TimedCounts
 from anisomem.errors import UserError
-from anisomem.run import clock as timing
 from anisomem.run.clock import peak_mb
 from anisomem.storage import atomic
 
@@ -38,28 +43,34 @@ def test_it_is_timed_in_one_thread_and_counted_without(large_run, tmp_path, monk
         for repeats in (0, 1):
             more = [f"timing_repeats={repeats}", f"runs={tmp_path / str(repeats)}"]
             case = Case(compose.cases([*small, *more])[0], "timed")
-            case.run()
-            costs.append(measured.costs(case.measured()))
+            complete(case)
+            costs.append(Results(case).measured.costs)
     finally:
         torch.set_num_threads(1)
     counted, timed = costs
     assert set(threads) == {1}
-    assert len(counted) == 2 and all(
-        set(cost) == set(measured.COUNTED) for cost in counted.values()
-    )
+    assert len(counted) == 2 and all(type(cost) is Counts for cost in counted.values())
     assert counted == {
-        key: {name: cost[name] for name in measured.COUNTED} for key, cost in timed.items()
+        key: Counts(cost.nfe, cost.shared_nfe, cost.jvps) for key, cost in timed.items()
     }
-    assert all(len(cost["isolated"]) == 3 for cost in timed.values())
+    assert all(isinstance(cost, TimedCounts) for cost in timed.values())
 
 
-def test_seconds_of_more_threads_are_left_out():
-    cost = {"nfe": 2.0, "shared_nfe": 1, "jvps": 0.0}
-    timed = cost | {"isolated": [1.0, 1.0, 1.0], "amortised": 1.0, "peak_mb": 1.0}
-    content = {"timing": {"repeats": 5}, "costs": {"key": timed}}
-    assert measured.costs(content) == {"key": cost}
-    content["timing"]["threads"] = 1
-    assert measured.costs(content) == {"key": timed}
+def test_seconds_of_more_threads_are_left_out(tmp_path):
+    timed = TimedCounts(2.0, 1, 0.0, (1.0, 1.0, 1.0), 1.0, 1.0)
+    on = {"device_name": "a", "dtype": "b"}
+    for of, expected in (({"repeats": 5}, Counts(2.0, 1, 0.0)), ({"threads": 1}, timed)):
+        Measured({"key": timed}, timing=of, timed_on=on).write(file := tmp_path / "m.json")
+        assert Measured.read(file).costs == {"key": expected}
+
+
+def test_what_was_measured_reads_back(tmp_path):
+    costs = {"a": Counts(2, 1, 0.0), "b": TimedCounts(2.0, 1, 0.5, (1.0, 0.5, 2.0), 0.25, 8.0)}
+    timed = {"threads": 1}, {"device_name": "a", "dtype": "b"}
+    whole = Measured(costs, 3.5, 0, *timed, {"revision": None, "device": "cpu"})
+    whole.write(file := tmp_path / "measured.json")
+    assert Measured.read(file) == replace(whole, provenance={"device": "cpu"}) and whole
+    assert not Measured.read(tmp_path / "none.json")
 
 
 @pytest.mark.parametrize(
@@ -75,4 +86,4 @@ def test_seconds_of_more_threads_are_left_out():
 def test_what_was_measured_in_another_layout_is_damaged(tmp_path, content):
     atomic.write_text(file := tmp_path / "measured.json", content)
     with pytest.raises(UserError, match=r"measured\.json is damaged; remove it"):
-        measured.read(file)
+        Measured.read(file)

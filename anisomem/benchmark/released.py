@@ -26,7 +26,7 @@ from anisomem.benchmark.case import Case
 from anisomem.benchmark.measured import Measured
 from anisomem.benchmark.results import MEASURED, Results
 from anisomem.config import compose
-from anisomem.detection.anisotropy import REALVIS_NORM, Anisotropy
+from anisomem.detection.anisotropy import Anisotropy
 from anisomem.detection.base import Array
 from anisomem.errors import UserError
 from anisomem.storage import atomic
@@ -38,7 +38,9 @@ SETS = {
     "sd2": ("sd20", "sd20_webster219"),
     "RV": ("realvis51", "realvis_90"),
 }
-NORM = {"RV": REALVIS_NORM}  # what that code multiplies the norm by where we do not
+#: What that code multiplies the norm by where we do not: it takes Realistic Vision, which predicts
+#: noise, for a model of velocities, and multiplies its norm by sqrt(abar) / (1 - abar) at t = 981.
+NORM = {"RV": 0.07643818009268735}
 DETECTORS = tuple(f"anisotropy{suffix}" for suffix in ("", "_equal", "_fitted", "_norm", "_cos"))
 CLASSES = {"mem": 1, "nmem": 0}
 NAME = re.compile(r"(.+)_(mem|nmem)(_cosine)?_gen(\d+)_mode(.+)_seed(\d+)\.pt")

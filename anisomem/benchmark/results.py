@@ -12,6 +12,7 @@ from anisomem.benchmark.case import Case
 from anisomem.benchmark.measured import Measured
 from anisomem.benchmark.scoring import Judged, Scored, score
 from anisomem.datasets.prompts import PromptSet
+from anisomem.detection.anisotropy import Anisotropy, Gamma
 from anisomem.detection.base import Array, Detector, Recorded
 from anisomem.engine.cost import Counts, TimedCounts
 from anisomem.errors import UserError
@@ -25,7 +26,8 @@ MEASURED = "measured.json"  # in a case's folder
 class Row:
     """A detector's line in a table: what it achieves, what it costs, what its prompts lack.
 
-    Without a summary the detector could not be scored, and ``refused`` says why.
+    Without a summary the detector could not be scored, and ``refused`` says why. ``gamma`` are the
+    weights of the anisotropy metric's terms.
     """
 
     case: str
@@ -36,6 +38,12 @@ class Row:
     notes: Sequence[str]
     model: str = ""
     refused: str | None = None
+    gamma: Gamma | None = None
+
+    @property
+    def key(self) -> str:
+        """Detector and n, as a detector is called in a case."""
+        return f"{self.detector}, n={self.n}" if self.n else self.detector
 
     @property
     def timed(self) -> TimedCounts | None:
@@ -118,9 +126,16 @@ class Results:
                 notes,
                 self.model,
                 self.scored.refused.get(d.key),
+                self._gamma(d),
             )
             for d in self.configured
         ]
+
+    def _gamma(self, detector: Detector) -> Gamma | None:
+        """The weights of the metric's terms, of a detector that is the metric and has a score."""
+        if not isinstance(detector, Anisotropy) or detector.key in self.scored.refused:
+            return None
+        return detector.gamma([self.recorded(seed) for seed in self.config.seeds])
 
     def notes(self) -> list[str]:
         """What a reader of the table must know about the prompts."""

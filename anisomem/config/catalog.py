@@ -52,6 +52,12 @@ def node(group: str, name: str) -> dict[str, Any]:
     return cast(dict[str, Any], OmegaConf.to_container(file, resolve=True))[name]
 
 
+@cache
+def constants(name: str) -> dict[str, Any]:
+    """A file of published numbers beside the groups."""
+    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(folder() / f"{name}.yaml")))
+
+
 def title(file: Path) -> str:
     """What the first comment of a configuration file says it is."""
     comments = (

@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from anisomem import papers
+from anisomem.config import catalog
 from anisomem.detection.base import (
     Array,
     Component,
@@ -59,17 +60,39 @@ if TYPE_CHECKING:
 
     from anisomem.models.base import Prediction
 
-#: Realistic Vision predicts noise, but the released code takes it for a velocity model, whose norm
-#: it multiplies by sqrt(abar) / (1 - abar): this at t = 981. The weight below carries the factor.
-REALVIS_NORM = 0.07643818009268735
-#: (gamma_norm, gamma_cos) of the released evaluation script, by published model.
-PUBLISHED_WEIGHTS = {
-    "sd14": (1.0, 2.0),
-    "sd20": (1.0, 0.1),
-    "realvis51": (2.0 * REALVIS_NORM, 1.0),
+
+@dataclass(frozen=True)
+class Gamma:
+    """The weights (gamma_norm, gamma_cos) of the metric's terms.
+
+    Attributes:
+        norm, cos: The weights; where they are several, over noise seeds or folds, their means.
+        source: Where they come from, in words.
+        norm_std, cos_std: Standard deviations over the several.
+    """
+
+    norm: float
+    cos: float
+    source: str
+    norm_std: float | None = None
+    cos_std: float | None = None
+
+    @classmethod
+    def over(cls, weights: Array, source: str) -> Gamma:
+        """Of several pairs ``[k, 2]``."""
+        norm, cos = weights.mean(axis=0).tolist()
+        if len(weights) == 1:
+            return cls(norm, cos, source)
+        return cls(norm, cos, source, *weights.std(axis=0, ddof=1).tolist())
+
+
+#: Of the released evaluation script, by published model; the numbers stand in conf/gamma.yaml.
+PUBLISHED = {
+    name: Gamma(numbers["gamma_norm"], numbers["gamma_cos"], f"published for {name}")
+    for name, numbers in catalog.constants("gamma").items()
 }
 
-GAMMA = ("published", "equal", "fitted")  # where weights come from, if they are not given
+WEIGHTS = ("published", "equal", "fitted")  # where weights come from, if they are not given
 
 
 @dataclass
@@ -112,7 +135,7 @@ class Anisotropy(Detector):
     def __post_init__(self) -> None:
         super().__post_init__()
         if isinstance(self.weights, str):
-            one_of("weights", self.weights, GAMMA)
+            one_of("weights", self.weights, WEIGHTS)
         elif not _is_pair(self.weights):
             raise UserError(
                 "weights must be published, equal, fitted or two numbers (gamma_norm, gamma_cos) "
@@ -137,7 +160,7 @@ class Anisotropy(Detector):
 
     def require(self, stands_for: str | None) -> None:
         if self.weights == "published":
-            self.numeric_weights(stands_for)
+            self.fixed_gamma(stands_for)
 
     def components(self) -> Components:
         norm = Component(self.norm_name, pair(self.norm_at), self._norm)
@@ -158,8 +181,8 @@ class Anisotropy(Detector):
                 return equal_weights(columns, prompts.labels)
             return fit_in_folds(columns, prompts.labels, prompts.clusters).scores
         score = np.zeros(len(prompts))
-        weights = self.numeric_weights(recorded.stands_for)
-        for weight, name in zip(weights, names, strict=True):
+        gamma = self.fixed_gamma(recorded.stands_for)
+        for weight, name in zip((gamma.norm, gamma.cos), names, strict=True):
             if weight:
                 score += weight * recorded.mean(name, self.n)
         return score
@@ -205,18 +228,39 @@ class Anisotropy(Detector):
                 return vectors / (vectors.norm(dim=(2, 3), keepdim=True) + 1e-6)
         return vectors
 
-    def numeric_weights(self, stands_for: str | None) -> Sequence[float]:
-        """(gamma_norm, gamma_cos) where they do not depend on the scored prompts."""
+    def fixed_gamma(self, stands_for: str | None) -> Gamma:
+        """The weights where they do not depend on the scored prompts.
+
+        Raises:
+            UserError: None are published for the model.
+        """
         if not isinstance(self.weights, str):
-            return self.weights
-        if stands_for not in PUBLISHED_WEIGHTS:
+            norm, cos = self.weights
+            return Gamma(norm, cos, "given")
+        if stands_for not in PUBLISHED:
             raise UserError(
                 f"no weights are published for {stands_for or 'this model'}; give "
                 f"detector.{self.name}.weights=equal, detector.{self.name}.weights=fitted or "
                 f"'detector.{self.name}.weights=[1.0,0.5]' of norm and cosine, or "
-                f"{' or '.join(f'model.stands_for={one}' for one in PUBLISHED_WEIGHTS)}"
+                f"{' or '.join(f'model.stands_for={one}' for one in PUBLISHED)}"
             )
-        return PUBLISHED_WEIGHTS[stands_for]
+        return PUBLISHED[stands_for]
+
+    def gamma(self, recorded: Sequence[Recorded]) -> Gamma:
+        """The weights that score some prompts.
+
+        Arguments:
+            recorded: The prompts' components, at each noise seed.
+        """
+        if not self.uses_labels:
+            return self.fixed_gamma(recorded[0].stands_for)
+        labels, clusters = recorded[0].prompts.labels, recorded[0].prompts.clusters
+        columns = [self.features(one) for one in recorded]
+        if self.weights == "equal":
+            spreads = np.array([column[labels == 0].std(axis=0) for column in columns])
+            return Gamma.over(1 / spreads, "equal: 1 / standard deviation over the negatives")
+        fits = [fit_in_folds(column, labels, clusters).weights for column in columns]
+        return Gamma.over(np.concatenate(fits), "fitted in folds by logistic regression")
 
 
 def _is_pair(weights: object) -> bool:

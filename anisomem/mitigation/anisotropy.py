@@ -57,7 +57,8 @@ class Metric:
     def __init__(
         self, detector: Anisotropy, model: DiffusionModel, x: Tensor, seeds: Sequence[int]
     ) -> None:
-        weights = detector.numeric_weights(model.stands_for)
+        gamma = detector.fixed_gamma(model.stands_for)
+        weights = gamma.norm, gamma.cos
         by_name = dict(zip((detector.norm_name, detector.cos_name), weights, strict=True))
         weighted = [(by_name[part.name], part) for part in detector.components()]
         self.terms = [(weight, part) for weight, part in weighted if weight]
@@ -131,7 +132,7 @@ class AnisotropyDescent(Mitigation):
         require_gradients(model, self.name)
         if self.tokens in ("prompt", "tail"):
             require_tokens(model, self.name)
-        self.detector.numeric_weights(model.stands_for)
+        self.detector.fixed_gamma(model.stands_for)
 
     def apply(
         self, model: DiffusionModel, texts: Sequence[str], x: Tensor, seeds: Sequence[int]

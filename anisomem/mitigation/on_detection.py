@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from anisomem.datasets.prompts import PromptSet
-from anisomem.detection.anisotropy import PUBLISHED_WEIGHTS, Anisotropy
+from anisomem.detection.anisotropy import PUBLISHED, Anisotropy
 from anisomem.detection.base import Array, Detector, Recorded
 from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
@@ -151,7 +151,7 @@ class OnDetection(Mitigation):
 
 def metric_of(model: DiffusionModel) -> Anisotropy:
     """The anisotropy metric, with the published weights where there are any."""
-    published = model.stands_for in PUBLISHED_WEIGHTS
+    published = model.stands_for in PUBLISHED
     return Anisotropy("anisotropy", weights="published" if published else (1.0, 1.0))
 
 

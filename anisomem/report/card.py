@@ -1,6 +1,7 @@
 """The card of a case: what stands beside its table for whoever has to trust it."""
 
 import re
+from dataclasses import asdict
 from typing import Any
 
 from anisomem.benchmark.results import Results
@@ -35,6 +36,7 @@ def card(results: Results) -> dict[str, Any]:
         "model": _model(results),
         # Unresolved: where the bundled models lie on one machine concerns nobody.
         "settings": results.config.composed,
+        "gamma": {row.key: asdict(row.gamma) for row in results.table if row.gamma},
         "prompts": counts,
         "recording": work,
         **results.measured.content,

@@ -223,10 +223,10 @@ def norm_cosine(results: Results) -> Figure | None:
         score = detector.combine(recorded)
         allowed = int(allowed_false_positives(target, (~memorized).sum()))
         threshold = np.sort(score[~memorized])[::-1][allowed]
-        gamma_norm, gamma_cos = detector.numeric_weights(recorded.stands_for)
+        gamma = detector.fixed_gamma(recorded.stands_for)
         x = np.array(axis.get_xlim())
         limits = axis.get_ylim()
-        axis.plot(x, (threshold - gamma_norm * x) / gamma_cos, "k--", linewidth=1)
+        axis.plot(x, (threshold - gamma.norm * x) / gamma.cos, "k--", linewidth=1)
         axis.lines[-1].set_label(f"{percent(target)} FPR")
         axis.set(xlim=x, ylim=limits)
     axis.set(

@@ -116,6 +116,8 @@ def _more(
         other.title.lower().replace(" ", "-"): partial(_same, other) for other in beside
     }
     makes["rules-of-released-codes"] = partial(tables.rules_table, rows)
+    if any(row.gamma for row in rows):
+        makes["weights-of-the-metric"] = partial(tables.gamma_table, rows)
     makes["costs"] = partial(tables.costs_table, all_results)
     for results in all_results:
         makes[f"blocks-of-{results.name}"] = partial(tables.blocks_table, results)

@@ -202,6 +202,54 @@ def costs_table(all_results: Sequence[Results]) -> Table:
     return Table("Costs", headings, cells, notes)
 
 
+def gamma_table(rows: Sequence[Row]) -> Table:
+    """The weights of the anisotropy metric's terms, and where they come from."""
+    cells = [
+        [
+            row.case,
+            row.model,
+            row.detector,
+            _n(row),
+            _spread(row.gamma.norm, row.gamma.norm_std),
+            _spread(row.gamma.cos, row.gamma.cos_std),
+            f"{row.gamma.cos / row.gamma.norm:.4g}" if row.gamma.norm else "–",
+            row.gamma.source,
+        ]
+        for row in rows
+        if row.gamma
+    ]
+    headings = [
+        "prompts",
+        "model",
+        "detector",
+        "n",
+        "gamma_norm",
+        "gamma_cos",
+        "cos / norm",
+        "from",
+    ]
+    notes = ["±: standard deviation over folds and noise seeds, where the weights are several."]
+    return Table("Weights of the anisotropy metric", headings, cells, notes)
+
+
+def _gamma_notes(rows: Sequence[Row]) -> list[str]:
+    """The weights in a line for each case."""
+    by_case: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if row.gamma:
+            gamma = row.gamma
+            norm, cos = _spread(gamma.norm, gamma.norm_std), _spread(gamma.cos, gamma.cos_std)
+            source = row.gamma.source.partition(":")[0].removesuffix(" by logistic regression")
+            varies = f", n={row.n}" * (row.gamma.norm_std is not None or source == "equal")
+            text = f"{row.detector}{varies}: {norm}, {cos} ({source})"
+            by_case.setdefault(row.case, {})[text] = None
+    return [f"{case}, gamma_norm, gamma_cos: {'; '.join(all_)}." for case, all_ in by_case.items()]
+
+
+def _spread(value: float, std: float | None) -> str:
+    return f"{value:.3g}" if std is None else f"{value:.3g} ± {std:.2g}"
+
+
 def percent(fraction: float) -> str:
     """0.01 as ``1%``, 0.005 as ``0.5%``."""
     return f"{100 * fraction:g}%"
@@ -295,7 +343,13 @@ def _flat(row: Row, summary: Summary) -> dict[str, Any]:
     delong = summary.auc_delong
     cost, timed = row.cost, row.timed
     isolated = timed.isolated if timed else [None] * 3
+    gamma = row.gamma
     return values | {
+        "gamma_norm": gamma and gamma.norm,
+        "gamma_norm_std": gamma and gamma.norm_std,
+        "gamma_cos": gamma and gamma.cos,
+        "gamma_cos_std": gamma and gamma.cos_std,
+        "gamma_from": gamma and gamma.source,
         "largest_tie": summary.ties.largest,
         "levels": summary.ties.levels,
         "auc_delong_low": delong and delong.low,
@@ -329,23 +383,20 @@ def notes_of(rows: Sequence[Row]) -> list[str]:
             "s alone: median seconds per 10 prompts, detector alone, in one thread; s shared: its"
             " part of one run of all detectors."
         )
+    notes += _gamma_notes(rows)
     notes += dict.fromkeys(f"{row.case}: {note}." for row in rows for note in row.notes)
     limits = Limits()
     unresolved: dict[str, None] = {}
     for row in rows:
         if row.summary is None:
-            unresolved[f"{row.case}, {_key(row)}: not scored, {row.refused}."] = None
+            unresolved[f"{row.case}, {row.key}: not scored, {row.refused}."] = None
             continue
-        limits.add(f"{row.case}, AUC", _key(row), row.summary.auc)
+        limits.add(f"{row.case}, AUC", row.key, row.summary.auc)
         for target, estimate in row.summary.tpr.items():
             name = f"{row.case}, TPR@{percent(target)}FPR"
             if estimate:
-                limits.add(name, _key(row), estimate)
+                limits.add(name, row.key, estimate)
             else:
                 note = resolution_note(target, row.summary.n_negative)
                 unresolved[f"{name}: {note}."] = None
     return [*notes, *unresolved, *limits.notes()]
-
-
-def _key(row: Row) -> str:
-    return f"{row.detector}, n={row.n}" if row.n else row.detector

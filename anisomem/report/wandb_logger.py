@@ -52,15 +52,15 @@ class WandbLogger:
         """Sends settings, final metrics, the table, figures and components.
 
         Arguments:
-            cases: What was run.
+            all_results: Of what was run.
             folder: The experiment's.
             drawn: Figures by case and name.
         """
         rows = tables.records([row for results in all_results for row in results.table])
         table = wandb.Table(list(rows[0]), [list(row.values()) for row in rows])
         figures = {
-            f"{results}/{name}": wandb.Image(str(path))
-            for results, figures in drawn.items()
+            f"{case}/{name}": wandb.Image(str(path))
+            for case, figures in drawn.items()
             for name, path in figures.items()
         }
         identities = "".join([folder.name, *(results.case.identity for results in all_results)])

@@ -151,9 +151,8 @@ def _of_lists(*columns: Sequence[Any]) -> str:
 
 def by_class_name(node: Mapping[str, Any]) -> dict[str, Any]:
     """Settings with the name of what they describe as ``class``, in place of its ``_target_``."""
-    target = str(node.get("_target_"))
     rest = {key: value for key, value in node.items() if key != "_target_"}
-    return {"class": class_name(target), **rest}
+    return {"class": class_name(node["_target_"]), **rest} if "_target_" in node else rest
 
 
 def class_name(target: str) -> str:

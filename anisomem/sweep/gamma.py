@@ -16,7 +16,7 @@ import numpy as np
 from anisomem.benchmark.results import Results
 from anisomem.config.schema import Config
 from anisomem.datasets.prompts import PromptSet
-from anisomem.detection.anisotropy import PUBLISHED_WEIGHTS, Anisotropy
+from anisomem.detection.anisotropy import PUBLISHED, Anisotropy
 from anisomem.detection.base import Array
 from anisomem.evaluation import equal_weights, fit_in_folds
 from anisomem.report.tables import numbers
@@ -99,8 +99,8 @@ def score(columns: Array, ratio: float) -> Array:
 def marks(results: Results, columns: Array) -> list[Mark]:
     """The weights that have a name; the model's own published ones first, if there are any."""
     own = results.config.stands_for
-    order = sorted(PUBLISHED_WEIGHTS, key=lambda name: name != own)
-    pairs = {_published(name, own): PUBLISHED_WEIGHTS[name] for name in order}
+    order = sorted(PUBLISHED, key=lambda name: name != own)
+    pairs = {_published(n, own): (PUBLISHED[n].norm, PUBLISHED[n].cos) for n in order}
     pairs = pairs | {"(1, 1)": (1.0, 1.0)} if own in order else {"(1, 1)": (1.0, 1.0)} | pairs
     named = {name: cos / norm for name, (norm, cos) in pairs.items()} | {"norm alone": 0.0}
     named |= {"cosine alone": np.inf, "minus cosine alone": -np.inf}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from anisomem.benchmark.results import Results
-from anisomem.detection.anisotropy import PUBLISHED_WEIGHTS, Anisotropy
+from anisomem.detection.anisotropy import PUBLISHED, Anisotropy
 from anisomem.detection.base import Array
 
 Node = dict[str, Any]
@@ -28,7 +28,7 @@ def weightings(stands_for: str | None) -> dict[str, str | list[float]]:
 
     A model without published weights has (1, 1), which the paper also recommends.
     """
-    published = stands_for in PUBLISHED_WEIGHTS
+    published = stands_for in PUBLISHED
     own: dict[str, str | list[float]] = (
         {"published": "published"} if published else {"(1, 1)": [1.0, 1.0]}
     )

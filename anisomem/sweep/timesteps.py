@@ -77,7 +77,7 @@ def terms(results: Results, norm: Array, cosine: Array) -> dict[str, tuple[Array
     """Under every weighting the two terms ``[step, S, N]`` whose sum is the score."""
     stands_for = results.config.stands_for
     own, weights = next(iter(grids.weightings(stands_for).items()))
-    gamma_norm, gamma_cos = Anisotropy(own, weights=weights).numeric_weights(stands_for)
+    gamma = Anisotropy(own, weights=weights).fixed_gamma(stands_for)
     negative = results.prompts.labels == 0
 
     def standard(term: Array) -> Array:
@@ -87,7 +87,7 @@ def terms(results: Results, norm: Array, cosine: Array) -> dict[str, tuple[Array
         )
 
     return {
-        own: (gamma_norm * norm, gamma_cos * cosine),
+        own: (gamma.norm * norm, gamma.cos * cosine),
         "equal": (standard(norm), standard(cosine)),
     }
 

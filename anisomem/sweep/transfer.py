@@ -12,7 +12,7 @@ import numpy.typing as npt
 from anisomem.benchmark.results import Results
 from anisomem.datasets.clusters import near_duplicates
 from anisomem.datasets.prompts import PromptSet
-from anisomem.detection.anisotropy import PUBLISHED_WEIGHTS
+from anisomem.detection.anisotropy import PUBLISHED
 from anisomem.detection.base import Array
 from anisomem.errors import UserError
 from anisomem.evaluation import Estimate, Summary, equal_weights, fit_weights, folds
@@ -65,8 +65,8 @@ def _scores(sources: Sequence[Components], target: Components) -> dict[str, Arra
     norm, cosine = np.moveaxis(target.values, -1, 0)
     labels = target.prompts.labels
     scores = {f"fitted on {source.name}": transferred(source, target) for source in sources}
-    for name, (gamma_norm, gamma_cos) in PUBLISHED_WEIGHTS.items():
-        scores[f"published, {name}"] = gamma_norm * norm + gamma_cos * cosine
+    for name, gamma in PUBLISHED.items():
+        scores[f"published, {name}"] = gamma.norm * norm + gamma.cos * cosine
     scores["equal"] = np.array([equal_weights(values, labels) for values in target.values])
     scores["norm alone"] = norm
     return scores

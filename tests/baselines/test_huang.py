@@ -6,6 +6,7 @@ import torch
 from anisomem.baselines.huang import BrokenMemories
 
 from anisomem.benchmark.case import Case
+from anisomem.benchmark.results import Results
 from anisomem.cli import main
 from anisomem.config import compose
 from anisomem.detection.base import Recorded
@@ -105,8 +106,8 @@ def test_references_are_recorded_beside_the_set_and_stay_out_of_its_table(
     printed = capsys.readouterr().out
     (folder,) = (tmp_path / "quickstart").glob("prompts-*")
     ordinary.unlink()  # finished runs name their references themselves
-    case = Case.stored(folder / "config.yaml")
-    assert sorted(case.references) == [f"red dog {i}" for i in range(8)]
+    case = Results(Case.stored(folder / "config.yaml"))
+    assert sorted(case.case.references) == [f"red dog {i}" for i in range(8)]
     assert len(case.frame) == 320 + 8
     assert len(case.prompts) == 320
     given = case.recorded(1)

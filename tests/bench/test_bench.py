@@ -8,6 +8,7 @@ import pytest
 from anisomem.bench import bench as benches
 from anisomem.bench import cases, growth, scoring
 from anisomem.bench.commands import answer
+from anisomem.benchmark.results import Results
 from anisomem.cli import main
 from anisomem.models.diffusers_unet import DiffusersUNet
 
@@ -86,7 +87,7 @@ def test_mistakes_in_options(mistake, capsys):
 
 def test_growth_records_every_prompt(model, tmp_path):
     case = cases.case(tmp_path, model, 40, *cases.METRIC)
-    assert len(set(case.planned.texts)) == 40
+    assert len(set(case.prompts.texts)) == 40
     grown = growth._in_a_process(case)
     assert case.missing() == []
     assert len(list(case.store.folder.glob("*.parquet"))) == 1
@@ -99,8 +100,8 @@ def test_sweep_scores_what_is_stored(model, tmp_path):
     scoring._fill(case)
     assert case.missing() == []
     evaluation = scoring.sweep(case, pairs=3, draws=50)
-    (metric,) = case.detectors
-    components = case.recorded(42).components
+    (metric,) = case.configured
+    components = Results(case).recorded(42).components
     norm, cosine = (components[name][:, 0] for name in (metric.norm_name, metric.cos_name))
     half = 2**-0.5
     expected = [norm, half * norm + half * cosine, cosine]

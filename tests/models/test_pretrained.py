@@ -12,7 +12,7 @@ from hydra.utils import get_method
 
 from anisomem.cli import main
 from anisomem.config import catalog, compose
-from anisomem.detection.anisotropy import PUBLISHED_WEIGHTS
+from anisomem.detection.anisotropy import PUBLISHED
 from anisomem.errors import UserError
 from anisomem.models.base import Parameterisation
 from anisomem.models.diffusers_unet import DiffusersUNet
@@ -286,4 +286,4 @@ def test_every_configuration_gives_all_that_loading_takes(name):
         expected = Parameterisation.VELOCITY
     assert node.parameterisation == expected
     assert (node.alternative is not None) == name.startswith("sd2")
-    assert node.stands_for == (name if name in PUBLISHED_WEIGHTS else None)
+    assert node.stands_for == (name if name in PUBLISHED else None)

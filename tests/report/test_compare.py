@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from anisomem.benchmark.case import Case
+from anisomem.benchmark.results import Results
 from anisomem.errors import UserError
 from anisomem.evaluation import Evaluation, effective_clusters, enough_draws
 from anisomem.report import compare
@@ -14,7 +15,7 @@ from anisomem.report import compare
 @pytest.fixture(scope="module")
 def case(gallery_run):
     (file,) = gallery_run[1].glob("*/config.yaml")
-    return Case.stored(file)
+    return Results(Case.stored(file))
 
 
 def test_a_name_is_its_largest_n_and_a_row_is_itself(case):

@@ -9,7 +9,7 @@ from anisomem.baselines.controls import Random
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 
-from anisomem.benchmark.case import Row
+from anisomem.benchmark.results import Row
 from anisomem.evaluation import Evaluation, auc
 from anisomem.report import figures
 from anisomem.report.compared import Compared
@@ -115,7 +115,7 @@ def test_scores_without_order_are_drawn(case):
     case.scores = {d.key: s for d, s in zip(case.detectors, scores, strict=True)}
     summaries = zip(case.detectors, case.evaluated.summaries(), strict=True)
     rows = [Row("made", d.name, d.n, s, {"isolated": [1, 1, 1]}, []) for d, s in summaries]
-    case.rows = lambda: rows
+    case.table = rows
     pairs = case.evaluated.comparisons()
     found = Compared("m", "a on m", 0.01, case.detectors, case.evaluated, pairs)
     draws = (figures.roc, figures.forest, figures.distributions, figures.cost, dose_response)

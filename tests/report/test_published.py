@@ -3,6 +3,7 @@
 import pytest
 
 from anisomem.benchmark.case import Case
+from anisomem.benchmark.results import Results
 from anisomem.cli import main
 from anisomem.report import published
 
@@ -28,7 +29,7 @@ def run(gallery_run, tmp_path_factory):
     named = [*overrides, "dataset.name=sd14_webster500", f"runs={runs}"]
     assert main(["run", *named]) == 0
     (file,) = runs.glob("quickstart/*/config.yaml")
-    return Case.stored(file)
+    return Results(Case.stored(file))
 
 
 def test_differences_are_by_the_rule_of_the_source(run):
@@ -65,12 +66,12 @@ def test_other_settings_of_a_detector_are_not_what_was_published(gallery_run, tm
     named += ["dataset.name=sd14_webster500", f"runs={tmp_path}", "detector=[anisotropy,wen]"]
     assert main(["run", *named, "detector.anisotropy.mode='x,x|c'"]) == 0
     (file,) = tmp_path.glob("quickstart/*/config.yaml")
-    case = Case.stored(file)
-    found = {(row.detector, bool(published.of(case, row))) for row in case.rows()}
+    case = Results(Case.stored(file))
+    found = {(row.detector, bool(published.of(case, row))) for row in case.table}
     assert found == {("anisotropy", False), ("wen", True)}
 
 
 def test_other_prompts_have_no_such_table(gallery_run):
     (file,) = gallery_run[1].glob("*/config.yaml")
-    case = Case.stored(file)
-    assert published.comparison([case], case.rows()) is None
+    case = Results(Case.stored(file))
+    assert published.comparison([case], case.table) is None

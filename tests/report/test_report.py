@@ -12,6 +12,7 @@ from playwright.sync_api import sync_playwright
 
 from anisomem import cli
 from anisomem.benchmark.case import Case
+from anisomem.benchmark.results import Results
 from anisomem.report import figures, report, tables
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -120,7 +121,7 @@ def test_detector_stays_in_sight_while_a_table_scrolls(page):
 def case(gallery_run):
     """The run's case, for each test anew."""
     (file,) = gallery_run[1].glob("*/config.yaml")
-    return Case.stored(file)
+    return Results(Case.stored(file))
 
 
 def few_figures(monkeypatch, *draws):
@@ -168,8 +169,8 @@ def test_scores_are_printed_and_filtered(gallery_run, capsys, tmp_path):
 
 def test_the_model_is_in_tables_and_titles(gallery_run, case):
     card = json.loads((gallery_run[1] / "table.json").read_text())["cases"][0]["model"]
-    assert card["name"] == case.model == case.config.model.path.rsplit("/", 1)[-1]
-    assert card["sha256"] == case.store.content["model"]["path"] and len(card["sha256"]) == 64
+    assert card["name"] == case.model == case.config.model["path"].rsplit("/", 1)[-1]
+    assert card["sha256"] == case.case.content["model"]["path"] and len(card["sha256"]) == 64
     for name in ("table.md", "table.tex", "table.csv"):
         first = (gallery_run[1] / name).read_text().splitlines()
         assert "model" in next(line for line in first if "prompts" in line)
@@ -214,8 +215,7 @@ def test_a_logger_that_fails_is_a_line(case, monkeypatch, capsys, caplog):
         raise ValueError("no such project")
 
     monkeypatch.setattr(report, "write", lambda *_: {})
-    case.run = lambda: None
-    assert cli._finish([case], case.folder, SimpleNamespace(log=refuses)) == 0
+    assert cli._finish([case.case], case.folder, SimpleNamespace(log=refuses)) == 0
     assert "| anisotropy " in capsys.readouterr().out
     assert "left out: ValueError: no such project" in caplog.text
 

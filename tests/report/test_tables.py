@@ -5,13 +5,14 @@ import pytest
 from scipy import stats
 
 from anisomem.benchmark.case import Case
+from anisomem.benchmark.results import Results
 from anisomem.report import tables
 
 
 @pytest.fixture(scope="module")
 def case(gallery_run):
     (file,) = gallery_run[1].glob("*/config.yaml")
-    return Case.stored(file)
+    return Results(Case.stored(file))
 
 
 def test_pairs_have_a_verdict_for_each_statistic(case):

@@ -4,12 +4,15 @@ import inspect
 import json
 import os
 from dataclasses import fields
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hydra.utils import get_class
 
-from anisomem.config.compose import Schema, cases, names
+from anisomem.config.catalog import names
+from anisomem.config.compose import cases
+from anisomem.config.schema import Schema
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError
 from anisomem.models.pretrained import PipelineModel
@@ -18,7 +21,13 @@ from anisomem.storage import digests
 
 KNOWN = "CompVis/stable-diffusion-v1-4"  # the package knows its scheduler
 SETTINGS = {
-    "model": {"path": KNOWN, "revision": "abc", "dtype": "float32", "device": "cpu"},
+    "model": {
+        "_target_": "anisomem.models.x.Model.load",
+        "path": KNOWN,
+        "revision": "abc",
+        "dtype": "float32",
+        "device": "cpu",
+    },
     "noise_policy": "shared",
     "seeds": [42],
     "draws": 10_000,
@@ -39,18 +48,22 @@ def prompts(**changes):
     return PromptSet(**columns | changes)
 
 
-def digest(settings=SETTINGS, samples=None, chosen=None):
-    content = identity.describe(settings, samples or {"norm": 4}, chosen or prompts())
-    return digests.digest(content)
+def described(settings=SETTINGS, samples=None, chosen=None, *more):
+    place = SimpleNamespace(**settings)
+    return identity.describe(place, samples or {"norm": 4}, chosen or prompts(), *more)
+
+
+def digest(*args, **given):
+    return digests.digest(described(*args, **given))
 
 
 def test_digest_is_pinned():
     """A change here orphans every stored run: raise VERSION, and say so, before changing it."""
-    assert identity.VERSION == 2
+    assert identity.VERSION == 3
     assert digest() == PINNED
 
 
-PINNED = "5775cd5c8e9d0cc7670e231ab5152047bc77c00ed4f018072957f511df178faf"
+PINNED = "39c8631647722f81234c57271c15516ac8821ae9b8a1507623686feb09a81aef"
 
 
 def test_every_setting_is_classified():
@@ -173,9 +186,7 @@ def test_only_runs_whose_trajectories_moved_are_recorded_anew(tmp_path, said, an
     (tmp_path / "scheduler").mkdir()
     (tmp_path / "model_index.json").write_text("{}")
     (tmp_path / "scheduler" / "scheduler_config.json").write_text(json.dumps(said))
-    content = identity.describe(
-        SETTINGS | {"model": {"path": str(tmp_path)}}, {"norm": 4}, prompts()
-    )
+    content = described(SETTINGS | {"model": {"path": str(tmp_path)}})
     before = {"path": digests.fingerprint(tmp_path)}
     now = {"trajectories": "as the scheduler says"}
     assert content["model"] == (before | now if anew else before)
@@ -183,7 +194,7 @@ def test_only_runs_whose_trajectories_moved_are_recorded_anew(tmp_path, said, an
 
 def test_a_scheduler_that_nobody_knows_is_recorded_anew():
     def of(path):
-        return identity.describe(SETTINGS | {"model": {"path": path}}, {"norm": 4}, prompts())
+        return described(SETTINGS | {"model": {"path": path}})
 
     assert "trajectories" in of("hub/name")["model"]
     assert "trajectories" not in of(KNOWN)["model"]
@@ -206,16 +217,38 @@ def test_what_is_no_file_among_the_weights_is_refused_and_not_waited_for(tmp_pat
 def test_a_folder_of_too_many_files_is_no_model(tmp_path, monkeypatch):
     for name in "abcd":
         (tmp_path / f"{name}.txt").write_text(name)
-    monkeypatch.setattr(identity, "MOST_FILES", 3)
+    monkeypatch.setattr(digests, "MOST_FILES", 3)
     with pytest.raises(UserError, match="holds more than 3 files, which no model does"):
         digests.fingerprint(tmp_path)
 
 
+def test_a_class_that_moves_orphans_nobody():
+    def of(target):
+        return described(SETTINGS | {"model": SETTINGS["model"] | {"_target_": target}})
+
+    here = of("anisomem.models.diffusers_unet.DiffusersUNet.load")
+    assert here["model"]["class"] == "DiffusersUNet" and "_target_" not in here["model"]
+    assert of("anisomem.elsewhere.DiffusersUNet.load") == here
+    assert of("anisomem.benchmark.released.no_model")["model"]["class"] == "no_model"
+    assert of("mine.Model.load")["model"]["class"] == "mine.Model.load"
+
+
+def test_a_description_of_version_2_is_carried_over():
+    model = {"path": "abc", "revision": None, "dtype": "float32"}
+    target = "anisomem.models.diffusers_unet.DiffusersUNet.load"
+    before = {"version": 2, "model": {"_target_": target, **model}, "seeds": [1]}
+    now = {"version": 3, "model": {"class": "DiffusersUNet", **model}, "seeds": [1]}
+    assert identity.carried_over(before) == now == identity.carried_over(now)
+    assert identity.carried_over({"version": 1}) == {"version": 1}
+    assert before["version"] == 2
+
+
 def test_sources_are_inside():
-    content = identity.describe(SETTINGS, {"norm": 4}, prompts(), (), {"mine.Mine": "abc"})
-    other = identity.describe(SETTINGS, {"norm": 4}, prompts(), (), {"mine.Mine": "abd"})
+    content, other = (
+        described(SETTINGS, None, None, (), {"mine.Mine": digest}) for digest in ("abc", "abd")
+    )
     assert digests.differences(content, other) == ["sources.mine.Mine"]
-    assert identity.describe(SETTINGS, {"norm": 4}, prompts(), (), {}).keys() == {
+    assert described().keys() == {
         *("version", "model", "noise_policy", "seeds", "components", "prompts")
     }
 

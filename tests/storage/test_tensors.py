@@ -4,6 +4,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from anisomem.benchmark.case import Case
+from anisomem.benchmark.results import Results
 from anisomem.cli import main
 
 
@@ -16,11 +17,11 @@ def test_files_hold_what_the_components_are_computed_from(large_run, tmp_path, c
     assert main(["run", *overrides]) == 0
     table = capsys.readouterr().out
     (folder,) = (tmp_path / "runs" / "quickstart").glob("prompts-*")
-    before = Case.stored(folder / "config.yaml").frame
+    before = Results(Case.stored(folder / "config.yaml")).frame
 
     assert main(["run", *overrides, "tensors=[p3,p300]"]) == 0
     assert capsys.readouterr().out == table
-    case = Case.stored(folder / "config.yaml")
+    case = Results(Case.stored(folder / "config.yaml"))
     columns = [name for name in before if "wen" in name]
     assert np.array_equal(before[columns], case.frame[columns])
     files = sorted(file.relative_to(folder / "tensors") for file in folder.rglob("*.safetensors"))
