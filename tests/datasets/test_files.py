@@ -172,7 +172,7 @@ def test_a_wrong_file_is_one_line_that_names_the_place(tmp_path, suffix, rows, m
         ("a.csv", "prompt,label\n", "a.csv has no prompts"),
         (
             "a.jsonl",
-            '{"prompt": "cat", "label": 1}\n\n',
+            '{"prompt": "cat", "label": 1}\n\n{}',
             "a.jsonl, line 2: expected a JSON object",
         ),
         ("a.jsonl", "[1]", "a.jsonl, line 1: expected a JSON object, got '[1]'"),
