@@ -196,6 +196,11 @@ def _named(columns: Mapping[str, str | None]) -> dict[str, str]:
     Raises:
         UserError: No column of ours.
     """
+    if not isinstance(columns, Mapping):
+        raise UserError(
+            f"dataset.columns maps our names to the file's, got {columns!r}; write "
+            "dataset.columns.prompt=NAME"
+        )
     for column, given in columns.items():
         if column not in COLUMNS:
             raise unknown("column", column, COLUMNS)

@@ -93,7 +93,8 @@ class Recording:
         except ValueError as error:
             raise UserError(f"{whole.name!r}: {error}") from None
         self.name = self.prompts.name
-        self.title = f"{configuration.model_name(config.model)} on {self.name}"
+        self.model = configuration.model_name(config.model)
+        self.title = f"{self.model} on {self.name}"
         settings = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
         self.pictures = references.of(self.prompts, config.paths.data).pictures
         sources = own.sources([], [str(config.model.get("_target_"))])

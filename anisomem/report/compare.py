@@ -151,7 +151,7 @@ def compare(cases: Sequence[Case], names: Sequence[str], out: Path | None = None
     for case, detectors in zip(cases, chosen, strict=True):
         found, notes = _by_part(case, detectors)
         table = _table(case, found, notes)
-        text.append(f"{escape.markdown_line(table.title)}\n\n{table.markdown()}")
+        text.append(f"{escape.markdown_line(table.title)}\n\n{table.printed()}")
         if out:
             from anisomem.report import pairs, style
 
@@ -207,9 +207,17 @@ def _table(case: Case, found: dict[str, Compared], notes: Sequence[str]) -> Tabl
     ]
     if any(shown.evaluation.clustered for shown in found.values()):
         explained.append(f"DeLong {CLUSTERED}; believe the bootstrap.")
-    headings = ["part", "memorized/other", "a", "b", *pair_headings([target])]
-    every = [*explained, *(f"{note}." for note in case.notes()), *notes, *unresolved]
-    return Table(f"Comparison of {case.title}", headings, cells, every)
+    parted, found_by = ["part", "memorized/other"], pair_headings([target])
+    difference, p, by_rate = found_by[4:]
+    return Table(
+        f"Comparison of {case.title}",
+        [*parted, "a", "b", *found_by],
+        cells,
+        [*explained, *(f"{note}." for note in case.notes()), *notes, *unresolved],
+        apart=parted,
+        optional=[found_by[2], p, difference],
+        shorter={by_rate: f"by {rate}"},
+    )
 
 
 def _records(model: str, part: str, shown: Compared) -> list[dict[str, Any]]:
