@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from anisomem import config, labelled
 from anisomem.arguments import parsed
@@ -145,7 +146,12 @@ RUN = [
 
 def undrawn(patch):
     """Figures are laid out and not rendered, which takes most of a small run's time."""
-    patch.setattr("matplotlib.figure.Figure.savefig", lambda _, file, **more: file.write(b"-"))
+    render = Figure.savefig
+
+    def laid_out(figure, file, **more):
+        return file.write(b"-") if hasattr(file, "write") else render(figure, file, **more)
+
+    patch.setattr(Figure, "savefig", laid_out)
 
 
 @pytest.fixture(scope="module")
@@ -170,4 +176,5 @@ def test_a_documented_command_does_what_it_says(words, small, workspace, monkeyp
     assert main([*words, *small]) == 0
     shown = capsys.readouterr()
     assert len(shown.out) > 20 and "Traceback" not in shown.err
-    assert [line for line in shown.out.splitlines() if len(line) > 100] == [] or "--long" in words
+    if words[0] in ("run", "table", "scores", "compare"):
+        assert max(map(len, shown.out.splitlines())) <= 100

@@ -256,7 +256,7 @@ def plan(configs: Sequence[DictConfig], of: Plan) -> Table:
         rows.append(
             [
                 str(config.model.path),
-                str(config.dataset.name),
+                found.name,
                 " / ".join(map(str, classes)),
                 f"{sum(classes) * 7 * 50 + len(LATENTS) * 50:,}",
                 f"{directional(d, of, classes):,}",

@@ -85,6 +85,12 @@ class Trial:
         self.folder = Path(config.runs) / experiment / f"{self.name}-{self.identity[:10]}"
         self.sampled = ScoreStore(self.folder / "sampled", self.content)
 
+    def sources(self) -> dict[str, dict[str, str]]:
+        """Digests of code of the user's by the mitigation or measure that it is of."""
+        found = {f"mitigation {one.label}": dict(one.sources) for one in self.settings}
+        found |= {f"measure {one.name}": own.sources([one]) for one in self.measures}
+        return {what: sources for what, sources in found.items() if sources}
+
     def _of_model(self) -> dict[str, str]:
         return own.sources([], [str(self.config.model.get("_target_"))])
 

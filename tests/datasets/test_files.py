@@ -206,6 +206,7 @@ def test_choices_that_make_no_sense(tmp_path):
         ("give either dataset.path=FILE, or", {"path": file, "memorized": text}),
         ("did you mean 'prompt'?", {"path": file, "columns": {"promt": "prompt"}}),
         ("no column named 'promt'", {"path": file, "columns": {"prompt": "promt"}}),
+        ("dataset.columns maps our names to the file's, got 3", {"path": file, "columns": 3}),
         ("no prompt file at '/nowhere.csv'", {"path": "/nowhere.csv"}),
         ("yes.txt, line 2: empty prompt", {"memorized": text, "others": file}),
         ("are one file", {"memorized": text, "others": text}),
