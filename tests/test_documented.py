@@ -1,10 +1,15 @@
-"""Every command that a page shows can be typed as it stands, in bash and in zsh."""
+"""Every command that a page shows can be typed as it stands, and is run where that takes seconds.
+
+What is appended to one that is run makes it small and changes nothing that the page says.
+"""
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from anisomem.arguments import parsed
 from anisomem.benchmark.case import Case
@@ -48,15 +53,20 @@ def commands(page):
 COMMANDS = list(dict.fromkeys(" \0".join(words) for page in PAGES for words in commands(page)))
 
 
+def fill(folder, save_pipeline, make_prompts):
+    """Puts what the commands name into a folder."""
+    (folder / "FOLDER").symlink_to(save_pipeline())
+    for name, content in FILES.items():
+        if content:
+            (folder / name).write_text(content)
+    data = make_prompts([f"cat {i}" for i in range(12)], [i % 2 for i in range(12)])
+    data.to_dataset().to_parquet(folder / "prompts.parquet")
+
+
 @pytest.fixture
 def place(tmp_path, monkeypatch, save_pipeline, make_prompts):
     """A folder with what the commands name, without a network."""
-    (tmp_path / "FOLDER").symlink_to(save_pipeline())
-    for name, content in FILES.items():
-        if content:
-            (tmp_path / name).write_text(content)
-    data = make_prompts([f"cat {i}" for i in range(12)], [i % 2 for i in range(12)])
-    data.to_dataset().to_parquet(tmp_path / "prompts.parquet")
+    fill(tmp_path, save_pipeline, make_prompts)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setenv("ANISOMEM_DATA", str(tmp_path / "empty"))
     monkeypatch.chdir(tmp_path)
@@ -109,3 +119,65 @@ def test_a_documented_command_can_be_typed(command, place):
             compose.cases([f"mitigation=[{options.mitigate or 'none'}]", *overrides])
         case _:
             read(overrides)
+
+
+TINY = ["draws=100", "gallery=0", "timing_repeats=0", "workers=1"]
+#: Of both bundled models one is enough, and of its prompts few.
+ONE = ["model=testbed_epsilon", "dataset=testbed_epsilon", "limit=12", *TINY]
+FOLDER = ["model=diffusers_folder", "model.path=FOLDER", "model.stands_for=sd14"]
+RECORDED = ["run", "experiment=quickstart", "limit=100"]
+OWN = ["run", *FOLDER[:2], "detector=[wen,jeon]", "dataset=prompts_file"]
+#: Commands, with what is appended.
+RUN = [
+    (["table", "runs/quickstart"], []),
+    (["scores", "runs/quickstart", "wen", "--top", "20"], []),
+    (["compare", "wen", "jeon", "anisotropy"], []),
+    (["compare", "wen,n=1", "wen,n=4"], []),
+    (["export-released", "runs/table1_sd14", "--out", "det_outputs"], []),
+    (["run", *FOLDER, "dataset=prompts_file", "dataset.path=prompts.parquet"], TINY),
+    (
+        [*OWN, "dataset.path=mine.csv", "dataset.columns={prompt: caption, label: is_memorized}"],
+        TINY,
+    ),
+    ([*OWN, "dataset.memorized=yes.txt", "dataset.others=no.txt"], TINY),
+    (["table", "runs/a", "runs/b", "--out", "merged"], []),
+    (["generate", "PROMPT", "--mitigate", "wen"], FOLDER),
+    (["new-detector", "mine"], []),
+    (["list", "detectors", "--long"], []),
+]
+
+
+def undrawn(patch):
+    """Figures are laid out and not rendered, which takes most of a small run's time."""
+    render = Figure.savefig
+
+    def laid_out(figure, file, **more):
+        return file.write(b"-") if hasattr(file, "write") else render(figure, file, **more)
+
+    patch.setattr(Figure, "savefig", laid_out)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory, save_pipeline, make_prompts):
+    """A folder with what the commands name; the quickstart is recorded there once."""
+    folder = tmp_path_factory.mktemp("documented")
+    fill(folder, save_pipeline, make_prompts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        undrawn(patch)
+        assert main([*RECORDED, *ONE]) == 0
+    for name in ("a", "b", "table1_sd14"):
+        shutil.copytree(folder / "runs/quickstart", folder / "runs" / name)
+    return folder
+
+
+@pytest.mark.parametrize(("words", "small"), RUN, ids=[" ".join(words) for words, _ in RUN])
+def test_a_documented_command_does_what_it_says(words, small, workspace, monkeypatch, capsys):
+    assert " \0".join(words) in COMMANDS and " \0".join(RECORDED) in COMMANDS
+    monkeypatch.chdir(workspace)
+    undrawn(monkeypatch)
+    assert main([*words, *small]) == 0
+    shown = capsys.readouterr()
+    assert len(shown.out) > 20 and "Traceback" not in shown.err
+    if words[0] in ("run", "table", "scores", "compare"):
+        assert max(map(len, shown.out.splitlines())) <= 100

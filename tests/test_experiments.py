@@ -72,5 +72,5 @@ def test_dry_run_of_a_model_that_is_here_is_measured(capsys, large_run, tmp_path
     runs = tmp_path / "runs"
     assert main(["run", *large_run, "detector=[wen]", "dry_run=true", f"runs={runs}"]) == 0
     out = capsys.readouterr().out
-    assert "s in one process" in out and "| nothing " in out
+    assert "s in one process" in out and "| nothing " in out and "| prompts | 160 / 160 " in out
     assert not runs.exists()

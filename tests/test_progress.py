@@ -1,5 +1,6 @@
 """What a log says of what a command is doing."""
 
+import subprocess
 import sys
 import time
 
@@ -37,6 +38,11 @@ def test_a_phase_that_lasts_says_so_again_and_again(capsys):
 
         eventually(said)
     assert all(line.startswith("anisomem: drawing: 1 of 3 figures in 00:0") for line in lines)
+
+
+def test_names_are_listed_without_what_draws_bars():
+    code = "import sys, anisomem.cli; sys.exit('tqdm' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_phase_that_is_short_says_nothing(capsys, monkeypatch):

@@ -16,8 +16,6 @@ from time import monotonic
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
-from tqdm import tqdm
-
 T = TypeVar("T")
 
 FIRST, EVERY = 2.0, 30.0  # seconds until the first line of a log, and between two
@@ -122,6 +120,8 @@ class _Drawn(_Shown):
     def __init__(self, title: str, total: int | None, unit: str, leave: bool) -> None:
         form = None if total is not None else "{desc} [{elapsed}]"
         unit = f" {unit}" if unit else "it"
+        from tqdm import tqdm  # what is listed shows none
+
         # A terminal that does not know its size says 0, for which tqdm would draw nothing.
         size = {} if _columns() else {"ncols": 80, "nrows": 24}
         self._bar = tqdm(
@@ -177,11 +177,18 @@ class Lines(_Shown):
 
     def line(self, seconds: float) -> str:
         """What is said after so many seconds."""
-        told = [f"{tqdm.format_interval(seconds)} so far"]
+        told = [f"{_clock(seconds)} so far"]
         if self.total is not None:
-            told = [f"{self.n} of {self.total} {self.unit}s in {tqdm.format_interval(seconds)}"]
+            told = [f"{self.n} of {self.total} {self.unit}s in {_clock(seconds)}"]
             since, begin = self._from or (self.n, 0.0)
             if since < self.n < self.total:
                 left = (seconds - begin) * (self.total - self.n) / (self.n - since)
-                told.append(f"about {tqdm.format_interval(left)} left")
+                told.append(f"about {_clock(left)} left")
         return f"{self.title}: {', '.join(told)}"
+
+
+def _clock(seconds: float) -> str:
+    """``MM:SS``, or ``H:MM:SS`` from an hour on, as tqdm shows a time."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes:02d}:{rest:02d}"

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Protocol
 
 import requests
-from tqdm.auto import tqdm
 
+from anisomem.console import progress
 from anisomem.datasets import cards, tables, web
 from anisomem.datasets.cards import Source
 from anisomem.errors import UserError, one_of
 from anisomem.storage import atomic
 
 LARGEST = 8 << 30  # bytes of a file of which nobody says the size
+MEGABYTE = 10**6
 PAGE = 512  # bytes by which a page is known
 PAGE_CAME = "an HTML page came in place of the file"
 HTML = (b"<!doctype html", b"<html")
@@ -136,22 +137,17 @@ def _receive(source: Pinned, partial: Path, session: web.Session) -> None:
         answer.raise_for_status()
         continues = answer.headers.get("Content-Range", "").startswith(f"bytes {had}-")
         append = answer.status_code == requests.codes.partial and continues
-        bar = tqdm(
-            desc=partial.stem,
-            initial=had if append else 0,
-            total=source.bytes,
-            unit="B",
-            unit_scale=True,
-            leave=False,
-            disable=None,
-        )
+        come = had if append else 0
+        size = source.bytes and -(-source.bytes // MEGABYTE)
+        bar = progress.bar(partial.stem, size, "megabyte")
         with bar, partial.open("ab" if append else "wb") as file:
-            room = (source.bytes or LARGEST) - (had if append else 0)
+            bar.update(come // MEGABYTE)
             for chunk in answer.iter_content(web.CHUNK):
-                if (room := room - len(chunk)) < 0:
+                before, come = come, come + len(chunk)
+                if come > (source.bytes or LARGEST):
                     raise OversizedError
                 file.write(chunk)
-                bar.update(len(chunk))
+                bar.update(come // MEGABYTE - before // MEGABYTE)
 
 
 def difference(source: Pinned, content: Content) -> str:

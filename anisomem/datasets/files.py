@@ -23,17 +23,31 @@ from anisomem.errors import UserError, unknown
 
 UNKNOWN = "unknown"  # what the source of a prompt does not say
 LITERAL = 1 << 16  # characters of a printed list
+COSINE = 1.001  # the largest, as rounded products of half precision give it
+#: How programs write that a prompt is in no cluster; -1 is what DBSCAN and HDBSCAN say.
+UNCLUSTERED = frozenset(("", "nan", "na", "n/a", "<na>", "none", "null", "-1"))
 
 Reader = Callable[[Sequence[Any]], Any]
 
 
-def _numbers(cells: Sequence[Any]) -> npt.NDArray[np.float64]:
-    return np.array([math.nan if _empty(cell) else float(cell) for cell in cells])
+def _numbers(low: float, high: float) -> Reader:
+    """Reads numbers from ``low`` to ``high``; one that is missing is NaN."""
+
+    def read(cells: Sequence[Any]) -> npt.NDArray[np.float64]:
+        found = np.array([math.nan if _empty(cell) else float(cell) for cell in cells])
+        if ((found < low) | (found > high)).any():
+            raise ValueError
+        return found
+
+    return read
 
 
-def _integers(cells: Sequence[Any]) -> npt.NDArray[np.int64]:
+def _counts(cells: Sequence[Any]) -> npt.NDArray[np.int64]:
     """Whole numbers, as pandas writes them too where some are missing."""
-    return np.array([0 if _empty(cell) else _integer(cell) for cell in cells], np.int64)
+    found = np.array([0 if _empty(cell) else _integer(cell) for cell in cells], np.int64)
+    if (found < 0).any():
+        raise ValueError
+    return found
 
 
 def _integer(cell: Any) -> int:
@@ -59,13 +73,13 @@ def _texts(cells: Sequence[Any]) -> list[str]:
 
 #: Column that a file need not have: the field it fills, what it holds, and how it is read.
 OPTIONAL: Mapping[str, tuple[str, str, Reader]] = {
-    "repetitions": ("repetitions", "integers", _integers),
-    "reproduction_rate": ("reproduction_rates", "fractions", _numbers),
+    "repetitions": ("repetitions", "integers from 0", _counts),
+    "reproduction_rate": ("reproduction_rates", "fractions from 0 to 1", _numbers(0, 1)),
     "picture": ("pictures", "pictures as {bytes, path}, with bytes", _pictures),
     "family": ("families", "texts", _texts),
     "urls": ("urls", "lists of texts", lambda cells: [_list(cell) for cell in cells]),
-    "mean_sscd": ("mean_sscd", "numbers", _numbers),
-    "max_sscd": ("max_sscd", "numbers", _numbers),
+    "mean_sscd": ("mean_sscd", "numbers from -1 to 1", _numbers(-COSINE, COSINE)),
+    "max_sscd": ("max_sscd", "numbers from -1 to 1", _numbers(-COSINE, COSINE)),
 }
 COLUMNS = ("id", "prompt", "label", "cluster", "block", "kind", *OPTIONAL)
 WRITTEN = ("id", "prompt", "block", "kind", "family")  # texts that end up in other files
@@ -182,6 +196,11 @@ def _named(columns: Mapping[str, str | None]) -> dict[str, str]:
     Raises:
         UserError: No column of ours.
     """
+    if not isinstance(columns, Mapping):
+        raise UserError(
+            f"dataset.columns maps our names to the file's, got {columns!r}; write "
+            "dataset.columns.prompt=NAME"
+        )
     for column, given in columns.items():
         if column not in COLUMNS:
             raise unknown("column", column, COLUMNS)
@@ -364,10 +383,18 @@ def _table(rows: Sequence[Row], present: Mapping[str, None]) -> dict[str, list[A
 
 def _clusters(codes: Sequence[Any]) -> npt.NDArray[np.int64]:
     """Clusters by their names; a prompt without one is its own."""
-    if all(type(code) is int and abs(code) < 2**63 for code in codes):
+    if all(type(code) is int and code != -1 and abs(code) < 2**63 for code in codes):
         return np.array(codes, np.int64)
-    names = [("", row) if _empty(code) else (str(code), -1) for row, code in enumerate(codes)]
-    return clusters.in_order(names)
+    names = [_cluster(code) for code in codes]
+    return clusters.in_order(
+        [("", row) if name in UNCLUSTERED else (name, -1) for row, name in enumerate(names)]
+    )
+
+
+def _cluster(code: Any) -> str:
+    """A cluster's name: pandas writes 3 as 3.0 where other cells are empty."""
+    name = "" if _empty(code) else str(code).strip()
+    return name.lower() if name.lower() in UNCLUSTERED else re.sub(r"^(-?\d+)\.0+$", r"\1", name)
 
 
 def _contradictions(texts: Sequence[str], values: Sequence[int]) -> list[str]:

@@ -12,8 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
+from anisomem.console import progress
 from anisomem.datasets import cards, fetch, images, published, web
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError, one_of
@@ -138,10 +138,9 @@ def _download_all(urls: Sequence[str], album: Album, title: str) -> None:
 
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
-        done = pool.map(one, urls)
-        bar = tqdm(done, f"pictures of {title}", len(urls), unit="address", disable=None)
-        for _ in bar:
-            pass
+        with progress.bar(f"pictures of {title}", len(urls), "picture") as bar:
+            for _ in pool.map(one, urls):
+                bar.update()
     finally:
         pool.shutdown(cancel_futures=True)  # what is at hand stays, the same command continues
 

@@ -10,9 +10,11 @@ import re
 import stat
 import unicodedata
 import zlib
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import IO, Any
 
@@ -160,11 +162,13 @@ def one_line(file: object) -> Iterator[None]:
 def lines(file: Path) -> Generator[str]:
     """The lines of a UTF-8 file, unpacked, verbatim; they end at newlines alone.
 
+    Empty lines at its end do not count.
+
     Raises:
         UserError: It cannot be read, is not UTF-8, or is too large.
     """
     require_file(file)
-    total = 0
+    total = empty = 0
     with one_line(file), _opened(file) as stream:
         for number, line in enumerate(iter(lambda: stream.readline(LINE + 1), b""), 1):
             if len(line) > LINE or total > UNPACKED:
@@ -172,8 +176,13 @@ def lines(file: Path) -> Generator[str]:
                     f"{file}, line {number}: more than {LINE >> 20} MiB in a line, or "
                     f"{UNPACKED >> 30} GiB before it"
                 )
-            yield _decoded(line, file, number, total)
             total += len(line)
+            if line in (b"\n", b"\r\n"):
+                empty += 1
+                continue
+            yield from repeat("", empty)
+            empty = 0
+            yield _decoded(line, file, number, total - len(line))
 
 
 def decoded(content: bytes, file: object) -> str:
@@ -283,7 +292,8 @@ class _Object(dict[str, Any]):
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
-        self.repeated = sorted({key for key, _ in pairs if [k for k, _ in pairs].count(key) > 1})
+        counts = Counter(key for key, _ in pairs)
+        self.repeated = {key for key, count in counts.items() if count > 1}
 
 
 def _jsonl(file: Path, columns: Columns, table: Table) -> None:

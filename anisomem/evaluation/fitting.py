@@ -1,5 +1,6 @@
 """Scores fitted on labels, always on other prompts than the ones they score."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,8 +51,10 @@ def folds(
     splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
 
     fold = np.empty(len(memorized), dtype=np.int64)
-    for k, (_, held_out) in enumerate(splitter.split(memorized, memorized, names)):
-        fold[held_out] = k
+    with warnings.catch_warnings():  # fewer prompts of a class than folds: what matters is below
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        for k, (_, held_out) in enumerate(splitter.split(memorized, memorized, names)):
+            fold[held_out] = k
     for members, word in ((memorized, "memorized"), (~memorized, "other")):
         if np.ptp(fold[members]) == 0:
             raise ValueError(

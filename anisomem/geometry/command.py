@@ -85,27 +85,28 @@ def report(recordings: Sequence[Recording], folder: Path) -> str:
 
     Written anew only where it was made of other recordings or with other settings.
     """
-    done, made_of = folder / "claims.md", folder / "report.json"
+    made_of = folder / "report.json"
     table_settings = ("draws", "bootstrap_seed", "fpr_targets")
     content = {
         r.folder.name: {k: str(getattr(r.config, k)) for k in table_settings} for r in recordings
     }
-    if done.is_file() and made_of.is_file() and _made_of(made_of) == content:
-        return atomic.read_bytes(done).decode()
+    if (folder / "claims.md").is_file() and (printed := _printed(made_of, content)):
+        return printed
     with progress.phase("estimating and drawing"):
         return _report(recordings, folder, content)
 
 
-def _made_of(file: Path) -> object:
-    """What a report was made of; None where the file is damaged, and the report is made anew."""
+def _printed(file: Path, content: dict[str, Any]) -> str | None:
+    """The table of a report that was made of this; None where there is none."""
     try:
-        return atomic.read_json(file)
-    except UserError:
+        found = atomic.read_json(file)
+    except (OSError, UserError):  # a damaged one is made anew
         return None
+    whole = isinstance(found, dict) and found.get("made_of") == content
+    return str(found["printed"]) if whole and found.get("printed") else None
 
 
 def _report(recordings: Sequence[Recording], folder: Path, content: dict[str, Any]) -> str:
-    done, made_of = folder / "claims.md", folder / "report.json"
     from anisomem.geometry import claims, closed_figures, dials, figures, tightness
     from anisomem.geometry.analysis import Analysis
     from anisomem.report import style
@@ -128,21 +129,24 @@ def _report(recordings: Sequence[Recording], folder: Path, content: dict[str, An
         draws |= {f"{name}-{recording.name}": draw for name, draw in of_model.items()}
         found += claims.of_model(analysis, pairs)
         for name, rows in _data(analysis, pairs).items():
-            data.setdefault(name, []).extend(rows)
+            of = {"model": recording.model}
+            data.setdefault(name, []).extend({**of, **row} for row in rows)
     for name, rows in data.items():
         written.text(f"{name}.csv", comma_separated(rows))
     headings = ["claim", "of", "on", "number", "region", "measured", "verdict"]
     notes = [*NOTES, *(_counted(r) for r in recordings)]
-    table = Table("Claims", headings, [claim.cells() for claim in found], notes)
+    cells_of = [claim.cells() for claim in found]
+    table = Table("Claims", headings, cells_of, notes, apart=("claim", "number"))
     written.text("claims.tex", table.latex())
     written.text("claims.csv", table.comma_separated())
-    written.text(done.name, table.markdown())
+    written.text("claims.md", table.markdown())
     for name, draw in draws.items():
         if picture := style.attempt(draw, folder / name):
             written.add(*style.files(picture))
     written.close()
-    atomic.write_text(made_of, json.dumps(content, indent=1))
-    return table.markdown()
+    printed, made_of = table.printed(), folder / "report.json"
+    atomic.write_text(made_of, json.dumps({"made_of": content, "printed": printed}, indent=1))
+    return printed
 
 
 def _counted(recording: Recording) -> str:
@@ -258,7 +262,7 @@ def plan(configs: Sequence[Config], of: Plan) -> Table:
         rows.append(
             [
                 str(config.model["path"]),
-                str(config.dataset["name"]),
+                found.name,
                 " / ".join(map(str, classes)),
                 f"{sum(classes) * 7 * 50 + len(LATENTS) * 50:,}",
                 f"{directional(d, of, classes):,}",

@@ -227,6 +227,12 @@ class PipelineModel(DiffusionModel):
             if attention_slicing is not None:
                 if isinstance(attention_slicing, str):
                     one_of("attention_slicing", attention_slicing, ("auto", "max"))
+                elif type(attention_slicing) is not int or attention_slicing < 1:
+                    # diffusers takes a number below 1 and skips the attention.
+                    raise UserError(
+                        "model.attention_slicing must be auto, max, null or a positive number of "
+                        f"heads, got {attention_slicing!r}"
+                    )
                 if not hasattr(self.denoiser, "set_attention_slice"):
                     raise UserError(
                         f"attention_slicing has no effect on a {type(self.denoiser).__name__}; "

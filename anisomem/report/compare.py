@@ -74,7 +74,7 @@ def compare(all_results: Sequence[Results], names: Sequence[str], out: Path | No
     for results, detectors in zip(all_results, chosen, strict=True):
         found, notes = _by_part(results, detectors)
         table = _table(results, found, notes)
-        text.append(f"{escape.markdown_line(table.title)}\n\n{table.markdown()}")
+        text.append(f"{escape.markdown_line(table.title)}\n\n{table.printed()}")
         if out:
             from anisomem.report import pairs, style
 
@@ -132,9 +132,17 @@ def _table(results: Results, found: dict[str, Compared], notes: Sequence[str]) -
     ]
     if any(shown.evaluation.clustered for shown in found.values()):
         explained.append(f"DeLong {CLUSTERED}; believe the bootstrap.")
-    headings = ["part", "memorized/other", "a", "b", *pair_headings([target])]
-    every = [*explained, *(f"{note}." for note in results.notes()), *notes, *unresolved]
-    return Table(f"Comparison of {results.title}", headings, cells, every)
+    parted, found_by = ["part", "memorized/other"], pair_headings([target])
+    difference, p, by_rate = found_by[4:]
+    return Table(
+        f"Comparison of {results.title}",
+        [*parted, "a", "b", *found_by],
+        cells,
+        [*explained, *(f"{note}." for note in results.notes()), *notes, *unresolved],
+        apart=parted,
+        optional=[found_by[2], p, difference],
+        shorter={by_rate: f"by {rate}"},
+    )
 
 
 def _records(model: str, part: str, shown: Compared) -> list[dict[str, Any]]:

@@ -30,8 +30,9 @@ PATIENCE = 5.0  # seconds for one prompt above which it is measured on that one
 
 @dataclass(frozen=True)
 class Prompts:
-    """How many there are, the bytes to be fetched first, and texts to measure on."""
+    """What they are called, how many there are, bytes to be fetched first, texts to measure on."""
 
+    name: str
     memorized: int
     others: int
     bytes: int
@@ -64,7 +65,7 @@ def _line(config: Config) -> list[str]:
     for detector in chosen:
         detector.require(config.stands_for)
     prompts, seeds = prompts_of(config), len(config.seeds)
-    labelled.require_both(str(config.dataset["name"]), prompts.memorized, prompts.others)
+    labelled.require_both(prompts.name, prompts.memorized, prompts.others)
     found = counts(chosen, config.noise_policy)
     references = config.references.count if any(d.uses_references for d in chosen) else 0
     total = (prompts.memorized + prompts.others + references) * seeds
@@ -74,7 +75,7 @@ def _line(config: Config) -> list[str]:
     download = f"{sum(sizes) / 1e9:.3g} GB" if sizes else "nothing"
     return [
         str(config.model["path"]),
-        str(config.dataset["name"]),
+        prompts.name,
         f"{prompts.memorized} / {prompts.others}"
         + (f" + {references} references" if references else ""),
         str(seeds),
@@ -107,7 +108,7 @@ def prompts_of(config: Config) -> Prompts:
         else:
             found = found.subset(labelled.limited(found, config.limit, config.limit_seed))
             memorized = int((found.labels == 1).sum())
-            return Prompts(memorized, len(found) - memorized, 0, found.texts)
+            return Prompts(found.name, memorized, len(found) - memorized, 0, found.texts)
     folder = cards.folder(dataset["data"])
     missing = sum(source.bytes for source in card.sources if source.find(folder) is None)
     sizes = card.memorized, card.others
@@ -116,7 +117,7 @@ def prompts_of(config: Config) -> Prompts:
     if config.limit and config.limit < sum(sizes):  # to within one a block
         memorized = max(2, round(config.limit * sizes[0] / sum(sizes)))
         sizes = memorized, config.limit - memorized
-    return Prompts(*sizes, missing, ["a photograph"])
+    return Prompts(str(dataset["name"]), *sizes, missing, ["a photograph"])
 
 
 @dataclass(frozen=True)

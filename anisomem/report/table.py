@@ -55,7 +55,7 @@ class Table:
         blocks = []
         for place, rows in self._parts().items():
             above = ", ".join(f"{name} {value}" for name, value in place)
-            heading = [escape.markdown_line(above), ""] if above else []
+            heading = [fill(escape.markdown_line(above), COLUMNS), ""] if above else []
             blocks.append("\n".join([*heading, *lines[:2], *(lines[2 + row] for row in rows)]))
         notes = [
             *self.notes,

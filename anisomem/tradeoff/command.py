@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from anisomem.config import compose
 from anisomem.config.build import build
@@ -12,6 +14,7 @@ from anisomem.config.overrides import experiment
 from anisomem.console.progress import phase
 from anisomem.errors import UserError
 from anisomem.run import prompts as labelled
+from anisomem.storage import atomic, digests
 from anisomem.tradeoff.measuring import measure, start
 from anisomem.tradeoff.results import Results
 from anisomem.tradeoff.trial import Trial
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from anisomem.models.base import DiffusionModel
 
 DEFAULT = "mitigation_testbed"
+SOURCES = "sources.json"  # of a trial: digests of code of the user's, by what it is of
 
 
 def mitigate(overrides: Sequence[str]) -> int:
@@ -47,6 +51,7 @@ def mitigate(overrides: Sequence[str]) -> int:
         for trial in trials:
             start(trial)
     for trial in trials:
+        say_what_changed(trial)
         _sample(trial)
         measure(trial)
     if any(_failed(trial) for trial in trials):
@@ -59,6 +64,27 @@ def mitigate(overrides: Sequence[str]) -> int:
     print(text)
     print(f"Report: {folder}/ (tables, figures; pictures in a folder per model)")
     return 0
+
+
+def say_what_changed(trial: Trial) -> None:
+    """Names the code of the user's that an earlier run of the same trial was made with."""
+    now = trial.sources()
+    before: dict[str, Any] = {}
+    file = trial.folder / SOURCES
+    if file.exists():
+        with suppress(UserError):  # a damaged one has nothing to say
+            before = atomic.read_json(file)
+    for what, sources in now.items():
+        known = before.get(what)
+        differ = digests.differences(known, sources) if isinstance(known, dict) else []
+        if differ:
+            print(
+                f"anisomem: {', '.join(differ)} has changed since {trial.folder} was made; what "
+                f"{what} gives is made anew",
+                file=sys.stderr,
+            )
+    if before != {**before, **now}:
+        atomic.write_text(file, json.dumps({**before, **now}, indent=1))
 
 
 def _failed(trial: Trial) -> bool:

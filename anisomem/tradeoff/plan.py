@@ -61,7 +61,7 @@ def _line(config: Config) -> list[str]:
         download = "unknown offline" if size is None else f"{(size + found.bytes) / 1e9:.3g} GB"
     return [
         str(config.model["path"]),
-        str(config.dataset["name"]),
+        found.name,
         f"{memorized} / {others}",
         str(len(settings)),
         f"{each * len(settings):,}",

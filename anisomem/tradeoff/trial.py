@@ -88,6 +88,12 @@ class Trial(Run):
         """What its pictures are judged by."""
         return measures(self.config)
 
+    def sources(self) -> dict[str, dict[str, str]]:
+        """Digests of code of the user's by the mitigation or measure that it is of."""
+        found = {f"mitigation {one.label}": dict(one.sources) for one in self.settings}
+        found |= {f"measure {one.name}": own.sources([one]) for one in self.measures}
+        return {what: sources for what, sources in found.items() if sources}
+
     @cached_property
     def references(self) -> References:
         """The training pictures of the whole set's prompts."""

@@ -173,7 +173,7 @@ def test_a_wrong_file_is_one_line_that_names_the_place(tmp_path, suffix, rows, m
         ("a.csv", "prompt,label\n", "a.csv has no prompts"),
         (
             "a.jsonl",
-            '{"prompt": "cat", "label": 1}\n\n',
+            '{"prompt": "cat", "label": 1}\n\n{}',
             "a.jsonl, line 2: expected a JSON object",
         ),
         ("a.jsonl", "[1]", "a.jsonl, line 1: expected a JSON object, got '[1]'"),
@@ -207,6 +207,7 @@ def test_choices_that_make_no_sense(tmp_path):
         ("give either dataset.path=FILE, or", {"path": file, "memorized": text}),
         ("did you mean 'prompt'?", {"path": file, "columns": {"promt": "prompt"}}),
         ("no column named 'promt'", {"path": file, "columns": {"prompt": "promt"}}),
+        ("dataset.columns maps our names to the file's, got 3", {"path": file, "columns": 3}),
         ("no prompt file at '/nowhere.csv'", {"path": "/nowhere.csv"}),
         ("yes.txt, line 2: empty prompt", {"memorized": text, "others": file}),
         ("are one file", {"memorized": text, "others": text}),
@@ -444,11 +445,44 @@ def test_keys_may_be_missing_in_some_rows(tmp_path):
     assert prompts.clusters.tolist() == [0, 1, 2, 3]  # a prompt without one is its own
 
 
+@pytest.mark.parametrize("none", ["", "  ", "nan", "NaN", "NA", "n/a", "None", "null", "-1"])
+def test_a_prompt_in_no_cluster_is_its_own_however_that_is_written(tmp_path, none):
+    cells = ["7", none, none, "7.0"]  # pandas writes 7.0 where other cells are empty
+    text = "".join(f"{t},{i % 2},{c}\n" for i, (t, c) in enumerate(zip(TEXTS, cells, strict=True)))
+    assert load(saved(tmp_path / "a.csv", f"prompt,label,cluster\n{text}")).clusters.tolist() == [
+        0,
+        1,
+        2,
+        0,
+    ]
+    table = rows(cluster=[3, -1, -1, 3])  # DBSCAN's labels
+    assert load(str(written(tmp_path, ".parquet", table))).clusters.tolist() == [0, 1, 2, 0]
+
+
+def test_empty_lines_at_the_end_do_not_count_and_others_are_an_error(tmp_path):
+    for name, text in (("a.csv", CSV), ("a.jsonl", f"{JSONL}\n"), ("a.json", f"{JSONL}\n")):
+        assert load(saved(tmp_path / name, f"{text}\n\r\n")).texts == TEXTS
+        first, rest = text.split("\n", 1)
+        with pytest.raises(UserError, match="line 2"):
+            load(saved(tmp_path / name, f"{first}\n\n{rest}"))
+    assert texts(saved(tmp_path / "a.txt", "fox\nsky\n\n\n")) == ["fox", "sky"]
+
+
+def test_an_object_of_very_many_keys_is_read_in_no_more_than_its_length(tmp_path):
+    wide = {f"k{i}": i for i in range(60_000)}  # pairwise, hours
+    text = "\n".join(json.dumps({**row, **wide}) for row in rows())
+    assert load(saved(tmp_path / "a.jsonl", text)).texts == TEXTS
+
+
 @pytest.mark.parametrize(
     ("column", "cell"),
     [
         ("repetitions", 10**30),
         ("repetitions", 0.5),
+        ("repetitions", -1),
+        ("reproduction_rate", 93),  # a percentage
+        ("reproduction_rate", -0.1),
+        ("mean_sscd", 50),
         ("urls", "['a' 'b']"),  # as numpy prints: Python would join them
         ("urls", "[__import__('os')]"),
         ("urls", "[" * 5000 + "]"),

@@ -16,6 +16,7 @@ from anisomem.geometry.command import directional, geometry
 from anisomem.geometry.evaluate import Evaluator
 from anisomem.geometry.record import Plan, Recording
 from anisomem.models.diffusers_unet import DiffusersUNet
+from anisomem.report import escape
 from tests.conftest import tiny_run
 
 PLAN = Plan(per_class=6, spectra=2, whole=1, probes=3, levels=(0, 47), whole_levels=(47,))
@@ -83,6 +84,10 @@ def test_finished_is_printed_and_loads_no_model(recording, setting, monkeypatch,
     assert {"theorem.png", "dials.png", "maps-prompts.png", "spectra-prompts.png"} <= drawn
     assert {p.stem for p in folder.glob("*.svg")} == {p.removesuffix(".png") for p in drawn}
     assert claims.SUPPORTED in first and claims.NOT_SUPPORTED in first
+    assert all(escape.width(line) <= 100 for line in first.splitlines())
+    for name in ("levels", "overlap", "spectra", "pairs", "sign"):
+        head, line, *_ = (folder / f"{name}.csv").read_text().splitlines()
+        assert head.startswith("model,prompts,") and line.startswith(f"{recording.model},prompts,")
     monkeypatch.setattr("anisomem.geometry.evaluate.Evaluator", None)
     monkeypatch.setattr("anisomem.geometry.dials.grid", None)
     assert geometry(setting, PLAN) == first

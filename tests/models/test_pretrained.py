@@ -247,6 +247,12 @@ def test_offloading_is_what_diffusers_calls_so(families, monkeypatch, offload):
     one_line(lambda: PipelineModel.load("any", device="cpu", offload=offload), "accelerator")
 
 
+@pytest.mark.parametrize("slices", [0, -1, 1.5, True, [1]])
+def test_slices_that_would_skip_the_attention_are_refused(saved, slices):
+    with pytest.raises(UserError, match="attention_slicing must be auto, max, null or a positive"):
+        DiffusersUNet.load(saved("sd_v1"), device="cpu", attention_slicing=slices)
+
+
 def test_attention_slicing_is_refused_where_it_does_nothing(saved):
     folder = str(saved("sd3"))
     one_line(

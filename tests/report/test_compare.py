@@ -9,7 +9,7 @@ from anisomem.benchmark.case import Case
 from anisomem.benchmark.results import Results
 from anisomem.errors import UserError
 from anisomem.evaluation import Evaluation, effective_clusters, enough_draws
-from anisomem.report import compare
+from anisomem.report import compare, escape
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,9 @@ def test_equal_parts_are_shown_once_by_all_names(case):
 def test_numbers_are_those_of_the_evaluation_of_each_part(case, tmp_path):
     printed = compare.compare([case], ["wen", "random", "anisotropy,n=1"], tmp_path)
     written = (tmp_path / "compare-prompts.md").read_text()
-    assert printed.endswith(written) and printed.startswith(f"Comparison of {case.title}")
+    assert printed.startswith(f"Comparison of {case.title}\n\npart all prompts; against unseen; ")
+    assert all(escape.width(line) <= 100 for line in printed.splitlines())
+    assert printed.count("| wen, n=4 ") == written.count("| wen, n=4 ") == 2 * 2  # parts, pairs
     assert (tmp_path / "compare-prompts.tex").read_text().startswith(r"\begin{tabular}")
     pictures = {f"critical_difference-prompts.{suffix}" for suffix in ("png", "svg")}
     assert pictures < {path.name for path in tmp_path.iterdir()}

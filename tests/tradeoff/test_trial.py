@@ -12,6 +12,7 @@ from anisomem.errors import UserError
 from anisomem.measures.base import Generated
 from anisomem.mitigation.wen import WenDescent
 from anisomem.models.diffusers_unet import DiffusersUNet
+from anisomem.tradeoff.command import say_what_changed
 from anisomem.tradeoff.measuring import measure, start
 from anisomem.tradeoff.sampling import Sampler, sample
 from anisomem.tradeoff.settings import Setting, expanded
@@ -165,3 +166,17 @@ def test_measures_see_every_picture_once(trial, model, monkeypatch):
     expected = pixel(Generated(trial.planned.ids[row], "", pictures, pictures))
     stored = frame[frame["prompt_id"] == trial.key(trial.plain, row)]
     np.testing.assert_allclose(stored[pixel.statistics[0].column], expected["pixel_l2"])
+
+
+def test_an_edited_measure_or_mitigation_of_ones_own_is_named(trial, monkeypatch, capsys):
+    said = [
+        {"mitigation mine": {"mine.Mine": "a"}, "measure pixel": {"own.Pixel": "b"}},
+        {"mitigation mine": {"mine.Mine": "c"}, "measure pixel": {"own.Pixel": "b"}},
+    ]
+    for sources in (said[0], said[0], said[1], said[1]):
+        monkeypatch.setattr(trial, "sources", lambda sources=sources: sources)
+        say_what_changed(trial)
+    assert capsys.readouterr().err == (
+        f"anisomem: mine.Mine has changed since {trial.folder} was made; what mitigation mine "
+        "gives is made anew\n"
+    )
