@@ -181,7 +181,7 @@ def composed(words: Sequence[str]) -> list[tuple[DictConfig, set[str]]]:
         found = []
         for case in matching or [[]]:
             every = [*checked(case), *overrides]
-            config = compose("config", [one.text for one in every])
+            config = compose("config", [one.text for one in every]) if case else whole
             with suppress(InterpolationToMissingValueError):  # what is missing is said where used
                 OmegaConf.to_container(config, resolve=True)  # no interpolation fails later
             found.append((config, {one.key for one in every}))
@@ -226,10 +226,11 @@ def _check_members(override: Override, several: bool) -> None:
             )
     else:
         members = [] if members is None and group == "logger" else [str(members)]
+    if group == "detector":
+        registry.offer(*members)
+        return
     for member in members:
-        if group == "detector":
-            registry.offer(member)
-        elif member not in names(group):
+        if member not in names(group):
             raise unknown(group, member, names(group))
 
 

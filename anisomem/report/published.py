@@ -8,6 +8,7 @@ from math import isclose
 from typing import Any
 
 import yaml
+from omegaconf import OmegaConf
 
 from anisomem import config as configuration
 from anisomem.benchmark import Case, Row
@@ -67,11 +68,12 @@ def _row(card: Mapping[str, Any], row: Mapping[str, Any]) -> Published:
 
 def of(case: Case, row: Row) -> list[Published]:
     """What is published of a row of a case's table, where its detector is as we configure it."""
-    detector = next(d for d in case.configured if (d.name, d.n) == (row.detector, row.n))
-    if detector != _usual(row.detector, row.n):
-        return []
     key = (case.config.model.get("stands_for"), case.planned.name, row.detector, row.n)
-    return [one for one in published() if (one.model, one.prompts, one.detector, one.n) == key]
+    found = [one for one in published() if (one.model, one.prompts, one.detector, one.n) == key]
+    if not found:
+        return []
+    detector = next(d for d in case.configured if (d.name, d.n) == (row.detector, row.n))
+    return found if detector == _usual(row.detector, row.n) else []
 
 
 @cache
@@ -79,7 +81,8 @@ def _usual(name: str, n: int) -> Detector | None:
     """A detector as ``conf/detector`` has it; None of a name that is not there."""
     if name not in configuration.names("detector"):
         return None
-    (usual, *_) = configuration.detectors(configuration.cases([f"detector=[{name}]"])[0])
+    node = {name: configuration.node("detector", name)}
+    (usual, *_) = configuration.detectors(OmegaConf.create({"detector": node}))
     return replace(usual, n=n)
 
 
