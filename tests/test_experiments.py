@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from anisomem import config
+from anisomem import config, labelled
 from anisomem.cli import main
 from anisomem.counting import Counts, counts
 from anisomem.detection.anisotropy import Anisotropy
@@ -19,13 +19,14 @@ GOLDEN = Path(__file__).parent / "golden"
 @pytest.mark.parametrize("experiment", config.names("experiment"))
 def test_composes_to_what_it_did(experiment):
     """``ANISOMEM_UPDATE_GOLDEN=1 pytest tests/test_experiments.py`` accepts a change."""
-    cases = config.cases([f"experiment={experiment}"])
+    cases = labelled.judged([f"experiment={experiment}"])
     text = "---\n".join(OmegaConf.to_yaml(case) for case in cases)
     file = GOLDEN / f"{experiment}.yaml"
     if "ANISOMEM_UPDATE_GOLDEN" in os.environ:
         file.write_text(text)
     assert file.read_text() == text
     for case in cases:
+        assert labelled.has_own(case)
         for detector in config.detectors(case):
             detector.require(case.model.stands_for)
 

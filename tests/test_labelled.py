@@ -72,8 +72,6 @@ def test_a_default_never_brings_another_models_labels(words, advised):
         ["model=sd14", "dataset=sd14_webster500"],
         ["model=sd14", "model.path=/a/copy", "dataset=sd14_webster500"],
         ["model=sd14", "model.path=/x", "dataset=memattn_sd14"],
-        ["experiment=model_swap"],
-        *([f"experiment={name}"] for name in config.names("experiment")),
     ],
 )
 def test_labels_of_the_model_itself_need_no_caution(words):
