@@ -134,19 +134,6 @@ def test_interrupted_run_continues_with_what_is_missing(setting, tmp_path, capsy
     assert capsys.readouterr().out == whole
 
 
-def test_two_processes_record_what_one_does(setting, tmp_path, monkeypatch):
-    from anisomem import benchmark
-
-    monkeypatch.setattr(benchmark, "SHARD", 6)
-    assert main(["run", *setting]) == 0
-    alone = pd.read_csv(tmp_path / "runs" / "quickstart" / "table.csv")
-    elsewhere = [o for o in setting if not o.startswith(("workers", "runs"))]
-    runs = tmp_path / "shared"
-    assert main(["run", *elsewhere, "workers=2", f"runs={runs}"]) == 0
-    together = pd.read_csv(runs / "quickstart" / "table.csv")
-    np.testing.assert_allclose(together["auc"], alone["auc"], atol=1e-12)
-
-
 def test_model_that_returns_nan(setting, pipeline_folder, tmp_path, refused):
     broken = tmp_path / "broken"
     shutil.copytree(pipeline_folder, broken)
