@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from anisomem.benchmark import SHARD
 from anisomem.cli import main
 from anisomem.errors import UserError
 from anisomem.recording import require_same
@@ -45,15 +44,14 @@ def components(runs):
 
 @pytest.mark.slow
 def test_two_runs_on_one_folder_end_alike(launch, tmp_path):
-    few = f"limit={(n := 4 * SHARD)}"
-    runs = [launch(few, "workers=1", f"runs={tmp_path / 'shared'}") for _ in range(2)]
-    alone = launch(few, "workers=2", f"runs={tmp_path / 'alone'}")
+    runs = [launch("workers=1", f"runs={tmp_path / 'shared'}") for _ in range(2)]
+    alone = launch("workers=2", f"runs={tmp_path / 'alone'}")
     printed = [run.communicate() for run in [*runs, alone]]
     assert [run.returncode for run in [*runs, alone]] == [0, 0, 0], printed
     tables = [out.partition("Report:")[0] for out, _ in printed]
     assert tables[0] == tables[1] == tables[2]
     found, expected = components(tmp_path / "shared"), components(tmp_path / "alone")
-    assert len(found) == n * 4
+    assert len(found) == N * 4
     assert found.equals(expected)  # to the last bit
 
 
