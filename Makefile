@@ -25,9 +25,10 @@ SWEEPS := gamma transfer timesteps n seeds normalisation mode latents negatives
 sweeps: install
 	for sweep in $(SWEEPS); do $(BIN)/anisomem sweep $$sweep runs=results || exit 1; done
 
-# A process a core; a file's tests stay together, they share what is expensive to set up.
+# A process a core; neighbours stay together, they share what is expensive to set up, until a
+# process that has no more tests takes some from another.
 test: install
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: install
 	$(BIN)/ruff check .

@@ -15,6 +15,7 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
+from matplotlib.figure import Figure
 from PIL import Image
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -26,6 +27,40 @@ MERGES = [("c", "a"), ("ca", "t</w>"), ("d", "o"), ("do", "g</w>"), ("r", "e"), 
 
 os.environ["TQDM_DISABLE"] = "1"  # how long something takes is no part of what is tested
 torch.set_num_threads(1)  # tensors this small only lose by threads
+
+
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
+
+
+def picture(pixels):
+    """A picture as the bytes of a PNG file."""
+    png = io.BytesIO()
+    Image.fromarray(pixels).save(png, "PNG")
+    return png.getvalue()
+
+
+SAVE = Figure.savefig
+BLANK = picture(np.full((1, 1, 3), 255, np.uint8))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def blank_figures():
+    """Figures are made as always, but saved as blank pictures, which takes no time."""
+
+    def save(figure, file, **how):
+        if "format" not in how:  # no figure of a report
+            return SAVE(figure, file, **how)
+        file.write(SVG if how["format"] == "svg" else BLANK)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", save)
+        yield
+
+
+@pytest.fixture
+def rendered(monkeypatch):
+    """Figures are saved as they are, for tests that look at their files."""
+    monkeypatch.setattr(Figure, "savefig", SAVE)
 
 
 def tokenizer():
@@ -208,9 +243,7 @@ def gallery_run(save_pipeline, tmp_path_factory):
     from anisomem.cli import main
 
     folder = tmp_path_factory.mktemp("gallery")
-    png = io.BytesIO()
-    Image.new("RGB", (4, 4), (200, 30, 30)).save(png, "PNG")
-    picture = {"bytes": png.getvalue(), "path": None}
+    red = {"bytes": picture(np.full((4, 4, 3), (200, 30, 30), np.uint8)), "path": None}
     n, memorized = 240, [i % 4 < 2 for i in range(240)]
     columns = {
         "id": [f"p{i}" for i in range(n)],
@@ -221,7 +254,7 @@ def gallery_run(save_pipeline, tmp_path_factory):
         "kind": ["ordinary"] * n,
         "repetitions": [2 ** (i % 7 + 2) if yes else 0 for i, yes in enumerate(memorized)],
         "reproduction_rate": [0.75 * yes for yes in memorized],
-        "picture": [picture if yes else None for yes in memorized],
+        "picture": [red if yes else None for yes in memorized],
     }
     pq.write_table(pa.table(columns), folder / "prompts.parquet")
     overrides = [
@@ -233,5 +266,7 @@ def gallery_run(save_pipeline, tmp_path_factory):
         "gallery=2",
         f"runs={folder / 'runs'}",
     ]
-    assert main(["run", *overrides]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", SAVE)
+        assert main(["run", *overrides]) == 0
     return overrides, folder / "runs" / "quickstart"

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from anisomem.baselines.jeon import JeonSharpness
 from anisomem.baselines.wen import WenNorm
-from omegaconf import OmegaConf
 
 from anisomem.cli import main
-from anisomem.config import catalog, compose
+from anisomem.config import catalog
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.detection.configured import detectors
 from anisomem.engine.cost import Counts
 from anisomem.engine.counting import counts
+from anisomem.run import prompts as labelled
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -21,13 +21,14 @@ GOLDEN = Path(__file__).parent / "golden"
 @pytest.mark.parametrize("experiment", catalog.names("experiment"))
 def test_composes_to_what_it_did(experiment):
     """``ANISOMEM_UPDATE_GOLDEN=1 pytest tests/test_experiments.py`` accepts a change."""
-    cases = compose.cases([f"experiment={experiment}"])
-    text = "---\n".join(OmegaConf.to_yaml(case) for case in cases)
+    cases = labelled.judged([f"experiment={experiment}"])
+    text = "---\n".join(case.text for case in cases)
     file = GOLDEN / f"{experiment}.yaml"
     if "ANISOMEM_UPDATE_GOLDEN" in os.environ:
         file.write_text(text)
     assert file.read_text() == text
     for case in cases:
+        assert labelled.has_own(case)
         for detector in detectors(case.detector):
             detector.require(case.stands_for)
 

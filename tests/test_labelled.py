@@ -6,7 +6,7 @@ import pytest
 from anisomem.benchmark.case import Case
 from anisomem.benchmark.complete import complete
 from anisomem.benchmark.results import Results
-from anisomem.config import catalog, compose
+from anisomem.config import compose
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError
 from anisomem.run import prompts as labelled
@@ -75,8 +75,6 @@ def test_a_default_never_brings_another_models_labels(words, advised):
         ["model=sd14", "dataset=sd14_webster500"],
         ["model=sd14", "model.path=/a/copy", "dataset=sd14_webster500"],
         ["model=sd14", "model.path=/x", "dataset=memattn_sd14"],
-        ["experiment=model_swap"],
-        *([f"experiment={name}"] for name in catalog.names("experiment")),
     ],
 )
 def test_labels_of_the_model_itself_need_no_caution(words):

@@ -26,19 +26,19 @@ def test_a_failing_job_lets_the_others_run_and_the_same_command_continues(
 ):
     if launcher != "basic":
         pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")
-    swept = [*setting, "model.dtype=float32,flot16,bfloat16", f"hydra/launcher={launcher}"]
+    swept = [*setting, "model.dtype=flot16,float32", f"hydra/launcher={launcher}"]
     first = multirun(*swept)
     assert first.returncode == 1
     assert "Traceback" not in first.stderr
     assert "failed; the same command again continues" in first.stderr
     folder = tmp_path / "runs" / "quickstart"
     tables = sorted(folder.glob("*/table.csv"))
-    assert len(tables) == 2  # each in the folder of its case
+    assert len(tables) == 1  # in the folder of its case
     shards = {path: path.stat().st_mtime_ns for path in folder.glob("*/components/*.parquet")}
 
     again = multirun(*[o.replace("flot16", "float16") for o in swept])
     assert again.returncode == 0, again.stderr
-    assert len(sorted(folder.glob("*/table.csv"))) == 3
+    assert len(sorted(folder.glob("*/table.csv"))) == 2
     assert {path: path.stat().st_mtime_ns for path in shards} == shards  # nothing recorded anew
     assert (tmp_path / "runs" / "multirun" / "multirun.yaml").exists()
 

@@ -19,7 +19,8 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_it_passes_its_own_test_and_the_linter(folder, capsys):
+def test_it_passes_the_linter(folder, capsys):
+    """And its own test, which tests/test_docs.py runs."""
     assert main(["new-detector", "edge_of_noise"]) == 0
     out = capsys.readouterr().out.splitlines()
     written = {"edge_of_noise.py", "conf/detector/edge_of_noise.yaml", "test_edge_of_noise.py"}
@@ -27,8 +28,6 @@ def test_it_passes_its_own_test_and_the_linter(folder, capsys):
     assert "anisomem check-detector edge_of_noise" in out
     found = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
     assert found == written
-    done = subprocess.run([BIN / "pytest", "-q"], cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0 and "12 passed" in done.stdout, done.stdout
     settings = ["--config", str(ROOT / "pyproject.toml"), "--no-cache"]
     for command in (["check"], ["format", "--check"]):
         lint = [BIN / "ruff", *command, *settings, str(folder)]

@@ -51,7 +51,7 @@ def composed(words: Sequence[str]) -> list[tuple[Config, set[str]]]:
         found = []
         for case in matching or [[]]:
             every = [*checked(case), *overrides]
-            config = compose("config", [one.text for one in every])
+            config = compose("config", [one.text for one in every]) if case else whole
             values.check(config)
             found.append((_plain(config), {one.key for one in every}))
     return found
@@ -91,10 +91,11 @@ def _check_members(override: Override, several: bool) -> None:
             )
     else:
         members = [] if members is None and group == "logger" else [str(members)]
+    if group == "detector":
+        registry.offer(*members)
+        return
     for member in members:
-        if group == "detector":
-            registry.offer(member)
-        elif member not in catalog.names(group):
+        if member not in catalog.names(group):
             raise unknown(group, member, catalog.names(group))
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -191,13 +192,17 @@ def known() -> list[Known]:
     return [*shipped, *others()]
 
 
-def find(name: str) -> Known:
+def find(name: str, every: Sequence[Known] | None = None) -> Known:
     """The detector of a name.
+
+    Arguments:
+        name: The name.
+        every: Those that can be named, where :func:`known` has been asked already.
 
     Raises:
         UserError: There is none, or there are several.
     """
-    every = known()
+    every = known() if every is None else every
     found = [one for one in every if one.name == name]
     if not found:
         raise unknown("detector", name, {one.name for one in every})
@@ -207,15 +212,17 @@ def find(name: str) -> Known:
     return found[0]
 
 
-def offer(name: str) -> None:
-    """Lets Hydra find a detector that is not built in.
+def offer(*names: str) -> None:
+    """Lets Hydra find detectors that are not built in.
 
     Raises:
-        UserError: As :func:`find`, or it cannot be read or imported.
+        UserError: As :func:`find`, or one cannot be read or imported.
     """
-    one = find(name)
-    if name not in catalog.names("detector"):
-        ConfigStore.instance().store(group="detector", name=name, node=one.node())
+    every, shipped = known(), catalog.names("detector")
+    for name in names:
+        one = find(name, every)
+        if name not in shipped:
+            ConfigStore.instance().store(group="detector", name=name, node=one.node())
 
 
 def listed() -> list[tuple[str, str]]:

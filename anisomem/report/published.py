@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from anisomem.benchmark.results import Results, Row
-from anisomem.config import catalog, compose
+from anisomem.config import catalog
 from anisomem.detection.base import Detector
 from anisomem.detection.configured import detectors
 from anisomem.evaluation import Estimate, Summary
@@ -68,11 +68,12 @@ def _row(card: Mapping[str, Any], row: Mapping[str, Any]) -> Published:
 
 def of(results: Results, row: Row) -> list[Published]:
     """What is published of a row of a case's table, where its detector is as we configure it."""
-    detector = next(d for d in results.configured if (d.name, d.n) == (row.detector, row.n))
-    if detector != _usual(row.detector, row.n):
-        return []
     key = (results.config.stands_for, results.case.prompts.name, row.detector, row.n)
-    return [one for one in published() if (one.model, one.prompts, one.detector, one.n) == key]
+    found = [one for one in published() if (one.model, one.prompts, one.detector, one.n) == key]
+    if not found:
+        return []
+    detector = next(d for d in results.configured if (d.name, d.n) == (row.detector, row.n))
+    return found if detector == _usual(row.detector, row.n) else []
 
 
 @cache
@@ -80,7 +81,7 @@ def _usual(name: str, n: int) -> Detector | None:
     """A detector as ``conf/detector`` has it; None of a name that is not there."""
     if name not in catalog.names("detector"):
         return None
-    (usual, *_) = detectors(compose.cases([f"detector=[{name}]"])[0].detector)
+    (usual, *_) = detectors({name: catalog.node("detector", name)})
     return replace(usual, n=n)
 
 

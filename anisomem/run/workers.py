@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from threading import Thread
-from typing import Any, TypeVar
-
-import torch
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from anisomem.console import progress
 from anisomem.errors import UserError
-from anisomem.models.base import DiffusionModel
+
+if TYPE_CHECKING:
+    from anisomem.models.base import DiffusionModel
 
 T = TypeVar("T")
 
@@ -79,6 +79,8 @@ def do_all(
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Torch computes in one thread meanwhile: small latents only lose by a second."""
+    import torch
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -167,8 +169,16 @@ def _start(start: Callable[[], Callable[[Any], int]]) -> None:
     global _begin
     Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to answer
-    torch.set_num_threads(1)
-    _begin = cache(start)  # called by the first task, which can say what is wrong
+    _begin = cache(
+        partial(_in_one_thread, start)
+    )  # by the first task, which can say what is wrong
+
+
+def _in_one_thread(start: Callable[[], Callable[[Any], int]]) -> Callable[[Any], int]:
+    made = start()
+    if torch := sys.modules.get("torch"):  # whose import takes seconds, where no task needs it
+        torch.set_num_threads(1)
+    return made
 
 
 def _end_with_parent() -> None:

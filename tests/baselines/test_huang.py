@@ -100,7 +100,7 @@ def test_references_are_recorded_beside_the_set_and_stay_out_of_its_table(
         *large_run,
         *("detector=[broken_memories]", "detector.broken_memories.n=1", "seeds=[1]"),
         *(f"references.prompts={ordinary}", "references.count=8", f"runs={tmp_path}"),
-        *("timing_repeats=0", "draws=200", "workers=1"),
+        *("timing_repeats=0", "draws=200", "workers=1", "limit=40"),
     ]
     assert main(["run", *overrides]) == 0
     printed = capsys.readouterr().out
@@ -108,8 +108,8 @@ def test_references_are_recorded_beside_the_set_and_stay_out_of_its_table(
     ordinary.unlink()  # finished runs name their references themselves
     case = Results(Case.stored(folder / "config.yaml"))
     assert sorted(case.case.references) == [f"red dog {i}" for i in range(8)]
-    assert len(case.frame) == 320 + 8
-    assert len(case.prompts) == 320
+    assert len(case.frame) == 40 + 8
+    assert len(case.prompts) == 40
     given = case.recorded(1)
     assert {len(values) for values in given.references.values()} == {8}
     assert main(["table", str(folder)]) == 0

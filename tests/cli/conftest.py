@@ -1,32 +1,36 @@
 """A tiny pipeline and a few prompts, chosen as a user chooses them."""
 
+import shutil
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from anisomem.cli import main
+from tests.conftest import tiny_run
 
-DETECTORS = "detector=[anisotropy,anisotropy_fitted,wen,wen_cost_matched,jeon,text_only,random]"
+DETECTORS = "detector=[anisotropy,anisotropy_fitted,wen,wen_cost_matched,text_only,random]"
+
+
+def prompts(path, **changes):
+    """Writes twelve memorized and twelve other prompts in pairs that share a cluster."""
+    n = 24
+    columns = {
+        "id": [f"p{i}" for i in range(n)],
+        "prompt": [f"{'red cat' if i % 4 < 2 else 'dog'} {i // 3}" for i in range(n)],
+        "label": ["memorized" if i % 4 < 2 else "not_memorized" for i in range(n)],
+        "cluster": [i // 2 for i in range(n)],
+        "block": ["repeated"] * n,
+        "kind": ["ordinary"] * n,
+    }
+    pq.write_table(pa.table(columns | changes), path)
+    return path
 
 
 @pytest.fixture
 def write_prompts():
-    """Writes twelve memorized and twelve other prompts in pairs that share a cluster."""
-
-    def write(path, **changes):
-        n = 24
-        columns = {
-            "id": [f"p{i}" for i in range(n)],
-            "prompt": [f"{'red cat' if i % 4 < 2 else 'dog'} {i // 3}" for i in range(n)],
-            "label": ["memorized" if i % 4 < 2 else "not_memorized" for i in range(n)],
-            "cluster": [i // 2 for i in range(n)],
-            "block": ["repeated"] * n,
-            "kind": ["ordinary"] * n,
-        }
-        pq.write_table(pa.table(columns | changes), path)
-        return path
-
-    return write
+    """``write_prompts(path, **changes)`` writes the prompts with other columns in some places."""
+    return prompts
 
 
 @pytest.fixture
@@ -34,22 +38,38 @@ def pipeline_folder(save_pipeline):
     return save_pipeline()
 
 
-@pytest.fixture
-def setting(pipeline_folder, tmp_path, write_prompts):
-    """Overrides that run the tiny pipeline on a few prompts."""
+def overrides(pipeline_folder, folder):
+    """Overrides that run a tiny pipeline on a few prompts, which are written to a folder."""
     return [
-        "experiment=quickstart",
-        "model=diffusers_folder",
-        f"model.path={pipeline_folder}",
-        "model.stands_for=sd14",
-        "dataset=prompts_file",
-        f"dataset.path={write_prompts(tmp_path / 'prompts.parquet')}",
+        *tiny_run(pipeline_folder, prompts(folder / "prompts.parquet")),
         DETECTORS,
         "draws=200",
         "workers=1",
-        "timing_repeats=1",
-        f"runs={tmp_path / 'runs'}",
+        "timing_repeats=0",
+        f"runs={folder / 'runs'}",
     ]
+
+
+@pytest.fixture
+def setting(pipeline_folder, tmp_path):
+    """Overrides that run the tiny pipeline on a few prompts."""
+    return overrides(pipeline_folder, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def recorded(save_pipeline, tmp_path_factory):
+    """The runs of a folder with a finished one of Wen's norm; do not change them."""
+    folder = tmp_path_factory.mktemp("finished")
+    assert main(["run", *overrides(save_pipeline(), folder), "detector=[wen]"]) == 0
+    return folder / "runs"
+
+
+@pytest.fixture
+def finished(recorded, setting, tmp_path, capsys):
+    """Overrides of a finished run of Wen's norm, which may be changed."""
+    shutil.copytree(recorded, tmp_path / "runs")
+    capsys.readouterr()
+    return [*setting, "detector=[wen]"]
 
 
 @pytest.fixture

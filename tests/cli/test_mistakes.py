@@ -9,9 +9,7 @@ from anisomem.cli import main
 
 @pytest.mark.parametrize("content", ["", "{", "\x80", "[]", '"words"'])
 @pytest.mark.parametrize("name", ["components/identity.json", "measured.json", "config.yaml"])
-def test_damaged_files_of_a_run_are_one_line(setting, tmp_path, capsys, name, content):
-    assert main(["run", *setting, "detector=[wen]", "timing_repeats=0"]) == 0
-    capsys.readouterr()
+def test_damaged_files_of_a_run_are_one_line(finished, tmp_path, capsys, name, content):
     (file,) = (tmp_path / "runs").glob(f"quickstart/*/{name}")
     file.write_bytes(content.encode("latin1"))
     assert main(["table", str(tmp_path / "runs" / "quickstart")]) == 2
@@ -19,21 +17,17 @@ def test_damaged_files_of_a_run_are_one_line(setting, tmp_path, capsys, name, co
     assert error.count("\n") == 1 and str(file) in error and "damaged" in error
     if name != "config.yaml":  # the run itself writes that anew
         file.unlink()
-    assert main(["run", *setting, "detector=[wen]", "timing_repeats=0"]) == 0
+    assert main(["run", *finished]) == 0
 
 
-def test_store_of_another_schema_version(setting, tmp_path, capsys, refused):
-    assert main(["run", *setting, "detector=[wen]", "timing_repeats=0"]) == 0
+def test_store_of_another_schema_version(finished, tmp_path, capsys, refused):
     (file,) = (tmp_path / "runs").glob("quickstart/*/components/identity.json")
     file.write_text(json.dumps(json.loads(file.read_text()) | {"version": 1}))
-    capsys.readouterr()
     moved = (tmp_path / "runs").rename(tmp_path / "moved")
     assert main(["table", str(moved / "quickstart")]) == 2
     assert "is of schema version 1, and this is 2" in capsys.readouterr().err
     moved.rename(tmp_path / "runs")
-    assert "holds a run that differs in version" in refused(
-        *setting, "detector=[wen]", "timing_repeats=0"
-    )
+    assert "holds a run that differs in version" in refused(*finished)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

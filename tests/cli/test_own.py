@@ -15,16 +15,15 @@ BIN = Path(sys.executable).parent
 MINE = """
 from dataclasses import dataclass
 from anisomem.detection.base import Component, Detector, flat_norm
-from anisomem.detection.needs import Conditional
+from anisomem.detection.needs import FIRST, Conditional
 {more}
 @dataclass
 class Mine(Detector):
     component_names = ("mine/x",)
 
-    def components(self, model):
-        t = model.timesteps()[0]
-        compute = lambda e: {factor} * flat_norm(e.conditional(t).output)
-        return [Component("mine/x", {{Conditional(t)}}, compute)]
+    def components(self):
+        compute = lambda first: {factor} * flat_norm(first.output)
+        return [Component("mine/x", [Conditional(FIRST)], compute)]
 
     def combine(self, recorded):
         return recorded.mean("mine/x", self.n)

@@ -19,7 +19,7 @@ def run(setting, tmp_path, monkeypatch):
     """A finished run, and a way to change its configuration."""
     monkeypatch.chdir(tmp_path)
     if not FINISHED:
-        assert main(["run", *setting, "detector=[random,wen]", "timing_repeats=0"]) == 0
+        assert main(["run", *setting, "detector=[random,wen]"]) == 0
         FINISHED.append(tmp_path / "runs")
     shutil.copytree(FINISHED[0], tmp_path / "got")
     (file,) = (tmp_path / "got").glob("*/*/config.yaml")

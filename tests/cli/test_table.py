@@ -6,10 +6,8 @@ import json
 from anisomem.cli import main
 
 
-def test_tables_of_other_settings_are_told_apart(setting, tmp_path, capsys):
-    small = [*setting, "detector=[wen]", "timing_repeats=0"]
-    assert main(["run", *small]) == 0
-    assert main(["run", *small, "seeds=[7]"]) == 0
+def test_tables_of_other_settings_are_told_apart(finished, tmp_path, capsys):
+    assert main(["run", *finished, "seeds=[7]"]) == 0
     capsys.readouterr()
     folder = tmp_path / "runs" / "quickstart"
     assert main(["table", str(folder)]) == 0
@@ -20,13 +18,13 @@ def test_tables_of_other_settings_are_told_apart(setting, tmp_path, capsys):
     assert capsys.readouterr().out == out
     assert len(json.loads((merged / "table.json").read_text())["cases"]) == 2
     assert len(list(merged.glob("roc-*.svg"))) == 2 and (merged / "report.html").exists()
-    assert main(["run", *small, "seeds=[8]", "fpr_targets=[0.2]"]) == 0
+    assert main(["run", *finished, "seeds=[8]", "fpr_targets=[0.2]"]) == 0
     assert main(["table", str(folder)]) == 2
     assert "one table needs equal fpr_targets" in capsys.readouterr().err
 
 
-def test_a_table_needs_the_run_alone(setting, tmp_path, capsys, write_prompts):
-    assert main(["run", *setting, "detector=[wen]", "timing_repeats=0"]) == 0
+def test_a_table_needs_the_run_alone(finished, tmp_path, capsys, write_prompts):
+    assert main(["run", *finished]) == 0
     table = capsys.readouterr().out.split("Report:")[0]
     run, file = tmp_path / "runs" / "quickstart", tmp_path / "prompts.parquet"
     write_prompts(file, prompt=[f"owl {i}" for i in range(24)])
@@ -56,7 +54,7 @@ def test_models_on_the_same_prompts_are_told_apart(setting, tmp_path, capsys, sa
     paths = [o for o in setting if o.startswith("model.path=")] + [f"model.path={other}"]
     chosen = '"model=diffusers_folder","dataset=prompts_file"'
     cases = ",".join(f'[{chosen},"{path}"]' for path in paths)
-    assert main(["run", *both, "detector=[wen]", "timing_repeats=0", f"cases=[{cases}]"]) == 0
+    assert main(["run", *both, "detector=[wen]", f"cases=[{cases}]"]) == 0
     out = capsys.readouterr().out
     assert len({line for line in out.splitlines() if line.startswith("model ")}) == 2
     assert len(list((tmp_path / "runs" / "quickstart").glob("roc-*.png"))) == 2
@@ -80,10 +78,10 @@ def test_table_of_an_unfinished_run(setting, tmp_path, capsys):
     assert "run the same command again" in capsys.readouterr().err
 
 
-def test_a_run_from_before_a_setting_existed_has_its_default(setting, tmp_path, capsys):
-    assert main(["run", *setting, "detector=[wen]", "timing_repeats=0"]) == 0
-    table = capsys.readouterr().out.split("Report:")[0]
+def test_a_run_from_before_a_setting_existed_has_its_default(finished, tmp_path, capsys):
     run = tmp_path / "runs" / "quickstart"
+    assert main(["table", str(run)]) == 0
+    table = capsys.readouterr().out
     (stored,) = run.glob("*/config.yaml")
     lines = stored.read_text().splitlines()
     stored.write_text("\n".join(line for line in lines if not line.startswith("tensors")))
@@ -98,7 +96,7 @@ def test_a_detector_without_a_score_and_a_control_that_tells_all_are_said(
     texts = [("a b c " if i % 4 < 2 else "a ") + "de"[i % 2] for i in range(24)]
     write_prompts(tmp_path / "prompts.parquet", prompt=texts)
     detectors = "detector=[wen,text_only,prompt_length]"
-    assert main(["run", *setting, detectors, "timing_repeats=0"]) == 0
+    assert main(["run", *setting, detectors]) == 0
     printed = capsys.readouterr()
     assert "text_only" in printed.out and "not scored" in printed.out
     assert "text_only: not scored, empty vocabulary" in printed.out
@@ -120,5 +118,5 @@ def test_a_detector_without_a_score_and_a_control_that_tells_all_are_said(
     assert main(["compare", "wen", "text_only", "--in", str(run)]) == 2
     assert "text_only cannot be scored on prompts: empty" in capsys.readouterr().err
     assert main(["compare", "wen", "prompt_length", "--in", str(run)]) == 0
-    assert main(["run", *setting, "detector=[text_only]", "timing_repeats=0"]) == 2
+    assert main(["run", *setting, "detector=[text_only]"]) == 2
     assert "no detector can be scored on these prompts (text_only:" in capsys.readouterr().err

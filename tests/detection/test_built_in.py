@@ -13,8 +13,10 @@ from anisomem.models.diffusers_unet import DiffusersUNet
 
 #: Read attention or pictures along trajectories, which takes a bundled model too long for a test.
 TINY = {"bright_ending", "bright_mask", "ren_ae", "stack", "tiled_l2", "tiled_l2_min"}
-#: For latents as small as these, and fewer pictures.
+#: For latents as small as these, and fewer pictures; what is stacked along
+#: trajectories is tried by itself.
 SETTINGS = {
+    "stack": ["members=[wen,ren_le,anisotropy]"],
     "nemo": ["n=3", "kernel=3", "betas=[0.5,0.5]"],
     "tiled_l2": ["n=2"],
     "tiled_l2_min": ["n=2"],

@@ -25,17 +25,20 @@ def built(name, *settings):
     return measures(compose.cases([f"measure=[{name}]", *settings])[0])
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_it_is_built_under_its_name_and_says_what_it_measures(name):
-    (measure,) = built(name, *GIVEN.get(name, []))
-    assert measure.name == name
-    assert {statistic.subject for statistic in measure.statistics} <= set(SUBJECTS)
-    copying = {statistic.subject == "copying" for statistic in measure.statistics}
-    assert copying == {measure.of_copies}
+@pytest.fixture(scope="module")
+def every():
+    return built(",".join(NAMES), *chain(*GIVEN.values()))
 
 
-def test_statistics_of_all_measures_can_be_told_apart():
-    every = built(",".join(NAMES), *chain(*GIVEN.values()))
+def test_each_is_built_under_its_name_and_says_what_it_measures(every):
+    assert [measure.name for measure in every] == NAMES
+    for measure in every:
+        assert {statistic.subject for statistic in measure.statistics} <= set(SUBJECTS)
+        copying = {statistic.subject == "copying" for statistic in measure.statistics}
+        assert copying == {measure.of_copies}, measure.name
+
+
+def test_statistics_of_all_measures_can_be_told_apart(every):
     names = [statistic.name for measure in every for statistic in measure.statistics]
     assert len(names) == len(set(names))
 

@@ -8,6 +8,7 @@ from matplotlib import pyplot as plt
 
 from anisomem.report import literal, style
 
+pytestmark = pytest.mark.usefixtures("rendered")
 HOSTILE = ["$\\foo$", "sale $_$ items", "R&D | $5_x^2$ {a} 100%", "$", "a\x00b\x07", "\\", "_x"]
 
 

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from hydra.utils import get_class
 
-from anisomem.config.catalog import names
-from anisomem.config.compose import cases
+from anisomem.config.catalog import names, node
 from anisomem.config.schema import Schema
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError
@@ -100,8 +99,7 @@ OTHER = {
 
 @pytest.mark.parametrize("group", names("detector"))
 def test_setting_of_a_detector_that_changes_a_component_is_in_its_name(group):
-    (node,) = cases([f"detector=[{group}]"])[0].detector.values()
-    kind = get_class(node["_target_"])
+    kind = get_class(node("detector", group)["_target_"])
     for field in fields(kind):
         if field.name not in SCORING:
             usual = kind("a")

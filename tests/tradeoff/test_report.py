@@ -120,7 +120,7 @@ def test_matched_fidelity_by_hand(results):
     assert chosen["wen"] == "steps 1" and chosen["random_tokens"] == "count 1"
 
 
-def test_what_is_written_with_measures_of_both(results, tmp_path):
+def test_what_is_written_with_measures_of_both(results, tmp_path, rendered):
     for i, setting in enumerate(results.settings):
         for row in results.rows:
             results.trial.keep(setting, row, np.full((2, 8, 8, 3), 30 * i, np.uint8))
