@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from math import prod
@@ -16,14 +16,14 @@ from anisomem.config.schema import Config
 from anisomem.console import progress
 from anisomem.errors import UserError
 from anisomem.geometry.record import LATENTS, PLAN, Plan, Recording
+from anisomem.report.folder import Draw, Folder
 from anisomem.report.table import Table
-from anisomem.report.tables import comma_separated, interval_text
+from anisomem.report.tables import interval_text
 from anisomem.run import prompts as labelled
 from anisomem.storage import atomic
-from anisomem.storage.manifest import Manifest
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 LARGE = 4 * 64 * 64  # dimensions taken for a model whose architecture is not here
 RULE = (
@@ -109,12 +109,10 @@ def _printed(file: Path, content: dict[str, Any]) -> str | None:
 def _report(recordings: Sequence[Recording], folder: Path, content: dict[str, Any]) -> str:
     from anisomem.geometry import claims, closed_figures, dials, figures, tightness
     from anisomem.geometry.analysis import Analysis
-    from anisomem.report import style
 
     cells, theorem = dials.grid(), tightness.grid()
     found = claims.of_closed_forms(cells, theorem)
-    written = Manifest(folder, "geometry")
-    draws: dict[str, Callable[[], Figure | None]] = {
+    draws: dict[str, Draw] = {
         "dials": partial(closed_figures.over_dials, cells),
         "theorem": partial(closed_figures.theorem, theorem),
     }
@@ -131,19 +129,15 @@ def _report(recordings: Sequence[Recording], folder: Path, content: dict[str, An
         for name, rows in _data(analysis, pairs).items():
             of = {"model": recording.model}
             data.setdefault(name, []).extend({**of, **row} for row in rows)
-    for name, rows in data.items():
-        written.text(f"{name}.csv", comma_separated(rows))
     headings = ["claim", "of", "on", "number", "region", "measured", "verdict"]
     notes = [*NOTES, *(_counted(r) for r in recordings)]
     cells_of = [claim.cells() for claim in found]
     table = Table("Claims", headings, cells_of, notes, apart=("claim", "number"))
-    written.text("claims.tex", table.latex())
-    written.text("claims.csv", table.comma_separated())
-    written.text("claims.md", table.markdown())
-    for name, draw in draws.items():
-        if picture := style.attempt(draw, folder / name):
-            written.add(*style.files(picture))
-    written.close()
+    with Folder(folder, "geometry") as written:
+        for name, rows in data.items():
+            written.numbers(name, rows)
+        written.table("claims", table)
+        written.figures(draws)
     printed, made_of = table.printed(), folder / "report.json"
     atomic.write_text(made_of, json.dumps({"made_of": content, "printed": printed}, indent=1))
     return printed

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,14 +13,14 @@ from scipy.optimize import isotonic_regression
 
 from anisomem.benchmark.gallery import headline
 from anisomem.benchmark.results import Results, Row
-from anisomem.console import progress
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.evaluation import Estimate, auc, roc_band, roc_curve
 from anisomem.evaluation.curves import allowed_false_positives
-from anisomem.report import pairs, style
+from anisomem.report import pairs
 from anisomem.report.attempt import attempt
 from anisomem.report.compared import Compared, at_largest_n, compared
 from anisomem.report.doses import dose_response
+from anisomem.report.folder import Draw
 from anisomem.report.style import (
     COLOURS,
     GREY,
@@ -37,13 +36,9 @@ from anisomem.report.tables import percent
 MOST_BLOCKS = 12  # that a legend names; the largest
 
 
-def write(results: Results, folder: Path) -> dict[str, Path]:
-    """Saves every figure that applies to a case as PNG and SVG; name to the PNG's path.
-
-    One that fails is left out, which is said.
-    """
-    draws: dict[str, Callable[[], Figure | None]]
-    draws = {draw.__name__: partial(draw, results) for draw in FIGURES}
+def of(results: Results) -> dict[str, Draw]:
+    """Every figure of a case by name; one that does not apply is drawn as None."""
+    draws: dict[str, Draw] = {draw.__name__: partial(draw, results) for draw in FIGURES}
     detectors = at_largest_n(results.detectors)
     if len(detectors) > 1:
         pairs_of_all = attempt(
@@ -51,12 +46,7 @@ def write(results: Results, folder: Path) -> dict[str, Path]:
         )
         if pairs_of_all:
             draws |= {draw.__name__: partial(draw, pairs_of_all) for draw in OF_PAIRS}
-    title = f"{results.name}: figures"
-    saved = {
-        name: style.attempt(draw, folder / f"{name}-{results.name}")
-        for name, draw in progress.over(list(draws.items()), title, "figure")
-    }
-    return {name: path for name, path in saved.items() if path}
+    return draws
 
 
 def roc(results: Results) -> Figure:

@@ -12,12 +12,13 @@ import yaml
 from jinja2 import Environment
 
 from anisomem.benchmark.results import Results, Row
-from anisomem.report import escape, figures, gallery, published, scores, style, tables
+from anisomem.console import progress
+from anisomem.report import escape, figures, gallery, published, scores, tables
 from anisomem.report.attempt import attempt
 from anisomem.report.card import card
+from anisomem.report.folder import Folder
 from anisomem.report.table import Table
 from anisomem.report.warnings import warnings
-from anisomem.storage.manifest import Manifest
 
 CAPTIONS = {
     "roc": "ROC curves on one noise seed, every detector at its largest n, false-positive rate on"
@@ -80,31 +81,30 @@ def write(all_results: Sequence[Results], folder: Path) -> Mapping[str, Mapping[
     """
     rows = [row for results in all_results for row in results.table]
     table, *beside = headline(all_results, rows)
-    written = Manifest(folder, "report")
-    written.text("table.md", table.markdown())
-    written.text("table.tex", table.latex())
-    written.text("table.csv", tables.comma_separated(tables.records(rows)))
-    found = {"cases": [card(results) for results in all_results], "rows": tables.records(rows)}
-    written.text("table.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n")
-    written.text("scores.csv", scores.comma_separated(scores.frame(all_results)))
-    if any(len(results.config.seeds) > 1 for results in all_results):
-        path = folder / "scores-by-seed.parquet"
-        scores.write(scores.by_seed(all_results), path)
-        written.add(path)
-
-    more = _more(all_results, rows, beside)
-    written.text("more.md", "\n".join(other.section() for other in more.values()))
-    for name, other in more.items():
-        written.text(f"more/{name}.csv", other.comma_separated())
-        written.text(f"more/{name}.tex", other.latex())
-    drawn = {results.name: figures.write(results, folder) for results in all_results}
-    for pictures in drawn.values():
-        for picture in pictures.values():
-            written.add(*style.files(picture))
-    page = attempt("report.html", partial(html, all_results, [table, *more.values()], drawn))
-    if page is not None:
-        written.text("report.html", page)
-    written.close()
+    records = tables.records(rows)
+    with Folder(folder, "report") as written:
+        written.table("table", table, records)
+        content = {"cases": [card(results) for results in all_results], "rows": records}
+        written.text("table.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        written.text("scores.csv", scores.comma_separated(scores.frame(all_results)))
+        if any(len(results.config.seeds) > 1 for results in all_results):
+            path = folder / "scores-by-seed.parquet"
+            scores.write(scores.by_seed(all_results), path)
+            written.add(path)
+        more = _more(all_results, rows, beside)
+        written.more(more)
+        drawn = {}
+        for results in all_results:
+            of = f"-{results.name}"
+            draws = {f"{name}{of}": draw for name, draw in figures.of(results).items()}
+            pictures = progress.over(list(draws.items()), f"{results.name}: figures", "figure")
+            saved = [written.figures({name: draw}) for name, draw in pictures]
+            drawn[results.name] = {
+                name.removesuffix(of): path for one in saved for name, path in one.items()
+            }
+        page = attempt("report.html", partial(html, all_results, [table, *more.values()], drawn))
+        if page is not None:
+            written.text("report.html", page)
     return drawn
 
 

@@ -11,9 +11,9 @@ from anisomem.benchmark.results import Results, Row
 from anisomem.detection.base import Array
 from anisomem.evaluation import Evaluation, PairedDifference, Summary
 from anisomem.report import tables
+from anisomem.report.folder import Folder
 from anisomem.report.table import Table
 from anisomem.report.tables import percent
-from anisomem.storage.manifest import Manifest
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,22 +83,15 @@ class Result:
 
 def write(title: str, result: Result, all_results: Sequence[Results], folder: Path) -> str:
     """Writes everything into ``folder`` and returns the main table as it is printed."""
-    from anisomem.report import style
-
-    main, written = table(title, result, all_results), Manifest(folder, "sweep")
+    main = table(title, result, all_results)
     models = {results.name: results.model for results in all_results}
-    written.text("table.md", main.markdown())
-    written.text("table.tex", main.latex())
-    written.text("table.csv", tables.comma_separated(records(result.lines, models)))
-    for name, rows in result.data.items():
-        written.text(f"{name}.csv", tables.comma_separated(rows))
-    for name, other in result.tables.items():
-        written.text(f"{name}.md", other.markdown())
-        written.text(f"{name}.tex", other.latex())
-    for name, draw in result.figures.items():
-        if picture := style.attempt(draw, folder / name):
-            written.add(*style.files(picture))
-    written.close()
+    with Folder(folder, "sweep") as written:
+        written.table("table", main, records(result.lines, models))
+        for name, rows in result.data.items():
+            written.numbers(name, rows)
+        for name, other in result.tables.items():
+            written.table(name, other)
+        written.figures(result.figures)
     return main.printed()
 
 

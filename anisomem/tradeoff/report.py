@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from anisomem.evaluation import NOT_SEPARABLE, Interval
 from anisomem.evaluation.bootstrap import FAMILY_LEVEL, MOST_DRAWS, enough_draws
 from anisomem.measures.base import Statistic
-from anisomem.report import style, tables
+from anisomem.report import tables
+from anisomem.report.folder import Draw, Folder
 from anisomem.report.table import Table
 from anisomem.report.tables import percent
-from anisomem.storage import atomic
-from anisomem.storage.manifest import Manifest
 from anisomem.tradeoff import figures
 from anisomem.tradeoff.results import COLUMNS, GROUPS, Estimates, Matched, Results, adjusted
 
@@ -269,7 +267,7 @@ def write(all_results: Sequence[Results], folder: Path) -> str:
     """Writes tables and pictures; returns those that are printed."""
     main, kept = tradeoff_table(all_results), matched_table(all_results)
     more = [table for table in [kept] if table]
-    draws: dict[str, Callable[[], Figure]] = {}
+    draws: dict[str, Draw] = {}
     for results in all_results:
         more += [measures_table(results), scores_table(results), efforts_table(results)]
         found, copying = results.matched(COMPARED_AT), results.primary("copying")
@@ -277,24 +275,13 @@ def write(all_results: Sequence[Results], folder: Path) -> str:
             more.append(pairs_table(results, found, copying))
         name = results.trial.name
         if found:
-            draws[f"{name}-tradeoff"] = partial(figures.tradeoff, results)
-        draws[f"{name}-sheet"] = partial(figures.sheet, results, COMPARED_AT)
-    written = Manifest(folder, "mitigate")
-    written.text("table.md", main.markdown())
-    written.text("table.tex", main.latex())
-    flat = [row for results in all_results for row in records(results)]
-    written.text("table.csv", tables.comma_separated(flat))
-    written.text("more.md", "\n".join(table.section() for table in more))
-    for table in more:
-        path = f"more/{table.title.lower().replace(' ', '-')}"
-        written.text(f"{path}.csv", table.comma_separated())
-        written.text(f"{path}.tex", table.latex())
-    for name, draw in draws.items():
-        if picture := style.attempt(draw, folder / "figures" / name):
-            written.add(*style.files(picture))
-    written.close()
+            draws[f"figures/{name}-tradeoff"] = partial(figures.tradeoff, results)
+        draws[f"figures/{name}-sheet"] = partial(figures.sheet, results, COMPARED_AT)
+    with Folder(folder, "mitigate") as written:
+        written.table("table", main, [row for results in all_results for row in records(results)])
+        written.more({table.title.lower().replace(" ", "-"): table for table in more})
+        written.figures(draws)
     for results in all_results:
-        settings = results.trial.config.text
-        atomic.write_text(results.trial.folder / "config.yaml", settings)
+        results.trial.keep_settings()
     beside = f"\n{kept.title}\n\n{kept.printed()}" if kept else ""
     return main.printed() + beside
