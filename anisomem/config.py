@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,7 +17,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
-from anisomem import own, values
+from anisomem import catalog, own, values
+from anisomem.catalog import GROUPS, LISTS
 from anisomem.detection.base import Detector
 from anisomem.errors import UserError, concerning, unknown
 from anisomem.overrides import Override, read
@@ -27,9 +27,7 @@ if TYPE_CHECKING:  # a mitigation imports torch
     from anisomem.measures.base import Measure
     from anisomem.mitigation.base import Mitigation
 
-LISTS = ("detector", "mitigation", "measure")  # groups of which a run has several members
 SAMPLES = 10_000  # of a detector's n; the noise of all is held at once
-GROUPS = ("model", "dataset", *LISTS, "logger", "experiment")
 
 
 @dataclass
@@ -104,26 +102,6 @@ def testbed(variant: str) -> str:
 OmegaConf.register_new_resolver("testbed", testbed)
 
 
-def folder() -> Path:
-    """The configuration files."""
-    return Path(str(importlib.resources.files("anisomem.conf")))
-
-
-def names(group: str) -> list[str]:
-    """The members of a configuration group."""
-    return sorted(path.stem for path in (folder() / group).glob("*.yaml"))
-
-
-def title(file: Path) -> str:
-    """What the first comment of a configuration file says it is."""
-    comments = (
-        line.removeprefix("# ")
-        for line in file.read_text(encoding="utf-8", errors="replace").splitlines()
-        if line.startswith("# ") and "@package" not in line
-    )
-    return next(comments, "")
-
-
 def model_name(node: DictConfig) -> str:
     """What tables call a model: its name in ``conf/model``, else its repository's or folder's."""
     # Unresolved: the bundled models' place differs from machine to machine.
@@ -145,8 +123,8 @@ def _unresolved(node: Any) -> dict[str, Any]:
 def _model_paths() -> dict[str, str]:
     """Path to name of the models in ``conf/model`` that have one."""
     found = {}
-    for name in names("model"):
-        node = OmegaConf.load(folder() / "model" / f"{name}.yaml")
+    for name in catalog.names("model"):
+        node = OmegaConf.load(catalog.folder() / "model" / f"{name}.yaml")
         if "path" in node and not OmegaConf.is_missing(node, "path"):
             found[str(_unresolved(node)["path"])] = name
     return found
@@ -174,7 +152,7 @@ def composed(words: Sequence[str]) -> list[tuple[DictConfig, set[str]]]:
     for group, file in (("model", "diffusers_folder"), ("dataset", "prompts_file")):
         if f"{group}.path" in keys and not keys & {group, "experiment"}:
             raise UserError(f"{group}.path is of a {group} to be named; give {group}={file} too")
-    with one_line_errors(), initialize_config_dir(str(folder()), version_base="1.3"):
+    with one_line_errors(), initialize_config_dir(str(catalog.folder()), version_base="1.3"):
         whole = compose("config", [one.text for one in overrides])
         chosen = {one.text for one in overrides if one.key in ("model", "dataset")}
         matching = [case for case in whole.cases if chosen <= set(case)]
@@ -219,7 +197,7 @@ def _check_members(override: Override, several: bool) -> None:
     if several:
         members = re.findall(r"[\w-]+", override.text.partition("=")[2])
     elif group in LISTS:
-        some = members if isinstance(members, str) else ",".join(names(group)[:2])
+        some = members if isinstance(members, str) else ",".join(catalog.names(group)[:2])
         if not isinstance(members, list) or not all(isinstance(one, str) for one in members):
             raise UserError(
                 f"{group} is a list of names, '{group}=[{some}]'; got {override.text!r}"
@@ -229,8 +207,8 @@ def _check_members(override: Override, several: bool) -> None:
     for member in members:
         if group == "detector":
             registry.offer(member)
-        elif member not in names(group):
-            raise unknown(group, member, names(group))
+        elif member not in catalog.names(group):
+            raise unknown(group, member, catalog.names(group))
 
 
 def require_chosen(config: DictConfig, group: str) -> None:
@@ -240,7 +218,7 @@ def require_chosen(config: DictConfig, group: str) -> None:
         UserError: Nothing of the group is chosen.
     """
     if not config[group]:
-        raise UserError(f"no {group} chosen; use '{group}=[{','.join(names(group)[:2])}]'")
+        raise UserError(f"no {group} chosen; use '{group}=[{','.join(catalog.names(group)[:2])}]'")
 
 
 def completed(stored: DictConfig) -> DictConfig:
@@ -326,7 +304,7 @@ def measures(config: DictConfig) -> list[Measure]:
 
 def node(group: str, name: str) -> dict[str, Any]:
     """The settings that a member of a group has by default."""
-    file = OmegaConf.load(folder() / group / f"{name}.yaml")
+    file = OmegaConf.load(catalog.folder() / group / f"{name}.yaml")
     return cast(dict[str, Any], OmegaConf.to_container(file, resolve=True))[name]
 
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
+from anisomem import catalog
 from anisomem import config as configuration
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError, concerning
@@ -177,8 +178,7 @@ def _of_model_and_data(config: DictConfig) -> str:
 @cache
 def _members(group: str) -> dict[str, DictConfig]:
     """The files of a group by name."""
-    folder = configuration.folder() / group
+    folder = catalog.folder() / group
     return {
-        name: DictConfig(OmegaConf.load(folder / f"{name}.yaml"))
-        for name in configuration.names(group)
+        name: DictConfig(OmegaConf.load(folder / f"{name}.yaml")) for name in catalog.names(group)
     }

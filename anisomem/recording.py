@@ -28,6 +28,7 @@ from anisomem.errors import UserError
 from anisomem.models.base import DiffusionModel
 from anisomem.provenance import device_name, git_commit
 from anisomem.storage.store import Origin
+from anisomem.terminal import set_log_level
 
 T = TypeVar("T")
 
@@ -229,6 +230,7 @@ def _start(start: Callable[[], Callable[[Any], int]]) -> None:
     Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to answer
     torch.set_num_threads(1)
+    set_log_level()
     _begin = cache(start)  # called by the first task, which can say what is wrong
 
 

@@ -6,31 +6,25 @@ A package offers a detector by an entry point, whose configuration is the defaul
     mine = "mypackage.mine:Mine"
 
 Nothing of a package is imported before its detector is named or listed, so one that cannot be
-imported is its own problem.
+imported is its own problem; and a list of the built-in ones reads their first lines alone.
 """
 
 from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
-from anisomem import config
-from anisomem.detection.base import Detector
+from anisomem import catalog
 from anisomem.errors import UserError, unknown
 
 if TYPE_CHECKING:
-    from anisomem.report.table import Table
+    from omegaconf import DictConfig
+
+    from anisomem.detection.base import Detector
 
 ENTRY_POINTS = "anisomem.detectors"
 HERE = Path("conf/detector")
@@ -81,9 +75,13 @@ class InFile(Known):
     def title(self) -> str:
         if self.file.parent == HERE:
             self.node()  # what cannot be chosen is no detector to list
-        return config.title(self.file)
+        return catalog.title(self.file)
 
     def node(self) -> DictConfig:
+        from omegaconf import DictConfig, OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+        from yaml import YAMLError
+
         try:
             node = OmegaConf.load(self.file)
         except OSError as error:
@@ -119,6 +117,8 @@ class Offered(Known):
         Raises:
             UserError: It cannot be imported, or is none of a detector.
         """
+        from anisomem.detection.base import Detector
+
         try:
             found = self.entry.load()
         except Exception as error:  # whatever a module does while it is imported
@@ -148,6 +148,9 @@ class Offered(Known):
         return (inspect.getdoc(self.load()) or "").partition("\n")[0]
 
     def node(self) -> DictConfig:
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+
         made = self.load()
         defaults: dict[str, Any] = {}
         for one in fields(made):
@@ -169,7 +172,7 @@ class Offered(Known):
 
 def others() -> list[Known]:
     """All that are not built in; a copy of a built-in file is none of its own."""
-    shipped = config.folder() / "detector"
+    shipped = catalog.folder() / "detector"
     own = [file for file in sorted(HERE.glob("*.yaml")) if not _same(file, shipped / file.name)]
     return [*(InFile(file.stem, file) for file in own), *installed()]
 
@@ -190,8 +193,8 @@ def _same(file: Path, shipped: Path) -> bool:
 
 def known() -> list[Known]:
     """Every detector that can be named, built-in ones first."""
-    folder = config.folder() / "detector"
-    shipped = (InFile(name, folder / f"{name}.yaml") for name in config.names("detector"))
+    folder = catalog.folder() / "detector"
+    shipped = (InFile(name, folder / f"{name}.yaml") for name in catalog.names("detector"))
     return [*shipped, *others()]
 
 
@@ -217,82 +220,8 @@ def offer(name: str) -> None:
     Raises:
         UserError: As :func:`find`, or it cannot be read or imported.
     """
+    from hydra.core.config_store import ConfigStore
+
     one = find(name)
-    if name not in config.names("detector"):
+    if name not in catalog.names("detector"):
         ConfigStore.instance().store(group="detector", name=name, node=one.node())
-
-
-def at(target: str, settings: Sequence[str]) -> Detector:
-    """A detector by name or dotted path of its class, at the fewest n that it is configured with.
-
-    Arguments:
-        target: ``wen``, or ``mine.Mine``.
-        settings: Of the detector, ``steps=5``.
-
-    Raises:
-        UserError: As :func:`offer`, or it cannot be built.
-    """
-    path, _, made = target.rpartition(".")
-    name = made.lower() if path else target
-    chosen = [f"+detector.{name}._target_={target}"] if path else []
-    composed = config.cases(
-        [
-            f"detector=[{'' if path else name}]",
-            *chosen,
-            *(f"++detector.{name}.{setting}" for setting in settings),
-        ]
-    )
-    return min(config.detectors(composed[0]), key=lambda detector: detector.n)
-
-
-def listed() -> list[tuple[str, str]]:
-    """Every detector that can be named, and what it is or what is wrong with it, in a line."""
-    every = known()
-    counts = Counter(one.name for one in every)
-    lines = []
-    for one in every:
-        try:
-            text = one.title()
-        except UserError as error:
-            text = f"broken: {error}"
-        if counts[one.name] > 1:
-            text = f"{one.where}: several detectors have this name"
-        lines.append((one.name, text))
-    return lines
-
-
-def described() -> Table:
-    """Where every detector comes from, what it reads and what that costs."""
-    from anisomem.report.table import Table
-
-    broken, lines = {}, []
-    names = dict.fromkeys(one.name for one in known())
-    for name in names:
-        try:
-            offer(name)
-        except UserError as error:
-            broken[name] = str(error)
-    chosen = [name for name in names if name not in broken]
-    nodes = config.cases([f"detector=[{','.join(chosen)}]"])[0].detector
-    for name in chosen:
-        try:
-            detector = config.detectors(OmegaConf.create({"detector": {name: nodes[name]}}))[0]
-        except Exception as error:  # whatever a class does while it is made
-            broken[name] = f"{name}: {' '.join(str(error).split()) or type(error).__name__}"
-            continue
-        info = detector.info
-        if info is None:
-            lines.append([name, find(name).title(), *["–"] * 11])
-            continue
-        paper, cost = info.paper, detector.cost()
-        cells = [paper.authors, paper.venue, str(paper.year), paper.arxiv, paper.code]
-        cells += [paper.licence, info.reads, str(detector.n), str(cost.nfe), str(cost.jvps)]
-        lines.append([name, paper.title, *(cell or "–" for cell in cells), info.orientation])
-    headings = ["detector", "title", "authors", "venue", "year", "arXiv", "code", "licence"]
-    headings += ["reads", "n", "NFE", "JVPs", "orientation"]
-    notes = [
-        "NFE and JVPs (directional derivatives) are of one prompt on its own with n noise samples;"
-        " what prompts or detectors share is evaluated once.",
-        "Licence: of the released code; – where none is given.",
-    ]
-    return Table("Detectors", headings, lines, [*notes, *broken.values()])

@@ -17,8 +17,8 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from anisomem import catalog, own, registry
 from anisomem import config as configuration
-from anisomem import own, registry
 from anisomem.detection.base import Detector
 from anisomem.errors import UserError
 from anisomem.storage import atomic
@@ -112,8 +112,8 @@ def _nested(file: Path, name: str) -> UserError:
 
 def _known(group: str, target: str) -> bool:
     """Whether a class or function is what this package, or one that is installed, offers."""
-    shipped = configuration.names(group)
-    nodes = (OmegaConf.load(configuration.folder() / group / f"{n}.yaml") for n in shipped)
+    shipped = catalog.names(group)
+    nodes = (OmegaConf.load(catalog.folder() / group / f"{n}.yaml") for n in shipped)
     if target in {t for node in nodes for t in own.targets(OmegaConf.to_container(node))}:
         return True
     if group != "detector":
@@ -129,7 +129,7 @@ def _known(group: str, target: str) -> bool:
 
 def _offered(name: object) -> bool:
     """Whether a detector of this name is built in or of an installed package."""
-    return name in configuration.names("detector") or any(
+    return name in catalog.names("detector") or any(
         one.name == name for one in registry.installed()
     )
 

@@ -205,7 +205,7 @@ def tiny_run(pipeline_folder, prompts):
 @pytest.fixture(scope="session")
 def gallery_run(save_pipeline, tmp_path_factory):
     """Overrides of a finished run with a gallery, and its folder; do not change what is in it."""
-    from anisomem.cli import main
+    from anisomem.cli.main import main
 
     folder = tmp_path_factory.mktemp("gallery")
     png = io.BytesIO()

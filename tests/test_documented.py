@@ -3,13 +3,13 @@
 import re
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from anisomem import config, labelled
-from anisomem.arguments import parsed
+from anisomem import catalog, config, labelled
 from anisomem.benchmark import Case
-from anisomem.cli import main
+from anisomem.cli.main import group, main
 from anisomem.datasets import cards
 from anisomem.overrides import read
 from anisomem.sweep.command import SWEEPS
@@ -78,7 +78,8 @@ def test_a_documented_command_can_be_typed(command, place):
     words = command.replace("DIGEST", "0" * 64).split(" \0")
     if len(words) == 1 or "score_change" in command:  # named as such, or run by test_docs.py
         return
-    options = parsed(words)
+    chosen = group.commands[words[0]].make_context(words[0], words[1:])
+    options = SimpleNamespace(command=words[0], **chosen.params)
     overrides = list(getattr(options, "overrides", []))
     if any(name in command for name in ELSEWHERE):
         config.cases(overrides)
@@ -99,7 +100,7 @@ def test_a_documented_command_can_be_typed(command, place):
         case "list":
             assert main(words) == 0
         case "fetch" | "audit":
-            known = {*cards.names(), *config.names("dataset"), "all", "NAME"}
+            known = {*cards.names(), *catalog.names("dataset"), "all", "NAME"}
             assert options.name in known
             config.cases(overrides)
         case "generate":

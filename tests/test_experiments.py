@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from anisomem import config
-from anisomem.cli import main
+from anisomem import catalog, config
+from anisomem.cli.main import main
 from anisomem.counting import Counts, counts
 from anisomem.detection.anisotropy import Anisotropy
 from baselines.jeon import JeonSharpness
@@ -16,7 +16,7 @@ from baselines.wen import WenNorm
 GOLDEN = Path(__file__).parent / "golden"
 
 
-@pytest.mark.parametrize("experiment", config.names("experiment"))
+@pytest.mark.parametrize("experiment", catalog.names("experiment"))
 def test_composes_to_what_it_did(experiment):
     """``ANISOMEM_UPDATE_GOLDEN=1 pytest tests/test_experiments.py`` accepts a change."""
     cases = config.cases([f"experiment={experiment}"])
@@ -31,7 +31,7 @@ def test_composes_to_what_it_did(experiment):
 
 
 def test_no_golden_file_outlives_its_experiment():
-    assert {file.stem for file in GOLDEN.iterdir()} == set(config.names("experiment"))
+    assert {file.stem for file in GOLDEN.iterdir()} == set(catalog.names("experiment"))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 
 from anisomem import config, gallery
 from anisomem.benchmark import Case
-from anisomem.cli import main
+from anisomem.cli.main import main
 from anisomem.models.diffusers_unet import DiffusersUNet
 
 
@@ -64,7 +64,7 @@ def test_pictures_are_those_of_diffusers_at_seeds_no_detector_uses(case, make_pi
 
 def test_finished_run_reads_it_without_torch(gallery_run):
     code = (
-        "import sys; from anisomem.cli import main; code = main(['run', *sys.argv[1:]]);"
+        "import sys; from anisomem.cli.main import main; code = main(['run', *sys.argv[1:]]);"
         "sys.exit(code or 9 * ('torch' in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code, *gallery_run[0]], capture_output=True)

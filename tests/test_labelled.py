@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from anisomem import config, labelled
+from anisomem import catalog, config, labelled
 from anisomem.benchmark import Case
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError
@@ -73,7 +73,7 @@ def test_a_default_never_brings_another_models_labels(words, advised):
         ["model=sd14", "model.path=/a/copy", "dataset=sd14_webster500"],
         ["model=sd14", "model.path=/x", "dataset=memattn_sd14"],
         ["experiment=model_swap"],
-        *([f"experiment={name}"] for name in config.names("experiment")),
+        *([f"experiment={name}"] for name in catalog.names("experiment")),
     ],
 )
 def test_labels_of_the_model_itself_need_no_caution(words):

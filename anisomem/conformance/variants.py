@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from functools import cache
 from typing import Any
 
-from anisomem import config
+from anisomem import catalog, config
 from anisomem.detection.base import Detector
 from anisomem.detection.options import others
 
@@ -49,7 +49,7 @@ def usual(detector: Detector) -> Detector | None:
 @cache
 def shipped() -> list[Detector]:
     """All built-in detectors, each with the fewest noise samples that it is configured with."""
-    composed = config.cases([f"detector=[{','.join(config.names('detector'))}]"])[0]
+    composed = config.cases([f"detector=[{','.join(catalog.names('detector'))}]"])[0]
     by_name: dict[str, Detector] = {}
     for detector in config.detectors(composed):
         by_name.setdefault(detector.name, detector)

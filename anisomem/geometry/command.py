@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from omegaconf import DictConfig
 
-from anisomem import labelled, progress
+from anisomem import catalog, labelled, progress
 from anisomem.errors import UserError
 from anisomem.geometry.record import LATENTS, PLAN, Plan, Recording
 from anisomem.report.table import Table
@@ -67,7 +67,7 @@ def composed(overrides: Sequence[str]) -> list[DictConfig]:
         if override.lstrip("+~").startswith("detector"):
             raise UserError(f"geometry measures no detectors; leave out {override!r}")
     if not any(o.startswith(("experiment=", "model=")) for o in overrides):
-        overrides = ["experiment=geometry_testbed", *overrides]
+        overrides = [f"experiment={catalog.GEOMETRY}", *overrides]
     return labelled.judged(overrides)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from anisomem import catalog
 from anisomem import config as configuration
 from anisomem.benchmark import Case, Row
 from anisomem.detection.base import Detector
@@ -77,7 +78,7 @@ def of(case: Case, row: Row) -> list[Published]:
 @cache
 def _usual(name: str, n: int) -> Detector | None:
     """A detector as ``conf/detector`` has it; None of a name that is not there."""
-    if name not in configuration.names("detector"):
+    if name not in catalog.names("detector"):
         return None
     (usual, *_) = configuration.detectors(configuration.cases([f"detector=[{name}]"])[0])
     return replace(usual, n=n)

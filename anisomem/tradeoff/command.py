@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from anisomem import catalog, labelled
 from anisomem import config as configuration
-from anisomem import labelled
 from anisomem.errors import UserError
 from anisomem.overrides import experiment
 from anisomem.progress import phase
@@ -17,8 +17,6 @@ from anisomem.tradeoff.trial import Trial
 
 if TYPE_CHECKING:
     from anisomem.models.base import DiffusionModel
-
-DEFAULT = "mitigation_testbed"
 
 
 def mitigate(overrides: Sequence[str]) -> int:
@@ -30,10 +28,10 @@ def mitigate(overrides: Sequence[str]) -> int:
     Raises:
         UserError: Settings that are wrong.
     """
-    given = overrides if experiment(overrides) else [f"experiment={DEFAULT}", *overrides]
+    given = overrides if experiment(overrides) else [f"experiment={catalog.MITIGATE}", *overrides]
     with phase("reading the configuration", brief=True):
         configs = labelled.judged(given)
-    name = labelled.run_name(overrides, configs, DEFAULT, "-mitigation")
+    name = labelled.run_name(overrides, configs, catalog.MITIGATE, "-mitigation")
     configuration.require_chosen(configs[0], "mitigation")
     if configs[0].dry_run:
         from anisomem.tradeoff.plan import plan

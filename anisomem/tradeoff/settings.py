@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
+from anisomem import catalog
 from anisomem import config as configuration
 from anisomem.errors import UserError, unknown
 from anisomem.storage import identity
@@ -72,7 +73,7 @@ def expanded(config: DictConfig) -> list[Setting]:
     }
     found = [Setting(PLAIN, configuration.node("mitigation", PLAIN))]
     for name, varied in config.strengths.items():
-        if name not in nodes and name not in (known := configuration.names("mitigation")):
+        if name not in nodes and name not in (known := catalog.names("mitigation")):
             raise unknown("mitigation in strengths", str(name), {*known, *nodes})
         if name in nodes and len(varied) != 1:
             raise UserError(f"strengths.{name} varies one setting, got {', '.join(varied) or '–'}")

@@ -6,7 +6,7 @@ import torch
 
 from anisomem import config, labelled
 from anisomem.benchmark import Case
-from anisomem.cli import main
+from anisomem.cli.main import main
 from anisomem.datasets import references
 from anisomem.detection.base import Recorded
 from anisomem.engine import Engine

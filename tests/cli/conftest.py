@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from anisomem.cli import main
+from anisomem.cli.main import main
 
 DETECTORS = "detector=[anisotropy,anisotropy_fitted,wen,wen_cost_matched,jeon,text_only,random]"
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from anisomem import config, own
-from anisomem.cli import main
+from anisomem.cli.main import main
 
 BIN = Path(sys.executable).parent
 MINE = """

@@ -8,7 +8,7 @@ import yaml
 
 from anisomem import stored
 from anisomem.benchmark import Case
-from anisomem.cli import main
+from anisomem.cli.main import main
 from anisomem.errors import UserError
 
 FINISHED = []  # one run for all tests here, each of which changes a copy

@@ -2,14 +2,14 @@
 
 import re
 
-from anisomem import config
+from anisomem import catalog
 from anisomem.datasets import cards, published
 
 
 def test_every_card_has_a_configuration_and_readers():
     assert set(cards.names()) == {*published.SETS, "model_swap"}
     for name in cards.names():
-        text = (config.folder() / "dataset" / f"{name}.yaml").read_text()
+        text = (catalog.folder() / "dataset" / f"{name}.yaml").read_text()
         said = re.search(r"# Variants: (.*?)\.\n", text, re.DOTALL)
         assert re.findall(r"\w+", said[1]) == list(cards.read(name).variants)
 

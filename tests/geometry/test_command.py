@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from anisomem import config
-from anisomem.cli import main
+from anisomem.cli.main import main
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.engine import Engine
 from anisomem.errors import UserError

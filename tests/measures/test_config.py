@@ -6,8 +6,8 @@ from itertools import chain
 
 import pytest
 
-from anisomem import config
-from anisomem.cli import main
+from anisomem import catalog, config
+from anisomem.cli.main import main
 from anisomem.errors import UserError
 from anisomem.measures.base import SUBJECTS
 
@@ -17,7 +17,7 @@ GIVEN = {
     "sscd_jeon": ["measure.sscd_jeon.sha256=" + DIGEST],
     "aesthetic": ["measure.aesthetic.weights=x", "measure.aesthetic.sha256=" + DIGEST],
 }
-NAMES = config.names("measure")
+NAMES = catalog.names("measure")
 
 
 def built(name, *settings):

@@ -10,8 +10,8 @@ import torch
 from diffusers import DDIMScheduler, EDMEulerScheduler, FlowMatchEulerDiscreteScheduler
 from hydra.utils import get_method
 
-from anisomem import config
-from anisomem.cli import main
+from anisomem import catalog, config
+from anisomem.cli.main import main
 from anisomem.detection.anisotropy import PUBLISHED_WEIGHTS
 from anisomem.errors import UserError
 from anisomem.models.base import Parameterisation
@@ -265,8 +265,8 @@ def test_half_precision_decodes_sdxl_in_float32(saved):
 
 MODELS = [
     name
-    for name in config.names("model")
-    if "anisomem.models." in (config.folder() / "model" / f"{name}.yaml").read_text()
+    for name in catalog.names("model")
+    if "anisomem.models." in (catalog.folder() / "model" / f"{name}.yaml").read_text()
 ]
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from anisomem.benchmark import Case
-from anisomem.cli import main
+from anisomem.cli.main import main
 from anisomem.report import published
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from anisomem.benchmark import Case
-from anisomem.cli import main
+from anisomem.cli.main import main
 
 
 def test_files_hold_what_the_components_are_computed_from(large_run, tmp_path, capsys):

@@ -11,7 +11,7 @@ import pytest
 
 from anisomem import config
 from anisomem.benchmark import Case
-from anisomem.cli import main
+from anisomem.cli.main import main
 from anisomem.detection.anisotropy import PUBLISHED_WEIGHTS
 from anisomem.evaluation import auc, fit_in_folds, folds, tpr_at_fpr
 from anisomem.sweep import command, gamma, grids, transfer

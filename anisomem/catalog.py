@@ -1,0 +1,39 @@
+"""The configuration files that ``conf/`` holds, by group and name, without reading them.
+
+Nothing here composes a configuration, so that a list or a help text needs none of the libraries
+that do; :mod:`anisomem.config` does.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+LISTS = ("detector", "mitigation", "measure")  # groups of which a run has several members
+GROUPS = ("model", "dataset", *LISTS, "logger", "experiment")
+#: The experiments of ``anisomem mitigate`` and ``geometry`` where none is chosen.
+MITIGATE, GEOMETRY = "mitigation_testbed", "geometry_testbed"
+
+
+@cache
+def folder() -> Path:
+    """The configuration files."""
+    spec = find_spec("anisomem.conf")
+    assert spec and spec.submodule_search_locations  # it is a part of this package
+    return Path(spec.submodule_search_locations[0])
+
+
+def names(group: str) -> list[str]:
+    """The members of a configuration group."""
+    return sorted(path.stem for path in (folder() / group).glob("*.yaml"))
+
+
+def title(file: Path) -> str:
+    """What the first comment of a configuration file says it is."""
+    comments = (
+        line.removeprefix("# ")
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines()
+        if line.startswith("# ") and "@package" not in line
+    )
+    return next(comments, "")
