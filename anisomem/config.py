@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -26,6 +27,8 @@ from anisomem.overrides import Override, read
 if TYPE_CHECKING:  # a mitigation imports torch
     from anisomem.measures.base import Measure
     from anisomem.mitigation.base import Mitigation
+
+log = logging.getLogger(__name__)
 
 SAMPLES = 10_000  # of a detector's n; the noise of all is held at once
 
@@ -237,6 +240,7 @@ def build(node: DictConfig, what: str, **more: object) -> Any:
     if missing := OmegaConf.missing_keys(node):
         raise UserError(f"{what} needs a value for {', '.join(sorted(missing))}")
     targets = list(own.targets(OmegaConf.to_container(node, resolve=False)))
+    log.debug("%s is made by %s", what, ", ".join(targets))
     try:
         with concerning(what):  # an own class may raise anything
             with own.importable(targets):

@@ -15,7 +15,7 @@ from anisomem.progress import phase
 @click.command(
     "sweep",
     cls=Command,
-    short_help="Record once what a setting's values need, and score them all.",
+    short_help="Record once what a setting's values need, and score all.",
     settings=["experiment", "model", "dataset", "limit", "draws", "dry_run", "runs"],
     examples=[
         "anisomem sweep gamma",
