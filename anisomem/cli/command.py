@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 HELP = ("-h", "--help")
+LOUDNESS = "anisomem.loudness"  # where a context keeps which of -v and -q was given
 
 
 class Helpful(click.Command):
@@ -76,9 +77,14 @@ def _quieter(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         terminal.quieter()
 
 
+def is_quiet() -> bool:
+    """Whether the command at work was given ``-q``."""
+    return click.get_current_context().meta.get(LOUDNESS) == "-q"
+
+
 def _once(ctx: click.Context, given: str) -> None:
     """Refuses the contrary of what was given before."""
-    before = ctx.meta.setdefault("anisomem.loudness", given)
+    before = ctx.meta.setdefault(LOUDNESS, given)
     if before != given:
         raise click.UsageError("-v says more and -q less, give one of them", ctx)
 
@@ -119,7 +125,7 @@ class Command(Helpful):
         ]
 
 
-class Choice(click.ParamType):
+class Choice(click.ParamType[str]):
     """One of some words; another one is told the nearest.
 
     Arguments:
@@ -140,7 +146,7 @@ class Choice(click.ParamType):
         return completion.items(word for word in self.words if word.startswith(incomplete))
 
 
-class Named(click.ParamType):
+class Named(click.ParamType[str]):
     """A name that is checked where it is used, and completed from a configuration group.
 
     Arguments:
@@ -160,7 +166,7 @@ class Named(click.ParamType):
         )
 
 
-class Place(click.ParamType):
+class Place(click.ParamType[Path]):
     """The path of a file or folder.
 
     Arguments:
@@ -182,7 +188,7 @@ class Place(click.ParamType):
 FILE, FOLDER = Place("file"), Place("dir")
 
 
-class Checked(click.ParamType):
+class Checked(click.ParamType[Any]):
     """A value that a function reads.
 
     Arguments:
@@ -214,7 +220,7 @@ def positive(text: str) -> int:
     return int(text)
 
 
-class Override(click.ParamType):
+class Override(click.ParamType[str]):
     """A setting and its value, which are checked where the configuration is composed."""
 
     name = "override"

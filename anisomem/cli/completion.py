@@ -148,10 +148,12 @@ class _Bash(_Words):
         case "$kind" in
             dir) compopt -o dirnames -o filenames; return ;;
             file) compopt -o default; return ;;
+            "") continue ;;
         esac
         if [[ "$whole" != [\\'\\"]* && "$whole" != "$typed" ]]; then
             value="${value#"${whole%%"$typed"}"}"
         fi
+        [[ "$whole" == [\\'\\"]* ]] || value="${value// /\\\\ }"
         [[ "$kind" == open ]] && compopt -o nospace
         COMPREPLY+=("$value")
     done < <(COMP_WORDS="$line" %(complete_var)s=bash_complete "$1" 2>/dev/null)
@@ -173,6 +175,7 @@ class _Zsh(_Words):
         case "$kind" in
             dir) _path_files -/; return ;;
             file) _path_files -f; return ;;
+            "") continue ;;
         esac
         if [[ "$kind" == open ]]; then parts+=("$value"); else whole+=("$value"); fi
     done < <(COMP_WORDS="${(j: :)words[1,CURRENT-1]} ${PREFIX}" \\

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from anisomem.cli.command import OVERRIDE, Command
+from anisomem.cli.command import OVERRIDE, Command, is_quiet
 from anisomem.cli.run import run
 from anisomem.errors import INTERRUPTED, reported, unknown
 
@@ -53,7 +53,8 @@ def command(arguments: Sequence[str]) -> int:
 
     A failing job lets the others run. hydra/launcher= chooses where they run.
     """
-    return multirun(arguments)
+    quiet = ["hydra/hydra_logging=none"] if is_quiet() else []
+    return multirun([*quiet, *arguments])
 
 
 def multirun(arguments: Sequence[str]) -> int:

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from anisomem.cli import completion
 from anisomem.cli.command import Command, Named, overrides
 from anisomem.cli.outcome import failed, show_plan, warn
 from anisomem.errors import concerning
 from anisomem.progress import phase
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+
+class _Sweep(Named):
+    """The name of a sweep; :func:`anisomem.sweep.command.composed` checks it."""
+
+    def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[CompletionItem]:
+        from anisomem.sweep.command import SWEEPS
+
+        return completion.items(name for name in SWEEPS if name.startswith(incomplete))
 
 
 @click.command(
@@ -23,7 +37,7 @@ from anisomem.progress import phase
     ],
 )
 @click.argument(
-    "name", metavar="SWEEP", type=Named(), help="What varies, e.g. gamma; docs/sweeps.md has all."
+    "name", metavar="SWEEP", type=_Sweep(), help="What varies, e.g. gamma; docs/sweeps.md has all."
 )
 @overrides("As of anisomem run; a sweep chooses its detectors.")
 def command(name: str, overrides: Sequence[str]) -> int:

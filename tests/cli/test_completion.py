@@ -29,6 +29,7 @@ def offered(line, capsys, monkeypatch, shell="zsh"):
         ("anisomem ta", ["table"]),
         ("anisomem --ver", ["--verbose", "--version"]),
         ("anisomem compare --", ["--in", "--out", "--allow", "--verbose", "--quiet", "--help"]),
+        ("anisomem sweep t", ["timesteps", "transfer"]),
         ("anisomem list d", ["detectors", "datasets"]),
         ("anisomem scores runs --label ", ["memorized", "other"]),
         ("anisomem generate 'a cat' --mitigate sail_", ["sail_sd14", "sail_sd20"]),
