@@ -52,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns the exit code.
 
     0; 1 where prompts failed; 2 after a mistake of the user's, which is one line; 3 after an
-    error that nobody expected, one line with its traceback in a file; 130 after an interruption.
+    error that nobody expected, one line with its traceback in a file; 130 after an interruption;
+    141 where the reader of the output has gone.
 
     Arguments:
         arguments: As on the command line; None takes that.

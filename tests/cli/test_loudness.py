@@ -92,3 +92,11 @@ def test_worker_processes_have_the_level_of_the_command(monkeypatch):
         terminal.set_log_level()
         assert logging.getLogger("baselines").level == logging.DEBUG
     assert logging.getLogger("baselines").level == logging.NOTSET
+
+
+@pytest.mark.parametrize(("option", "more"), [("-q", ["hydra/hydra_logging=none"]), ("-v", [])])
+def test_a_quiet_multirun_has_no_lines_of_hydra(option, more, monkeypatch):
+    seen = []
+    monkeypatch.setattr("anisomem.cli.multirun.multirun", lambda words: seen.append(words) or 0)
+    assert main(["multirun", option, "seeds=[1],[2]", "--config-dir=x"]) == 0
+    assert seen == [[*more, "seeds=[1],[2]", "--config-dir=x"]]
