@@ -7,6 +7,6 @@ if __name__ == "__main__":  # worker processes import this file, too
     # Python puts the current folder first, where a file may bear the name of a library's module.
     if Path(sys.path[0]).resolve() not in Path(__file__).resolve().parents:
         del sys.path[0]
-    from anisomem.cli import main
+    from anisomem.cli.main import main
 
     sys.exit(main())

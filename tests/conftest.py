@@ -240,7 +240,7 @@ def tiny_run(pipeline_folder, prompts):
 @pytest.fixture(scope="session")
 def gallery_run(save_pipeline, tmp_path_factory):
     """Overrides of a finished run with a gallery, and its folder; do not change what is in it."""
-    from anisomem.cli import main
+    from anisomem.cli.main import main
 
     folder = tmp_path_factory.mktemp("gallery")
     red = {"bytes": picture(np.full((4, 4, 3), (200, 30, 30), np.uint8)), "path": None}

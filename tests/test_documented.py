@@ -7,13 +7,13 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from matplotlib.figure import Figure
 
-from anisomem.arguments import parsed
 from anisomem.benchmark.case import Case
-from anisomem.cli import main
+from anisomem.cli.main import group, main
 from anisomem.config import catalog, compose
 from anisomem.config.overrides import read
 from anisomem.datasets import cards
@@ -91,7 +91,8 @@ def test_a_documented_command_can_be_typed(command, place):
     words = command.replace("DIGEST", "0" * 64).split(" \0")
     if len(words) == 1 or "score_change" in command:  # named as such, or run by test_docs.py
         return
-    options = parsed(words)
+    chosen = group.commands[words[0]].make_context(words[0], words[1:])
+    options = SimpleNamespace(command=words[0], **chosen.params)
     overrides = list(getattr(options, "overrides", []))
     if any(name in command for name in ELSEWHERE):
         compose.cases(overrides)

@@ -7,7 +7,7 @@ import pytest
 from anisomem.baselines.jeon import JeonSharpness
 from anisomem.baselines.wen import WenNorm
 
-from anisomem.cli import main
+from anisomem.cli.main import main
 from anisomem.config import catalog
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.detection.configured import detectors

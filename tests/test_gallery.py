@@ -12,7 +12,7 @@ import torch
 from anisomem.benchmark import gallery
 from anisomem.benchmark.case import Case
 from anisomem.benchmark.results import Results
-from anisomem.cli import main
+from anisomem.cli.main import main
 from anisomem.config import compose
 from anisomem.models.diffusers_unet import DiffusersUNet
 
@@ -66,7 +66,7 @@ def test_pictures_are_those_of_diffusers_at_seeds_no_detector_uses(case, make_pi
 
 def test_finished_run_reads_it_without_torch(gallery_run):
     code = (
-        "import sys; from anisomem.cli import main; code = main(['run', *sys.argv[1:]]);"
+        "import sys; from anisomem.cli.main import main; code = main(['run', *sys.argv[1:]]);"
         "sys.exit(code or 9 * ('torch' in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code, *gallery_run[0]], capture_output=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from anisomem.config import catalog, compose
+from anisomem.config import compose, members
 from anisomem.report.wandb_logger import artifact_name
 
 
@@ -18,12 +18,12 @@ from anisomem.report.wandb_logger import artifact_name
 )
 def test_a_model_has_its_name_in_conf_or_its_own(path, expected):
     node = {"path": path, "stands_for": "sd20"}
-    assert catalog.model_name(node) == expected
+    assert members.model_name(node) == expected
 
 
 def test_scores_without_a_model_stand_for_one():
-    assert catalog.model_name({"stands_for": "sd14"}) == "sd14"
-    assert catalog.model_name({"stands_for": None}) == "unknown"
+    assert members.model_name({"stands_for": "sd14"}) == "sd14"
+    assert members.model_name({"stands_for": None}) == "unknown"
 
 
 def test_every_composed_model_has_its_name():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from anisomem.cli import main
+from anisomem.cli.main import main
 from anisomem.errors import UserError
 from anisomem.run.workers import require_same
 from anisomem.storage.store import SECONDS, ScoreStore

@@ -6,10 +6,10 @@ import sys
 import pytest
 from omegaconf import OmegaConf
 
-from anisomem.cli import main
+from anisomem.cli.main import main
 from anisomem.config import catalog, compose, registry
 from anisomem.detection.base import Detector
-from anisomem.detection.configured import detectors
+from anisomem.detection.configured import detectors, named
 from anisomem.errors import UserError
 
 MODULE = '''
@@ -127,8 +127,8 @@ def test_broken_entry_points_are_a_line_each_and_break_no_other(site, capsys):
     with pytest.raises(UserError, match="'holds' of package mypkg has a default that YAML cannot"):
         compose.cases(["detector=[wen,holds]"])
     with pytest.raises(UserError, match=r"detector.asks needs a value for .*weight"):
-        registry.at("asks", [])
-    assert registry.at("asks", ["weight=2.5"]).weight == 2.5
+        named("asks", [])
+    assert named("asks", ["weight=2.5"]).weight == 2.5
 
 
 def test_nothing_of_a_package_is_imported_before_it_is_named(site):
@@ -171,7 +171,7 @@ def test_a_file_here_is_chosen_like_a_built_in(here, capsys):
     (composed,) = compose.cases(["model=testbed_velocity", "detector=[mine,wen]"])
     assert [d.key for d in detectors(composed.detector)[:2]] == ["mine, n=2", "mine, n=3"]
     assert listed(capsys)["mine"] == "Ours."
-    detector = registry.at("mine", ["steps=7"])
+    detector = named("mine", ["steps=7"])
     assert (detector.n, detector.steps) == (2, 7)  # the fewest noise samples
     with pytest.raises(UserError, match="no detector named 'mien'; did you mean 'mine'"):
         compose.cases(["detector=[mien]"])
@@ -180,7 +180,7 @@ def test_a_file_here_is_chosen_like_a_built_in(here, capsys):
 def test_a_stack_holds_detectors_of_ones_own(here):
     (here / "own_code.py").write_text(MODULE)
     write(here, "mine:\n  _target_: own_code.Mine\n  n: [1]\n")
-    stack = registry.at("stack", ["members=[wen,mine]"])
+    stack = named("stack", ["members=[wen,mine]"])
     assert [type(member).__name__ for member in stack.members] == ["WenNorm", "Mine"]
 
 
@@ -215,7 +215,7 @@ def test_a_copy_of_a_built_in_file_is_no_other_detector(here):
 
 def test_a_dotted_path_needs_no_file(here):
     (here / "own_code.py").write_text(MODULE)
-    detector = registry.at("own_code.Mine", ["steps=5", "words=[c]"])
+    detector = named("own_code.Mine", ["steps=5", "words=[c]"])
     assert isinstance(detector, Detector) and (detector.steps, detector.words) == (5, ["c"])
     overrides = ["detector=[wen]", "+detector.mine._target_=own_code.Mine"]
     built = detectors(compose.cases(overrides)[0].detector)
@@ -224,7 +224,7 @@ def test_a_dotted_path_needs_no_file(here):
 
 def test_listing_imports_no_torch():
     code = (
-        "import sys; from anisomem.cli import main; "
+        "import sys; from anisomem.cli.main import main; "
         "[main(['list', 'detectors', *more]) for more in ([], ['--long'])]; "
         "sys.exit('torch' in sys.modules)"
     )

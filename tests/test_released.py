@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from anisomem.cli import main
+from anisomem.cli.main import main
 
 MODE = "x,x|c"
 

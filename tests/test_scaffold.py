@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from anisomem.cli import main
+from anisomem.cli.main import main
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent

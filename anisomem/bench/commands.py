@@ -14,9 +14,8 @@ from anisomem.run.provenance import processor
 
 #: The command as it is installed, with a last line that says whether torch was imported.
 COMMAND = (
-    "import sys; from anisomem.cli import main\n"
-    "try: code = main(sys.argv[1:])\n"
-    "except SystemExit as end: code = end.code\n"
+    "import sys; from anisomem.cli.main import main\n"
+    "code = main(sys.argv[1:])\n"
     "print('torch' in sys.modules, file=sys.stderr)\n"
     "sys.exit(code)"
 )

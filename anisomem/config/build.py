@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,8 @@ from hydra.utils import instantiate
 
 from anisomem.config import own, schema
 from anisomem.errors import UserError, concerning
+
+log = logging.getLogger(__name__)
 
 
 def build(node: Mapping[str, Any], what: str, **more: object) -> Any:
@@ -28,6 +31,7 @@ def build(node: Mapping[str, Any], what: str, **more: object) -> Any:
     if missing := schema.missing(node):
         raise UserError(f"{what} needs a value for {', '.join(missing)}")
     targets = list(own.targets(dict(node)))
+    log.debug("%s is made by %s", what, ", ".join(targets))
     try:
         with concerning(what):  # an own class may raise anything
             with own.importable(targets):

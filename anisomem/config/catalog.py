@@ -1,17 +1,22 @@
-"""The configuration files that are shipped, by group and name."""
+"""The configuration files that ``conf/`` holds, by group and name, without reading them.
+
+Nothing here composes or parses one, so that a list or a help text needs none of the libraries that
+do; :mod:`anisomem.config.members` and :mod:`anisomem.config.compose` do.
+"""
 
 from __future__ import annotations
 
-import importlib.resources
-import re
-from collections.abc import Mapping
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
-
-from omegaconf import OmegaConf
 
 import anisomem
+
+LISTS = ("detector", "mitigation", "measure")  # groups of which a run has several members
+GROUPS = ("model", "dataset", *LISTS, "logger", "experiment")
+#: The experiments of ``anisomem mitigate`` and ``geometry`` where none is chosen.
+MITIGATE, GEOMETRY = "mitigation_testbed", "geometry_testbed"
+
 
 BUNDLED = Path(anisomem.__file__).parent / "testbed"  # the bundled models, a folder each
 
@@ -21,41 +26,17 @@ def testbed(variant: str) -> str:
     return str(BUNDLED / variant)
 
 
-OmegaConf.register_new_resolver("testbed", testbed)
-
-
+@cache
 def folder() -> Path:
     """The configuration files."""
-    return Path(str(importlib.resources.files("anisomem.conf")))
+    spec = find_spec("anisomem.conf")
+    assert spec and spec.submodule_search_locations  # it is a part of this package
+    return Path(spec.submodule_search_locations[0])
 
 
 def names(group: str) -> list[str]:
     """The members of a configuration group."""
     return sorted(path.stem for path in (folder() / group).glob("*.yaml"))
-
-
-@cache
-def members(group: str) -> dict[str, dict[str, Any]]:
-    """The files of a group by name; nothing in them is resolved."""
-    return {
-        name: cast(
-            dict[str, Any],
-            OmegaConf.to_container(OmegaConf.load(folder() / group / f"{name}.yaml")),
-        )
-        for name in names(group)
-    }
-
-
-def node(group: str, name: str) -> dict[str, Any]:
-    """The settings that a member of a group has by default."""
-    file = OmegaConf.load(folder() / group / f"{name}.yaml")
-    return cast(dict[str, Any], OmegaConf.to_container(file, resolve=True))[name]
-
-
-@cache
-def constants(name: str) -> dict[str, Any]:
-    """A file of published numbers beside the groups."""
-    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(folder() / f"{name}.yaml")))
 
 
 def title(file: Path) -> str:
@@ -66,20 +47,3 @@ def title(file: Path) -> str:
         if line.startswith("# ") and "@package" not in line
     )
     return next(comments, "")
-
-
-def model_name(model: Mapping[str, Any]) -> str:
-    """What tables call a model: its name in ``conf/model``, else its repository's or folder's.
-
-    Arguments:
-        model: Its settings, not resolved: where the bundled models lie differs by machine.
-    """
-    path = str(model.get("path") or "")
-    paths = {str(one["path"]): name for name, one in members("model").items() if "path" in one}
-    if known := paths.get(path, "") * (path != "???"):
-        return known
-    if cached := re.search(r"models--(.+?)--(.+?)(/|$)", path):  # in the hub's cache, by commit
-        return f"{cached[1]}/{cached[2]}"
-    if not path:
-        return str(model.get("stands_for") or "unknown")
-    return Path(path).name if Path(path).is_absolute() or Path(path).is_dir() else path

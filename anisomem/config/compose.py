@@ -14,9 +14,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, SCMode
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
-from anisomem.config import catalog, registry, values
+from anisomem.config import catalog, members, registry, values
+from anisomem.config.catalog import GROUPS, LISTS
 from anisomem.config.overrides import Override, read
-from anisomem.config.schema import GROUPS, LISTS, Config, Schema
+from anisomem.config.schema import Config, Schema
 from anisomem.errors import UserError, unknown
 
 ConfigStore.instance().store("schema", Schema)
@@ -137,7 +138,7 @@ def _plain(config: DictConfig) -> Config:
         found = instance(False)
     model = cast(dict[str, Any], OmegaConf.to_container(config.model))
     return Config(
-        **vars(found), model_name=catalog.model_name(model), text=OmegaConf.to_yaml(config)
+        **vars(found), model_name=members.model_name(model), text=OmegaConf.to_yaml(config)
     )
 
 

@@ -6,24 +6,18 @@ A package offers a detector by an entry point, whose configuration is the defaul
     mine = "mypackage.mine:Mine"
 
 Nothing of a package is imported before its detector is named or listed, so one that cannot be
-imported is its own problem.
+imported is its own problem; and a list of the built-in ones reads their first lines alone.
 """
 
 from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, cast
-
-from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from anisomem.config import catalog
 from anisomem.errors import UserError, unknown
@@ -80,6 +74,10 @@ class InFile(Known):
         return catalog.title(self.file)
 
     def node(self) -> dict[str, Any]:
+        from omegaconf import DictConfig, OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+        from yaml import YAMLError
+
         try:
             node = OmegaConf.load(self.file)
         except OSError as error:
@@ -144,6 +142,9 @@ class Offered(Known):
         return (inspect.getdoc(self.load()) or "").partition("\n")[0]
 
     def node(self) -> dict[str, Any]:
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+
         made = self.load()
         defaults: dict[str, Any] = {}
         for one in fields(made):
@@ -218,24 +219,10 @@ def offer(*names: str) -> None:
     Raises:
         UserError: As :func:`find`, or one cannot be read or imported.
     """
+    from hydra.core.config_store import ConfigStore
+
     every, shipped = known(), catalog.names("detector")
     for name in names:
         one = find(name, every)
         if name not in shipped:
             ConfigStore.instance().store(group="detector", name=name, node=one.node())
-
-
-def listed() -> list[tuple[str, str]]:
-    """Every detector that can be named, and what it is or what is wrong with it, in a line."""
-    every = known()
-    counts = Counter(one.name for one in every)
-    lines = []
-    for one in every:
-        try:
-            text = one.title()
-        except UserError as error:
-            text = f"broken: {error}"
-        if counts[one.name] > 1:
-            text = f"{one.where}: several detectors have this name"
-        lines.append((one.name, text))
-    return lines

@@ -10,9 +10,6 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-LISTS = ("detector", "mitigation", "measure")  # groups of which a run has several members
-GROUPS = ("model", "dataset", *LISTS, "logger", "experiment")
-
 
 @dataclass
 class Paths:

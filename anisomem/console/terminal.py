@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import logging
 import os
 import sys
 import unicodedata
@@ -11,10 +12,56 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
-from anisomem.errors import UserError
+from anisomem.errors import DEBUG, UserError
 
+LOGGERS = ("anisomem", "baselines")
+LOG = "ANISOMEM_LOG"  # their level, for worker processes too
+QUIET = "TQDM_DISABLE"
+LEVELS = ("DEBUG", "INFO", "ERROR")
 #: What tables write, for terminals that have not got it.
 PLAIN = {"–": "-", "−": "-", "…": "...", "→": "->", "×": "x", "≤": "<=", "≥": ">=", "±": "+-"}
+
+
+@contextmanager
+def restored() -> Iterator[None]:
+    """Leaves as they were what :func:`louder` and :func:`quieter` change."""
+    environment = {name: os.environ.get(name) for name in (DEBUG, LOG, QUIET, "PYTHONWARNINGS")}
+    levels = {name: logging.getLogger(name).level for name in LOGGERS}
+    before = logging.lastResort, warnings.showwarning
+    try:
+        yield
+    finally:
+        logging.lastResort, warnings.showwarning = before
+        for logger, level in levels.items():
+            logging.getLogger(logger).setLevel(level)
+        for name, value in environment.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+def louder(detailed: bool) -> None:
+    """Tracebacks and what our own loggers say go to the error stream, here and in workers."""
+    os.environ |= {DEBUG: "1", LOG: "DEBUG" if detailed else "INFO"}
+    set_log_level()
+
+
+def quieter() -> None:
+    """No progress and nothing of a log but errors, here and in workers."""
+    os.environ |= {QUIET: "1", LOG: "ERROR", "PYTHONWARNINGS": "ignore"}
+    warnings.showwarning = lambda *_, **__: None
+    set_log_level()
+
+
+def set_log_level() -> None:
+    """Sets our loggers to the level that the environment names, if it does."""
+    if (level := os.environ.get(LOG)) not in LEVELS:
+        return
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(level)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("anisomem: %(message)s"))
+    logging.lastResort = handler  # where nobody else, such as Hydra, takes what is logged
 
 
 @contextmanager

@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from anisomem import papers
-from anisomem.config import catalog
+from anisomem.config import members
 from anisomem.detection.base import (
     Array,
     Component,
@@ -89,7 +89,7 @@ class Gamma:
 #: Of the released evaluation script, by published model; the numbers stand in conf/gamma.yaml.
 PUBLISHED = {
     name: Gamma(numbers["gamma_norm"], numbers["gamma_cos"], f"published for {name}")
-    for name, numbers in catalog.constants("gamma").items()
+    for name, numbers in members.constants("gamma").items()
 }
 
 WEIGHTS = ("published", "equal", "fitted")  # where weights come from, if they are not given

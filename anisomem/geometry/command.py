@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anisomem.config import catalog
 from anisomem.config.schema import Config
 from anisomem.console import progress
 from anisomem.errors import UserError
@@ -71,7 +72,7 @@ def composed(overrides: Sequence[str]) -> list[Config]:
         if override.lstrip("+~").startswith("detector"):
             raise UserError(f"geometry measures no detectors; leave out {override!r}")
     if not any(o.startswith(("experiment=", "model=")) for o in overrides):
-        overrides = ["experiment=geometry_testbed", *overrides]
+        overrides = [f"experiment={catalog.GEOMETRY}", *overrides]
     return labelled.judged(overrides)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from anisomem.benchmark.results import Results, Row
-from anisomem.config import catalog
+from anisomem.config import catalog, members
 from anisomem.detection.base import Detector
 from anisomem.detection.configured import detectors
 from anisomem.evaluation import Estimate, Summary
@@ -81,7 +81,7 @@ def _usual(name: str, n: int) -> Detector | None:
     """A detector as ``conf/detector`` has it; None of a name that is not there."""
     if name not in catalog.names("detector"):
         return None
-    (usual, *_) = detectors({name: catalog.node("detector", name)})
+    (usual, *_) = detectors({name: members.node("detector", name)})
     return replace(usual, n=n)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from anisomem.config import catalog, compose, schema
+from anisomem.config import compose, members, schema
 from anisomem.config.build import build
 from anisomem.config.overrides import experiment
 from anisomem.config.schema import Config
@@ -44,7 +44,7 @@ def has_own(config: Config) -> bool:
     if owner is None or owner == model:
         return True
     # Elsewhere it is the user's word which model a folder holds.
-    return model not in catalog.members("model") and config.model.get("stands_for") == owner
+    return model not in members.members("model") and config.model.get("stands_for") == owner
 
 
 def run_name(words: Sequence[str], configs: Sequence[Config], usual: str, kind: str) -> str:
@@ -151,7 +151,7 @@ def _of_another(config: Config, lacking: str) -> UserError:
         )
     own = [
         f"dataset={name}"
-        for name, node in catalog.members("dataset").items()
+        for name, node in members.members("dataset").items()
         if node.get(OWNER) == model
     ]
     known = ", ".join([*own, "dataset=prompts_file dataset.path=FILE"])

@@ -1,22 +1,29 @@
 """Which software and machine made the numbers."""
 
+from __future__ import annotations
+
 import os
 import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
-from anisomem.models.base import DiffusionModel
+    from anisomem.models.base import DiffusionModel
 
 PACKAGES = ("torch", "diffusers", "transformers", "numpy", "scipy", "scikit-learn")
 
 
 def device_name(device: torch.device) -> str:
     """The accelerator's name, or the processor's."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    if device.type != "cuda":
+        return processor()
+    import torch
+
+    return torch.cuda.get_device_name(device)
 
 
 def processor() -> str:

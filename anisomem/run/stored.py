@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from hydra.utils import get_object
 
-from anisomem.config import catalog, compose, own, registry, schema
+from anisomem.config import catalog, compose, members, own, registry, schema
 from anisomem.config.schema import Config
 from anisomem.detection.base import Detector
 from anisomem.errors import UserError
@@ -126,8 +126,8 @@ def _nested(file: Path, name: str) -> UserError:
 
 def _known(group: str, target: str) -> bool:
     """Whether a class or function is what this package, or one that is installed, offers."""
-    members = catalog.members(group)
-    if target in {t for node in members.values() for t in own.targets(node)}:
+    nodes = members.members(group)
+    if target in {t for node in nodes.values() for t in own.targets(node)}:
         return True
     if group != "detector":
         return False

@@ -16,6 +16,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from anisomem.console import progress
+from anisomem.console.terminal import set_log_level
 from anisomem.errors import UserError
 
 if TYPE_CHECKING:
@@ -169,9 +170,9 @@ def _start(start: Callable[[], Callable[[Any], int]]) -> None:
     global _begin
     Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to answer
-    _begin = cache(
-        partial(_in_one_thread, start)
-    )  # by the first task, which can say what is wrong
+    set_log_level()
+    # Called by the first task, which can say what is wrong.
+    _begin = cache(partial(_in_one_thread, start))
 
 
 def _in_one_thread(start: Callable[[], Callable[[Any], int]]) -> Callable[[Any], int]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from anisomem.config import compose
+from anisomem.config import catalog, compose
 from anisomem.config.build import build
 from anisomem.config.overrides import experiment
 from anisomem.console.progress import phase
@@ -22,7 +22,6 @@ from anisomem.tradeoff.trial import Trial
 if TYPE_CHECKING:
     from anisomem.models.base import DiffusionModel
 
-DEFAULT = "mitigation_testbed"
 SOURCES = "sources.json"  # of a trial: digests of code of the user's, by what it is of
 
 
@@ -35,10 +34,10 @@ def mitigate(overrides: Sequence[str]) -> int:
     Raises:
         UserError: Settings that are wrong.
     """
-    given = overrides if experiment(overrides) else [f"experiment={DEFAULT}", *overrides]
+    given = overrides if experiment(overrides) else [f"experiment={catalog.MITIGATE}", *overrides]
     with phase("reading the configuration", brief=True):
         configs = labelled.judged(given)
-    name = labelled.run_name(overrides, configs, DEFAULT, "-mitigation")
+    name = labelled.run_name(overrides, configs, catalog.MITIGATE, "-mitigation")
     compose.require_chosen(configs[0], "mitigation")
     if configs[0].dry_run:
         from anisomem.tradeoff.plan import plan

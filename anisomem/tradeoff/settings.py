@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from anisomem.config import catalog
+from anisomem.config import catalog, members
 from anisomem.config.build import build
 from anisomem.config.schema import Config
 from anisomem.errors import UserError, unknown
@@ -88,7 +88,7 @@ def expanded(config: Config) -> list[Setting]:
             distinct values.
     """
     nodes = config.mitigation
-    found = [Setting(PLAIN, catalog.node("mitigation", PLAIN))]
+    found = [Setting(PLAIN, members.node("mitigation", PLAIN))]
     for name, varied in config.strengths.items():
         if name not in nodes and name not in (known := catalog.names("mitigation")):
             raise unknown("mitigation in strengths", str(name), {*known, *nodes})

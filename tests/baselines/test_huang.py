@@ -7,7 +7,7 @@ from anisomem.baselines.huang import BrokenMemories
 
 from anisomem.benchmark.case import Case
 from anisomem.benchmark.results import Results
-from anisomem.cli import main
+from anisomem.cli.main import main
 from anisomem.config import compose
 from anisomem.detection.base import Recorded
 from anisomem.engine.engine import Engine

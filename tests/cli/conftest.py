@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from anisomem.cli import main
+from anisomem.cli.main import main
 from tests.conftest import tiny_run
 
 DETECTORS = "detector=[anisotropy,anisotropy_fitted,wen,wen_cost_matched,text_only,random]"

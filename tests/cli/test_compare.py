@@ -6,12 +6,12 @@ import sys
 import pytest
 from pyarrow import parquet
 
-from anisomem.cli import main
+from anisomem.cli.main import main
 
 
 def test_comparison_needs_the_stores_alone(gallery_run, tmp_path):
     code = (
-        "import sys; from anisomem.cli import main; code = main(sys.argv[1:]); "
+        "import sys; from anisomem.cli.main import main; code = main(sys.argv[1:]); "
         "sys.exit(code or 9 * ('torch' in sys.modules or 'matplotlib' in sys.modules))"
     )
     arguments = ["compare", "wen", "anisotropy", "wen,n=1", "--in", str(gallery_run[1])]

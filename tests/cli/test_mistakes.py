@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from anisomem.cli import main
+from anisomem.cli.main import main
 
 
 @pytest.mark.parametrize("content", ["", "{", "\x80", "[]", '"words"'])

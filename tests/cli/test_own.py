@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from anisomem.cli import main
+from anisomem.cli.main import main
 from anisomem.config import compose, own
 from anisomem.detection.configured import detectors
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from anisomem.cli import main
+from anisomem.cli.main import main
 from anisomem.report.table import short
 from tests.cli.conftest import DETECTORS
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from anisomem.benchmark.case import Case
-from anisomem.cli import main
+from anisomem.cli.main import main
 from anisomem.errors import UserError
 from anisomem.run import stored
 

@@ -3,7 +3,7 @@
 import csv
 import json
 
-from anisomem.cli import main
+from anisomem.cli.main import main
 
 
 def test_tables_of_other_settings_are_told_apart(finished, tmp_path, capsys):

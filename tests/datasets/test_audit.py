@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 
-from anisomem.cli import main
+from anisomem.cli.main import main
 from anisomem.datasets import cards, published
 from anisomem.evaluation import auc, character_model, word_model
 from anisomem.report.audit import (

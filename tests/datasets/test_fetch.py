@@ -163,7 +163,7 @@ def test_hosts_that_do_not_serve(server, tmp_path, monkeypatch):
 
 
 def test_command(server, tmp_path, capsys):
-    from anisomem.cli import main
+    from anisomem.cli.main import main
 
     assert main(["fetch", NAME, f"paths.data={tmp_path}"]) == 0
     assert capsys.readouterr().out.count("licence: MIT\n") == 4

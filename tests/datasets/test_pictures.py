@@ -210,7 +210,7 @@ def test_pictures_that_a_set_carries_need_no_folder(make_prompts):
 
 
 def test_command(server, named, tmp_path, capsys, monkeypatch):
-    from anisomem.cli import main
+    from anisomem.cli.main import main
 
     named(["good"], ["gone"], [])
     monkeypatch.setattr(fetch, "fetch", lambda name, data: iter(["files"]))

@@ -228,7 +228,7 @@ def test_rows_are_counted(made, pinned):
 
 
 def test_a_run_on_a_published_set_needs_only_its_name(made, capsys, tmp_path):
-    from anisomem.cli import main
+    from anisomem.cli.main import main
 
     command = [
         "run", "dataset=realvis_90", "dataset.variant=VM", "model=testbed_epsilon",

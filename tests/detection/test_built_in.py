@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from anisomem.config import catalog, registry
+from anisomem.config import catalog
 from anisomem.conformance import check
 from anisomem.conformance.checks import CHECKS
 from anisomem.conformance.trial import FITTED, Place, bundled, mixture, places, trials
 from anisomem.conformance.variants import shipped
+from anisomem.detection import configured
 from anisomem.models.base import Parameterisation
 from anisomem.models.diffusers_unet import DiffusersUNet
 
@@ -25,7 +26,7 @@ SETTINGS = {
 
 @pytest.mark.parametrize("name", catalog.names("detector"))
 def test_built_in_detectors_keep_the_rules(name, make_pipeline, make_prompts):
-    detector = registry.at(name, SETTINGS.get(name, []))
+    detector = configured.at(name, SETTINGS.get(name, []))
     on = places(detector)
     if name in TINY:
         labels = np.arange(len(on[0].prompts)) % 2

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from anisomem.cli import main
+from anisomem.cli.main import main
 from anisomem.conformance import DetectorConformance, check
 from anisomem.conformance.checks import CHECKS
 from anisomem.conformance.trial import mixture

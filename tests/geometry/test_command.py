@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from anisomem.cli import main
+from anisomem.cli.main import main
 from anisomem.config import catalog, compose
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.engine.engine import Engine

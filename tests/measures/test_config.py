@@ -6,7 +6,7 @@ from itertools import chain
 
 import pytest
 
-from anisomem.cli import main
+from anisomem.cli.main import main
 from anisomem.config import catalog, compose
 from anisomem.errors import UserError
 from anisomem.measures.base import SUBJECTS

@@ -5,7 +5,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from anisomem.cli import main
+from anisomem.cli.main import main
 from anisomem.errors import UserError
 from anisomem.models import architecture
 from anisomem.models.pretrained import PipelineModel

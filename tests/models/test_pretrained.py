@@ -10,7 +10,7 @@ import torch
 from diffusers import DDIMScheduler, EDMEulerScheduler, FlowMatchEulerDiscreteScheduler
 from hydra.utils import get_method
 
-from anisomem.cli import main
+from anisomem.cli.main import main
 from anisomem.config import catalog, compose
 from anisomem.detection.anisotropy import PUBLISHED
 from anisomem.errors import UserError

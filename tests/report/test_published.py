@@ -4,7 +4,7 @@ import pytest
 
 from anisomem.benchmark.case import Case
 from anisomem.benchmark.results import Results
-from anisomem.cli import main
+from anisomem.cli.main import main
 from anisomem.report import published
 
 

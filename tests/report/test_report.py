@@ -10,9 +10,10 @@ import pytest
 from matplotlib import pyplot as plt
 from playwright.sync_api import sync_playwright
 
-from anisomem import cli
 from anisomem.benchmark.case import Case
 from anisomem.benchmark.results import Results
+from anisomem.cli.main import main
+from anisomem.cli.outcome import finish
 from anisomem.report import figures, report, tables
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -154,16 +155,16 @@ def test_every_prompt_has_its_scores_and_ranks(gallery_run, case):
 
 def test_scores_are_printed_and_filtered(gallery_run, capsys, tmp_path):
     run = str(gallery_run[1])
-    assert cli.main(["scores", run, "wen", "--top", "3", "--label", "other"]) == 0
+    assert main(["scores", run, "wen", "--top", "3", "--label", "other"]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
     assert "wen, n=4" in lines[0] and len(lines) == 4
     assert all(line.startswith("| other ") for line in lines[1:])
     out = tmp_path / "one.csv"
-    assert cli.main(["scores", run, "--prompt", "p17", "--out", str(out)]) == 0
+    assert main(["scores", run, "--prompt", "p17", "--out", str(out)]) == 0
     with out.open() as file:
         (line,) = csv.DictReader(file)
     assert line["id"] == "p17" and "anisotropy, n=1, rank" in line
-    assert cli.main(["scores", run, "wenn"]) == 2
+    assert main(["scores", run, "wenn"]) == 2
     assert "did you mean 'wen'?" in capsys.readouterr().err
 
 
@@ -215,7 +216,7 @@ def test_a_logger_that_fails_is_a_line(case, monkeypatch, capsys, caplog):
         raise ValueError("no such project")
 
     monkeypatch.setattr(report, "write", lambda *_: {})
-    assert cli._finish([case.case], case.folder, SimpleNamespace(log=refuses)) == 0
+    assert finish([case.case], case.folder, SimpleNamespace(log=refuses)) == 0
     assert "| anisotropy " in capsys.readouterr().out
     assert "left out: ValueError: no such project" in caplog.text
 

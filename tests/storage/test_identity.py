@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from hydra.utils import get_class
 
-from anisomem.config.catalog import names, node
+from anisomem.config.catalog import names
+from anisomem.config.members import node
 from anisomem.config.schema import Schema
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError

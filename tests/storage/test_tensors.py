@@ -5,7 +5,7 @@ from safetensors.numpy import load_file
 
 from anisomem.benchmark.case import Case
 from anisomem.benchmark.results import Results
-from anisomem.cli import main
+from anisomem.cli.main import main
 
 
 def test_files_hold_what_the_components_are_computed_from(large_run, tmp_path, capsys):

@@ -12,7 +12,7 @@ import pytest
 from anisomem.benchmark.case import Case
 from anisomem.benchmark.complete import complete
 from anisomem.benchmark.results import Results
-from anisomem.cli import main
+from anisomem.cli.main import main
 from anisomem.config import compose
 from anisomem.detection.anisotropy import PUBLISHED
 from anisomem.evaluation import auc, fit_in_folds, folds, tpr_at_fpr

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from anisomem.cli import main
+from anisomem.cli.main import main
 from anisomem.measures.base import Measure, Statistic, mean
 from anisomem.models.diffusers_unet import DiffusersUNet
 from anisomem.storage.store import Origin

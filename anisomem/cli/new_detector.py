@@ -5,14 +5,30 @@ import os
 import shlex
 from collections.abc import Mapping
 from datetime import date
-from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 
-from anisomem.config import registry
+import click
+
+from anisomem.cli.command import FOLDER, Command
 from anisomem.errors import UserError
-from anisomem.storage import atomic
+
+
+@click.command(
+    "new-detector",
+    cls=Command,
+    short_help="Start a detector of your own.",
+    examples=["anisomem new-detector mine", "anisomem new-detector mine --out detectors"],
+)
+@click.argument("name", metavar="NAME", help="E.g. mine; see docs/add-a-detector.md.")
+@click.option(
+    "--out", type=FOLDER, default=".", show_default=True, metavar="FOLDER", help="Where."
+)
+def command(name: str, out: Path) -> None:
+    """Start a detector of your own: a working class, its configuration and its test."""
+    for line in write(name, out):
+        print(line)
 
 
 def write(name: str, folder: Path) -> list[str]:
@@ -25,6 +41,11 @@ def write(name: str, folder: Path) -> list[str]:
     Raises:
         UserError: A name that is none for a module or is taken, or a file that exists.
     """
+    from importlib.resources import files
+
+    from anisomem.config import registry
+    from anisomem.storage import atomic
+
     if not name.isascii() or not name.isidentifier() or keyword.iskeyword(name):
         raise UserError(
             f"a detector's name is letters, digits and underscores, as score_change; got {name!r}"
@@ -46,11 +67,7 @@ def write(name: str, folder: Path) -> list[str]:
         raise UserError(f"a module {name!r} is installed already, which would be imported instead")
     chosen = {"name": name, "made": made, "year": str(date.today().year)}
     for template, file in targets.items():
-        text = (
-            files("anisomem.conformance")
-            .joinpath("templates", template)
-            .read_text(encoding="utf-8")
-        )
+        text = files("anisomem").joinpath("templates", template).read_text(encoding="utf-8")
         atomic.write_text(file, Template(text).substitute(chosen))
     there = [] if folder.resolve() == Path.cwd() else [f"cd {shlex.quote(os.fspath(folder))}"]
     return [

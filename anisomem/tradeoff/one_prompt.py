@@ -1,10 +1,9 @@
-"""``anisomem generate``: one prompt's picture before and after a mitigation, with its scores."""
+"""One prompt's picture as it is sampled without and with a mitigation, and its scores."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -12,14 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from anisomem.config import compose
 from anisomem.config.build import build
 from anisomem.console import progress
-from anisomem.errors import UserError
 from anisomem.report.table import Table
 from anisomem.run import prompts as labelled
 from anisomem.run.ordinary import draw
-from anisomem.storage import atomic
 from anisomem.tradeoff.settings import mitigations
 
 if TYPE_CHECKING:
@@ -57,44 +53,19 @@ class Outcome:
     source: str
 
 
-def generate(
-    prompt: str, mitigate: str | None, fpr: float | None, overrides: Sequence[str], out: Path
-) -> str:
-    """Samples a prompt, and once more with a mitigation; writes the pictures side by side.
+def sample(prompt: str, config: Config, fpr: float | None) -> list[Outcome]:
+    """The prompt sampled with every mitigation of the configuration, from the same noise.
 
     Arguments:
         prompt: The prompt.
-        mitigate: A mitigation, or None.
-        fpr: It acts only where the metric is above what this share of ordinary prompts exceed;
-            None acts always.
-        overrides: As of ``anisomem run``; the first of the seeds is used.
-        out: The PNG.
-
-    Returns:
-        A table of both, to print.
+        config: The first of its seeds is used.
+        fpr: A mitigation acts only where the metric is above what this share of ordinary prompts
+            exceed; None acts always.
 
     Raises:
-        UserError: An empty prompt, an unknown mitigation or setting, a file that cannot be
-            written, a model that lacks what is changed, or too few ordinary prompts for ``fpr``.
+        UserError: A mitigation that cannot be built, a model that lacks what is changed, or too
+            few ordinary prompts for ``fpr``.
     """
-    from anisomem.run.workers import one_thread
-
-    if fpr is not None and not mitigate:
-        raise UserError("--fpr says when a mitigation acts; name one with --mitigate")
-    if not prompt.strip():
-        raise UserError("the prompt is empty")
-    if out.suffix != ".png":
-        raise UserError(f"--out must name a .png file, got {str(out)!r}")
-    names = list(dict.fromkeys(["none", *([mitigate] if mitigate else [])]))
-    config = compose.cases([f"mitigation=[{','.join(names)}]", *overrides])[0]
-    with one_thread():  # as runs compute
-        outcomes = sample(prompt, config, fpr)
-    atomic.write(out, partial(_draw, outcomes=outcomes))
-    return f"{table(outcomes).markdown()}\nPictures: {out}"
-
-
-def sample(prompt: str, config: Config, fpr: float | None) -> list[Outcome]:
-    """The prompt sampled with every mitigation of the configuration, from the same noise."""
     from anisomem.engine.batches import Batches
     from anisomem.mitigation.base import EMBEDDINGS, Ordinary, moved
     from anisomem.mitigation.none import NoMitigation
@@ -185,8 +156,13 @@ def table(outcomes: Sequence[Outcome]) -> Table:
     return Table("Generated", headings, rows, notes)
 
 
-def _draw(path: Path, outcomes: Sequence[Outcome]) -> None:
-    """The pictures side by side, each under its scores."""
+def draw_pictures(path: Path, outcomes: Sequence[Outcome]) -> None:
+    """Draws the pictures side by side, each under its scores.
+
+    Arguments:
+        path: The PNG.
+        outcomes: One for each picture.
+    """
     from matplotlib.figure import Figure
 
     from anisomem.report import literal

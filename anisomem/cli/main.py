@@ -1,0 +1,170 @@
+"""``anisomem``: the group of commands, what they share, and the guard around them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from types import ModuleType
+
+import click
+from click.exceptions import Exit
+
+from anisomem.cli import (
+    audit,
+    bench,
+    check_detector,
+    compare,
+    completion,
+    fetch,
+    generate,
+    geometry,
+    listing,
+    mitigate,
+    multirun,
+    new_detector,
+    released,
+    run,
+    scores,
+    sweep,
+    table,
+)
+from anisomem.cli.command import Helpful
+from anisomem.console import terminal
+from anisomem.errors import DEBUG, UserError, reported, unknown
+
+log = logging.getLogger(__name__)
+
+#: The commands as the help lists them.
+SECTIONS = {
+    "Evaluate detectors": [run, sweep, multirun, geometry],
+    "Read finished runs": [table, scores, compare],
+    "Generate and mitigate": [generate, mitigate],
+    "Prompt sets": [fetch, audit],
+    "Detectors": [listing, new_detector, check_detector],
+    "Exchange and costs": [released, bench],
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command and returns the exit code.
+
+    0; 1 where prompts failed; 2 after a mistake of the user's, which is one line; 3 after an
+    error that nobody expected, one line with its traceback in a file; 130 after an interruption;
+    141 where the reader of the output has gone.
+
+    Arguments:
+        arguments: As on the command line; None takes that.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    with terminal.restored():
+        return reported(partial(_obey, words))
+
+
+def _obey(words: list[str]) -> int:
+    """Does what the command line says; the exit code."""
+    # The libraries underneath announce optional packages and progress that are not ours.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    with terminal.guarded():
+        if instruction := os.environ.get(completion.VARIABLE):
+            return completion.complete(group, instruction)
+        try:
+            with group.make_context("anisomem", words) as context:
+                return group.invoke(context) or 0
+        except Exit as end:  # after a help text
+            return end.exit_code
+        except click.UsageError as error:
+            os.environ.pop(DEBUG, None)  # where it was raised in click is nobody's question
+            raise _in_our_words(error) from None
+
+
+def _in_our_words(error: click.UsageError) -> UserError:
+    """A mistake in the command line itself, in one line that says what can be typed."""
+    context = error.ctx
+    help_ = f"{context.command_path if context else 'anisomem'} --help"
+    match error:
+        case click.NoSuchCommand():
+            return unknown("command", error.command_name, group.commands)
+        case click.NoSuchOption() if context:
+            options = (p for p in context.command.get_params(context) if p.opts[0][0] == "-")
+            known = [max(option.opts, key=len) for option in options]
+            return unknown("option", error.option_name, known)
+        case click.MissingParameter() if error.param and context:
+            return UserError(f"{context.command_path} needs {_named(error.param)}; see {help_}")
+        case click.BadParameter() if error.param:
+            return UserError(f"{_named(error.param)}: {error.message}")
+        case click.BadOptionUsage():
+            return UserError(f"{error.message[0].lower()}{error.message[1:].rstrip('.')}")
+    return UserError(f"{error.message[:1].lower()}{error.message[1:].rstrip('.')}; see {help_}")
+
+
+def _named(param: click.Parameter) -> str:
+    """An option or argument as it is typed."""
+    if isinstance(param, click.Argument):
+        return (param.metavar or param.human_readable_name).strip("[].")
+    return max(param.opts, key=len)
+
+
+class _Group(Helpful, click.Group):
+    """The group, whose help lists its commands in sections."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(map(len, self.commands))
+        for title, files in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl(
+                    (f"{command.name:{width}}", command.short_help or "")
+                    for file in files
+                    for command in _commands(file)
+                )
+        with formatter.section("Begin with"):
+            formatter.write_text("anisomem run experiment=quickstart")
+
+
+def _commands(file: ModuleType) -> list[click.Command]:
+    """The commands of a file."""
+    return [one for one in vars(file).values() if isinstance(one, click.Command)]
+
+
+def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if not value or ctx.resilient_parsing:
+        return
+    print(version())
+    ctx.exit()
+
+
+def version() -> str:
+    """The version, with the commit in a checkout."""
+    from importlib.metadata import version as installed
+    from pathlib import Path
+
+    import anisomem
+    from anisomem.run.provenance import git_commit
+
+    commit = git_commit(Path(anisomem.__file__).parent)
+    return f"anisomem {installed('anisomem')}{f', commit {commit}' if commit else ''}"
+
+
+@click.group(
+    cls=_Group,
+    no_args_is_help=False,
+    context_settings={"max_content_width": 100},
+    commands=[one for files in SECTIONS.values() for file in files for one in _commands(file)],
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version, and the commit in a checkout.",
+)
+def group() -> None:
+    """A benchmark for memorization detectors of text-to-image diffusion models.
+
+    Settings are overrides, name=value; anisomem COMMAND --help shows the most used.
+    """

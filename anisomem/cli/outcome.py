@@ -1,0 +1,90 @@
+"""From chosen cases to a written and printed table, and the exit code that says how it went."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anisomem.console.progress import phase
+from anisomem.errors import concerning
+
+if TYPE_CHECKING:
+    from anisomem.benchmark.case import Case
+    from anisomem.benchmark.results import Results
+    from anisomem.config.schema import Config
+    from anisomem.report.wandb_logger import WandbLogger
+
+log = logging.getLogger(__name__)
+
+
+def show_plan(configs: Sequence[Config], experiment: str) -> int:
+    """Prints what would run and what it costs, and starts nothing; the exit code."""
+    from anisomem.report.plan import plan
+
+    print(plan(configs, experiment).markdown())
+    return 0
+
+
+def finish(cases: Sequence[Case], folder: Path, logger: WandbLogger | None = None) -> int:
+    """Records what is missing, writes and prints the table, and returns the exit code.
+
+    Arguments:
+        cases: All of one table.
+        folder: Where the report is written.
+        logger: Where the finished run is also sent.
+    """
+    from anisomem.benchmark.complete import complete
+    from anisomem.benchmark.results import Results
+    from anisomem.report import report
+    from anisomem.report.attempt import attempt
+    from anisomem.storage.atomic import CannotWriteError
+
+    recorded = []
+    for case in cases:
+        log.info("%s: records into %s", case.name, case.folder)
+        with concerning(str(case.folder)):
+            recorded.append(complete(case))
+    all_results = [Results(case) for case in cases]
+    if failed(all_results):
+        return 1
+    try:
+        with phase("scoring and drawing"), concerning(str(folder)):
+            drawn = report.write(all_results, folder)
+    except CannotWriteError as error:
+        print(report.printed(all_results))
+        if any(recorded) or not error.forbidden:
+            raise
+        print(f"anisomem: the report is as it was: {error}", file=sys.stderr)
+        return 0
+    print(report.printed(all_results))
+    warn(all_results)
+    if logger:
+        attempt("the run on Weights & Biases", partial(logger.log, all_results, folder, drawn))
+    print(f"Report: {folder}/ (tables, figures; components in a folder per model)")
+    return 0
+
+
+def warn(all_results: Sequence[Results]) -> None:
+    """Says what a reader must know before the numbers."""
+    from anisomem.report.warnings import warnings
+
+    for line in warnings(all_results):
+        print(f"anisomem: warning: {line}", file=sys.stderr)
+
+
+def failed(all_results: Sequence[Results]) -> bool:
+    """Whether prompts of a case failed and the user did not allow it, which is said."""
+    failing = [results for results in all_results if results.ends_in_failure]
+    for results in failing:
+        first, reason = next(iter(results.failures.items()))
+        print(
+            f"anisomem: {results.name}: {len(results.failures)} of {len(results.case.prompts)} "
+            f"prompts failed, first {first!r} ({reason}); on_failure=keep makes the table without "
+            "them, on_failure=retry evaluates them again",
+            file=sys.stderr,
+        )
+    return bool(failing)

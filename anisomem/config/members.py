@@ -1,0 +1,56 @@
+"""What the shipped configuration files say, read one by one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import OmegaConf
+
+from anisomem.config.catalog import folder, names, testbed
+
+OmegaConf.register_new_resolver("testbed", testbed)
+
+
+@cache
+def members(group: str) -> dict[str, dict[str, Any]]:
+    """The files of a group by name; nothing in them is resolved."""
+    return {
+        name: cast(
+            dict[str, Any],
+            OmegaConf.to_container(OmegaConf.load(folder() / group / f"{name}.yaml")),
+        )
+        for name in names(group)
+    }
+
+
+def node(group: str, name: str) -> dict[str, Any]:
+    """The settings that a member of a group has by default."""
+    file = OmegaConf.load(folder() / group / f"{name}.yaml")
+    return cast(dict[str, Any], OmegaConf.to_container(file, resolve=True))[name]
+
+
+@cache
+def constants(name: str) -> dict[str, Any]:
+    """A file of published numbers beside the groups."""
+    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(folder() / f"{name}.yaml")))
+
+
+def model_name(model: Mapping[str, Any]) -> str:
+    """What tables call a model: its name in ``conf/model``, else its repository's or folder's.
+
+    Arguments:
+        model: Its settings, not resolved: where the bundled models lie differs by machine.
+    """
+    path = str(model.get("path") or "")
+    paths = {str(one["path"]): name for name, one in members("model").items() if "path" in one}
+    if known := paths.get(path, "") * (path != "???"):
+        return known
+    if cached := re.search(r"models--(.+?)--(.+?)(/|$)", path):  # in the hub's cache, by commit
+        return f"{cached[1]}/{cached[2]}"
+    if not path:
+        return str(model.get("stands_for") or "unknown")
+    return Path(path).name if Path(path).is_absolute() or Path(path).is_dir() else path
