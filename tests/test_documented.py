@@ -18,7 +18,7 @@ from anisomem.config import catalog, compose
 from anisomem.config.overrides import read
 from anisomem.datasets import cards
 from anisomem.detection.configured import detectors
-from anisomem.run import prompts as labelled
+from anisomem.run import labelled
 from anisomem.sweep.command import SWEEPS
 from anisomem.tradeoff.settings import mitigations
 

@@ -13,7 +13,7 @@ from anisomem.detection.anisotropy import Anisotropy
 from anisomem.detection.configured import detectors
 from anisomem.engine.cost import Counts
 from anisomem.engine.counting import counts
-from anisomem.run import prompts as labelled
+from anisomem.run import labelled
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -9,7 +9,7 @@ from anisomem.benchmark.results import Results
 from anisomem.config import compose
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError
-from anisomem.run import prompts as labelled
+from anisomem.run import labelled
 
 
 def made(labels, blocks):

@@ -110,7 +110,7 @@ def test_a_word_that_is_none_says_how_to_write_it(words, expected):
 def test_a_name_that_is_no_folders_is_refused_with_one_that_is(name, tmp_path):
     file = tmp_path / "a.csv"
     file.write_text("prompt,label\na,1\nb,0\n")
-    from anisomem.run import prompts as labelled
+    from anisomem.run import labelled
 
     settings = ["dataset=prompts_file", f"dataset.path={file}", "cases=[[]]"]
     case = compose.cases([*settings, f"dataset.name={name}"])[0]

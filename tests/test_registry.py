@@ -207,7 +207,7 @@ def test_mistakes_in_a_file_are_one_line(here, text, expected, capsys):
 def test_a_copy_of_a_built_in_file_is_no_other_detector(here):
     text = (catalog.folder() / "detector" / "wen.yaml").read_text()
     write(here, text, "wen")
-    assert registry.others() == []
+    assert registry.not_built_in() == []
     write(here, text.replace("steps: 1", "steps: 2"), "wen")
     with pytest.raises(UserError, match="several detectors are named 'wen'"):
         registry.offer("wen")

@@ -19,8 +19,7 @@ from anisomem.detection.base import Detector
 from anisomem.detection.configured import detectors
 from anisomem.engine.tensors import TensorFiles
 from anisomem.errors import UserError, one_of, unknown
-from anisomem.run import identity, ordinary, stored
-from anisomem.run import prompts as chosen
+from anisomem.run import identity, labelled, ordinary, stored
 from anisomem.run.base import PROMPTS, Run, sources_of_model
 from anisomem.storage import atomic, digests
 from anisomem.storage.store import FAILURE, IDENTITY, ScoreStore
@@ -73,8 +72,8 @@ class Case(Run):
         self.config = config
         _require_sensible(config)
         if prompts is None:
-            whole = chosen.prompts(config)
-            rows = chosen.limited(whole, config.limit, config.limit_seed)
+            whole = labelled.prompts(config)
+            rows = labelled.limited(whole, config.limit, config.limit_seed)
             prompts, limited = whole.subset(rows), len(rows) < len(whole)
         else:
             whole, rows, limited = prompts, list(range(len(prompts))), False

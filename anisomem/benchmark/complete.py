@@ -16,8 +16,7 @@ from anisomem.config.build import build
 from anisomem.console import progress
 from anisomem.datasets import kept
 from anisomem.errors import UserError
-from anisomem.run import identity
-from anisomem.run import prompts as chosen
+from anisomem.run import identity, labelled
 from anisomem.run.base import PROMPTS
 from anisomem.storage import atomic, digests
 from anisomem.storage.store import IDENTITY, ScoreStore
@@ -36,7 +35,7 @@ def complete(case: Case) -> bool:
             or infinity without any prompt.
     """
     memorized = int(case.prompts.labels.sum())
-    chosen.require_both(case.name, memorized, len(case.prompts) - memorized)
+    labelled.require_both(case.name, memorized, len(case.prompts) - memorized)
     if case.config.model.get("weights") == "random":
         raise UserError("weights=random is for anisomem bench; scores need weights=pretrained")
     _carry_over(case)

@@ -51,7 +51,7 @@ def command(
 
     # A detector that the command names is one that it allows, as the user has configured it.
     named = {name.partition(",")[0] for name in detectors}
-    named &= {one.name for one in registry.others()}
+    named &= {one.name for one in registry.not_built_in()}
     cases = finished_runs.finished(runs, [*allowed, *named])
     print(compare(cases, detectors, out))
     warn(cases)

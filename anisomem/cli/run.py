@@ -58,7 +58,7 @@ def run(overrides: Sequence[str], apart: bool = False) -> int:
         from anisomem.benchmark.case import Case, named_apart
         from anisomem.config import compose
         from anisomem.config.build import build
-        from anisomem.run import prompts as labelled
+        from anisomem.run import labelled
 
         composed = labelled.judged(overrides)
     name = labelled.run_name(overrides, composed, defaults()["experiment"].default, "")

@@ -165,7 +165,7 @@ class Offered(Known):
             ) from None
 
 
-def others() -> list[Known]:
+def not_built_in() -> list[Known]:
     """All that are not built in; a copy of a built-in file is none of its own."""
     shipped = catalog.folder() / "detector"
     own = [file for file in sorted(HERE.glob("*.yaml")) if not _same(file, shipped / file.name)]
@@ -190,7 +190,7 @@ def known() -> list[Known]:
     """Every detector that can be named, built-in ones first."""
     folder = catalog.folder() / "detector"
     shipped = (InFile(name, folder / f"{name}.yaml") for name in catalog.names("detector"))
-    return [*shipped, *others()]
+    return [*shipped, *not_built_in()]
 
 
 def find(name: str, every: Sequence[Known] | None = None) -> Known:

@@ -12,7 +12,8 @@ each thing that a network may predict, where half of the prompts select a compon
 standard deviation, as a memorized picture is, and half an ordinary one; what a component does not
 spread, its mean has, so that all have the same second moment. One that reads attention
 or pictures is tried on the bundled models instead. :data:`CHECKS` are functions of such a
-:class:`Trial` that return what they found and raise ``AssertionError`` where a rule is broken.
+:class:`Examination` that return what they found and raise ``AssertionError`` where a rule is
+broken.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from anisomem.conformance.checks import CHECKS
-from anisomem.conformance.trial import Place, Trial, places, trials
+from anisomem.conformance.examination import Examination, Place, places, trials
 from anisomem.detection.base import Detector
 
 
@@ -84,10 +85,10 @@ class DetectorConformance:
     """
 
     detector: ClassVar[Detector]
-    _tried: ClassVar[tuple[list[Trial], dict[str, str]] | None] = None
+    _tried: ClassVar[tuple[list[Examination], dict[str, str]] | None] = None
 
     @classmethod
-    def tried(cls) -> list[Trial]:
+    def tried(cls) -> list[Examination]:
         """The models that the detector works on, evaluated once for all tests.
 
         Raises:
@@ -100,7 +101,7 @@ class DetectorConformance:
         return accepted
 
 
-def _test(function: Callable[[Trial], str]) -> Callable[[DetectorConformance], None]:
+def _test(function: Callable[[Examination], str]) -> Callable[[DetectorConformance], None]:
     def test(self: DetectorConformance) -> None:
         for trial in self.tried():
             try:

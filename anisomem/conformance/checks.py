@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from anisomem.conformance.trial import SEED, Trial
+from anisomem.conformance.examination import SEED, Examination
 from anisomem.conformance.variants import drawing, members, shipped, usual, variants
 from anisomem.detection.base import Array, Cost, Detector, Recorded
 from anisomem.evaluation.curves import auc
@@ -25,7 +25,7 @@ from anisomem.storage.store import Origin, ScoreStore, arrays
 PLACEHOLDERS = ("", "...", "TODO", "FIXME", "?")
 
 
-def declares_what_it_is(trial: Trial) -> str:
+def declares_what_it_is(trial: Examination) -> str:
     """``info`` is filled in; a detector that reads nothing of the model needs none."""
     detector = trial.detector
     info = detector.info
@@ -42,7 +42,7 @@ def declares_what_it_is(trial: Trial) -> str:
     return paper.cited
 
 
-def records_for_each_sample(trial: Trial) -> str:
+def records_for_each_sample(trial: Examination) -> str:
     """A component is one number for each prompt and noise sample."""
     for name, values in trial.expected.items():
         shape = len(trial.rows), trial.detector.n
@@ -51,7 +51,7 @@ def records_for_each_sample(trial: Trial) -> str:
     return f"{count} component{'s' * (count != 1)}"
 
 
-def is_finite(trial: Trial) -> str:
+def is_finite(trial: Examination) -> str:
     """Components and scores are numbers, one score for each prompt."""
     for name, values in trial.expected.items():
         bad = ~np.isfinite(values).all(axis=1)
@@ -65,7 +65,7 @@ def is_finite(trial: Trial) -> str:
     return ""
 
 
-def is_deterministic(trial: Trial) -> str:
+def is_deterministic(trial: Examination) -> str:
     """Equal noise seeds give equal numbers, to the last bit."""
     again = trial.evaluate(trial.rows)
     for name, values in trial.expected.items():
@@ -76,21 +76,21 @@ def is_deterministic(trial: Trial) -> str:
     return ""
 
 
-def ignores_batches(trial: Trial) -> str:
+def ignores_batches(trial: Examination) -> str:
     """A prompt's components do not depend on the prompts beside it."""
     for part in (trial.rows[:1], trial.rows[1:]):
         trial.compare(trial.evaluate(part, batch_size=3), part, f"in a batch of {len(part)}")
     return ""
 
 
-def ignores_order(trial: Trial) -> str:
+def ignores_order(trial: Examination) -> str:
     """A prompt's components do not depend on its place."""
     order = np.random.default_rng(0).permutation(len(trial.rows)).tolist()
     trial.compare(trial.evaluate(order), order, "in another order")
     return ""
 
 
-def ignores_company(trial: Trial) -> str:
+def ignores_company(trial: Examination) -> str:
     """Components do not depend on other detectors of the run, or on more noise samples."""
     detector, n, rows = trial.detector, trial.detector.n, trial.rows[:2]
     beside = [replace(one, n=n + 1) for one in shipped() if one.name in ("wen_5", "jeon")]
@@ -101,7 +101,7 @@ def ignores_company(trial: Trial) -> str:
     return ""
 
 
-def costs_what_it_declares(trial: Trial) -> str:
+def costs_what_it_declares(trial: Examination) -> str:
     """``cost()`` is what one prompt on its own evaluates, at default settings if not at others."""
     detector = trial.detector
     if members(detector):
@@ -121,7 +121,7 @@ def costs_what_it_declares(trial: Trial) -> str:
     return f"{cost.nfe} NFE" + f", {cost.jvps} JVP" * (cost.jvps > 0) + where
 
 
-def rescores_from_the_store(trial: Trial) -> str:
+def rescores_from_the_store(trial: Examination) -> str:
     """Components suffice: what is written and read back gives the same scores."""
     detector, prompts = trial.detector, trial.place.prompts
     if not trial.expected:
@@ -147,7 +147,7 @@ def rescores_from_the_store(trial: Trial) -> str:
     return ""
 
 
-def reads_no_labels(trial: Trial) -> str:
+def reads_no_labels(trial: Examination) -> str:
     """Scores do not depend on labels unless the detector says ``uses_labels``."""
     detector, recorded = trial.detector, trial.recorded
     own = type(detector).features is not Detector.features
@@ -167,7 +167,7 @@ def reads_no_labels(trial: Trial) -> str:
     return "uses_labels" if detector.uses_labels else ""
 
 
-def names_what_changes_it(trial: Trial) -> str:
+def names_what_changes_it(trial: Examination) -> str:
     """Components of one name are one number, whatever the settings and whoever names them."""
     varied = set()
     for option, other in variants(trial.detector):
@@ -188,14 +188,14 @@ def names_what_changes_it(trial: Trial) -> str:
     return f"varied {', '.join(sorted(varied))}" if varied else ""
 
 
-def separates(trial: Trial) -> str:
+def separates(trial: Examination) -> str:
     """The AUC on prompts of which half are memorized beyond doubt; said, not judged."""
     if not trial.place.closed:
         return "not asked of so few prompts"
     return f"{auc(trial.scores, trial.place.prompts.labels):.3f}"
 
 
-def _counted(trial: Trial, detector: Detector) -> Cost:
+def _counted(trial: Examination, detector: Detector) -> Cost:
     """NFE and directional derivatives of the first prompt on its own."""
     model = trial.place.model
     before = model.nfe, model.jvps
@@ -203,7 +203,7 @@ def _counted(trial: Trial, detector: Detector) -> Cost:
     return Cost(model.nfe - before[0], model.jvps - before[1])
 
 
-CHECKS: Mapping[str, Callable[[Trial], str]] = {
+CHECKS: Mapping[str, Callable[[Examination], str]] = {
     "info": declares_what_it_is,
     "components": records_for_each_sample,
     "finite": is_finite,

@@ -10,7 +10,7 @@ from typing import Any
 from anisomem.config import catalog, compose
 from anisomem.detection.base import Detector
 from anisomem.detection.configured import detectors
-from anisomem.detection.options import others
+from anisomem.detection.options import other_values
 
 
 def variants(detector: Detector) -> Iterator[tuple[str, Detector]]:
@@ -18,7 +18,7 @@ def variants(detector: Detector) -> Iterator[tuple[str, Detector]]:
     for option in fields(detector):
         if option.name in ("name", "n", "members"):
             continue
-        for value in others(detector, option.name):
+        for value in other_values(detector, option.name):
             try:
                 changes: dict[str, Any] = {option.name: value}
                 yield option.name, replace(detector, **changes)

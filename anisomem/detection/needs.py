@@ -108,12 +108,12 @@ class Placed(Need):
 
     def on(self, model: DiffusionModel) -> Need:
         t = At(self.at).within(model)
-        if self.along and t not in model.timesteps():
+        if self.trajectory and t not in model.timesteps():
             raise UserError(f"timestep {t} is no step of a trajectory")
         return replace(self, at=At.timestep(t))
 
     @property
-    def along(self) -> str:
+    def trajectory(self) -> str:
         """The trajectory whose step it belongs to, ``guided`` or ``unguided``; "" if to none."""
         return ""
 
@@ -125,18 +125,18 @@ class OnLatents(Placed):
     latents: str = NOISE
 
     @property
-    def along(self) -> str:
+    def trajectory(self) -> str:
         return self.latents if self.latents in (GUIDED, UNGUIDED) else ""
 
     def on(self, model: DiffusionModel) -> Need:
         placed = super().on(model)
-        if self.along and At(self.at).within(model) == model.timesteps()[0]:
+        if self.trajectory and At(self.at).within(model) == model.timesteps()[0]:
             return replace(placed, latents=NOISE)  # type: ignore[call-arg]
         return placed
 
     def made_from(self) -> Sequence[Need]:
-        if self.along:
-            return start(self.along)
+        if self.trajectory:
+            return start(self.trajectory)
         return (After(LAST),) if self.latents == GENERATED else ()
 
 
@@ -223,7 +223,7 @@ class After(Placed):
     """The latents after the step at ``at`` of the guided trajectory, ``[B, C, H, W]``."""
 
     @property
-    def along(self) -> str:
+    def trajectory(self) -> str:
         return GUIDED
 
     def made_from(self) -> Sequence[Need]:

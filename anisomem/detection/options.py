@@ -35,7 +35,7 @@ class Whole:
         form = "a positive integer" if bounded == "an integer from 1" else bounded
         raise UserError(f"{name} must be {form}, got {value!r}")
 
-    def others(self, value: Any) -> list[Any]:
+    def other_values(self, value: Any) -> list[Any]:
         """Neighbours of a value; some may be out of range."""
         return [value + 1, value - 1]
 
@@ -53,7 +53,7 @@ class Positive:
         if not (type(value) in (int, float) and isfinite(value) and value > 0):
             raise UserError(f"{name} must be a positive number, got {value!r}")
 
-    def others(self, value: Any) -> list[Any]:
+    def other_values(self, value: Any) -> list[Any]:
         """Another value."""
         return [1.5 * value]
 
@@ -91,7 +91,7 @@ def require_options(given: Any) -> None:
                 rule.require(name, value)
 
 
-def others(given: Any, name: str) -> Sequence[Any]:
+def other_values(given: Any, name: str) -> Sequence[Any]:
     """Other values of an option, which it may yet refuse."""
     hint, value = options(type(given))[name], getattr(given, name)
     if hint is At:
@@ -99,7 +99,7 @@ def others(given: Any, name: str) -> Sequence[Any]:
     if get_origin(hint) is Literal:
         return [choice for choice in get_args(hint) if choice != value]
     for rule in _rules(hint):
-        return list(rule.others(value))
+        return list(rule.other_values(value))
     match value:
         case bool():
             return [not value]

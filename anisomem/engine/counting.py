@@ -13,7 +13,9 @@ from anisomem.models.analytic import AnalyticMixture
 from anisomem.models.base import Attention, Conditioning, DiffusionModel, Prediction
 
 
-def kept(detectors: Sequence[Detector], shape: tuple[int, int, int], dtype: torch.dtype) -> int:
+def bytes_kept(
+    detectors: Sequence[Detector], shape: tuple[int, int, int], dtype: torch.dtype
+) -> int:
     """Bytes of a prompt's evaluations at one noise sample, counted at the same stand-in.
 
     Arguments:

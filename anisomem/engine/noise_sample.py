@@ -80,11 +80,11 @@ class NoiseSample:
         self.x, self.encoded, self.draw = x, encoded, draw
         self.steps = self.model.timesteps()
         self.evaluated: Values = {Noise(): x, EndToken(): encoded.tensors.get("end")}
-        self.at: dict[tuple[str, float], list[Need]] = defaultdict(list)
+        self.by_place: dict[tuple[str, float], list[Need]] = defaultdict(list)
         for need in needs:
             if isinstance(need, Placed):
-                latents = need.latents if isinstance(need, OnLatents) else need.along or NOISE
-                self.at[latents, need.t].append(need)
+                latents = need.latents if isinstance(need, OnLatents) else need.trajectory or NOISE
+                self.by_place[latents, need.t].append(need)
 
     def values(self) -> Values:
         """Evaluates everything, each after what it is made from.
@@ -96,13 +96,13 @@ class NoiseSample:
             raise UserError("this model's texts have no end token, which a detector reads")
         self._with_prompt()
         for t in self._timesteps(NOISE):
-            if of(Unconditional, t) in self.at[NOISE, t]:
+            if of(Unconditional, t) in self.by_place[NOISE, t]:
                 without = self.batches.without_on_noise(self.x, t, self.draw)
                 self.evaluated[of(Unconditional, t)] = without
             self._in_batches(partial(self._beside_noise, t), width=2)
         for latents, width in ((UNGUIDED, 1), (GUIDED, 2)):
             if steps := self._timesteps(latents):
-                self._in_batches(partial(self._along, latents, steps[-1]), width)
+                self._in_batches(partial(self._along_trajectory, latents, steps[-1]), width)
         for t in self._timesteps(GENERATED):
             self._in_batches(partial(self._generated, t))
         self._in_batches(self._pictures)
@@ -110,7 +110,7 @@ class NoiseSample:
 
     def _timesteps(self, latents: str) -> list[float]:
         """At which something is to be evaluated there, from noise to data."""
-        return sorted((t for of, t in self.at if of == latents), reverse=True)
+        return sorted((t for of, t in self.by_place if of == latents), reverse=True)
 
     def _in_batches(self, part: Callable[[slice], Values], width: int = 1) -> None:
         """Adds the values of all rows."""
@@ -122,7 +122,9 @@ class NoiseSample:
 
     def _with_prompt(self) -> None:
         """Predictions and attention on pure noise, all timesteps together."""
-        steps = [t for t in self._timesteps(NOISE) if of(Conditional, t) in self.at[NOISE, t]]
+        steps = [
+            t for t in self._timesteps(NOISE) if of(Conditional, t) in self.by_place[NOISE, t]
+        ]
         if not steps:
             return
         n = len(self.x)
@@ -147,7 +149,9 @@ class NoiseSample:
                 self.evaluated[need] = torch.cat(kind)[rows]
 
     def _attention(self, latents: str, t: float) -> list[Need]:
-        return [n for n in self.at[latents, t] if isinstance(n, TokenAttention | EndAttention)]
+        return [
+            n for n in self.by_place[latents, t] if isinstance(n, TokenAttention | EndAttention)
+        ]
 
     def _beside_noise(self, t: float, rows: slice) -> Values:
         """Directional derivatives on noise, and predictions beside it."""
@@ -166,7 +170,7 @@ class NoiseSample:
             known: Their predictions there.
         """
         values: Values = {}
-        for need in self.at[latents, t]:
+        for need in self.by_place[latents, t]:
             match need:
                 case GuidanceDerivative():
                     both = known[of(Conditional, t, latents)], known[of(Unconditional, t, latents)]
@@ -209,7 +213,7 @@ class NoiseSample:
         generator = torch.Generator().manual_seed(seed)
         return torch.randn(self.model.latent_shape, generator=generator).to(self.x)
 
-    def _along(self, latents: str, end: float, rows: slice) -> Values:
+    def _along_trajectory(self, latents: str, end: float, rows: slice) -> Values:
         """Everything along a trajectory, which stops after its step at ``end``."""
         found: Values = {}
         prompts, first = self.encoded[rows], self.steps[0]
@@ -228,7 +232,7 @@ class NoiseSample:
         guidance = GUIDANCE if guided else 1.0
         x = self.x[rows]
         for step in self.model.trajectory(x, prompts, guidance=guidance, evaluate=evaluate):
-            here = self.at[latents, step.t]
+            here = self.by_place[latents, step.t]
             both: Values = {of(Conditional, step.t, latents): step.conditional}
             if (unconditional := of(Unconditional, step.t, latents)) in here:
                 without = step.unconditional or self.batches.without(step.conditional.x, step.t)
@@ -262,7 +266,7 @@ class NoiseSample:
         x = (alpha.to(generated) * generated).to(self.model.dtype)
         prediction = self.model.predict(x, t, self.encoded[rows])
         found: Values = {of(Conditional, t, GENERATED): prediction}
-        if (unconditional := of(Unconditional, t, GENERATED)) in self.at[GENERATED, t]:
+        if (unconditional := of(Unconditional, t, GENERATED)) in self.by_place[GENERATED, t]:
             found[unconditional] = self.batches.without(x, t)
         return found | self._differentiated(GENERATED, t, rows, found)
 

@@ -20,7 +20,7 @@ from anisomem.geometry.record import LATENTS, PLAN, Plan, Recording
 from anisomem.report.folder import Draw, Folder
 from anisomem.report.table import Table
 from anisomem.report.tables import interval_text
-from anisomem.run import prompts as labelled
+from anisomem.run import labelled
 from anisomem.storage import atomic
 
 if TYPE_CHECKING:

@@ -24,8 +24,7 @@ from anisomem.errors import UserError
 from anisomem.evaluation import folds
 from anisomem.geometry.alignment import Alignment
 from anisomem.measures import training_pictures
-from anisomem.run import identity
-from anisomem.run import prompts as labelled
+from anisomem.run import identity, labelled
 from anisomem.run.base import Run, sources_of_model
 from anisomem.storage import atomic
 

@@ -20,7 +20,7 @@ SUBJECTS = ("copying", "fidelity", "diversity", "change")
 
 
 @dataclass(frozen=True)
-class References:
+class TrainingPictures:
     """The training pictures of some prompts.
 
     Attributes:
@@ -96,7 +96,7 @@ class Measure(ABC):
         """What its numbers depend on besides its settings, by name; settings may be replaced."""
         return {}
 
-    def start(self, references: References, device: str) -> None:  # noqa: B027
+    def start(self, references: TrainingPictures, device: str) -> None:  # noqa: B027
         """Loads what is needed, once in a process and before the first picture.
 
         Raises:

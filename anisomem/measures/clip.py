@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anisomem.errors import UserError
-from anisomem.measures.base import Array, Generated, Measure, References, Statistic, mean
+from anisomem.measures.base import Array, Generated, Measure, Statistic, TrainingPictures, mean
 from anisomem.measures.weights import Weights, device
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class ClipScore(Measure):
     def statistics(self) -> Sequence[Statistic]:
         return (Statistic(f"CLIP score ({Path(self.model).name})", "fidelity", "clip", mean),)
 
-    def start(self, references: References, device_name: str) -> None:
+    def start(self, references: TrainingPictures, device_name: str) -> None:
         self._clip = load(self.model, self.revision, device(device_name))
 
     def __call__(self, generated: Generated) -> dict[str, Array]:
@@ -147,7 +147,7 @@ class Aesthetic(Measure):
     def statistics(self) -> Sequence[Statistic]:
         return (Statistic("aesthetic score", "fidelity", "aesthetic", mean),)
 
-    def start(self, references: References, device_name: str) -> None:
+    def start(self, references: TrainingPictures, device_name: str) -> None:
         self._layers = _layers(self.weights, Weights(self.weights, self.sha256).read())
         self._clip = load(self.model, self.revision, device(device_name))
         if (taken := self._layers[0][0].shape[1]) != self._clip.width:

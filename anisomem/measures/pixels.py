@@ -18,8 +18,8 @@ from anisomem.measures.base import (
     Generated,
     Measure,
     Picture,
-    References,
     Statistic,
+    TrainingPictures,
     largest,
     mean,
 )
@@ -138,7 +138,7 @@ class PixelL2(Measure):
     of_copies: ClassVar[bool] = True
     shift: int = 4
     bound: float = 0.15
-    _known: References = field(init=False, repr=False, compare=False)
+    _known: TrainingPictures = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.shift < 0:
@@ -158,7 +158,7 @@ class PixelL2(Measure):
             ),
         )
 
-    def start(self, references: References, device: str) -> None:
+    def start(self, references: TrainingPictures, device: str) -> None:
         self._known = references
 
     def __call__(self, generated: Generated) -> dict[str, Array]:
@@ -224,7 +224,7 @@ class Ssim(Measure):
     """
 
     of_copies: ClassVar[bool] = True
-    _known: References = field(init=False, repr=False, compare=False)
+    _known: TrainingPictures = field(init=False, repr=False, compare=False)
 
     @property
     def statistics(self) -> Sequence[Statistic]:
@@ -233,7 +233,7 @@ class Ssim(Measure):
             Statistic("SSIM, most similar", "copying", "ssim", largest),
         )
 
-    def start(self, references: References, device: str) -> None:
+    def start(self, references: TrainingPictures, device: str) -> None:
         self._known = references
 
     def __call__(self, generated: Generated) -> dict[str, Array]:
@@ -274,7 +274,7 @@ class TrainingRank(Measure):
             Statistic("rank of own picture", "copying", "rank", mean, smaller=True),
         )
 
-    def start(self, references: References, device: str) -> None:
+    def start(self, references: TrainingPictures, device: str) -> None:
         rows: dict[bytes, int] = {}
         self._own = {
             key: [rows.setdefault(self._small(one).tobytes(), len(rows)) for one in pictures]

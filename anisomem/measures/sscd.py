@@ -18,9 +18,9 @@ from anisomem.measures.base import (
     Generated,
     Measure,
     Picture,
-    References,
     ShareAbove,
     Statistic,
+    TrainingPictures,
     largest,
     largest_three,
     mean,
@@ -105,7 +105,7 @@ class Sscd(Measure):
     convention: str = "membench"
     _model: Callable[[Tensor], Tensor] = field(init=False, repr=False, compare=False)
     _device: str = field(init=False, repr=False, compare=False)
-    _references: References = field(init=False, repr=False, compare=False)
+    _references: TrainingPictures = field(init=False, repr=False, compare=False)
     _known: dict[bytes, Tensor] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -124,7 +124,7 @@ class Sscd(Measure):
             one("SSCD, mean", mean),
         )
 
-    def start(self, references: References, device_name: str) -> None:
+    def start(self, references: TrainingPictures, device_name: str) -> None:
         import torch
 
         content = Weights(self.weights, self.sha256).read()

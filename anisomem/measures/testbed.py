@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from anisomem import testbed
 from anisomem.datasets.images import decoded
 from anisomem.errors import UserError
-from anisomem.measures.base import Array, Generated, Measure, References, Statistic, mean
+from anisomem.measures.base import Array, Generated, Measure, Statistic, TrainingPictures, mean
 from anisomem.storage import digests
 from anisomem.testbed.captions import concepts_in
 
@@ -60,7 +60,7 @@ class Concept(Measure):
     def reads(self) -> dict[str, str]:
         return _classifier_read()
 
-    def start(self, references: References, device: str) -> None:
+    def start(self, references: TrainingPictures, device: str) -> None:
         from anisomem.testbed.concepts import Recogniser
 
         self._classifier = Recogniser.load()
@@ -98,7 +98,7 @@ class Background(Measure):
     def reads(self) -> dict[str, str]:
         return _classifier_read()
 
-    def start(self, references: References, device: str) -> None:
+    def start(self, references: TrainingPictures, device: str) -> None:
         from anisomem.testbed.concepts import Recogniser
 
         self._classifier = Recogniser.load()
@@ -138,7 +138,7 @@ class Reproduction(Measure):
     def reads(self) -> dict[str, str]:
         return {"folder": digests.fingerprint(Path(self.folder))}
 
-    def start(self, references: References, device: str) -> None:
+    def start(self, references: TrainingPictures, device: str) -> None:
         from diffusers import AutoencoderKL
 
         from anisomem.testbed.ground_truth import mask, render

@@ -10,7 +10,7 @@ import numpy as np
 from anisomem.datasets import cards, images
 from anisomem.datasets.pictures import Album, addresses
 from anisomem.datasets.prompts import PromptSet
-from anisomem.measures.base import Picture, References
+from anisomem.measures.base import Picture, TrainingPictures
 
 Read = Callable[[], bytes]
 
@@ -38,7 +38,7 @@ class Decoded(Mapping[str, Sequence[Picture]]):
         return len(self.contents)
 
 
-def of(prompts: PromptSet, data: str | None) -> References:
+def of(prompts: PromptSet, data: str | None) -> TrainingPictures:
     """Those that the set carries, and those of its addresses that were fetched.
 
     A prompt that has neither a picture nor an address is not in it.
@@ -56,7 +56,7 @@ def of(prompts: PromptSet, data: str | None) -> References:
             contents[key] = [partial(bytes, content)]
     lacking: dict[str, str] = {}
     if not (named := addresses(prompts)):
-        return References(Decoded(contents))
+        return TrainingPictures(Decoded(contents))
     album = Album(cards.folder(data))
     for key, urls in zip(prompts.ids, named, strict=True):
         if key in contents or not urls:
@@ -67,7 +67,7 @@ def of(prompts: PromptSet, data: str | None) -> References:
         else:
             more = f" (and {len(urls) - 1} more)" if len(urls) > 1 else ""
             lacking[key] = f"{urls[0]}: {album.why(urls[0])}{more}"
-    return References(Decoded(contents), lacking)
+    return TrainingPictures(Decoded(contents), lacking)
 
 
 def decoded(content: bytes, key: str) -> Picture:

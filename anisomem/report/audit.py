@@ -19,7 +19,7 @@ from anisomem.errors import UserError
 from anisomem.evaluation import auc, character_model, folds, text_only_scores, word_model
 from anisomem.report import escape
 from anisomem.report.table import Table
-from anisomem.run import prompts as labelled
+from anisomem.run import labelled
 from anisomem.storage import atomic
 
 SEEDS = range(5)  # of the folds

@@ -14,13 +14,13 @@ from anisomem.datasets import cards
 from anisomem.detection.base import Detector
 from anisomem.detection.configured import detectors
 from anisomem.engine.batches import GPU_BATCH
-from anisomem.engine.counting import counts, kept
+from anisomem.engine.counting import bytes_kept, counts
 from anisomem.engine.engine import Engine
 from anisomem.errors import UserError, one_of
 from anisomem.models import architecture, pretrained
 from anisomem.models.base import DiffusionModel
 from anisomem.report.table import Table
-from anisomem.run import prompts as labelled
+from anisomem.run import labelled
 from anisomem.run.clock import peak_mb, synchronise
 from anisomem.run.workers import one_thread
 
@@ -168,7 +168,7 @@ def _absent(config: Config, detectors: Sequence[Detector]) -> Model:
             architecture.latent_shape(config.model["path"]),
             config.batch_size or GPU_BATCH,
         )
-        weights, held = parameters * dtype.itemsize, SHARD * kept(detectors, shape, dtype)
+        weights, held = parameters * dtype.itemsize, SHARD * bytes_kept(detectors, shape, dtype)
         each = architecture.activations(config.model["path"], dtype)
         parts = [f"{size / 1e9:.2g} GB" for size in (weights + held + batch * each, weights, held)]
         memory = "{}: {} + {} + {batch} × {each:.2g} GB".format(

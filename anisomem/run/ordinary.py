@@ -12,7 +12,7 @@ from anisomem.config.schema import Config
 from anisomem.datasets import files, places
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError
-from anisomem.run import prompts as labelled
+from anisomem.run import labelled
 
 HUB = "gustavosta"
 

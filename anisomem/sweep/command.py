@@ -12,7 +12,7 @@ from anisomem.benchmark.results import Results
 from anisomem.config.overrides import experiment
 from anisomem.config.schema import Config
 from anisomem.errors import UserError, one_of
-from anisomem.run import prompts as labelled
+from anisomem.run import labelled
 from anisomem.sweep import gamma, grids, negatives, seeds, timesteps, transfer, variants
 from anisomem.sweep.result import Result, write
 

@@ -13,7 +13,7 @@ from anisomem.config.build import build
 from anisomem.config.overrides import experiment
 from anisomem.console.progress import phase
 from anisomem.errors import UserError
-from anisomem.run import prompts as labelled
+from anisomem.run import labelled
 from anisomem.storage import atomic, digests
 from anisomem.tradeoff.measuring import measure, start
 from anisomem.tradeoff.results import Results

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from anisomem.config.build import build
 from anisomem.console import progress
 from anisomem.report.table import Table
-from anisomem.run import prompts as labelled
+from anisomem.run import labelled
 from anisomem.run.ordinary import draw
 from anisomem.tradeoff.settings import mitigations
 

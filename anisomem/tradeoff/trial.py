@@ -19,9 +19,8 @@ from anisomem.config import own
 from anisomem.config.schema import Config
 from anisomem.errors import UserError, one_of
 from anisomem.measures import training_pictures
-from anisomem.measures.base import Measure, References
-from anisomem.run import identity
-from anisomem.run import prompts as labelled
+from anisomem.measures.base import Measure, TrainingPictures
+from anisomem.run import identity, labelled
 from anisomem.run.base import Run, sources_of_model
 from anisomem.run.identity import by_class_name
 from anisomem.run.ordinary import draw
@@ -95,7 +94,7 @@ class Trial(Run):
         return {what: sources for what, sources in found.items() if sources}
 
     @cached_property
-    def references(self) -> References:
+    def references(self) -> TrainingPictures:
         """The training pictures of the whole set's prompts."""
         return training_pictures.of(self.whole, self.config.paths.data)
 

@@ -13,8 +13,8 @@ from anisomem.detection.base import Recorded
 from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.analytic import AnalyticMixture
+from anisomem.run import labelled
 from anisomem.run import ordinary as references
-from anisomem.run import prompts as labelled
 
 
 def test_updates_of_a_gaussian_in_closed_form():

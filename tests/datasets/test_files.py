@@ -17,7 +17,7 @@ from PIL import Image
 from anisomem.config import compose
 from anisomem.datasets.files import load, texts
 from anisomem.errors import UserError
-from anisomem.run import prompts as labelled
+from anisomem.run import labelled
 
 ROWS = [
     {"id": "x", "prompt": "a cat; a dog", "label": "memorized", "cluster": 4, "block": "B1"},

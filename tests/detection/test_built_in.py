@@ -6,7 +6,7 @@ import pytest
 from anisomem.config import catalog
 from anisomem.conformance import check
 from anisomem.conformance.checks import CHECKS
-from anisomem.conformance.trial import FITTED, Place, bundled, mixture, places, trials
+from anisomem.conformance.examination import FITTED, Place, bundled, mixture, places, trials
 from anisomem.conformance.variants import shipped
 from anisomem.detection import configured
 from anisomem.models.base import Parameterisation

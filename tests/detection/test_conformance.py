@@ -10,7 +10,7 @@ import torch
 from anisomem.cli.main import main
 from anisomem.conformance import DetectorConformance, check
 from anisomem.conformance.checks import CHECKS
-from anisomem.conformance.trial import mixture
+from anisomem.conformance.examination import mixture
 from anisomem.detection.base import (
     Component,
     Cost,

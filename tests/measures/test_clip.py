@@ -14,11 +14,11 @@ from transformers import CLIPConfig, CLIPModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from anisomem.errors import UserError
-from anisomem.measures.base import References
+from anisomem.measures.base import TrainingPictures
 from anisomem.measures.clip import Aesthetic, ClipScore, _layers
 from anisomem.measures.weights import Weights
 
-NOTHING = References({})
+NOTHING = TrainingPictures({})
 SIZES = (6, 5, 1)  # of the aesthetic layers
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from anisomem.errors import UserError
-from anisomem.measures.base import References
+from anisomem.measures.base import TrainingPictures
 from anisomem.measures.pixels import PixelL2, Shifted, Ssim, TrainingRank, fitted, rms
 
 
@@ -51,7 +51,7 @@ def test_a_shifted_copy_is_a_copy_exactly(noise):
 
 def test_pixel_l2_is_to_the_nearest(generated):
     measure = PixelL2("pixel_l2", shift=1)
-    measure.start(References({"a": [flat(0), flat(100)], "b": [flat(51)]}), "cpu")
+    measure.start(TrainingPictures({"a": [flat(0), flat(100)], "b": [flat(51)]}), "cpu")
     found = measure(generated([flat(51), flat(90), flat(255)]))["pixel_l2"]
     np.testing.assert_allclose(found, [49 / 255, 10 / 255, 155 / 255], rtol=1e-12)
     average, nearest, share = (s.reduce(found[None])[0] for s in measure.statistics)
@@ -84,7 +84,7 @@ def test_ssim_is_that_of_torchmetrics(noise, generated, shape):
         return float(places[..., 5:-5, 5:-5].mean())  # it reflects pictures at their border
 
     measure = Ssim("ssim")
-    measure.start(References({"a": list(others)}), "cpu")
+    measure.start(TrainingPictures({"a": list(others)}), "cpu")
     found = measure(generated(pictures))["ssim"]
     expected = [max(theirs(one, other) for other in others) for one in pictures]
     np.testing.assert_allclose(found, expected, atol=2e-6)
@@ -93,7 +93,7 @@ def test_ssim_is_that_of_torchmetrics(noise, generated, shape):
 
 def test_ssim_of_flat_pictures_is_its_first_term(generated):
     measure = Ssim("ssim")
-    measure.start(References({"a": [flat(100)]}), "cpu")
+    measure.start(TrainingPictures({"a": [flat(100)]}), "cpu")
     c1 = (0.01 * 255) ** 2
     expected = (2 * 100 * 50 + c1) / (100**2 + 50**2 + c1)
     assert measure(generated([flat(50)]))["ssim"] == pytest.approx([expected])
@@ -103,7 +103,7 @@ def test_rank_among_all_training_pictures(generated):
     measure = TrainingRank("training_rank", side=12)
     shared = flat(200)
     known = {"a": [flat(100), shared], "b": [flat(90)], "c": [flat(80), shared], "d": [flat(0)]}
-    measure.start(References(known), "cpu")
+    measure.start(TrainingPictures(known), "cpu")
     pictures = [flat(101), flat(96), flat(95), flat(84), flat(20), flat(210)]
     found = measure(generated(pictures))["rank"]
     # 95 is as far from 90 as from 100: a tie is no one nearer. The shared picture counts once.
@@ -116,7 +116,7 @@ def test_rank_among_all_training_pictures(generated):
 def test_rank_at_another_size(noise, generated):
     pictures = noise(3, 32, 32)
     measure = TrainingRank("training_rank", side=16)
-    measure.start(References({"a": [pictures[0]], "b": [pictures[1]]}), "cpu")
+    measure.start(TrainingPictures({"a": [pictures[0]], "b": [pictures[1]]}), "cpu")
     assert measure(generated(pictures[:2]))["rank"].tolist() == [1, 2]
 
 
@@ -124,12 +124,14 @@ def test_mistakes(generated):
     with pytest.raises(UserError, match=r"pixel_l2\.shift must be an integer from 0, got -1"):
         PixelL2("pixel_l2", shift=-1)
     close = PixelL2("pixel_l2", shift=12)
-    close.start(References({"a": [flat(0)]}), "cpu")
+    close.start(TrainingPictures({"a": [flat(0)]}), "cpu")
     with pytest.raises(UserError, match="pictures of 12×12 cannot be shifted by 12 px"):
         close(generated([flat(0)]))
     small = Ssim("ssim")
-    small.start(References({"a": [flat(0)]}), "cpu")
+    small.start(TrainingPictures({"a": [flat(0)]}), "cpu")
     with pytest.raises(UserError, match="SSIM needs pictures of 11 px a side, got 10×10"):
         small(generated([flat(0, 10)]))
     with pytest.raises(UserError, match="at least two; got 1"):
-        TrainingRank("training_rank").start(References({"a": [flat(0)], "b": [flat(0)]}), "cpu")
+        TrainingRank("training_rank").start(
+            TrainingPictures({"a": [flat(0)], "b": [flat(0)]}), "cpu"
+        )

@@ -12,7 +12,7 @@ from PIL import Image
 
 from anisomem.errors import UserError
 from anisomem.measures import weights
-from anisomem.measures.base import References
+from anisomem.measures.base import TrainingPictures
 from anisomem.measures.sscd import CONVENTIONS, Sscd
 
 IMAGENET = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])
@@ -84,7 +84,7 @@ def test_models_of_the_conventions():
 
 def test_similarity_is_the_largest_cosine_over_the_training_pictures(model, generated):
     measure = Sscd("sscd", convention="jeon", **model)
-    references = References({"a": [colour(255, 0, 0), colour(255, 255, 0)], "b": []})
+    references = TrainingPictures({"a": [colour(255, 0, 0), colour(255, 255, 0)], "b": []})
     measure.start(references, "cpu")
     pictures = [colour(255, 0, 0, size=(9, 9)) for _ in range(4)]
     pictures[1][:], pictures[2][:], pictures[3][:] = (0, 255, 255), (255, 255, 255), (0, 255, 0)
@@ -99,7 +99,7 @@ def test_similarity_is_the_largest_cosine_over_the_training_pictures(model, gene
 def test_a_training_picture_of_many_prompts_is_described_once(model, generated, monkeypatch):
     measure = Sscd("sscd", **model)
     shared = colour(255, 0, 0)
-    measure.start(References({"a": [shared], "b": [shared.copy(), colour(0, 9, 0)]}), "cpu")
+    measure.start(TrainingPictures({"a": [shared], "b": [shared.copy(), colour(0, 9, 0)]}), "cpu")
     described, seen = measure._described, []
     monkeypatch.setattr(
         measure, "_described", lambda pictures: seen.append(len(pictures)) or described(pictures)
@@ -112,7 +112,7 @@ def test_a_training_picture_of_many_prompts_is_described_once(model, generated, 
 def test_more_pictures_than_a_batch(model, generated, noise, monkeypatch):
     measure = Sscd("sscd", **model)
     pictures = noise(5, 8, 8)
-    measure.start(References({"a": [pictures[0]]}), "cpu")
+    measure.start(TrainingPictures({"a": [pictures[0]]}), "cpu")
     whole = measure(generated(pictures))["sscd"]
     monkeypatch.setattr("anisomem.measures.sscd.BATCH", 2)
     np.testing.assert_allclose(measure(generated(pictures))["sscd"], whole, atol=1e-6)
@@ -121,7 +121,7 @@ def test_more_pictures_than_a_batch(model, generated, noise, monkeypatch):
 def test_nothing_else_than_the_named_content_is_loaded(model, tmp_path):
     other = sha256(b"other").hexdigest()
     with pytest.raises(UserError) as caught:
-        Sscd("sscd", model["weights"], other).start(References({}), "cpu")
+        Sscd("sscd", model["weights"], other).start(TrainingPictures({}), "cpu")
     assert str(caught.value) == (
         f"{model['weights']}: its content has sha256 {model['sha256']}, expected {other}"
     )
@@ -132,17 +132,17 @@ def test_nothing_else_than_the_named_content_is_loaded(model, tmp_path):
     with pytest.raises(UserError, match="did you mean 'membench'"):
         Sscd("sscd", **model, convention="memben")
     with pytest.raises(UserError, match=r"cannot read the weights gone\.pt: No such file"):
-        Sscd("sscd", "gone.pt", other).start(References({}), "cpu")
+        Sscd("sscd", "gone.pt", other).start(TrainingPictures({}), "cpu")
     (tmp_path / "junk.pt").write_bytes(b"junk")
     junk = {"weights": str(tmp_path / "junk.pt"), "sha256": sha256(b"junk").hexdigest()}
     with pytest.raises(UserError, match=r"junk\.pt is no TorchScript model: ") as caught:
-        Sscd("sscd", **junk).start(References({}), "cpu")
+        Sscd("sscd", **junk).start(TrainingPictures({}), "cpu")
     assert "\n" not in str(caught.value)
 
 
 def test_a_model_of_something_else(tmp_path, generated):
     measure = Sscd("sscd", **script(Maps(), tmp_path / "maps.pt"))
-    measure.start(References({"a": [colour(1, 2, 3)]}), "cpu")
+    measure.start(TrainingPictures({"a": [colour(1, 2, 3)]}), "cpu")
     with pytest.raises(UserError, match=r"is no SSCD model: it makes \[1, 3, 288, 288\] of 1 pic"):
         measure(generated([colour(1, 2, 3)]))
 
@@ -182,21 +182,21 @@ def test_weights_are_downloaded_once_and_verified(server, model, tmp_path, gener
     url = f"http://127.0.0.1:{server.server_port}/sscd.pt"
     server.ends = 1000
     with pytest.raises(UserError, match="the connection broke after 1000 bytes; the same command"):
-        Sscd("sscd", url, model["sha256"]).start(References({}), "cpu")
+        Sscd("sscd", url, model["sha256"]).start(TrainingPictures({}), "cpu")
     server.ends = None
     for _ in range(2):
         measure = Sscd("sscd", url, model["sha256"])
-        measure.start(References({"a": [colour(1, 2, 3)]}), "cpu")
+        measure.start(TrainingPictures({"a": [colour(1, 2, 3)]}), "cpu")
     assert measure(generated([colour(1, 2, 3)]))["sscd"] == pytest.approx([1])
     assert server.asked == [0, 1000]  # continued, then at hand
     (file,) = (tmp_path / "cache").rglob("*sscd.pt")
     file.rename(file.with_name(file.name + ".partial"))  # ended before it got its name
-    Sscd("sscd", url, model["sha256"]).start(References({}), "cpu")
+    Sscd("sscd", url, model["sha256"]).start(TrainingPictures({}), "cpu")
     assert file.exists()
 
     other = sha256(b"other").hexdigest()
     with pytest.raises(
         UserError, match=f"has sha256 {model['sha256']}, expected {other}; nothing"
     ):
-        Sscd("sscd", url, other).start(References({}), "cpu")
+        Sscd("sscd", url, other).start(TrainingPictures({}), "cpu")
     assert list((tmp_path / "cache").rglob("*.p*")) == [file]

@@ -9,7 +9,7 @@ from PIL import Image
 
 from anisomem.config import catalog
 from anisomem.errors import UserError
-from anisomem.measures.base import Generated, References
+from anisomem.measures.base import Generated, TrainingPictures
 from anisomem.measures.testbed import Background, Concept, Reproduction
 from anisomem.testbed.captions import concepts_in
 from anisomem.testbed.concepts import Recogniser
@@ -29,7 +29,7 @@ def rows():
 
 @pytest.fixture(scope="module")
 def references(rows):
-    return References({row["id"]: [row["pixels"]] for row in rows})
+    return TrainingPictures({row["id"]: [row["pixels"]] for row in rows})
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from anisomem.errors import UserError
 from anisomem.models.analytic import AnalyticMixture
 from anisomem.models.base import DiffusionModel, Parameterisation
 from anisomem.models.schedule import FlowSchedule
-from anisomem.run import prompts as labelled
+from anisomem.run import labelled
 from anisomem.run.workers import one_thread
 
 SEED = 7  # of the noise
@@ -125,7 +125,7 @@ def _accepts(model: DiffusionModel, detector: Detector) -> bool:
     return True
 
 
-class Trial:
+class Examination:
     """A detector on a model; what several checks need is evaluated once.
 
     Arguments:
@@ -193,11 +193,11 @@ class Trial:
                 )
 
 
-def trials(detector: Detector, on: Sequence[Place]) -> tuple[list[Trial], dict[str, str]]:
+def trials(detector: Detector, on: Sequence[Place]) -> tuple[list[Examination], dict[str, str]]:
     """The models that a detector works on, and why it refuses the others, by name."""
     accepted, refused = [], {}
     for place in on:
-        trial = Trial(detector, place)
+        trial = Examination(detector, place)
         try:
             _ = trial.expected
         except UserError as error:
