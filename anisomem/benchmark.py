@@ -26,6 +26,7 @@ from anisomem.datasets.references import draw
 from anisomem.detection.base import Array, Detector, Recorded
 from anisomem.errors import UserError, one_of, unknown
 from anisomem.evaluation import Evaluation, Summary
+from anisomem.models.capability import Capability
 from anisomem.scoring import Judged, Scored, score
 from anisomem.storage import atomic, identity
 from anisomem.storage.store import FAILURE, IDENTITY, ScoreStore, arrays
@@ -266,7 +267,9 @@ class Case:
             begin = perf_counter()
             model: DiffusionModel = configuration.build(self.config.model, "model")
             if self.config.gallery:
-                model.require_decoder("the report's gallery shows some; give gallery=0")
+                model.require(
+                    Capability.PICTURES, "the report's gallery shows some; give gallery=0"
+                )
         if missing:
             record(self, model, missing)
         self.store.merge()

@@ -13,7 +13,9 @@ from torch import Tensor
 from anisomem.detection.base import AcrossSamples, Array, Component, Detector
 from anisomem.detection.needs import At, Evaluations, Need
 from anisomem.errors import UserError
-from anisomem.models.base import Conditioning, DiffusionModel, Prediction
+from anisomem.models.base import DiffusionModel
+from anisomem.models.conditioning import Conditioning
+from anisomem.models.prediction import Prediction
 from anisomem.passes import NoiseSample, made_from
 
 T = TypeVar("T")

@@ -16,6 +16,7 @@ from anisomem import config as configuration
 from anisomem import labelled, progress
 from anisomem.datasets.references import draw
 from anisomem.errors import UserError
+from anisomem.models.capability import Capability
 from anisomem.report.table import Table
 from anisomem.storage import atomic
 
@@ -94,7 +95,7 @@ def generate(
 def sample(prompt: str, config: DictConfig, fpr: float | None) -> list[Outcome]:
     """The prompt sampled with every mitigation of the configuration, from the same noise."""
     from anisomem.engine import Engine
-    from anisomem.mitigation.base import EMBEDDINGS, Ordinary, moved
+    from anisomem.mitigation.base import Ordinary, moved
     from anisomem.mitigation.none import NoMitigation
     from anisomem.mitigation.on_detection import OnDetection
     from anisomem.mitigation.scoring import scores
@@ -102,7 +103,7 @@ def sample(prompt: str, config: DictConfig, fpr: float | None) -> list[Outcome]:
     mitigations = configuration.mitigations(config)
     with progress.phase("loading the model"):
         model: DiffusionModel = configuration.build(config.model, "model")
-    model.require_decoder("there is nothing to show")
+    model.require(Capability.PICTURES, "there is nothing to show")
     seed, outcomes, texts = config.seeds[0], [], []
     if fpr is not None:
         mitigations = [
@@ -120,7 +121,7 @@ def sample(prompt: str, config: DictConfig, fpr: float | None) -> list[Outcome]:
         picture = model.decode(found.sample(model))[0]
         seconds = perf_counter() - begin
         found_scores = scores(model, found, [seed], engine)
-        before, after = (c.tensors.get(EMBEDDINGS) for c in (given, found.conditioning))
+        before, after = (c.embeddings for c in (given, found.conditioning))
         outcomes.append(
             Outcome(
                 mitigation.name,

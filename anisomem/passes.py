@@ -34,8 +34,9 @@ from anisomem.detection.needs import (
     TokenAttention,
     Unconditional,
 )
-from anisomem.errors import UserError
-from anisomem.models.base import Conditioning, DiffusionModel, Prediction
+from anisomem.models.base import DiffusionModel
+from anisomem.models.conditioning import Conditioning
+from anisomem.models.prediction import Prediction
 
 if TYPE_CHECKING:
     from anisomem.engine import Engine
@@ -81,7 +82,7 @@ class NoiseSample:
         self.engine, self.model, self.needs = engine, engine.model, needs
         self.x, self.encoded, self.draw = x, encoded, draw
         self.steps = self.model.timesteps()
-        self.evaluated: Values = {Noise(): x, EndToken(): encoded.tensors.get("end")}
+        self.evaluated: Values = {Noise(): x, EndToken(): encoded.end}
         self.at: dict[tuple[str, float], list[Need]] = defaultdict(list)
         for need in needs:
             if isinstance(need, Placed):
@@ -89,13 +90,7 @@ class NoiseSample:
                 self.at[latents, need.t].append(need)
 
     def values(self) -> Values:
-        """Evaluates everything, each after what it is made from.
-
-        Raises:
-            UserError: The end of a prompt is asked for and the model knows none.
-        """
-        if EndToken() in self.needs and self.evaluated[EndToken()] is None:
-            raise UserError("this model's texts have no end token, which a detector reads")
+        """Evaluates everything, each after what it is made from."""
         self._with_prompt()
         for t in self._timesteps(NOISE):
             if of(Unconditional, t) in self.at[NOISE, t]:

@@ -11,7 +11,7 @@ import torch
 from anisomem import config
 from anisomem.bench import cases, commands, evaluations, full_size, growth, scoring
 from anisomem.bench.line import Line
-from anisomem.models.pretrained import PipelineModel
+from anisomem.models.pipeline import PipelineModel
 from anisomem.provenance import provenance
 from anisomem.report.table import Table
 from anisomem.storage import atomic

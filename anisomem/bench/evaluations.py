@@ -12,7 +12,7 @@ from anisomem.bench.line import Line, spread
 from anisomem.benchmark import Case
 from anisomem.detection.base import Detector, groups
 from anisomem.engine import Engine
-from anisomem.models.pretrained import PipelineModel
+from anisomem.models.pipeline import PipelineModel
 from anisomem.provenance import device_name
 from anisomem.recording import Recorder
 from anisomem.timing import EVERYTHING, PROMPTS, synchronise, take_turns

@@ -24,7 +24,8 @@ from anisomem.detection.needs import (
 from anisomem.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.analytic import AnalyticMixture
-from anisomem.models.base import DiffusionModel, Parameterisation
+from anisomem.models.base import DiffusionModel
+from anisomem.models.prediction import Parameterisation
 from anisomem.models.schedule import FlowSchedule
 from anisomem.recording import one_thread
 

@@ -57,7 +57,7 @@ from anisomem.evaluation import equal_weights, fit_in_folds
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from anisomem.models.base import Prediction
+    from anisomem.models.prediction import Prediction
 
 #: Realistic Vision predicts noise, but the released code takes it for a velocity model, whose norm
 #: it multiplies by sqrt(abar) / (1 - abar): this at t = 981. The weight below carries the factor.

@@ -238,7 +238,7 @@ def _parts(found: Any) -> dict[str, Any]:
 
 def plan(configs: Sequence[DictConfig], of: Plan) -> Table:
     """What would be evaluated, counted without the models."""
-    from anisomem.models import architecture, pretrained
+    from anisomem.models import families, hub
     from anisomem.plan import prompts_of
 
     rows = []
@@ -246,9 +246,8 @@ def plan(configs: Sequence[DictConfig], of: Plan) -> Table:
         found = prompts_of(config)
         classes = [min(n, of.per_class) for n in (found.memorized, found.others)]
         path, revision = config.model.path, config.model.revision
-        here = pretrained.present(path, revision)
-        known = (here and Path(path).is_dir()) or architecture.parameters(path)
-        d = prod(architecture.latent_shape(path)) if known else LARGE
+        here, outline = hub.present(path, revision), families.outline(path)
+        d = prod(outline.latent_shape) if outline else LARGE
         rows.append(
             [
                 str(config.model.path),
@@ -256,7 +255,7 @@ def plan(configs: Sequence[DictConfig], of: Plan) -> Table:
                 " / ".join(map(str, classes)),
                 f"{sum(classes) * 7 * 50 + len(LATENTS) * 50:,}",
                 f"{directional(d, of, classes):,}",
-                _bytes(0 if here else pretrained.size(path, revision), found.bytes),
+                _bytes(0 if here else hub.size(path, revision), found.bytes),
             ]
         )
     headings = ["model", "prompts", "memorized / other", "NFE", "JVP", "to download"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from anisomem import config as configuration
 from anisomem import labelled
 from anisomem.errors import UserError
+from anisomem.models.capability import Capability
 from anisomem.overrides import experiment
 from anisomem.progress import phase
 from anisomem.tradeoff.measuring import measure, start
@@ -85,5 +86,5 @@ def _sample(trial: Trial) -> None:
 
     with phase(f"{trial.name}: loading the model"):
         model: DiffusionModel = configuration.build(trial.config.model, "model")
-    model.require_decoder("what a mitigation changes is judged by them")
+    model.require(Capability.PICTURES, "what a mitigation changes is judged by them")
     sample(trial, model, tasks)

@@ -6,7 +6,7 @@ import torch
 from anisomem.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.analytic import AnalyticMixture
-from anisomem.models.base import Parameterisation
+from anisomem.models.prediction import Parameterisation
 from baselines.flipd import FLIPD
 
 

@@ -16,8 +16,8 @@ from anisomem.detection.needs import (
 )
 from anisomem.engine import Engine
 from anisomem.errors import UserError
-from anisomem.models.base import Parameterisation, Prediction
 from anisomem.models.diffusers_unet import DiffusersUNet
+from anisomem.models.prediction import Parameterisation, Prediction
 from baselines.bright_ending import BrightEnding, BrightMask, masked_norm
 from baselines.ren import AttentionEntropy, LayerEntropy
 

@@ -8,7 +8,7 @@ from anisomem.detection.base import Recorded
 from anisomem.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.analytic import AnalyticMixture
-from anisomem.models.base import Parameterisation
+from anisomem.models.prediction import Parameterisation
 from baselines.webster import WebsterBlackBox, WebsterWhiteBox, edges, shared_by_most
 
 

@@ -8,8 +8,8 @@ from anisomem.detection.base import Recorded
 from anisomem.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.analytic import AnalyticMixture
-from anisomem.models.base import Parameterisation
 from anisomem.models.diffusers_unet import DiffusersUNet
+from anisomem.models.prediction import Parameterisation
 from baselines.jeon import JeonSharpness
 from baselines.wen import SquaredNorm, WenNorm
 

@@ -8,8 +8,8 @@ from anisomem.conformance import check
 from anisomem.conformance.checks import CHECKS
 from anisomem.conformance.trial import FITTED, Place, bundled, mixture, places, trials
 from anisomem.conformance.variants import shipped
-from anisomem.models.base import Parameterisation
 from anisomem.models.diffusers_unet import DiffusersUNet
+from anisomem.models.prediction import Parameterisation
 
 #: Read attention or pictures along trajectories, which takes a bundled model too long for a test.
 TINY = {"bright_ending", "bright_mask", "ren_ae", "stack", "tiled_l2", "tiled_l2_min"}

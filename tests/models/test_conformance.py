@@ -15,8 +15,9 @@ from anisomem.errors import UserError
 from anisomem.mitigation.anisotropy import AnisotropyDescent
 from anisomem.mitigation.none import NoMitigation
 from anisomem.mitigation.ren import RenAttention
-from anisomem.models.base import Parameterisation
-from anisomem.models.pretrained import PipelineModel
+from anisomem.models.capability import Capability
+from anisomem.models.families import load
+from anisomem.models.prediction import Parameterisation
 from baselines.jeon import JeonSharpness
 from baselines.wen import WenNorm
 
@@ -224,7 +225,7 @@ def test_saved_and_loaded_again_it_is_the_same(family, tmp_path):
     pipeline = family.build()
     pipeline.save_pretrained(tmp_path, safe_serialization=True)
     saved = family.model(pipeline)
-    model = PipelineModel.load(str(tmp_path), device="cpu", stands_for="sd20")
+    model = load(str(tmp_path), device="cpu", stands_for="sd20")
     assert type(model) is family.model  # found by its model_index.json
     assert (model.repository, model.revision, model.stands_for) == (None, None, "sd20")
     assert (model.latent_shape, model.parameterisation) == (
@@ -284,8 +285,8 @@ def test_the_prompt_can_be_moved(family, dtype):
 def test_attention_is_changed_or_refused(family):
     model = family.model(family.build())
     x = model.initial_noise(0, 1).repeat(2, 1, 1, 1)
-    if not hasattr(model.denoiser, "up_blocks"):
-        with pytest.raises(UserError, match="must know where a prompt's text ends"):
+    if Capability.EDITING not in model.capabilities:
+        with pytest.raises(UserError, match="where a prompt's text ends; ren"):
             RenAttention("ren")(model, PROMPTS, x, [0, 0])
         return
     found = RenAttention("ren")(model, PROMPTS, x, [0, 0])
