@@ -3,6 +3,7 @@
 A new family joins by a line in conftest.py.
 """
 
+import re
 from functools import cache
 
 import numpy as np
@@ -15,6 +16,7 @@ from anisomem.errors import UserError
 from anisomem.mitigation.anisotropy import AnisotropyDescent
 from anisomem.mitigation.none import NoMitigation
 from anisomem.mitigation.ren import RenAttention
+from anisomem.models.attention import Edit
 from anisomem.models.capability import Capability
 from anisomem.models.families import load
 from anisomem.models.prediction import Parameterisation
@@ -27,6 +29,11 @@ STEPS, GUIDANCE, SEED = 50, 7.5, 5
 
 def relative(actual, expected):
     return float((actual - expected).norm() / expected.norm())
+
+
+def entered(context):
+    with context:
+        return True
 
 
 def sampler(pipeline):
@@ -252,6 +259,36 @@ def test_detectors_run_on_it(family):
     components = engine.evaluate(PROMPTS, range(2), 0)
     assert all(np.isfinite(values).all() for values in components.values())
     assert (components["wen/norm[step:0]"] > 0).all()
+
+
+@torch.no_grad()
+def test_what_is_declared_is_there_and_what_is_not_is_refused(family):
+    model = family.model(family.build())
+    x, t, given = model.initial_noise(0, 2), model.timesteps()[0], model.encode(PROMPTS)
+    embeddings, end = given.embeddings, given.end
+    tokens = 3 if embeddings is None else embeddings.shape[1]
+    keep = torch.ones(2, tokens, dtype=torch.bool)
+    edit, pictures = Edit(keep, torch.ones(2), keep), model.decode(x)
+    shown = {
+        Capability.ATTENTION: lambda: model.attend(x, t, given)[1].tokens.shape[-1] == tokens,
+        Capability.EDITING: lambda: entered(model.edited(edit)),
+        Capability.ENCODER: lambda: (
+            pictures.shape[1:3] == model.picture_size
+            and model.latents_of(pictures).shape == (2, *model.latent_shape)
+        ),
+        Capability.VOCABULARY: lambda: (
+            model.random_token(np.random.default_rng(0)) != "" and entered(model.padded_with("a"))
+        ),
+    }
+    for capability, there in shown.items():
+        if capability in model.capabilities:
+            assert there()
+        else:
+            with pytest.raises(UserError, match=re.escape(capability.value)):
+                there()
+    assert (Capability.EMBEDDINGS in model.capabilities) == (embeddings is not None)
+    assert (Capability.END in model.capabilities) == (end is not None)
+    assert {Capability.PICTURES, Capability.DERIVATIVES} <= model.capabilities
 
 
 def test_parameterisation_is_the_schedulers(families):
