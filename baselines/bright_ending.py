@@ -37,7 +37,7 @@ from anisomem.detection.options import Steps
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from anisomem.models.base import Prediction
+    from anisomem.models.prediction import Prediction
 
 MASK = EndAttention(LAST, GUIDED)
 

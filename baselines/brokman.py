@@ -48,7 +48,7 @@ from anisomem.detection.options import Count, Scale
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from anisomem.models.base import Prediction
+    from anisomem.models.prediction import Prediction
 
 
 @dataclass

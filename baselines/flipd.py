@@ -52,7 +52,7 @@ from anisomem.detection.options import Count
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from anisomem.models.base import Prediction
+    from anisomem.models.prediction import Prediction
 
 
 @dataclass

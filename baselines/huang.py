@@ -36,7 +36,7 @@ from anisomem.detection.needs import STEPS, After, Conditional
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from anisomem.models.base import Prediction
+    from anisomem.models.prediction import Prediction
 
 
 @dataclass

@@ -31,7 +31,7 @@ from anisomem.detection.needs import GUIDED, LAST, STEPS, pair
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from anisomem.models.base import Prediction
+    from anisomem.models.prediction import Prediction
 
 
 def squared_difference(c: Prediction, u: Prediction) -> Tensor:

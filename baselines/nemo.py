@@ -42,7 +42,8 @@ from anisomem.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from anisomem.models.base import DiffusionModel, Prediction
+    from anisomem.models.base import DiffusionModel
+    from anisomem.models.prediction import Prediction
 
 WINDOW, SIGMA = 11, 1.5
 

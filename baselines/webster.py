@@ -50,7 +50,8 @@ from anisomem.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from anisomem.models.base import DiffusionModel, Prediction
+    from anisomem.models.base import DiffusionModel
+    from anisomem.models.prediction import Prediction
 
 GUIDANCE = 7.5
 EDGE = 1.5  # summed over RGB

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from anisomem.models.pretrained import PipelineModel
+from anisomem.models.diffusers_unet import DiffusersUNet
 from anisomem.testbed import concepts, ground_truth, release, training
 from anisomem.testbed.diffusion import VARIANTS
 from anisomem.testbed.recipe import RECIPES
@@ -31,8 +31,8 @@ def main() -> None:
 
     folder = options.work / options.variant
     recipe = RECIPES[VARIANTS[options.variant].recipe]
-    model = PipelineModel.load(str(folder.resolve()))
-    vae = model.pipeline.vae
+    model = DiffusersUNet.load(str(folder.resolve()))
+    vae = model.autoencoder
     encoded, _ = training.encoded(recipe, options.icons, options.work, vae)
     # 1.4 million evaluations; compiled, one takes two thirds of the time.
     model.denoiser = torch.compile(model.denoiser)

@@ -14,6 +14,7 @@ from anisomem.detection.anisotropy import Anisotropy
 from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.analytic import AnalyticMixture
+from anisomem.models.capability import Capability
 from anisomem.models.diffusers_unet import DiffusersUNet
 
 PROMPTS = ["a cat", "a red dog", "red", "a cat", "dog", "a dog", "cat"]
@@ -274,11 +275,11 @@ def test_noise_of_different_n_needs_latents_of_a_multiple_of_16(make_pipeline, d
 
 def test_a_detector_of_pictures_needs_a_model_that_makes_some():
     class WithoutDecoder(AnalyticMixture):
-        has_decoder = False
+        declares = AnalyticMixture.declares - {Capability.PICTURES}
 
     model = WithoutDecoder(torch.zeros(2, 4, 8, 8), [1.0, 1.0], ["a", "b"])
     Engine(model, [WenNorm("wen", 1)])
-    with pytest.raises(UserError, match=r"tiled: the model has no VAE .*; leave out what judges"):
+    with pytest.raises(UserError, match=r"tiled: the model .* has no VAE .*; leave out the"):
         Engine(model, [TiledL2("tiled", 2)])
     with pytest.raises(UserError, match="give gallery=0"):
-        model.require_decoder("give gallery=0")
+        model.require(Capability.PICTURES, "give gallery=0")

@@ -29,7 +29,7 @@ from anisomem.detection.needs import (
 )
 from anisomem.engine.engine import Engine
 from anisomem.models.analytic import AnalyticMixture
-from anisomem.models.base import Conditioning
+from anisomem.models.conditioning import Conditioning
 from anisomem.models.diffusers_unet import DiffusersUNet
 
 PROMPTS = ["a cat", "a red dog", "red", "dog cat"]
@@ -247,7 +247,7 @@ def test_probes_depend_on_seed_and_sample_alone(model):
 
 
 def test_conditionings_keep_their_rows():
-    parts = [Conditioning({"end": torch.tensor([1, 2])}), Conditioning({"end": torch.tensor([3])})]
+    parts = [Conditioning(end=torch.tensor(ends)) for ends in ([1, 2], [3])]
     assert Conditioning.cat(parts)[[2, 0]].tensors["end"].tolist() == [3, 1]
 
 

@@ -12,7 +12,7 @@ from anisomem.bench import cases, commands, evaluations, full_size, growth, scor
 from anisomem.bench.line import Line
 from anisomem.config import compose
 from anisomem.config.build import build
-from anisomem.models.pretrained import PipelineModel
+from anisomem.models.pipeline import PipelineModel
 from anisomem.report.table import Table
 from anisomem.run.provenance import provenance
 from anisomem.storage import atomic

@@ -14,7 +14,7 @@ from anisomem.benchmark.costs import EVERYTHING, PROMPTS
 from anisomem.benchmark.record import Recorder
 from anisomem.detection.base import Detector, groups
 from anisomem.engine.engine import Engine
-from anisomem.models.pretrained import PipelineModel
+from anisomem.models.pipeline import PipelineModel
 from anisomem.run.clock import synchronise, take_turns
 from anisomem.run.provenance import device_name
 

@@ -5,13 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from anisomem.bench import cases
 from anisomem.bench.line import Line, spread
 from anisomem.detection.base import Detector, groups
 from anisomem.engine.engine import Engine
-from anisomem.models.pretrained import PipelineModel
+from anisomem.models.pipeline import PipelineModel
 from anisomem.run.clock import Peak, synchronise, take_turns
 from anisomem.run.provenance import device_name
 
@@ -125,14 +124,9 @@ def _forward(network: PipelineModel, texts: Sequence[str], turns: int) -> Line:
 
 
 def _parameters(network: PipelineModel) -> Line:
-    parts: dict[str, list[nn.Module]] = {
-        network.denoiser_name: [network.denoiser],
-        "text encoders": network.text_encoders,
-        "autoencoder": [network.pipeline.vae],
-    }
     counts = {
         name: sum(p.numel() for module in modules for p in module.parameters())
-        for name, modules in parts.items()
+        for name, modules in network.networks.items()
     }
     return Line(
         "parameters of " + " / ".join(counts),

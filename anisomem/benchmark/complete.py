@@ -16,6 +16,7 @@ from anisomem.config.build import build
 from anisomem.console import progress
 from anisomem.datasets import kept
 from anisomem.errors import UserError
+from anisomem.models.capability import Capability
 from anisomem.run import identity, labelled
 from anisomem.run.base import PROMPTS
 from anisomem.storage import atomic, digests
@@ -65,7 +66,7 @@ def complete(case: Case) -> bool:
         begin = perf_counter()
         model: DiffusionModel = build(case.config.model, "model")
         if case.config.gallery:
-            model.require_decoder("the report's gallery shows some; give gallery=0")
+            model.require(Capability.PICTURES, "the report's gallery shows some; give gallery=0")
     if missing:
         record(case, model, missing)
     case.store.merge()

@@ -25,7 +25,8 @@ from anisomem.detection.needs import (
 from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.analytic import AnalyticMixture
-from anisomem.models.base import DiffusionModel, Parameterisation
+from anisomem.models.base import DiffusionModel
+from anisomem.models.prediction import Parameterisation
 from anisomem.models.schedule import FlowSchedule
 from anisomem.run import labelled
 from anisomem.run.workers import one_thread

@@ -58,7 +58,7 @@ from anisomem.evaluation import equal_weights, fit_in_folds
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from anisomem.models.base import Prediction
+    from anisomem.models.prediction import Prediction
 
 
 @dataclass(frozen=True)

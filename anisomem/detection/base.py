@@ -26,7 +26,8 @@ if TYPE_CHECKING:  # scoring what is stored needs no torch
     from torch import Tensor
 
     from anisomem.datasets.prompts import PromptSet
-    from anisomem.models.base import DiffusionModel, Prediction
+    from anisomem.models.base import DiffusionModel
+    from anisomem.models.prediction import Prediction
 
 Array = npt.NDArray[np.float64]
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from anisomem.errors import UserError
+from anisomem.models.capability import Capability
 
 if TYPE_CHECKING:  # scoring what is stored needs no torch
     from torch import Tensor
@@ -79,15 +80,23 @@ FIRST, LAST = At("step:0"), At("step:-1")
 
 @dataclass(frozen=True)
 class Need:
-    """Something that is evaluated of the model at one noise sample."""
+    """Something that is evaluated of the model at one noise sample.
+
+    Attributes:
+        capability: What the model must be able to do for it, None of what every model can do.
+    """
+
+    capability: ClassVar[Capability | None] = None
 
     def on(self, model: DiffusionModel) -> Need:
         """The need at the model's own timestep, so that all ways to write a place are equal.
 
         Raises:
             UserError: A place outside the schedule, or none of the trajectory whose latents are
-                wanted.
+                wanted; or the model lacks the capability.
         """
+        if self.capability:
+            model.require(self.capability, "leave out the detectors that need it")
         return self
 
     def made_from(self) -> Sequence[Need]:
@@ -107,6 +116,7 @@ class Placed(Need):
         return self.at.t
 
     def on(self, model: DiffusionModel) -> Need:
+        super().on(model)
         t = At(self.at).within(model)
         if self.trajectory and t not in model.timesteps():
             raise UserError(f"timestep {t} is no step of a trajectory")
@@ -171,6 +181,8 @@ class GuidanceDerivative(OfPrediction):
     Evaluated to :math:`(J_c - J_u)(c - u)` of the raw outputs, ``[B, C, H, W]``.
     """
 
+    capability = Capability.DERIVATIVES
+
     def made_from(self) -> Sequence[Need]:
         return (*super().made_from(), Unconditional(self.at, self.latents))
 
@@ -182,6 +194,8 @@ class Divergence(OfPrediction):
     One directional derivative for each of ``probes``. Evaluated to :math:`v^\top J_c v` of the raw
     output for every probe v, ``[B, probes]``.
     """
+
+    capability = Capability.DERIVATIVES
 
     probes: int = 1
 
@@ -208,6 +222,8 @@ class TokenAttention(OfPrediction):
     Evaluated to ``[B, layers, tokens]``, layers in the order they compute; sums to 1 over tokens.
     """
 
+    capability = Capability.ATTENTION
+
 
 @dataclass(frozen=True)
 class EndAttention(OfPrediction):
@@ -216,6 +232,8 @@ class EndAttention(OfPrediction):
     Mean over heads and over the down-sampling layers of the highest resolution. Evaluated to
     ``[B, h, w]``; where the layers have fewer positions than the latents, so has this.
     """
+
+    capability = Capability.ATTENTION
 
 
 @dataclass(frozen=True)
@@ -234,9 +252,7 @@ class After(Placed):
 class Picture(Need):
     """The decoded end of the guided trajectory, uint8 ``[B, H, W, 3]``."""
 
-    def on(self, model: DiffusionModel) -> Need:
-        model.require_decoder("leave out what judges them")
-        return self
+    capability = Capability.PICTURES
 
     def made_from(self) -> Sequence[Need]:
         return (After(LAST),)
@@ -249,9 +265,7 @@ class OneStepPicture(Placed):
     It is what the guided prediction on pure noise takes for the data.
     """
 
-    def on(self, model: DiffusionModel) -> Need:
-        model.require_decoder("leave out what judges them")
-        return super().on(model)
+    capability = Capability.PICTURES
 
     def made_from(self) -> Sequence[Need]:
         return pair(self.at)
@@ -265,6 +279,8 @@ class Noise(Need):
 @dataclass(frozen=True)
 class EndToken(Need):
     """Index of every prompt's end-of-text token, ``[B]``."""
+
+    capability = Capability.END
 
 
 def pair(at: At, latents: str = NOISE) -> tuple[Conditional, Unconditional]:

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from anisomem.errors import UserError
-from anisomem.models.base import Conditioning, DiffusionModel, Prediction
+from anisomem.models.base import DiffusionModel
+from anisomem.models.conditioning import Conditioning
+from anisomem.models.prediction import Prediction
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

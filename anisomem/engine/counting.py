@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -9,8 +10,12 @@ from torch import Tensor
 from anisomem.detection.base import Detector, groups
 from anisomem.engine.cost import Counts
 from anisomem.engine.engine import Engine
-from anisomem.models.analytic import AnalyticMixture
-from anisomem.models.base import Attention, Conditioning, DiffusionModel, Prediction
+from anisomem.models.analytic import AnalyticMixture, ComponentConditioning
+from anisomem.models.attention import Attention
+from anisomem.models.base import DiffusionModel
+from anisomem.models.capability import Capability
+from anisomem.models.conditioning import Conditioning
+from anisomem.models.prediction import Prediction
 
 
 def bytes_kept(
@@ -61,9 +66,11 @@ def _stand_in(shape: tuple[int, int, int], dtype: torch.dtype) -> DiffusionModel
 class _Attentive(AnalyticMixture):
     """Attends to everything alike."""
 
-    def encode(self, prompts: Sequence[str]) -> Conditioning:
+    declares = AnalyticMixture.declares | {Capability.ATTENTION, Capability.END}
+
+    def encode(self, prompts: Sequence[str]) -> ComponentConditioning:
         ends = torch.ones(len(prompts), dtype=torch.int64)
-        return Conditioning({**super().encode(prompts).tensors, "end": ends})
+        return replace(super().encode(prompts), end=ends)
 
     def attend(
         self, x: Tensor, t: Tensor | float, conditioning: Conditioning, first: int = 0

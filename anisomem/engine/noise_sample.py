@@ -35,8 +35,9 @@ from anisomem.detection.needs import (
     Unconditional,
 )
 from anisomem.engine.batches import Batches
-from anisomem.errors import UserError
-from anisomem.models.base import Conditioning, DiffusionModel, Prediction
+from anisomem.models.base import DiffusionModel
+from anisomem.models.conditioning import Conditioning
+from anisomem.models.prediction import Prediction
 
 Values = dict[Need, Any]
 GUIDANCE = 7.5  # of guided trajectories
@@ -79,7 +80,7 @@ class NoiseSample:
         self.batches, self.model, self.needs = batches, batches.model, needs
         self.x, self.encoded, self.draw = x, encoded, draw
         self.steps = self.model.timesteps()
-        self.evaluated: Values = {Noise(): x, EndToken(): encoded.tensors.get("end")}
+        self.evaluated: Values = {Noise(): x, EndToken(): encoded.end}
         self.by_place: dict[tuple[str, float], list[Need]] = defaultdict(list)
         for need in needs:
             if isinstance(need, Placed):
@@ -87,13 +88,7 @@ class NoiseSample:
                 self.by_place[latents, need.t].append(need)
 
     def values(self) -> Values:
-        """Evaluates everything, each after what it is made from.
-
-        Raises:
-            UserError: The end of a prompt is asked for and the model knows none.
-        """
-        if EndToken() in self.needs and self.evaluated[EndToken()] is None:
-            raise UserError("this model's texts have no end token, which a detector reads")
+        """Evaluates everything, each after what it is made from."""
         self._with_prompt()
         for t in self._timesteps(NOISE):
             if of(Unconditional, t) in self.by_place[NOISE, t]:

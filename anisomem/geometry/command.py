@@ -17,6 +17,7 @@ from anisomem.config.schema import Config
 from anisomem.console import progress
 from anisomem.errors import UserError
 from anisomem.geometry.record import LATENTS, PLAN, Plan, Recording
+from anisomem.models import families, hub
 from anisomem.report.folder import Draw, Folder
 from anisomem.report.table import Table
 from anisomem.report.tables import interval_text
@@ -243,7 +244,6 @@ def _parts(found: Any) -> dict[str, Any]:
 
 def plan(configs: Sequence[Config], of: Plan) -> Table:
     """What would be evaluated, counted without the models."""
-    from anisomem.models import architecture, pretrained
     from anisomem.report.plan import prompts_of
 
     rows = []
@@ -251,9 +251,8 @@ def plan(configs: Sequence[Config], of: Plan) -> Table:
         found = prompts_of(config)
         classes = [min(n, of.per_class) for n in (found.memorized, found.others)]
         path, revision = config.model["path"], config.model["revision"]
-        here = pretrained.present(path, revision)
-        known = (here and Path(path).is_dir()) or architecture.parameters(path)
-        d = prod(architecture.latent_shape(path)) if known else LARGE
+        here, outline = hub.present(path, revision), families.outline(path)
+        d = prod(outline.latent_shape) if outline else LARGE
         rows.append(
             [
                 str(config.model["path"]),
@@ -261,7 +260,7 @@ def plan(configs: Sequence[Config], of: Plan) -> Table:
                 " / ".join(map(str, classes)),
                 f"{sum(classes) * 7 * 50 + len(LATENTS) * 50:,}",
                 f"{directional(d, of, classes):,}",
-                _bytes(0 if here else pretrained.size(path, revision), found.bytes),
+                _bytes(0 if here else hub.size(path, revision), found.bytes),
             ]
         )
     headings = ["model", "prompts", "memorized / other", "NFE", "JVP", "to download"]

@@ -18,8 +18,10 @@ from anisomem.engine.noise_sample import GUIDANCE
 from anisomem.geometry.record import BATCH, LATENTS, VECTORS, Recording, Task
 from anisomem.geometry.spectrum import ScoreJacobian, Spectrum, ends, hutchinson
 from anisomem.measures.base import Picture
-from anisomem.models.base import Conditioning, DiffusionModel, Prediction
-from anisomem.models.pretrained import PipelineModel
+from anisomem.models.base import DiffusionModel
+from anisomem.models.capability import Capability
+from anisomem.models.conditioning import Conditioning
+from anisomem.models.prediction import Prediction
 from anisomem.run.base import sources_of_model
 from anisomem.run.workers import cores, do_all, require_same
 from anisomem.storage import atomic
@@ -40,7 +42,9 @@ class Evaluator:
     def __init__(self, recording: Recording, model: DiffusionModel | None = None) -> None:
         self.recording, self.seed = recording, recording.config.seeds[0]
         self.model: DiffusionModel = model or build(recording.config.model, "model")
-        self.model.require_decoder("where no training picture is at hand they are taken for true")
+        self.model.require(
+            Capability.PICTURES, "where no training picture is at hand they are taken for true"
+        )
         self.steps = self.model.timesteps()
 
     @torch.no_grad()
@@ -160,10 +164,8 @@ class Evaluator:
 
     def _encoded(self, pictures: Sequence[Picture]) -> Tensor:
         """Latents of training pictures, resized to the model's resolution."""
-        assert isinstance(self.model, PipelineModel)
-        factor = self.model.pipeline.vae_scale_factor
-        size = tuple(factor * s for s in reversed(self.model.latent_shape[1:]))
-        resized = [np.asarray(Image.fromarray(picture).resize(size)) for picture in pictures]
+        height, width = self.model.picture_size
+        resized = [np.asarray(Image.fromarray(p).resize((width, height))) for p in pictures]
         return self.model.latents_of(np.stack(resized))
 
 

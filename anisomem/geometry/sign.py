@@ -25,9 +25,10 @@ from anisomem.config.catalog import testbed
 from anisomem.evaluation import Estimate, Evaluation
 from anisomem.geometry.alignment import Alignment
 from anisomem.measures.training_pictures import decoded
-from anisomem.models.base import Conditioning
+from anisomem.models.conditioning import Conditioning
 from anisomem.models.diffusers_unet import DiffusersUNet
-from anisomem.models.pretrained import PipelineModel
+from anisomem.models.pipeline import PipelineModel
+from anisomem.models.prediction import Parameterisation
 from anisomem.report.table import Table
 from anisomem.report.tables import interval_text
 from anisomem.storage import atomic
@@ -106,7 +107,7 @@ def study(name: str, packages: Path, work: Path, out: Path) -> Path:
         return file
     variant = VARIANTS[name]
     model = DiffusersUNet.load(testbed(variant.model))
-    vae = model.pipeline.vae
+    vae = model.autoencoder
     encoded, _ = training.encoded(RECIPES["small"], packages, work, vae)
     corpus = encoded.part()
     given = trial(model, variant.model, packages)
@@ -177,18 +178,18 @@ def train(model: PipelineModel, variant: Variant, corpus: Latents, given: Trial)
     """Trains U-Net and text encoder in place; yields how many steps are done, from 0 on."""
     rng = np.random.default_rng(SEED)
     torch.manual_seed(SEED)
-    unet, encoder = model.denoiser, model.pipeline.text_encoder
+    unet, (encoder,) = model.denoiser, model.text_encoders
     parameters = [*unet.parameters(), *encoder.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=RATE, weight_decay=1e-2)
-    tokenizer = model.pipeline.tokenizer
+    (reader,) = model.readers
 
     def tokens(texts: list[str]) -> Tensor:
-        found: Tensor = model.tokens(tokenizer, texts).input_ids
+        found: Tensor = model.tokens(reader, texts).input_ids
         return found
 
     empty, own = tokens([""]), tokens(given.texts)
     rows = np.flatnonzero(given.repeated)
-    form = model.pipeline.scheduler.config.prediction_type
+    form = model.parameterisation
     yield 0
     for step in tqdm(range(1, CHECKPOINTS[-1] + 1), desc=f"{variant.model}", disable=None):
         some = rng.choice(rows, BATCH // 2)
@@ -200,7 +201,7 @@ def train(model: PipelineModel, variant: Variant, corpus: Latents, given: Trial)
         ids = torch.where(torch.rand(BATCH, 1) < variant.dropout, empty, ids)
         t, noise = torch.randint(0, 1000, (BATCH,)), torch.randn_like(x0)
         alpha, sigma = (s.float()[:, None, None, None] for s in model.scales(t))
-        velocity = form == "v_prediction"
+        velocity = form == Parameterisation.VELOCITY
         target = alpha * noise - sigma * x0 if velocity else noise
         states = encoder(ids).last_hidden_state
         output = unet(alpha * x0 + sigma * noise, t, encoder_hidden_states=states).sample

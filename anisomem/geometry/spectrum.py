@@ -30,7 +30,8 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from scipy.stats import t as student
 from torch import Tensor
 
-from anisomem.models.base import Conditioning, DiffusionModel
+from anisomem.models.base import DiffusionModel
+from anisomem.models.conditioning import Conditioning
 
 Array = npt.NDArray[np.float64]
 

@@ -29,13 +29,11 @@ from anisomem.mitigation.base import (
     Mitigated,
     Mitigation,
     require_count,
-    require_embeddings,
-    require_gradients,
-    require_tokens,
 )
 from anisomem.mitigation.descent import Descent
 from anisomem.mitigation.guidance import TOKENS, OnNoise, embedded, movable, precise
-from anisomem.models.base import Conditioning
+from anisomem.models.capability import Capability
+from anisomem.models.conditioning import Conditioning
 
 if TYPE_CHECKING:
     from anisomem.detection.needs import Evaluations
@@ -128,10 +126,10 @@ class AnisotropyDescent(Mitigation):
         return Effort(nfe=self.width) + self.descent.most(self.width)
 
     def require(self, model: DiffusionModel) -> None:
-        require_embeddings(model, self.name)
-        require_gradients(model, self.name)
+        model.require(Capability.EMBEDDINGS, f"{self.name} changes them")
+        model.require(Capability.DERIVATIVES, f"{self.name} needs them")
         if self.tokens in ("prompt", "tail"):
-            require_tokens(model, self.name)
+            model.require(Capability.END, f"tokens={self.tokens} of {self.name} must know it")
         self.detector.fixed_gamma(model.stands_for)
 
     def apply(

@@ -17,14 +17,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
 from anisomem import papers
-from anisomem.errors import UserError
 from anisomem.mitigation.base import Effort, Mitigated, Mitigation, require_count
+from anisomem.models.capability import Capability
 
 if TYPE_CHECKING:
     from anisomem.models.base import DiffusionModel
@@ -52,9 +52,8 @@ class Augmentation(Mitigation):
     def apply(
         self, model: DiffusionModel, texts: Sequence[str], x: Tensor, seeds: Sequence[int]
     ) -> Mitigated:
-        tokenizer = getattr(getattr(model, "pipeline", None), "tokenizer", None)
         changed = [
-            self.augmented(text, np.random.default_rng([seed, *text.encode()]), tokenizer)
+            self.augmented(text, np.random.default_rng([seed, *text.encode()]), model)
             for text, seed in zip(texts, seeds, strict=True)
         ]
         efforts = []
@@ -63,16 +62,16 @@ class Augmentation(Mitigation):
             efforts.append(Effort(note="the longer prompt is cut" if cut else ""))
         return Mitigated(changed, model.encode(changed), x, efforts)
 
-    def augmented(self, text: str, rng: np.random.Generator, tokenizer: Any) -> str:
+    def augmented(self, text: str, rng: np.random.Generator, model: DiffusionModel) -> str:
         """The prompt with additions."""
         words, original = text.split(" "), text.split(" ")
         for _ in range(self.count):
-            word = self.drawn(original, rng, tokenizer)
+            word = self.drawn(original, rng, model)
             words.insert(int(rng.integers(len(words) + 1)), word)
         return " ".join(words)
 
     @abstractmethod
-    def drawn(self, words: Sequence[str], rng: np.random.Generator, tokenizer: Any) -> str:
+    def drawn(self, words: Sequence[str], rng: np.random.Generator, model: DiffusionModel) -> str:
         """What is to be inserted."""
 
 
@@ -81,22 +80,17 @@ class RandomTokens(Augmentation):
     """Random tokens of the vocabulary."""
 
     def require(self, model: DiffusionModel) -> None:
-        if getattr(model, "pipeline", None) is None:
-            raise UserError(
-                f"{self.name} draws from a tokenizer, and a {type(model).__name__} has none"
-            )
+        model.require(Capability.VOCABULARY, f"{self.name} draws from its vocabulary")
 
-    def drawn(self, words: Sequence[str], rng: np.random.Generator, tokenizer: Any) -> str:
-        special = set(tokenizer.all_special_ids)
-        ordinary = [i for i in range(len(tokenizer)) if i not in special]
-        return str(tokenizer.decode([int(rng.choice(ordinary))]))
+    def drawn(self, words: Sequence[str], rng: np.random.Generator, model: DiffusionModel) -> str:
+        return model.random_token(rng)
 
 
 @dataclass
 class RandomNumbers(Augmentation):
     """Random numbers."""
 
-    def drawn(self, words: Sequence[str], rng: np.random.Generator, tokenizer: Any) -> str:
+    def drawn(self, words: Sequence[str], rng: np.random.Generator, model: DiffusionModel) -> str:
         return str(rng.integers(NUMBERS))
 
 
@@ -104,5 +98,5 @@ class RandomNumbers(Augmentation):
 class RepeatWords(Augmentation):
     """Words of the prompt."""
 
-    def drawn(self, words: Sequence[str], rng: np.random.Generator, tokenizer: Any) -> str:
+    def drawn(self, words: Sequence[str], rng: np.random.Generator, model: DiffusionModel) -> str:
         return str(rng.choice(list(words)))

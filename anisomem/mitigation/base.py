@@ -23,13 +23,12 @@ from torch import Tensor
 from anisomem.engine.batches import Batches
 from anisomem.errors import UserError
 from anisomem.models.attention import Edit
-from anisomem.models.base import Conditioning
+from anisomem.models.conditioning import Conditioning
 from anisomem.papers import Paper
 
 if TYPE_CHECKING:
     from anisomem.models.base import DiffusionModel
 
-EMBEDDINGS = "embeddings"
 DIVERGED = "diverged"
 
 
@@ -210,43 +209,6 @@ class Mitigation(ABC):
             return self.apply(model, texts[rows], x[rows], seeds[rows])
 
         return Mitigated.cat(batches.in_batches(len(texts), part, self.width))
-
-
-def require_gradients(model: DiffusionModel, name: str) -> None:
-    """Checks that a loss on predictions has a gradient.
-
-    Raises:
-        UserError: The network's weights move while it computes.
-    """
-    if getattr(model, "offloaded", False):
-        raise UserError(
-            f"{name} needs gradients through the network in one place; set model.offload=null"
-        )
-
-
-def require_embeddings(model: DiffusionModel, name: str) -> None:
-    """Checks that prompts are encoded as embeddings of tokens.
-
-    Raises:
-        UserError: They are not.
-    """
-    if EMBEDDINGS not in model.encode([""]).tensors:
-        raise UserError(
-            f"{name} changes embeddings of tokens, and a {type(model).__name__} has none"
-        )
-
-
-def require_tokens(model: DiffusionModel, name: str) -> None:
-    """Checks that it is known which token ends a prompt.
-
-    Raises:
-        UserError: It is not.
-    """
-    if "end" not in model.encode([""]).tensors:
-        raise UserError(
-            f"{name} must know where a prompt's text ends, and a {type(model).__name__} does not "
-            "say; use a U-Net"
-        )
 
 
 def require_number(what: str, value: object, least: float = 0, allowed: bool = False) -> None:

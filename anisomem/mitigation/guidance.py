@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,8 +11,8 @@ from torch import Tensor
 
 from anisomem.detection.needs import At, Conditional, Evaluations, Need, Unconditional
 from anisomem.errors import one_of
-from anisomem.mitigation.base import EMBEDDINGS
-from anisomem.models.base import Conditioning, Prediction
+from anisomem.models.conditioning import Conditioning
+from anisomem.models.prediction import Prediction
 
 if TYPE_CHECKING:
     from anisomem.models.base import DiffusionModel
@@ -83,12 +84,12 @@ def embedded(
     model: DiffusionModel, conditioning: Conditioning, embeddings: Tensor
 ) -> Conditioning:
     """The conditioning with other embeddings."""
-    return Conditioning({**conditioning.tensors, EMBEDDINGS: embeddings.to(model.dtype)})
+    return replace(conditioning, embeddings=embeddings.to(model.dtype))
 
 
 def precise(conditioning: Conditioning) -> Tensor:
     """Its embeddings, in float32 or better."""
-    embeddings = conditioning.tensors[EMBEDDINGS]
+    embeddings = conditioning.required_embeddings()
     return embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
 
 
@@ -103,6 +104,6 @@ def movable(conditioning: Conditioning, tokens: str) -> Tensor:
     position = torch.arange(embeddings.shape[1], device=embeddings.device)[None]
     chosen = position >= (tokens != "all")
     if tokens in ("prompt", "tail"):
-        tail = position >= conditioning.tensors["end"][:, None]
+        tail = position >= conditioning.required_end()[:, None]
         chosen = chosen & (tail if tokens == "tail" else ~tail)
     return chosen.to(embeddings)[:, :, None].expand_as(embeddings)

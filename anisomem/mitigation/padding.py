@@ -15,10 +15,9 @@ there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -29,9 +28,9 @@ from anisomem.mitigation.base import (
     Effort,
     Mitigated,
     Mitigation,
-    require_tokens,
 )
 from anisomem.mitigation.guidance import embedded, precise
+from anisomem.models.capability import Capability
 
 if TYPE_CHECKING:
     from anisomem.models.base import DiffusionModel
@@ -62,17 +61,19 @@ class PaddingMask(Mitigation):
             raise UserError(f"share must be a number from 0 to 1, got {self.share!r}")
 
     def require(self, model: DiffusionModel) -> None:
-        require_tokens(model, self.name)
+        model.require(Capability.END, f"{self.name} must know it")
+        if self.padding == "replace":
+            model.require(Capability.VOCABULARY, f"{self.name} pads with another token")
 
     def apply(
         self, model: DiffusionModel, texts: Sequence[str], x: Tensor, seeds: Sequence[int]
     ) -> Mitigated:
         if self.padding == "replace":
-            with padded_with(PADDING, model):
+            with model.padded_with(PADDING):
                 given = model.encode(texts)
         else:
             given = model.encode(texts)
-        embeddings, end = precise(given), given.tensors["end"][:, None]
+        embeddings, end = precise(given), given.required_end()[:, None]
         position = torch.arange(embeddings.shape[1], device=end.device)[None]
         if self.padding == "replace":
             zero = position == end
@@ -81,18 +82,3 @@ class PaddingMask(Mitigation):
             zero = (position > end) & (position <= end + (pads * self.share).long())
         kept = embedded(model, given, embeddings.masked_fill(zero[:, :, None], 0))
         return Mitigated(texts, kept, x, [Effort() for _ in texts])
-
-
-@contextmanager
-def padded_with(token: str, model: Any) -> Iterator[None]:
-    """The tokenizers of a pipeline pad with another token meanwhile."""
-    found = (getattr(model.pipeline, name, None) for name in ("tokenizer", "tokenizer_2"))
-    tokenizers = [tokenizer for tokenizer in found if tokenizer is not None]
-    before = [tokenizer.pad_token for tokenizer in tokenizers]
-    for tokenizer in tokenizers:
-        tokenizer.pad_token = token
-    try:
-        yield
-    finally:
-        for tokenizer, own in zip(tokenizers, before, strict=True):
-            tokenizer.pad_token = own

@@ -25,14 +25,13 @@ from torch import Tensor
 from anisomem import papers
 from anisomem.errors import one_of
 from anisomem.mitigation.base import (
-    EMBEDDINGS,
     Effort,
     Mitigated,
     Mitigation,
     require_number,
-    require_tokens,
 )
 from anisomem.models.attention import Edit
+from anisomem.models.capability import Capability
 
 if TYPE_CHECKING:
     from anisomem.models.base import DiffusionModel
@@ -62,14 +61,15 @@ class RenAttention(Mitigation):
         one_of("unconditional", self.unconditional, ("masked", "plain"))
 
     def require(self, model: DiffusionModel) -> None:
-        require_tokens(model, self.name)
+        model.require(Capability.END, f"{self.name} must know it")
+        model.require(Capability.EDITING, f"{self.name} changes it")
 
     def apply(
         self, model: DiffusionModel, texts: Sequence[str], x: Tensor, seeds: Sequence[int]
     ) -> Mitigated:
         given = model.encode(texts)
-        end = given.tensors["end"][:, None]
-        position = torch.arange(given.tensors[EMBEDDINGS].shape[1], device=end.device)[None]
+        end = given.required_end()[:, None]
+        position = torch.arange(given.required_embeddings().shape[1], device=end.device)[None]
         keep = position <= end if self.end == "kept" else position < end
         start = torch.full((len(texts),), self.factor, device=end.device)
         without = keep if self.unconditional == "masked" else torch.ones_like(keep)

@@ -52,11 +52,12 @@ from anisomem.mitigation.base import (
     Mitigated,
     Mitigation,
     require_count,
-    require_gradients,
     require_number,
 )
 from anisomem.mitigation.descent import Descent
-from anisomem.models.base import Conditioning, Parameterisation, Prediction
+from anisomem.models.capability import Capability
+from anisomem.models.conditioning import Conditioning
+from anisomem.models.prediction import Parameterisation, Prediction
 
 if TYPE_CHECKING:
     from anisomem.models.base import DiffusionModel
@@ -116,7 +117,7 @@ class Sail(Mitigation):
         )
 
     def require(self, model: DiffusionModel) -> None:
-        require_gradients(model, self.name)
+        model.require(Capability.DERIVATIVES, f"{self.name} needs them")
 
     def apply(
         self, model: DiffusionModel, texts: Sequence[str], x: Tensor, seeds: Sequence[int]

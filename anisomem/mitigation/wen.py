@@ -34,11 +34,10 @@ from anisomem.mitigation.base import (
     Mitigated,
     Mitigation,
     require_count,
-    require_embeddings,
-    require_gradients,
 )
 from anisomem.mitigation.descent import Descent
 from anisomem.mitigation.guidance import OnNoise, embedded, movable, precise
+from anisomem.models.capability import Capability
 
 if TYPE_CHECKING:
     from anisomem.models.base import DiffusionModel
@@ -76,8 +75,8 @@ class WenDescent(Mitigation):
         return Effort(nfe=self.n) + self.descent.most(self.n)
 
     def require(self, model: DiffusionModel) -> None:
-        require_embeddings(model, self.name)
-        require_gradients(model, self.name)
+        model.require(Capability.EMBEDDINGS, f"{self.name} changes them")
+        model.require(Capability.DERIVATIVES, f"{self.name} needs them")
 
     def apply(
         self, model: DiffusionModel, texts: Sequence[str], x: Tensor, seeds: Sequence[int]

@@ -54,12 +54,19 @@ class Reader:
         tokenizer: Makes its tokens.
         encoder: Reads them.
         pooled: Whether its state at the prompt's end is used besides.
+        given: Tokens of a prompt that it is given; None is the tokenizer's own limit.
     """
 
     name: str
     tokenizer: Any
     encoder: Any
     pooled: bool
+    given: int | None = None
+
+    @property
+    def limit(self) -> int:
+        """Tokens of a prompt that it is given, marks included; others are cut off."""
+        return self.given or self.tokenizer.model_max_length
 
     @property
     def rows(self) -> int:

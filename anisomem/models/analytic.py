@@ -11,14 +11,28 @@ A memorized prompt is a component with a small :math:`s_k`. One component alone 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from anisomem.errors import unknown
-from anisomem.models.base import Conditioning, DiffusionModel, Parameterisation
+from anisomem.models.base import DiffusionModel
+from anisomem.models.conditioning import Conditioning
+from anisomem.models.prediction import Parameterisation
 from anisomem.models.schedule import DDIMSchedule, Schedule, stable_diffusion_ddim
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ComponentConditioning(Conditioning):
+    """Prompts of a mixture.
+
+    Attributes:
+        component: Index of every prompt's component, -1 for the whole mixture, ``[n]``.
+    """
+
+    component: Tensor
 
 
 class AnalyticMixture(DiffusionModel):
@@ -53,19 +67,19 @@ class AnalyticMixture(DiffusionModel):
         self.latent_shape = (channels, height, width)
         self.schedule = schedule or DDIMSchedule(stable_diffusion_ddim())
 
-    def encode(self, prompts: Sequence[str]) -> Conditioning:
+    def encode(self, prompts: Sequence[str]) -> ComponentConditioning:
         for prompt in prompts:
             if prompt and prompt not in self.prompts:
                 raise unknown("component", prompt, self.prompts)
         rows = [self.prompts.index(p) if p else -1 for p in prompts]
-        return Conditioning({"component": torch.tensor(rows)})
+        return ComponentConditioning(component=torch.tensor(rows))
 
     def _network(self, x: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
         alpha, sigma = (scale.to(x)[:, None] for scale in self.scales(t))
         variance = alpha**2 * self.variances + sigma**2  # [n, K]
         offset = alpha[..., None] * self.means.flatten(1) - x.flatten(1)[:, None]  # [n, K, d]
 
-        component = conditioning.tensors["component"]
+        component = ComponentConditioning.of(conditioning).component
         log_density = -0.5 * (
             offset.square().sum(-1) / variance + offset.shape[-1] * variance.log()
         )

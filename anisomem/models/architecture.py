@@ -13,11 +13,11 @@ import diffusers
 import torch
 import transformers
 from diffusers import ConfigMixin, DiffusionPipeline, ModelMixin, SchedulerMixin
-from tokenizers.pre_tokenizers import ByteLevel
-from transformers import CLIPTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from anisomem.errors import UserError, unknown
-from anisomem.storage.foreign import located, read_json
+from anisomem.models.vocabulary import byte_tokenizer
+from anisomem.storage.foreign import located
 
 SHIPPED = Path(__file__).parent / "architectures"
 EXTRAS = ("safety_checker", "feature_extractor", "image_encoder")  # judge or take pictures
@@ -40,27 +40,10 @@ def folder(path: str) -> Path:
     return shipped[path]
 
 
-def parameters(path: str) -> int | None:
-    """Parameters of a local pipeline or a shipped architecture, None of another repository."""
-    try:
-        where = folder(path)
-    except UserError:
-        return None
-    index = DiffusionPipeline.load_config(where)
+def networks(folder: Path, index: Mapping[str, Any]) -> list[torch.nn.Module]:
+    """The networks that a pipeline is made of, without storage."""
     with torch.device("meta"):
-        parts = [_part(v, where / name) for name, v in index.items() if _is_network(v)]
-    return sum(p.numel() for part in parts for p in part.parameters())
-
-
-def latent_shape(path: str) -> tuple[int, int, int]:
-    """``(C, H, W)`` of a local pipeline or a shipped architecture."""
-    where = folder(path)
-    found = [part for part in ("unet", "transformer") if (where / part).is_dir()]
-    config = read_json(where / (found or ["unet"])[0] / "config.json")
-    channels = config.get("in_channels", 4)
-    if not isinstance(channels, int):
-        raise UserError(f"the network's config.json has in_channels={channels}; expected a number")
-    return channels, *sides(config.get("sample_size"))
+        return [_part(v, folder / name) for name, v in index.items() if _is_network(v)]
 
 
 def sides(size: Any) -> tuple[int, int]:
@@ -80,41 +63,6 @@ def sides(size: Any) -> tuple[int, int]:
         )
     height, width = sides
     return height, width
-
-
-def activations(path: str, dtype: torch.dtype) -> int:
-    """Bytes of a U-Net's activations at their peak, for each latent of a forward pass.
-
-    Traced on tensors without storage, with fused attention, in ``dtype``; directional derivatives
-    take more, since they hold attention maps.
-    """
-    from diffusers import UNet2DConditionModel
-    from torch._subclasses.fake_tensor import FakeTensorMode
-    from torch.distributed._tools.mem_tracker import MemTracker
-
-    settings = UNet2DConditionModel.load_config(folder(path) / "unet")
-    usual = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        with FakeTensorMode(), torch.no_grad():
-            unet = UNet2DConditionModel.from_config(settings).eval()
-            x = torch.randn(1, *latent_shape(path))
-            states = torch.randn(1, 77, unet.config.cross_attention_dim)
-            added = None
-            if unet.config.addition_embed_type == "text_time":  # sizes and crop are six numbers
-                each = unet.config.addition_time_embed_dim
-                pooled = unet.config.projection_class_embeddings_input_dim - 6 * each
-                added = {"text_embeds": torch.randn(1, pooled), "time_ids": torch.ones(1, 6)}
-            tracker = MemTracker()
-            tracker.track_external(unet, x, states)
-            with tracker:
-                t = torch.tensor([1])
-                unet(x, t, encoder_hidden_states=states, added_cond_kwargs=added)
-    finally:
-        torch.set_default_dtype(usual)
-    (peak,) = tracker.get_tracker_snapshot("peak").values()
-    weights = sum(p.numel() * p.element_size() for p in unet.parameters())
-    return int(peak["Total"]) - weights
 
 
 def _is_network(source: Any) -> bool:
@@ -150,13 +98,6 @@ def absent(pipeline_class: type[DiffusionPipeline], index: Mapping[str, Any]) ->
         elif name == "requires_safety_checker":
             left_out[name] = False
     return left_out
-
-
-def byte_tokenizer() -> CLIPTokenizer:
-    """CLIP's tokenizer without merges: a token per byte, 77 in all, as a vocabulary's stand-in."""
-    alphabet = sorted(ByteLevel.alphabet())
-    tokens = [*alphabet, *(byte + "</w>" for byte in alphabet), "<|startoftext|>", "<|endoftext|>"]
-    return CLIPTokenizer({token: i for i, token in enumerate(tokens)}, [], model_max_length=77)
 
 
 def _part(source: Sequence[str], folder: Path) -> Any:

@@ -1,207 +1,25 @@
-r"""What every diffusion model offers to detectors.
-
-A noised latent is :math:`x_t = \alpha_t x_0 + \sigma_t \varepsilon` with
-:math:`\varepsilon \sim \mathcal{N}(0, I)`. Variance-preserving models have
-:math:`\alpha_t^2 = \bar\alpha_t` and :math:`\sigma_t^2 = 1 - \bar\alpha_t`, flow-matching models
-:math:`\alpha_t = 1 - \sigma_t`. A network predicts one of four quantities (its
-*parameterisation*); each determines the others given :math:`x_t`.
+"""What every diffusion model offers to detectors and mitigations.
 
 Latents have the shape ``[n, C, H, W]``. One NFE is one latent through the network under one
-conditioning.
+conditioning. :mod:`anisomem.models.prediction` says what a network's output stands for.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from enum import StrEnum
-from functools import cached_property
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from anisomem.errors import UserError
+from anisomem.models.attention import Attention, Edit
+from anisomem.models.capability import Capability
+from anisomem.models.conditioning import Conditioning
+from anisomem.models.prediction import Parameterisation, Prediction
 from anisomem.models.schedule import Schedule
-
-if TYPE_CHECKING:
-    from anisomem.models.attention import Edit
-
-
-class Parameterisation(StrEnum):
-    """What a network's output stands for, in terms of data, noise and their scales."""
-
-    EPSILON = "epsilon"  # eps
-    VELOCITY = "v_prediction"  # alpha eps - sigma x_0
-    SAMPLE = "sample"  # x_0
-    FLOW = "flow_prediction"  # eps - x_0
-
-
-@dataclass(frozen=True)
-class Conditioning:
-    """Encoded prompts: named tensors with one row per prompt."""
-
-    tensors: Mapping[str, Tensor]
-
-    def __len__(self) -> int:
-        return len(next(iter(self.tensors.values())))
-
-    def __getitem__(self, rows: Tensor | slice | Sequence[int]) -> "Conditioning":
-        return Conditioning({name: tensor[rows] for name, tensor in self.tensors.items()})
-
-    @staticmethod
-    def cat(parts: Sequence["Conditioning"]) -> "Conditioning":
-        """All rows of all parts, in order."""
-        return Conditioning(
-            {name: torch.cat([p.tensors[name] for p in parts]) for name in parts[0].tensors}
-        )
-
-
-@dataclass(frozen=True)
-class Prediction:
-    r"""A network's output at :math:`x_t`, converted exactly to what a detector asks for.
-
-    Conversions run in float32, or in the output's own precision where that is higher.
-
-    Arguments:
-        raw: The network's output as it came, ``[n, C, H, W]``.
-        x: The latents it was evaluated at, ``[n, C, H, W]``.
-        alpha, sigma: Scales of signal and noise at each row's noise level, float64 ``[n]``.
-        parameterisation: What ``raw`` stands for.
-    """
-
-    raw: Tensor
-    x: Tensor
-    alpha: Tensor
-    sigma: Tensor
-    parameterisation: Parameterisation
-
-    def __len__(self) -> int:
-        return len(self.raw)
-
-    def __getitem__(self, rows: slice | Tensor) -> "Prediction":
-        return replace(
-            self,
-            raw=self.raw[rows],
-            x=self.x[rows],
-            alpha=self.alpha[rows],
-            sigma=self.sigma[rows],
-        )
-
-    def expand(self, n: int) -> "Prediction":
-        """The single row repeated n times, without a copy."""
-        return Prediction(
-            self.raw.expand(n, -1, -1, -1),
-            self.x.expand(n, -1, -1, -1),
-            self.alpha.expand(n),
-            self.sigma.expand(n),
-            self.parameterisation,
-        )
-
-    @staticmethod
-    def cat(parts: Sequence["Prediction"]) -> "Prediction":
-        """All rows of all parts, in order."""
-        return Prediction(
-            torch.cat([p.raw for p in parts]),
-            torch.cat([p.x for p in parts]),
-            torch.cat([p.alpha for p in parts]),
-            torch.cat([p.sigma for p in parts]),
-            parts[0].parameterisation,
-        )
-
-    @cached_property
-    def output(self) -> Tensor:
-        """``raw`` in float32 or better, ``[n, C, H, W]``."""
-        return self.raw.to(torch.promote_types(self.raw.dtype, torch.float32))
-
-    def coefficient(self, value: Tensor) -> Tensor:
-        """A per-row number as a factor of ``output``, ``[n]`` to ``[n, 1, 1, 1]``."""
-        return value.to(self.output.device, self.output.dtype)[:, None, None, None]
-
-    @cached_property
-    def epsilon(self) -> Tensor:
-        r"""The predicted noise :math:`\varepsilon`, ``[n, C, H, W]``."""
-        alpha, sigma = self.coefficient(self.alpha), self.coefficient(self.sigma)
-        match self.parameterisation:
-            case Parameterisation.EPSILON:
-                return self.output
-            case Parameterisation.VELOCITY:
-                return alpha * self.output + sigma * self.x
-            case Parameterisation.SAMPLE:
-                return (self.x - alpha * self.output) / sigma
-            case Parameterisation.FLOW:
-                return (self.x + alpha * self.output) / (alpha + sigma)
-
-    @cached_property
-    def x0(self) -> Tensor:
-        r"""The predicted data :math:`x_0`, ``[n, C, H, W]``."""
-        alpha, sigma = self.coefficient(self.alpha), self.coefficient(self.sigma)
-        match self.parameterisation:
-            case Parameterisation.EPSILON:
-                return (self.x - sigma * self.output) / alpha
-            case Parameterisation.VELOCITY:
-                return alpha * self.x - sigma * self.output
-            case Parameterisation.SAMPLE:
-                return self.output
-            case Parameterisation.FLOW:
-                return (self.x - sigma * self.output) / (alpha + sigma)
-
-    @cached_property
-    def score(self) -> Tensor:
-        r""":math:`\nabla_x \log p_t(x_t) = -\varepsilon / \sigma_t`, ``[n, C, H, W]``."""
-        return -self.epsilon / self.coefficient(self.sigma)
-
-    @cached_property
-    def score_per_output(self) -> Tensor:
-        r""":math:`\partial s / \partial \text{output}` at fixed :math:`x_t`, ``[n]``.
-
-        The score is affine in the output, so differences of scores (and of their derivatives) of
-        two conditionings at the same :math:`x_t` are this factor times differences of outputs.
-        """
-        match self.parameterisation:
-            case Parameterisation.EPSILON:
-                return -1 / self.sigma
-            case Parameterisation.VELOCITY:
-                return -self.alpha / self.sigma
-            case Parameterisation.SAMPLE:
-                return self.alpha / self.sigma**2
-            case Parameterisation.FLOW:
-                return -self.alpha / (self.sigma * (self.alpha + self.sigma))
-
-    @cached_property
-    def score_per_latent(self) -> Tensor:
-        r""":math:`\partial s / \partial x_t` at fixed output, ``[n]``."""
-        match self.parameterisation:
-            case Parameterisation.EPSILON:
-                return torch.zeros_like(self.sigma)
-            case Parameterisation.VELOCITY:
-                return -torch.ones_like(self.sigma)
-            case Parameterisation.SAMPLE:
-                return -1 / self.sigma**2
-            case Parameterisation.FLOW:
-                return -1 / (self.sigma * (self.alpha + self.sigma))
-
-    def guided(self, conditional: "Prediction", guidance: float) -> "Prediction":
-        """Classifier-free guidance ``u + w (c - u)``, this being ``u``."""
-        direction = conditional.output - self.output
-        return replace(self, raw=self.output + guidance * direction)
-
-
-@dataclass(frozen=True)
-class Attention:
-    """What a pass attends to in its cross-attention.
-
-    Attributes:
-        tokens: By layer in the order they compute, mean over heads and then over positions,
-            ``[n, layers, tokens]``; sums to 1 over tokens.
-        end: To the end-of-text token of each prompt by position, mean over heads and over the
-            down-sampling layers of the highest resolution, ``[n, h, w]``.
-    """
-
-    tokens: Tensor
-    end: Tensor
-
 
 #: Predictions with and, where guidance needs it, without the prompts, at latents and a timestep.
 Evaluate = Callable[[Tensor, float], tuple[Prediction, Prediction | None]]
@@ -235,10 +53,14 @@ class DiffusionModel(ABC):
         stands_for: Key of the published model whose detector weights apply, or None.
         repository, revision: Where it was loaded from on the hub and the commit, or None.
         variant: Of the weights' files that were loaded, such as ``fp16``, or None.
-        decodes: Whether it makes pictures of latents.
         cautions: What a reader of its scores must know about how it was loaded.
         nfe: Latents evaluated so far; a directional derivative counts in ``jvps`` instead.
+        declares: What models of the class can do; :attr:`capabilities` are what this one can.
     """
+
+    declares: ClassVar[frozenset[Capability]] = frozenset(
+        {Capability.PICTURES, Capability.DERIVATIVES}
+    )
 
     latent_shape: tuple[int, int, int]
     parameterisation: Parameterisation
@@ -249,7 +71,6 @@ class DiffusionModel(ABC):
     repository: str | None = None
     revision: str | None = None
     variant: str | None = None
-    decodes: bool = True
     cautions: Sequence[str] = ()
     nfe: int = 0
     jvps: int = 0
@@ -267,21 +88,22 @@ class DiffusionModel(ABC):
         """Pictures, uint8 ``[n, H, W, 3]``."""
 
     @property
-    def has_decoder(self) -> bool:
-        """Whether :meth:`decode` makes pictures."""
-        return True
+    def capabilities(self) -> frozenset[Capability]:
+        """What this model can do; :attr:`declares`, less what it was loaded without."""
+        return self.declares
 
-    def require_decoder(self, what: str) -> None:
-        """Raises unless it makes pictures, which is known before anything is evaluated.
+    def require(self, capability: Capability, advice: str) -> None:
+        """Checks a capability, which is known before anything is evaluated.
 
         Arguments:
-            what: Needs them, with how to do without.
+            capability: What is needed.
+            advice: Who needs it, or how to do without.
 
         Raises:
-            UserError: It makes none.
+            UserError: The model cannot do it.
         """
-        if not self.has_decoder:
-            raise UserError(f"the model has no VAE and makes no pictures; {what}")
+        if capability not in self.capabilities:
+            raise UserError(f"the model ({type(self).__name__}) {capability.value}; {advice}")
 
     def scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
         r""":math:`\alpha_t` and :math:`\sigma_t` in float64, for timesteps ``[n]``."""
@@ -317,22 +139,62 @@ class DiffusionModel(ABC):
         """The prediction, and what the rows from ``first`` on attend to.
 
         Raises:
-            UserError: The model has no cross-attention.
+            UserError: The model lacks :attr:`Capability.ATTENTION`.
         """
-        raise UserError(
-            f"a {type(self).__name__} has no cross-attention; leave out the detectors that read it"
-        )
+        self.require(Capability.ATTENTION, "leave out the detectors that read it")
+        raise NotImplementedError
 
-    def edited(self, edit: "Edit") -> AbstractContextManager[None]:
+    def edited(self, edit: Edit) -> AbstractContextManager[None]:
         """Meanwhile predictions attend to the prompts' tokens as ``edit`` says.
 
         Raises:
-            UserError: The model has no cross-attention.
+            UserError: The model lacks :attr:`Capability.EDITING`.
         """
-        raise UserError(
-            f"a {type(self).__name__} has no cross-attention; choose a mitigation that changes "
-            "none"
-        )
+        self.require(Capability.EDITING, "choose a mitigation that changes none")
+        raise NotImplementedError
+
+    @property
+    def picture_size(self) -> tuple[int, int]:
+        """Height and width of its pictures.
+
+        Raises:
+            UserError: The model lacks :attr:`Capability.ENCODER`.
+        """
+        self.require(Capability.ENCODER, "leave out what compares with pictures")
+        raise NotImplementedError
+
+    def latents_of(self, pictures: np.ndarray) -> Tensor:
+        """What :meth:`decode` inverts.
+
+        Arguments:
+            pictures: uint8 ``[n, H, W, 3]`` of :attr:`picture_size`.
+
+        Returns:
+            ``[n, C, h, w]`` float32, on the CPU.
+
+        Raises:
+            UserError: The model lacks :attr:`Capability.ENCODER`.
+        """
+        self.require(Capability.ENCODER, "leave out what compares with pictures")
+        raise NotImplementedError
+
+    def random_token(self, rng: np.random.Generator) -> str:
+        """A token of the vocabulary as text, none of the special ones.
+
+        Raises:
+            UserError: The model lacks :attr:`Capability.VOCABULARY`.
+        """
+        self.require(Capability.VOCABULARY, "choose a mitigation that draws no tokens")
+        raise NotImplementedError
+
+    def padded_with(self, token: str) -> AbstractContextManager[None]:
+        """Meanwhile :meth:`encode` fills prompts up with another token.
+
+        Raises:
+            UserError: The model lacks :attr:`Capability.VOCABULARY`.
+        """
+        self.require(Capability.VOCABULARY, "choose a mitigation that changes no padding")
+        raise NotImplementedError
 
     def jvp(
         self, x: Tensor, t: Tensor | float, conditioning: Conditioning, tangent: Tensor
@@ -340,7 +202,11 @@ class DiffusionModel(ABC):
         """The prediction and the derivative of its *raw output* along ``tangent``.
 
         Forward-mode differentiation, which needs attention in plain matrix products.
+
+        Raises:
+            UserError: The model lacks :attr:`Capability.DERIVATIVES`.
         """
+        self.require(Capability.DERIVATIVES, "or leave out the detectors that take them")
         steps = torch.as_tensor(t).expand(len(x))
         with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
             result = torch.func.jvp(
@@ -356,7 +222,11 @@ class DiffusionModel(ABC):
         """The transposed derivative of the *raw output* applied to ``cotangent``.
 
         Reverse-mode differentiation; counts as a directional derivative.
+
+        Raises:
+            UserError: The model lacks :attr:`Capability.DERIVATIVES`.
         """
+        self.require(Capability.DERIVATIVES, "or leave out what takes them")
         steps = torch.as_tensor(t).expand(len(x))
         with torch.enable_grad():  # type: ignore[no-untyped-call]
             latents = x.detach().requires_grad_()

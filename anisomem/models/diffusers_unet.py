@@ -1,18 +1,23 @@
 """Text-to-image pipelines of diffusers with one text encoder and a U-Net (SD v1, SD v2)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from diffusers import SchedulerMixin, StableDiffusionPipeline
 from torch import Tensor
 
 from anisomem.models.agreement import require_widths
-from anisomem.models.attention import Edit, Recorder, editing, recording
-from anisomem.models.base import Attention, Conditioning, Parameterisation, Prediction
-from anisomem.models.pretrained import PipelineModel
+from anisomem.models.attention import Attention, Edit
+from anisomem.models.capability import Capability
+from anisomem.models.conditioning import Conditioning
+from anisomem.models.layout import Layout
+from anisomem.models.pipeline import PipelineModel
+from anisomem.models.prediction import Parameterisation, Prediction
 from anisomem.models.schedule import DDIMSchedule
+from anisomem.models.unet_attention import Recorder, editing, recording
+from anisomem.models.vocabulary import TOKENS
 
 
 class DiffusersUNet(PipelineModel):
@@ -22,54 +27,51 @@ class DiffusersUNet(PipelineModel):
     the scheduler's configuration says. Timesteps and steps are DDIM's on that configuration.
     """
 
-    pipeline_class = StableDiffusionPipeline
-    inputs: ClassVar[Sequence[str]] = ("text_proj",)  # the prompt's states, projected
-    saved_as: ClassVar[Sequence[str]] = (
-        "StableDiffusionAttendAndExcitePipeline",
-        "StableDiffusionControlNetPipeline",
-        "StableDiffusionDepth2ImgPipeline",
-        "StableDiffusionImg2ImgPipeline",
-        "StableDiffusionInpaintPipeline",
-        "StableDiffusionInpaintPipelineLegacy",
-        "StableDiffusionInstructPix2PixPipeline",
-        "StableDiffusionPanoramaPipeline",
-        "StableDiffusionSAGPipeline",
-        "LatentConsistencyModelPipeline",
+    layout = Layout(
+        StableDiffusionPipeline,
+        saved_as=(
+            "StableDiffusionAttendAndExcitePipeline",
+            "StableDiffusionControlNetPipeline",
+            "StableDiffusionDepth2ImgPipeline",
+            "StableDiffusionImg2ImgPipeline",
+            "StableDiffusionInpaintPipeline",
+            "StableDiffusionInpaintPipelineLegacy",
+            "StableDiffusionInstructPix2PixPipeline",
+            "StableDiffusionPanoramaPipeline",
+            "StableDiffusionSAGPipeline",
+            "LatentConsistencyModelPipeline",
+        ),
+        inputs=("text_proj",),  # the prompt's states, projected
     )
+    declares = PipelineModel.declares | {
+        Capability.ATTENTION,
+        Capability.EDITING,
+        Capability.EMBEDDINGS,
+        Capability.END,
+    }
 
     def _read_scheduler(self, scheduler: SchedulerMixin) -> None:
         self.schedule = schedule = DDIMSchedule.following(scheduler)
         self.parameterisation = Parameterisation(schedule.scheduler.config.prediction_type)
 
     def _require_widths(self) -> None:
-        config = self.denoiser.config
+        config, (reader,) = self.denoiser.config, self.readers
         require_widths(
-            self.pipeline.text_encoder.config.hidden_size,
+            reader.encoder.config.hidden_size,
             config.get("encoder_hid_dim") or config.cross_attention_dim,
             "the text encoder's states against the U-Net's cross_attention_dim",
         )
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> Conditioning:
-        tokens = self.tokens(self.pipeline.tokenizer, prompts)
-        encoder = self.pipeline.text_encoder
-        uses_mask = getattr(encoder.config, "use_attention_mask", False)
+        (reader,) = self.readers
+        tokens = self.tokens(reader, prompts)
+        uses_mask = getattr(reader.encoder.config, "use_attention_mask", False)
         mask = tokens.attention_mask if uses_mask else None
-        states = encoder(tokens.input_ids, attention_mask=mask).last_hidden_state
-        ends = self._ends(self.pipeline.tokenizer, tokens)
-        return Conditioning({"embeddings": states.to(self.dtype), "end": ends})
-
-    def attend(
-        self, x: Tensor, t: Tensor | float, conditioning: Conditioning, first: int = 0
-    ) -> tuple[Prediction, Attention]:
-        end = conditioning.tensors["end"]
-        recorder = Recorder(slice(first, None), end, self.latent_shape[1:])
-        with recording(self.denoiser, recorder):
-            prediction = self.predict(x, t, conditioning)
-        return prediction, recorder.attention()
-
-    def edited(self, edit: Edit) -> AbstractContextManager[None]:
-        return editing(self.denoiser, edit)
+        states = reader.encoder(tokens.input_ids, attention_mask=mask).last_hidden_state
+        return Conditioning(
+            embeddings=states.to(self.dtype), end=self._ends(reader.tokenizer, tokens)
+        )
 
     @staticmethod
     def _ends(tokenizer: Any, tokens: Any) -> Tensor:
@@ -77,11 +79,23 @@ class DiffusersUNet(PipelineModel):
         found: Tensor = (tokens.input_ids == tokenizer.eos_token_id).int().argmax(dim=1)
         return found
 
-    def _network(self, x: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
-        output: Tensor = self.denoiser(
-            x.to(self.device, self.dtype),
-            t.to(self.device),
-            encoder_hidden_states=conditioning.tensors["embeddings"],
-            return_dict=False,
-        )[0]
-        return output
+    @staticmethod
+    def arguments(t: Tensor, conditioning: Conditioning) -> dict[str, Any]:
+        return {"timestep": t, "encoder_hidden_states": conditioning.embeddings}
+
+    @staticmethod
+    def blank(config: Mapping[str, Any]) -> Conditioning:
+        width = config["cross_attention_dim"]
+        return Conditioning(embeddings=torch.randn(1, TOKENS, width))
+
+    def attend(
+        self, x: Tensor, t: Tensor | float, conditioning: Conditioning, first: int = 0
+    ) -> tuple[Prediction, Attention]:
+        end = conditioning.required_end()
+        recorder = Recorder(slice(first, None), end, self.latent_shape[1:])
+        with recording(self.denoiser, recorder):
+            prediction = self.predict(x, t, conditioning)
+        return prediction, recorder.attention()
+
+    def edited(self, edit: Edit) -> AbstractContextManager[None]:
+        return editing(self.denoiser, edit)

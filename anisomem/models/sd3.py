@@ -1,18 +1,34 @@
 """Stable Diffusion 3: three text encoders and a transformer trained by flow matching."""
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from diffusers import SchedulerMixin, StableDiffusion3Pipeline
 from torch import Tensor
 
-from anisomem.models.agreement import require_widths
-from anisomem.models.base import Conditioning, Parameterisation
-from anisomem.models.pretrained import PipelineModel
+from anisomem.models.agreement import Reader, require_widths
+from anisomem.models.capability import Capability
+from anisomem.models.conditioning import Conditioning
+from anisomem.models.layout import Layout, TextEncoder
+from anisomem.models.pipeline import PipelineModel
+from anisomem.models.prediction import Parameterisation
 from anisomem.models.schedule import FlowSchedule
+from anisomem.models.vocabulary import TOKENS
 
 T5_TOKENS = 256  # the pipeline's own limit
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PooledConditioning(Conditioning):
+    """Prompts as Stable Diffusion 3 reads them.
+
+    Attributes:
+        pooled: State of the prompt as a whole by both of CLIP's encoders, ``[n, width]``.
+    """
+
+    pooled: Tensor
 
 
 class StableDiffusion3(PipelineModel):
@@ -21,21 +37,33 @@ class StableDiffusion3(PipelineModel):
     The T5 encoder may be absent; its states are zeros then. Esser et al., ICML 2024.
     """
 
-    pipeline_class = StableDiffusion3Pipeline
-    denoiser_name = "transformer"
-    encoder_names = pooled_names = ("text_encoder", "text_encoder_2")
-    saved_as: ClassVar[Sequence[str]] = (
-        "StableDiffusion3Img2ImgPipeline",
-        "StableDiffusion3InpaintPipeline",
+    layout = Layout(
+        StableDiffusion3Pipeline,
+        saved_as=("StableDiffusion3Img2ImgPipeline", "StableDiffusion3InpaintPipeline"),
+        denoiser="transformer",
+        encoders=(
+            TextEncoder("text_encoder", pooled=True),
+            TextEncoder("text_encoder_2", pooled=True),
+            TextEncoder("text_encoder_3", needed=False, limit=T5_TOKENS),
+        ),
     )
+    declares = PipelineModel.declares | {Capability.EMBEDDINGS}
 
     def _read_scheduler(self, scheduler: SchedulerMixin) -> None:
         self.schedule = FlowSchedule.following(scheduler)
         self.parameterisation = Parameterisation.FLOW
 
+    @property
+    def _clip(self) -> Sequence[Reader]:
+        return self.readers[:2]
+
+    @property
+    def _t5(self) -> Sequence[Reader]:
+        """None, or one."""
+        return self.readers[2:]
+
     def _require_widths(self) -> None:
-        config, pipeline = self.denoiser.config, self.pipeline
-        clip = (pipeline.text_encoder.config, pipeline.text_encoder_2.config)
+        config, clip = self.denoiser.config, [r.encoder.config for r in self._clip]
         wide = sum(of.hidden_size for of in clip)
         if wide > config.joint_attention_dim:  # what is less is filled up with zeros
             require_widths(wide, config.joint_attention_dim, "CLIP's states against the network's")
@@ -44,53 +72,44 @@ class StableDiffusion3(PipelineModel):
             config.pooled_projection_dim,
             "the pooled prompt against the network's pooled_projection_dim",
         )
-        if pipeline.text_encoder_3 is not None:
+        for reader in self._t5:
             require_widths(
-                pipeline.text_encoder_3.config.d_model,
+                reader.encoder.config.d_model,
                 config.joint_attention_dim,
                 "T5's states against the network's joint_attention_dim",
             )
 
     @torch.no_grad()
-    def encode(self, prompts: Sequence[str]) -> Conditioning:
-        pipeline, states, pooled = self.pipeline, [], []
-        limit = pipeline.tokenizer.model_max_length
-        for encoder, tokenizer in (
-            (pipeline.text_encoder, pipeline.tokenizer),
-            (pipeline.text_encoder_2, pipeline.tokenizer_2),
-        ):
-            ids = self.tokens(tokenizer, prompts, limit).input_ids
-            encoded = encoder(ids, output_hidden_states=True)
+    def encode(self, prompts: Sequence[str]) -> PooledConditioning:
+        states, pooled = [], []
+        for reader in self._clip:
+            ids = self.tokens(reader, prompts).input_ids
+            encoded = reader.encoder(ids, output_hidden_states=True)
             states.append(encoded.hidden_states[-2])
             pooled.append(encoded.text_embeds)
         clip, width = torch.cat(states, dim=-1), self.denoiser.config.joint_attention_dim
         clip = torch.nn.functional.pad(clip, (0, width - clip.shape[-1]))
-        if pipeline.text_encoder_3 is None:
-            t5 = clip.new_zeros(len(prompts), T5_TOKENS, width)
-        else:
-            ids = self.tokens(pipeline.tokenizer_3, prompts, T5_TOKENS).input_ids
-            t5 = pipeline.text_encoder_3(ids)[0]
-        return Conditioning(
-            {
-                "embeddings": torch.cat([clip, t5], dim=1).to(self.dtype),
-                "pooled": torch.cat(pooled, dim=-1).to(self.dtype),
-            }
+        t5 = clip.new_zeros(len(prompts), T5_TOKENS, width)
+        for reader in self._t5:
+            t5 = reader.encoder(self.tokens(reader, prompts).input_ids)[0]
+        return PooledConditioning(
+            embeddings=torch.cat([clip, t5], dim=1).to(self.dtype),
+            pooled=torch.cat(pooled, dim=-1).to(self.dtype),
         )
 
-    def _limits(self) -> list[tuple[Any, int]]:
-        pipeline = self.pipeline
-        limit = pipeline.tokenizer.model_max_length
-        limits = [(pipeline.tokenizer, limit), (pipeline.tokenizer_2, limit)]
-        if pipeline.text_encoder_3 is not None:
-            limits.append((pipeline.tokenizer_3, T5_TOKENS))
-        return limits
+    @staticmethod
+    def arguments(t: Tensor, conditioning: Conditioning) -> dict[str, Any]:
+        given = PooledConditioning.of(conditioning)
+        return {
+            "timestep": t,
+            "encoder_hidden_states": given.embeddings,
+            "pooled_projections": given.pooled,
+        }
 
-    def _network(self, x: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
-        output: Tensor = self.denoiser(
-            hidden_states=x.to(self.device, self.dtype),
-            timestep=t.to(self.device),
-            encoder_hidden_states=conditioning.tensors["embeddings"],
-            pooled_projections=conditioning.tensors["pooled"],
-            return_dict=False,
-        )[0]
-        return output
+    @staticmethod
+    def blank(config: Mapping[str, Any]) -> PooledConditioning:
+        tokens, width = TOKENS + T5_TOKENS, config["joint_attention_dim"]
+        return PooledConditioning(
+            embeddings=torch.randn(1, tokens, width),
+            pooled=torch.randn(1, config["pooled_projection_dim"]),
+        )

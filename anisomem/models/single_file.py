@@ -14,9 +14,9 @@ from diffusers import DDIMScheduler, DiffusionPipeline
 from diffusers.loaders.single_file_utils import create_diffusers_clip_model_from_ldm
 from safetensors.torch import load_file
 
-from anisomem.datasets.tokens import clip_tokenizer
 from anisomem.errors import UserError
 from anisomem.models import agreement, architecture, files, parts
+from anisomem.models.vocabulary import TOKENS, clip_tokenizer
 
 V1, V2 = "CompVis/stable-diffusion-v1-4", "stabilityai/stable-diffusion-2"
 XL = "stabilityai/stable-diffusion-xl-base-1.0"
@@ -117,7 +117,7 @@ def _part(
     name, kind = folder.name, architecture.kind(folder.name, source)
     if name.startswith("tokenizer"):
         opened = name == "tokenizer_2" or TELLING[V2] in held
-        return clip_tokenizer(77, PADS_WITH_ZERO if opened else None)
+        return clip_tokenizer(TOKENS, PADS_WITH_ZERO if opened else None)
     if not issubclass(kind, torch.nn.Module):
         return kind.from_pretrained(folder)
     settings = {

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-import torch
-
 from anisomem.benchmark.case import SHARD
 from anisomem.config.build import build
 from anisomem.config.schema import Config
@@ -16,9 +14,10 @@ from anisomem.detection.configured import detectors
 from anisomem.engine.batches import GPU_BATCH
 from anisomem.engine.counting import bytes_kept, counts
 from anisomem.engine.engine import Engine
-from anisomem.errors import UserError, one_of
-from anisomem.models import architecture, pretrained
+from anisomem.errors import UserError
+from anisomem.models import families, hub
 from anisomem.models.base import DiffusionModel
+from anisomem.models.loading import Source
 from anisomem.report.table import Table
 from anisomem.run import labelled
 from anisomem.run.clock import peak_mb, synchronise
@@ -138,7 +137,7 @@ def _present(
     config: Config, detectors: Sequence[Detector], texts: Sequence[str], total: int
 ) -> Model | None:
     """Measured on one batch; None where the model is not here."""
-    if not pretrained.present(config.model["path"], config.model["revision"]):
+    if not hub.present(config.model["path"], config.model["revision"]):
         return None
     model: DiffusionModel = build(config.model, "model")
     engine = Engine(model, detectors, config.noise_policy, config.batch_size)
@@ -159,21 +158,15 @@ def _present(
 
 def _absent(config: Config, detectors: Sequence[Detector]) -> Model:
     """From the hub's list of files and the architecture, where we have it."""
-    one_of("dtype", config.model["dtype"], pretrained.DTYPES)
-    dtype = getattr(torch, config.model["dtype"])
-    parameters = architecture.parameters(config.model["path"])
-    memory = "unknown"
-    if parameters:
-        shape, batch = (
-            architecture.latent_shape(config.model["path"]),
-            config.batch_size or GPU_BATCH,
-        )
-        weights, held = parameters * dtype.itemsize, SHARD * bytes_kept(detectors, shape, dtype)
-        each = architecture.activations(config.model["path"], dtype)
+    dtype = Source(config.model["path"], dtype=config.model["dtype"]).precision
+    outline, memory = families.outline(config.model["path"]), "unknown"
+    if outline:
+        batch = config.batch_size or GPU_BATCH
+        weights = outline.parameters * dtype.itemsize
+        held = SHARD * bytes_kept(detectors, outline.latent_shape, dtype)
+        each = outline.activations(dtype)
         parts = [f"{size / 1e9:.2g} GB" for size in (weights + held + batch * each, weights, held)]
         memory = "{}: {} + {} + {batch} × {each:.2g} GB".format(
             *parts, batch=batch, each=each / 1e9
         )
-    return Model(
-        pretrained.size(config.model["path"], config.model["revision"]), memory, "unknown"
-    )
+    return Model(hub.size(config.model["path"], config.model["revision"]), memory, "unknown")

@@ -12,6 +12,7 @@ from typing import Any
 
 import anisomem
 from anisomem.config import own
+from anisomem.config.moved import place_now
 from anisomem.config.schema import Config
 from anisomem.datasets.prompts import PromptSet
 from anisomem.storage.digests import fingerprint, sha256_of_file
@@ -171,4 +172,5 @@ def carried_over(content: Mapping[str, Any]) -> Mapping[str, Any]:
     model = content.get("model")
     if content.get("version") != 2 or not isinstance(model, Mapping):
         return content
-    return {**content, "version": 3, "model": by_class_name(model)}
+    now = {**model, "_target_": place_now(str(model.get("_target_")))}
+    return {**content, "version": 3, "model": by_class_name(now)}

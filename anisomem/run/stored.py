@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from hydra.utils import get_object
 
-from anisomem.config import catalog, compose, members, own, registry, schema
+from anisomem.config import catalog, compose, members, moved, own, registry, schema
 from anisomem.config.schema import Config
 from anisomem.detection.base import Detector
 from anisomem.errors import UserError
@@ -24,11 +24,6 @@ from anisomem.storage import atomic
 SINGLE = ("model", "dataset", "logger")
 NAMED = ("detector", "mitigation", "measure")
 LARGEST = 1_000_000  # bytes of a configuration
-#: What stored configurations name that has moved since: how its dotted name began, and begins.
-MOVED = {
-    "baselines.": "anisomem.baselines.",
-    "anisomem.released.": "anisomem.benchmark.released.",
-}
 #: What a value may be interpolated from: other settings, and what this package's own files name.
 INTERPOLATION = re.compile(
     r"\$\{(?:[A-Za-z_][\w.]*|testbed:(?:epsilon|velocity)|oc\.env:ANISOMEM_DATA,null)\}"
@@ -65,10 +60,8 @@ def _where_now(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     found = {key: _where_now(value) for key, value in node.items()}
-    target = str(found.get("_target_", ""))
-    for before, now in MOVED.items():
-        if target.startswith(before):
-            found["_target_"] = now + target.removeprefix(before)
+    if "_target_" in found:
+        found["_target_"] = moved.place_now(str(found["_target_"]))
     return found
 
 

@@ -13,6 +13,7 @@ from anisomem.config.build import build
 from anisomem.config.overrides import experiment
 from anisomem.console.progress import phase
 from anisomem.errors import UserError
+from anisomem.models.capability import Capability
 from anisomem.run import labelled
 from anisomem.storage import atomic, digests
 from anisomem.tradeoff.measuring import measure, start
@@ -111,5 +112,5 @@ def _sample(trial: Trial) -> None:
 
     with phase(f"{trial.name}: loading the model"):
         model: DiffusionModel = build(trial.config.model, "model")
-    model.require_decoder("what a mitigation changes is judged by them")
+    model.require(Capability.PICTURES, "what a mitigation changes is judged by them")
     sample(trial, model, tasks)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from anisomem.config.build import build
 from anisomem.console import progress
+from anisomem.models.capability import Capability
 from anisomem.report.table import Table
 from anisomem.run import labelled
 from anisomem.run.ordinary import draw
@@ -67,7 +68,7 @@ def sample(prompt: str, config: Config, fpr: float | None) -> list[Outcome]:
             few ordinary prompts for ``fpr``.
     """
     from anisomem.engine.batches import Batches
-    from anisomem.mitigation.base import EMBEDDINGS, Ordinary, moved
+    from anisomem.mitigation.base import Ordinary, moved
     from anisomem.mitigation.none import NoMitigation
     from anisomem.mitigation.on_detection import OnDetection
     from anisomem.mitigation.scoring import scores
@@ -75,7 +76,7 @@ def sample(prompt: str, config: Config, fpr: float | None) -> list[Outcome]:
     chosen = mitigations(config)
     with progress.phase("loading the model"):
         model: DiffusionModel = build(config.model, "model")
-    model.require_decoder("there is nothing to show")
+    model.require(Capability.PICTURES, "there is nothing to show")
     seed, outcomes, texts = config.seeds[0], [], []
     if fpr is not None:
         chosen = [
@@ -93,7 +94,7 @@ def sample(prompt: str, config: Config, fpr: float | None) -> list[Outcome]:
         picture = model.decode(found.sample(model))[0]
         seconds = perf_counter() - begin
         found_scores = scores(model, found, [seed], batches)
-        before, after = (c.tensors.get(EMBEDDINGS) for c in (given, found.conditioning))
+        before, after = (c.embeddings for c in (given, found.conditioning))
         outcomes.append(
             Outcome(
                 mitigation.name,

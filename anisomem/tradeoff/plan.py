@@ -11,7 +11,7 @@ from anisomem.config.build import build
 from anisomem.config.schema import Config
 from anisomem.mitigation.base import Effort
 from anisomem.mitigation.scoring import HELD_OUT
-from anisomem.models import pretrained
+from anisomem.models import hub
 from anisomem.models.base import DiffusionModel
 from anisomem.report.plan import prompts_of
 from anisomem.report.table import Table
@@ -53,11 +53,11 @@ def _line(config: Config) -> list[str]:
     sampled = each * len(settings) * (2 * trial.steps + SCORED)
     spent, gradients = each * most.nfe, each * most.backward
     time = "unknown"
-    if pretrained.present(config.model["path"], config.model["revision"]):
+    if hub.present(config.model["path"], config.model["revision"]):
         seconds = _seconds(config) * (sampled + spent + BACKWARD * gradients)
         time, download = f"{seconds / 60:.0f} min in one process", f"{found.bytes / 1e9:.3g} GB"
     else:
-        size = pretrained.size(config.model["path"], config.model["revision"])
+        size = hub.size(config.model["path"], config.model["revision"])
         download = "unknown offline" if size is None else f"{(size + found.bytes) / 1e9:.3g} GB"
     return [
         str(config.model["path"]),

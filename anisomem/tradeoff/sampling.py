@@ -13,7 +13,7 @@ import torch
 from anisomem.config.build import build
 from anisomem.detection.base import Array
 from anisomem.engine.batches import Batches
-from anisomem.mitigation.base import EMBEDDINGS, Mitigated, Mitigation, Ordinary, moved
+from anisomem.mitigation.base import Mitigated, Mitigation, Ordinary, moved
 from anisomem.mitigation.scoring import scores
 from anisomem.models.base import DiffusionModel
 from anisomem.run.base import sources_of_model
@@ -100,8 +100,8 @@ class Sampler:
 
     def _moved(self, found: Mitigated, texts: list[str], x: torch.Tensor) -> dict[str, Array]:
         """Relative distances of embeddings and noise from what was given."""
-        given = self.model.encode(texts).tensors.get(EMBEDDINGS)
-        after = found.conditioning.tensors.get(EMBEDDINGS)
+        given = self.model.encode(texts).embeddings
+        after = found.conditioning.embeddings
         away = [0.0] * len(texts) if given is None or after is None else moved(given, after)
         return {"embeddings_moved": np.array(away), "noise_moved": np.array(moved(x, found.x))}
 

@@ -5,7 +5,7 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
 from anisomem.models.analytic import AnalyticMixture
-from anisomem.models.base import Parameterisation
+from anisomem.models.prediction import Parameterisation
 from anisomem.models.schedule import FlowSchedule
 
 CASES = [

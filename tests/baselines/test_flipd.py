@@ -7,7 +7,7 @@ from anisomem.baselines.flipd import FLIPD
 from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.analytic import AnalyticMixture
-from anisomem.models.base import Parameterisation
+from anisomem.models.prediction import Parameterisation
 
 
 @pytest.mark.parametrize("at", ["step:40", "t:300"])

@@ -18,8 +18,8 @@ from anisomem.detection.needs import (
 )
 from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
-from anisomem.models.base import Parameterisation, Prediction
 from anisomem.models.diffusers_unet import DiffusersUNet
+from anisomem.models.prediction import Parameterisation, Prediction
 
 PROMPTS = ["a cat", "a red dog", "red"]
 LAST = 1  # timestep

@@ -9,7 +9,7 @@ from anisomem.detection.base import Recorded
 from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.analytic import AnalyticMixture
-from anisomem.models.base import Parameterisation
+from anisomem.models.prediction import Parameterisation
 
 
 @pytest.mark.parametrize("at", ["t:999", "t:500"])

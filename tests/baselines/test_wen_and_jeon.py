@@ -10,8 +10,8 @@ from anisomem.detection.base import Recorded
 from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.analytic import AnalyticMixture
-from anisomem.models.base import Parameterisation
 from anisomem.models.diffusers_unet import DiffusersUNet
+from anisomem.models.prediction import Parameterisation
 
 PROMPTS = ["a cat", "a red dog", "red"]
 

@@ -105,7 +105,7 @@ def test_what_a_stack_holds_is_looked_at_too(here, tmp_path):
 
 def test_built_in_classes_leave_identities_as_they_were():
     chosen = detectors(compose.cases(["detector=[wen,stack,jeon]"])[0].detector)
-    assert own.sources(chosen, ["anisomem.models.pretrained.PipelineModel.load"]) == {}
+    assert own.sources(chosen, ["anisomem.models.families.load"]) == {}
 
 
 def test_a_class_without_a_file_is_refused():

@@ -79,7 +79,7 @@ def test_run_leaves_table_card_figures_and_store(setting, rendered, tmp_path, ca
 def test_finished_run_loads_no_model_and_prints_the_same(setting, tmp_path, capsys, monkeypatch):
     assert main(["run", *setting]) == 0
     first = capsys.readouterr().out
-    monkeypatch.setattr("anisomem.models.pretrained.PipelineModel.load", None)
+    monkeypatch.setattr("anisomem.models.families.load", None)
     assert main(["run", *setting]) == 0
     assert capsys.readouterr().out == first
     assert main(["table", str(tmp_path / "runs" / "quickstart")]) == 0
@@ -187,7 +187,7 @@ def test_prompts_that_the_model_fails_on(setting, tmp_path, capsys, monkeypatch)
         printed = capsys.readouterr()
         assert printed.out == "" and printed.err.count("failed, first 'p3' (") == 1
         assert "3 of 24 prompts" in printed.err and "on_failure=keep" in printed.err
-        monkeypatch.setattr("anisomem.models.pretrained.PipelineModel.load", None)
+        monkeypatch.setattr("anisomem.models.families.load", None)
     assert main(["run", *setting, "on_failure=keep"]) == 0
     table = capsys.readouterr().out
     assert "- prompts: 3 of 24 prompts left out, the model failed." in table

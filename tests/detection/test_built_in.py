@@ -9,8 +9,8 @@ from anisomem.conformance.checks import CHECKS
 from anisomem.conformance.examination import FITTED, Place, bundled, mixture, places, trials
 from anisomem.conformance.variants import shipped
 from anisomem.detection import configured
-from anisomem.models.base import Parameterisation
 from anisomem.models.diffusers_unet import DiffusersUNet
+from anisomem.models.prediction import Parameterisation
 
 #: Read attention or pictures along trajectories, which takes a bundled model too long for a test.
 TINY = {"bright_ending", "bright_mask", "ren_ae", "stack", "tiled_l2", "tiled_l2_min"}

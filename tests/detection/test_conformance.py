@@ -21,7 +21,7 @@ from anisomem.detection.base import (
 )
 from anisomem.detection.needs import FIRST, At, Conditional, Unconditional
 from anisomem.errors import UserError
-from anisomem.models.base import Parameterisation
+from anisomem.models.prediction import Parameterisation
 from anisomem.papers import Paper
 
 INFO = Info(

@@ -21,7 +21,7 @@ def test_repeated_captions_are_learned_and_followed(tmp_path, monkeypatch):
     texts = [f"a picture of thing {i}" for i in range(16)]
     given = sign.Trial(texts, latents, np.arange(16) < 2)
     mean = torch.randn(32, 4, 8, 8, generator=draw)
-    tokens = model.tokens(model.pipeline.tokenizer, [f"a thing {i}" for i in range(32)]).input_ids
+    tokens = model.tokens(model.readers[0], [f"a thing {i}" for i in range(32)]).input_ids
     corpus = Latents(mean, torch.full_like(mean, 0.1), tokens, np.stack([np.arange(32)] * 2, 1))
 
     recorded = []

@@ -6,8 +6,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from anisomem.geometry.closed import Mixture
 from anisomem.geometry.spectrum import ScoreJacobian, Spectrum, ends, hutchinson
 from anisomem.models.analytic import AnalyticMixture
-from anisomem.models.base import Parameterisation
 from anisomem.models.diffusers_unet import DiffusersUNet
+from anisomem.models.prediction import Parameterisation
 from tests.conftest import pipeline
 
 

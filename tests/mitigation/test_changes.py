@@ -187,9 +187,9 @@ def test_models_without_what_is_changed_are_refused():
     model = AnalyticMixture(means, [0.5], ["a"])
     x = model.initial_noise(0, 1)
     for method in (RenAttention("ren"), PaddingMask("pad")):
-        with pytest.raises(UserError, match="must know where a prompt's text ends"):
+        with pytest.raises(UserError, match=r"where a prompt's text ends; (pad|ren) must know it"):
             method(model, ["a"], x, [0])
-    with pytest.raises(UserError, match="draws from a tokenizer, and a AnalyticMixture has none"):
+    with pytest.raises(UserError, match=r"\(AnalyticMixture\) has no tokenizer; tokens draws"):
         RandomTokens("tokens")(model, ["a"], x, [0])
     with pytest.raises(UserError, match="has no cross-attention"):
         model.edited(Edit(torch.ones(1, 2).bool(), torch.ones(1), torch.ones(1, 2).bool()))

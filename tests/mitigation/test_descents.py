@@ -226,7 +226,7 @@ def analytic():
 @pytest.mark.parametrize("method", [AnisotropyDescent("a"), WenDescent("w")])
 def test_models_without_embeddings_or_gradients_are_refused(method, build, prompts, noise):
     model = analytic()
-    with pytest.raises(UserError, match="embeddings of tokens, and a AnalyticMixture has none"):
+    with pytest.raises(UserError, match=r"\(AnalyticMixture\) has no embeddings of tokens"):
         method(model, ["a"], model.initial_noise(0, 1), [0])
     offloaded = build()
     offloaded.offloaded = True

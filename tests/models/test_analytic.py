@@ -10,7 +10,7 @@ from torch import distributions as td
 
 from anisomem.errors import UserError
 from anisomem.models.analytic import AnalyticMixture
-from anisomem.models.base import Parameterisation
+from anisomem.models.prediction import Parameterisation
 from anisomem.models.schedule import FlowSchedule
 
 ALPHA_BAR = np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2)

@@ -7,9 +7,10 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from anisomem.cli.main import main
 from anisomem.errors import UserError
-from anisomem.models import architecture
-from anisomem.models.pretrained import PipelineModel
+from anisomem.models import architecture, families
+from anisomem.models.families import load
 from anisomem.models.schedule import stable_diffusion_ddim
+from anisomem.models.vocabulary import byte_tokenizer
 
 # Parameters of the published weights.
 PUBLISHED = {
@@ -49,7 +50,7 @@ def test_shipped_schedules_are_stable_diffusions(repository, predicted):
 def test_random_weights_have_a_folders_architecture(family, tmp_path):
     pipeline = family.build()
     pipeline.save_pretrained(tmp_path, safe_serialization=True)
-    model = PipelineModel.load(str(tmp_path), device="cpu", dtype="bfloat16", weights="random")
+    model = load(str(tmp_path), device="cpu", dtype="bfloat16", weights="random")
     assert type(model) is family.model
     assert model.dtype == torch.bfloat16
     saved = family.model(pipeline).denoiser.state_dict()
@@ -64,7 +65,7 @@ def test_random_weights_have_a_folders_architecture(family, tmp_path):
 
 
 def test_the_stand_in_tokenizer_fills_77_tokens_in_range():
-    tokenizer = architecture.byte_tokenizer()
+    tokenizer = byte_tokenizer()
     encoded = tokenizer(
         ["", "Ein café", "x" * 100], padding="max_length", truncation=True, return_tensors="pt"
     )
@@ -76,7 +77,7 @@ def test_the_stand_in_tokenizer_fills_77_tokens_in_range():
 
 def test_an_architecture_that_is_not_shipped_names_the_nearest():
     with pytest.raises(UserError) as caught:
-        PipelineModel.load("CompVis/stable-diffusion-v1-3", weights="random")
+        load("CompVis/stable-diffusion-v1-3", weights="random")
     assert "did you mean 'CompVis/stable-diffusion-v1-4'?" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -94,7 +95,7 @@ def test_random_weights_are_not_scored(setting, tmp_path, capsys):
 @pytest.mark.parametrize("v2", [False, True])
 def test_activations_are_what_a_pass_allocates(save_pipeline, v2):
     folder = save_pipeline(v2=v2)
-    unet = PipelineModel.load(str(folder), device="cpu").denoiser
+    unet = load(str(folder), device="cpu").denoiser
     live, peak = 0, 0
     with torch.profiler.profile(profile_memory=True) as profile, torch.no_grad():
         unet(
@@ -105,8 +106,8 @@ def test_activations_are_what_a_pass_allocates(save_pipeline, v2):
             live += event.nbytes()
             peak = max(peak, live)
     # What a kernel works in is the allocator's too, and no tensor.
-    traced = architecture.activations(str(folder), torch.float32)
+    traced = families.outline(str(folder)).activations(torch.float32)
     assert 0.5 * peak < traced < 1.5 * peak
-    assert architecture.activations(str(folder), torch.bfloat16) == pytest.approx(
+    assert families.outline(str(folder)).activations(torch.bfloat16) == pytest.approx(
         traced / 2, rel=0.1
     )

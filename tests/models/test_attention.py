@@ -7,9 +7,9 @@ import torch
 from diffusers.models.attention_processor import AttnProcessor
 
 from anisomem.errors import UserError
-from anisomem.models import attention
+from anisomem.models import unet_attention
 from anisomem.models.analytic import AnalyticMixture
-from anisomem.models.attention import Recorder
+from anisomem.models.unet_attention import Recorder
 
 PROMPTS = ["a cat", "red", "a very red dog cat dog red dog cat dog"]  # the last is cut
 UNETS = ["sd_v1", "sd_v2", "sdxl"]  # as many heads everywhere, heads by level, layers in a row
@@ -78,7 +78,7 @@ def test_rows_and_parts_change_no_map(families, monkeypatch):
     encoded = model.encode(PROMPTS)
     _, whole = model.attend(x, 981, encoded)
     _, last = model.attend(x, 981, encoded, first=1)
-    monkeypatch.setattr(attention, "LARGEST", 1)  # a row at a time
+    monkeypatch.setattr(unet_attention, "LARGEST", 1)  # a row at a time
     _, parts = model.attend(x, 981, encoded)
     for maps in ("tokens", "end"):
         torch.testing.assert_close(getattr(last, maps), getattr(whole, maps)[1:])
@@ -96,7 +96,7 @@ def test_latents_that_are_not_square_keep_their_shape(make_pipeline):
 
 def test_a_model_without_cross_attention_is_one_line():
     model = AnalyticMixture(torch.zeros(1, 4, 2, 2), [1.0], ["it"])
-    with pytest.raises(UserError, match="AnalyticMixture has no cross-attention"):
+    with pytest.raises(UserError, match=r"\(AnalyticMixture\) has no cross-attention"):
         model.attend(torch.zeros(1, 4, 2, 2), 1, model.encode(["it"]))
     with pytest.raises(UserError, match="no cross-attention where it samples down"):
         Recorder(slice(None), torch.zeros(1, dtype=torch.int64), (8, 8)).attention()

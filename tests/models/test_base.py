@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from anisomem.models.base import Conditioning, Parameterisation, Prediction
+from anisomem.models.conditioning import Conditioning
+from anisomem.models.prediction import Parameterisation, Prediction
 
 # Every timestep of Stable Diffusion's schedule and of flow matching, from their definitions.
 BETAS = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
@@ -102,9 +103,9 @@ def test_half_precision_outputs_convert_in_float32(scales, parameterisation, dty
 
 
 def test_conditioning_keeps_rows_together():
-    a = Conditioning({"x": torch.arange(3), "y": torch.arange(6).view(3, 2)})
+    a = Conditioning(end=torch.arange(3), embeddings=torch.arange(6).view(3, 2))
     both = Conditioning.cat([a, a[[2, 0]]])
     assert len(both) == 5
-    assert both.tensors["x"].tolist() == [0, 1, 2, 2, 0]
-    assert both.tensors["y"].tolist() == [[0, 1], [2, 3], [4, 5], [4, 5], [0, 1]]
-    assert both[1:2].tensors["y"].tolist() == [[2, 3]]
+    assert both.tensors["end"].tolist() == [0, 1, 2, 2, 0]
+    assert both.tensors["embeddings"].tolist() == [[0, 1], [2, 3], [4, 5], [4, 5], [0, 1]]
+    assert both[1:2].tensors["embeddings"].tolist() == [[2, 3]]

@@ -3,6 +3,7 @@
 A new family joins by a line in conftest.py.
 """
 
+import re
 from functools import cache
 
 import numpy as np
@@ -17,8 +18,10 @@ from anisomem.errors import UserError
 from anisomem.mitigation.anisotropy import AnisotropyDescent
 from anisomem.mitigation.none import NoMitigation
 from anisomem.mitigation.ren import RenAttention
-from anisomem.models.base import Parameterisation
-from anisomem.models.pretrained import PipelineModel
+from anisomem.models.attention import Edit
+from anisomem.models.capability import Capability
+from anisomem.models.families import load
+from anisomem.models.prediction import Parameterisation
 
 PROMPTS = ["a cat", "a red dog"]
 STEPS, GUIDANCE, SEED = 50, 7.5, 5
@@ -26,6 +29,11 @@ STEPS, GUIDANCE, SEED = 50, 7.5, 5
 
 def relative(actual, expected):
     return float((actual - expected).norm() / expected.norm())
+
+
+def entered(context):
+    with context:
+        return True
 
 
 def sampler(pipeline):
@@ -224,7 +232,7 @@ def test_saved_and_loaded_again_it_is_the_same(family, tmp_path):
     pipeline = family.build()
     pipeline.save_pretrained(tmp_path, safe_serialization=True)
     saved = family.model(pipeline)
-    model = PipelineModel.load(str(tmp_path), device="cpu", stands_for="sd20")
+    model = load(str(tmp_path), device="cpu", stands_for="sd20")
     assert type(model) is family.model  # found by its model_index.json
     assert (model.repository, model.revision, model.stands_for) == (None, None, "sd20")
     assert (model.latent_shape, model.parameterisation) == (
@@ -251,6 +259,36 @@ def test_detectors_run_on_it(family):
     components = engine.evaluate(PROMPTS, range(2), 0)
     assert all(np.isfinite(values).all() for values in components.values())
     assert (components["wen/norm[step:0]"] > 0).all()
+
+
+@torch.no_grad()
+def test_what_is_declared_is_there_and_what_is_not_is_refused(family):
+    model = family.model(family.build())
+    x, t, given = model.initial_noise(0, 2), model.timesteps()[0], model.encode(PROMPTS)
+    embeddings, end = given.embeddings, given.end
+    tokens = 3 if embeddings is None else embeddings.shape[1]
+    keep = torch.ones(2, tokens, dtype=torch.bool)
+    edit, pictures = Edit(keep, torch.ones(2), keep), model.decode(x)
+    shown = {
+        Capability.ATTENTION: lambda: model.attend(x, t, given)[1].tokens.shape[-1] == tokens,
+        Capability.EDITING: lambda: entered(model.edited(edit)),
+        Capability.ENCODER: lambda: (
+            pictures.shape[1:3] == model.picture_size
+            and model.latents_of(pictures).shape == (2, *model.latent_shape)
+        ),
+        Capability.VOCABULARY: lambda: (
+            model.random_token(np.random.default_rng(0)) != "" and entered(model.padded_with("a"))
+        ),
+    }
+    for capability, there in shown.items():
+        if capability in model.capabilities:
+            assert there()
+        else:
+            with pytest.raises(UserError, match=re.escape(capability.value)):
+                there()
+    assert (Capability.EMBEDDINGS in model.capabilities) == (embeddings is not None)
+    assert (Capability.END in model.capabilities) == (end is not None)
+    assert {Capability.PICTURES, Capability.DERIVATIVES} <= model.capabilities
 
 
 def test_parameterisation_is_the_schedulers(families):
@@ -284,8 +322,8 @@ def test_the_prompt_can_be_moved(family, dtype):
 def test_attention_is_changed_or_refused(family):
     model = family.model(family.build())
     x = model.initial_noise(0, 1).repeat(2, 1, 1, 1)
-    if not hasattr(model.denoiser, "up_blocks"):
-        with pytest.raises(UserError, match="must know where a prompt's text ends"):
+    if Capability.EDITING not in model.capabilities:
+        with pytest.raises(UserError, match="where a prompt's text ends; ren"):
             RenAttention("ren")(model, PROMPTS, x, [0, 0])
         return
     found = RenAttention("ren")(model, PROMPTS, x, [0, 0])

@@ -12,7 +12,8 @@ from transformers import CLIPTextModel
 
 from anisomem.errors import UserError
 from anisomem.models import files, parts
-from anisomem.models.pretrained import PipelineModel
+from anisomem.models.capability import Capability
+from anisomem.models.families import load
 from anisomem.storage import digests
 
 WEIGHTS = {
@@ -71,7 +72,7 @@ def edited(file, **changes):
 
 def refused(folder, *said, **options):
     """Loading is refused in one line that says so."""
-    return one_line(lambda: PipelineModel.load(str(folder), device="cpu", **options), *said)
+    return one_line(lambda: load(str(folder), device="cpu", **options), *said)
 
 
 @pytest.fixture
@@ -159,7 +160,7 @@ def test_what_is_known_to_have_no_place_is_loaded(saved, families):
         "logit_scale": torch.ones(()),
     }
     save_file(load_file(file) | more, file, {"format": "pt"})
-    model = PipelineModel.load(str(folder), device="cpu")
+    model = load(str(folder), device="cpu")
     own = families["sd_v1"].model(families["sd_v1"].build())
     expected = own.encode(["a cat"]).tensors["embeddings"]
     torch.testing.assert_close(model.encode(["a cat"]).tensors["embeddings"], expected)
@@ -226,7 +227,7 @@ def test_weights_too_large_for_half_precision_are_refused(saved):
     folder = saved("sd_v1")
     file = folder / "unet" / WEIGHTS["unet"]
     rekeyed(file, lambda k, v: {k: v * 1e6 if k == "conv_in.weight" else v})
-    PipelineModel.load(str(folder), device="cpu")
+    load(str(folder), device="cpu")
     refused(folder, "infinite in float16 (conv_in.weight)", "dtype=float32", dtype="float16")
 
 
@@ -303,7 +304,7 @@ def test_links_to_files_are_followed(saved):
     before = digests.fingerprint(folder)
     file.rename(folder.parent / "blob")
     file.symlink_to(folder.parent / "blob")
-    PipelineModel.load(str(folder), device="cpu")
+    load(str(folder), device="cpu")
     assert digests.fingerprint(folder) == before
 
 
@@ -328,7 +329,7 @@ def shards(part, count=2, variant=""):
 def test_shards_are_loaded_whole_or_not(saved, families, name, variant):
     folder = saved("sd_v1")
     index = shards(folder / name, variant=variant)
-    model = PipelineModel.load(str(folder), device="cpu")
+    model = load(str(folder), device="cpu")
     own = families["sd_v1"].model(families["sd_v1"].build())
     x = own.initial_noise(0, 1)
     expected = own.predict(x, 981, own.encode(["a cat"])).raw
@@ -441,7 +442,7 @@ def test_a_limit_beyond_the_encoders_positions_is_theirs(saved, limit):
     file.write_text(
         json.dumps(settings if limit == "missing" else settings | {"model_max_length": limit})
     )
-    model = PipelineModel.load(str(folder), device="cpu")
+    model = load(str(folder), device="cpu")
     assert model.pipeline.tokenizer.model_max_length == 10
     long = "a very red cat and a dog " * 40
     assert model.encode([long]).tensors["embeddings"].shape == (1, 10, 8)
@@ -458,7 +459,7 @@ def test_a_limit_without_room_is_refused(saved, limit):
 def test_a_shorter_limit_is_the_tokenizers(saved):
     folder = saved("sd_v1")
     edited(folder / "tokenizer" / "tokenizer_config.json", model_max_length=7)
-    model = PipelineModel.load(str(folder), device="cpu")
+    model = load(str(folder), device="cpu")
     assert model.encode(["a cat"]).tensors["embeddings"].shape == (1, 7, 8)
 
 
@@ -473,7 +474,7 @@ def test_a_pooled_state_at_another_token_is_refused(saved):
     edited(folder / "text_encoder_2" / "config.json", eos_token_id=5)
     refused(folder, "text_encoder_2 takes a prompt's state at token 5", "ends prompts with 519")
     edited(folder / "text_encoder_2" / "config.json", eos_token_id=2)  # at the largest token
-    PipelineModel.load(str(folder), device="cpu")
+    load(str(folder), device="cpu")
 
 
 def test_a_text_encoder_of_another_model_is_refused(saved):
@@ -568,7 +569,7 @@ def test_pipelines_of_the_same_parts_are_the_same_model(saved, families, name, s
     folder = saved(name)
     more = {"requires_aesthetics_score": False} if name == "sdxl" else {}
     edited(folder / "model_index.json", _class_name=saved_as, **more)
-    model = PipelineModel.load(str(folder), device="cpu")
+    model = load(str(folder), device="cpu")
     own = families[name].model(families[name].build())
     assert type(model) is families[name].model
     x, t = own.initial_noise(0, 1), own.timesteps()[0]
@@ -579,7 +580,7 @@ def test_pipelines_of_the_same_parts_are_the_same_model(saved, families, name, s
 @pytest.mark.parametrize("name", ["sd_v1", "sdxl", "sd3"])
 def test_a_variant_is_found_by_itself(families, tmp_path, name):
     families[name].build().save_pretrained(tmp_path, variant="fp16")
-    model = PipelineModel.load(str(tmp_path), device="cpu")
+    model = load(str(tmp_path), device="cpu")
     assert model.variant == "fp16"
     own = families[name].model(families[name].build())
     x, t = own.initial_noise(0, 1), own.timesteps()[0]
@@ -594,8 +595,8 @@ def test_a_variant_is_chosen(saved):
     other = load_file(file)
     other["conv_in.weight"] = other["conv_in.weight"] * 2
     save_file(other, file.with_suffix(".fp16.safetensors"), {"format": "pt"})
-    plain = PipelineModel.load(str(folder), device="cpu")
-    chosen = PipelineModel.load(str(folder), device="cpu", variant="fp16")
+    plain = load(str(folder), device="cpu")
+    chosen = load(str(folder), device="cpu", variant="fp16")
     assert (plain.variant, chosen.variant) == (None, "fp16")
     weights = [m.denoiser.conv_in.weight for m in (plain, chosen)]
     torch.testing.assert_close(weights[1], 2 * weights[0])
@@ -617,7 +618,7 @@ def test_what_lies_beside_the_model_is_told(saved):
         "my_style.safetensors",
         "unet_lora/pytorch_lora_weights.safetensors",
     ]
-    model = PipelineModel.load(str(folder), device="cpu")
+    model = load(str(folder), device="cpu")
     assert model.cautions[1] == (
         "my_style.safetensors beside the model is not loaded: scores are those of the model"
         " without it"
@@ -633,8 +634,8 @@ def test_an_adapter_inside_a_part_is_refused(saved):
 def test_a_pipeline_without_an_autoencoder_makes_no_pictures(saved):
     folder = saved("sd_v1")
     edited(folder / "model_index.json", vae=[None, None])
-    model = PipelineModel.load(str(folder), device="cpu")
-    assert not model.decodes
+    model = load(str(folder), device="cpu")
+    assert Capability.PICTURES not in model.capabilities
     with pytest.raises(UserError, match=r"no autoencoder \(vae\)"):
         model.decode(model.initial_noise(0, 1))
     other = saved("sdxl")
@@ -667,4 +668,4 @@ def test_a_path_that_cannot_be_one_is_one_line(path):
 def test_a_home_is_expanded(saved, monkeypatch):
     folder = saved("sd_v1")
     monkeypatch.setenv("HOME", str(folder.parent))
-    assert PipelineModel.load(f"~/{folder.name}", device="cpu").repository is None
+    assert load(f"~/{folder.name}", device="cpu").repository is None

@@ -13,7 +13,7 @@ from diffusers import (
 )
 
 from anisomem.errors import UserError
-from anisomem.models.pretrained import PipelineModel
+from anisomem.models.families import load
 from anisomem.models.schedule import DDIMSchedule, FlowSchedule
 from anisomem.run.provenance import provenance
 
@@ -84,7 +84,7 @@ def test_every_step_is_ddims_of_that_folder(folder, make_pipeline, named, said):
     pipeline = StableDiffusionPipeline(**networks, requires_safety_checker=False)
     scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)  # as the released codes do
     scheduler.set_timesteps(50)
-    model = PipelineModel.load(str(folder), device="cpu")
+    model = load(str(folder), device="cpu")
     assert model.timesteps(50) == scheduler.timesteps.tolist()
 
     noise = model.initial_noise(0, 2)
@@ -112,9 +112,9 @@ def test_every_step_is_ddims_of_that_folder(folder, make_pipeline, named, said):
 
 def test_a_file_that_says_nothing_of_clipping_clips(folder):
     says(folder, "PNDMScheduler", BETAS)
-    clipping = PipelineModel.load(str(folder), device="cpu")
+    clipping = load(str(folder), device="cpu")
     says(folder, "PNDMScheduler", BETAS | {"clip_sample": False})
-    plain = PipelineModel.load(str(folder), device="cpu")
+    plain = load(str(folder), device="cpu")
     x = plain.initial_noise(0, 2)
     first, *_ = clipping.trajectory(x, clipping.encode(PROMPTS))
     other, *_ = plain.trajectory(x, plain.encode(PROMPTS))
@@ -128,7 +128,7 @@ def test_a_file_that_says_nothing_of_clipping_clips(folder):
 
 def test_the_card_states_what_was_taken(folder):
     says(folder, "PNDMScheduler", BETAS | {"steps_offset": 1})
-    taken = provenance(PipelineModel.load(str(folder), device="cpu"))["scheduler"]
+    taken = provenance(load(str(folder), device="cpu"))["scheduler"]
     assert taken["class"] == "DDIMScheduler"
     assert taken["saved_as"] == "PNDMScheduler"
     assert (taken["steps_offset"], taken["clip_sample"], taken["beta_end"]) == (1, True, 0.012)
@@ -159,7 +159,7 @@ def test_the_card_states_what_was_taken(folder):
 def test_settings_that_make_no_schedule_are_named(folder, change, said):
     says(folder, "DDIMScheduler", USUAL | change)
     with pytest.raises(UserError) as caught:
-        PipelineModel.load(str(folder), device="cpu")
+        load(str(folder), device="cpu")
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -172,7 +172,7 @@ def test_an_offset_beyond_the_schedule_is_refused():
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_what_diffusers_takes_otherwise_than_the_file_says_is_told(folder):
     says(folder, "DDIMScheduler", USUAL | {"clip_sample": True, "steps_offset": 0})
-    model = PipelineModel.load(str(folder), device="cpu")
+    model = load(str(folder), device="cpu")
     taken = model.schedule.settings
     assert (taken["clip_sample"], taken["steps_offset"]) == (False, 1)  # as its pipeline does
     assert [c.partition(",")[0] for c in model.cautions] == [
@@ -180,7 +180,7 @@ def test_what_diffusers_takes_otherwise_than_the_file_says_is_told(folder):
         "the scheduler's file says steps_offset=0",
     ]
     says(folder, "DDIMScheduler", USUAL)
-    assert not PipelineModel.load(str(folder), device="cpu").cautions
+    assert not load(str(folder), device="cpu").cautions
 
 
 def test_thresholding_by_hand():

@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from anisomem.errors import UserError
-from anisomem.models import architecture, files, single_file
-from anisomem.models.pretrained import PipelineModel
+from anisomem.models import architecture, families, files, single_file
+from anisomem.models.families import load
 
 LAYERS = 1  # in a block of the tiny pipelines
 
@@ -174,7 +174,7 @@ WHOLE = UNET | {"first_stage_model.decoder.conv_out.bias": torch.zeros(3)}
 def test_files_that_are_no_whole_model_are_one_line(tmp_path, held, said):
     save_file(held, tmp_path / "a.safetensors")
     with pytest.raises(UserError) as caught:
-        PipelineModel.load(str(tmp_path / "a.safetensors"), device="cpu")
+        load(str(tmp_path / "a.safetensors"), device="cpu")
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -183,7 +183,7 @@ def test_files_that_are_no_whole_model_are_one_line(tmp_path, held, said):
 def test_other_files_are_not_read(tmp_path, name):
     (tmp_path / name).write_bytes(b"anything")
     with pytest.raises(UserError, match="is no safetensors file"):
-        PipelineModel.load(str(tmp_path / name), device="cpu")
+        load(str(tmp_path / name), device="cpu")
 
 
 @pytest.mark.parametrize("name", single_file.TELLING)
@@ -192,4 +192,4 @@ def test_the_package_has_the_configuration_it_names(tmp_path, name):
     said = "epsilon" if name == single_file.V2 else None
     assert single_file.repository(tmp_path / "a.safetensors", said) == name
     index = files.read_index(architecture.folder(name))
-    assert PipelineModel._family(name, index).pipeline_class.__name__ == index["_class_name"]
+    assert families.of(index, name).layout.name == index["_class_name"]

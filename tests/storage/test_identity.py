@@ -1,6 +1,5 @@
 """What shares a store and what does not; the digest is pinned per version."""
 
-import inspect
 import json
 import os
 from dataclasses import fields
@@ -15,7 +14,7 @@ from anisomem.config.members import node
 from anisomem.config.schema import Schema
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError
-from anisomem.models.pretrained import PipelineModel
+from anisomem.models.loading import Source
 from anisomem.run import identity
 from anisomem.storage import digests
 
@@ -70,7 +69,7 @@ def test_every_setting_is_classified():
     names = {field.name for field in fields(Schema)}
     assert names == identity.INSIDE | identity.OUTSIDE
     assert not identity.INSIDE & identity.OUTSIDE
-    loader = set(inspect.signature(PipelineModel.load).parameters)
+    loader = {field.name for field in fields(Source)}
     assert loader - identity.OUTSIDE_MODEL == {"path", "revision", "dtype", "variant"}
 
 
@@ -239,6 +238,8 @@ def test_a_description_of_version_2_is_carried_over():
     now = {"version": 3, "model": {"class": "DiffusersUNet", **model}, "seeds": [1]}
     assert identity.carried_over(before) == now == identity.carried_over(now)
     assert identity.carried_over({"version": 1}) == {"version": 1}
+    moved = before | {"model": {"_target_": "anisomem.models.pretrained.PipelineModel.load"}}
+    assert identity.carried_over(moved)["model"] == {"class": "load"}
     assert before["version"] == 2
 
 

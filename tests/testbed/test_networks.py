@@ -6,8 +6,8 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusion3Pipeline, StableDiffusionPipeline
 from diffusers.models.attention_processor import JointAttnProcessor2_0
 
-from anisomem.models.base import Parameterisation
-from anisomem.models.pretrained import PipelineModel
+from anisomem.models.families import load
+from anisomem.models.prediction import Parameterisation
 from anisomem.testbed import autoencoder, networks, objectives, text, training
 
 CAPTIONS = ["premium sticker of fox", "cute owl badge", "owl mug for kids"]
@@ -44,7 +44,7 @@ def test_the_exported_pipeline_predicts_what_was_trained(build, tokenizer, vae, 
     tokens = tokenizer(CAPTIONS[:2], padding="max_length", return_tensors="pt").input_ids
     with torch.no_grad():
         expected = trained(x, t, tokens)
-    model = PipelineModel.load(str(training.export(tmp_path / "model", vae, tokenizer, trained)))
+    model = load(str(training.export(tmp_path / "model", vae, tokenizer, trained)))
     found = model.predict(x, t, model.encode(CAPTIONS[:2])).output
     torch.testing.assert_close(found, expected, rtol=0.02, atol=0.02)  # weights are in float16
     assert expected.std() > 0.05
@@ -111,9 +111,7 @@ def test_the_weighted_noise_loss_is_the_velocity_loss_where_it_is_not_cut(predic
 
 
 def test_the_flow_pipeline_is_one_of_the_projects_own(tokenizer, vae, tmp_path):
-    model = PipelineModel.load(
-        str(training.export(tmp_path / "model", vae, tokenizer, mmdit(tokenizer)))
-    )
+    model = load(str(training.export(tmp_path / "model", vae, tokenizer, mmdit(tokenizer))))
     assert model.parameterisation is Parameterisation.FLOW
     assert model.latent_shape == (4, 4, 4)
     assert isinstance(model.pipeline.vae, AutoencoderKL)

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from inspect import signature
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -14,9 +14,11 @@ from anisomem.cli.main import main
 from anisomem.config import catalog, compose
 from anisomem.detection.anisotropy import PUBLISHED
 from anisomem.errors import UserError
-from anisomem.models.base import Parameterisation
 from anisomem.models.diffusers_unet import DiffusersUNet
-from anisomem.models.pretrained import PipelineModel
+from anisomem.models.families import families as every_family
+from anisomem.models.families import load
+from anisomem.models.loading import Source
+from anisomem.models.prediction import Parameterisation
 from anisomem.models.sd3 import StableDiffusion3
 from anisomem.models.sdxl import StableDiffusionXL
 from anisomem.run.provenance import provenance
@@ -68,7 +70,7 @@ def one_line(given, *said):
     ("revision", "commit"), [(None, COMMIT), ("v1", EARLIER), (EARLIER, EARLIER)]
 )
 def test_the_commit_that_was_loaded_is_recorded(hub, make_pipeline, revision, commit):
-    model = PipelineModel.load("someone/model", revision, device="cpu")
+    model = load("someone/model", revision, device="cpu")
     expected = DiffusersUNet(make_pipeline(**({"seed": 1} if commit == EARLIER else {})))
     x = model.initial_noise(0, 1)
     actual = model.predict(x, 981, model.encode(["a cat"])).raw
@@ -79,25 +81,25 @@ def test_the_commit_that_was_loaded_is_recorded(hub, make_pipeline, revision, co
 
 
 def test_a_local_folder_has_no_commit(save_pipeline):
-    card = provenance(PipelineModel.load(str(save_pipeline()), device="cpu"))
+    card = provenance(load(str(save_pipeline()), device="cpu"))
     assert card["repository"] is card["revision"] is None
 
 
 def test_a_repository_out_of_reach_is_one_line(hub):
     one_line(
-        lambda: PipelineModel.load("someone/gone", alternative="other/mirror"),
+        lambda: load("someone/gone", alternative="other/mirror"),
         "no diffusers pipeline at 'someone/gone'",
         "model_index.json",
         "try model.path=other/mirror",
     )
-    one_line(lambda: PipelineModel.load("someone/model", "no-such-branch"), "someone/model")
+    one_line(lambda: load("someone/model", "no-such-branch"), "someone/model")
 
 
 @pytest.mark.parametrize("name", ["not there", "empty"])
 def test_a_folder_without_a_pipeline_is_one_line(tmp_path, name):
     (tmp_path / "empty").mkdir()
     path = str(tmp_path / name)
-    one_line(lambda: PipelineModel.load(path), path, "model_index.json")
+    one_line(lambda: load(path), path, "model_index.json")
 
 
 @pytest.mark.parametrize(
@@ -111,7 +113,7 @@ def test_a_folder_without_a_pipeline_is_one_line(tmp_path, name):
 def test_a_file_that_is_cut_short_is_one_line(saved, file):
     folder = saved("sd_v1")
     (folder / file).write_bytes((folder / file).read_bytes()[:-100])
-    one_line(lambda: PipelineModel.load(str(folder)), str(folder / file), "damaged")
+    one_line(lambda: load(str(folder)), str(folder / file), "damaged")
 
 
 def test_weights_that_are_not_safetensors_are_refused(saved):
@@ -119,7 +121,7 @@ def test_weights_that_are_not_safetensors_are_refused(saved):
     weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
     torch.save({}, weights.with_suffix(".bin"))
     weights.unlink()
-    one_line(lambda: PipelineModel.load(str(folder)), str(folder), "safetensors")
+    one_line(lambda: load(str(folder)), str(folder), "safetensors")
 
 
 @pytest.mark.parametrize(
@@ -134,7 +136,7 @@ def test_weights_that_are_not_safetensors_are_refused(saved):
 )
 def test_a_misspelt_choice_is_named(save_pipeline, setting, value, nearest):
     one_line(
-        lambda: PipelineModel.load(str(save_pipeline()), **{setting: value}),
+        lambda: load(str(save_pipeline()), **{setting: value}),
         f"{setting} named {value!r}; did you mean {nearest!r}?",
     )
 
@@ -148,11 +150,11 @@ def test_a_misspelt_model_is_named(capsys):
 def test_a_velocity_model_declared_otherwise_is_refused(save_pipeline, declared):
     folder = str(save_pipeline(prediction_type="v_prediction"))
     one_line(
-        lambda: PipelineModel.load(folder, parameterisation=declared),
+        lambda: load(folder, parameterisation=declared),
         f"model.parameterisation={declared} contradicts",
         "v_prediction",
     )
-    model = PipelineModel.load(folder, parameterisation="v_prediction", device="cpu")
+    model = load(folder, parameterisation="v_prediction", device="cpu")
     assert model.parameterisation == "v_prediction"
 
 
@@ -168,7 +170,7 @@ def test_a_velocity_model_declared_otherwise_is_refused(save_pipeline, declared)
 def test_a_pipeline_without_a_text_encoder_is_refused(saved, name, encoder):
     folder = saved(name)
     edit(folder / "model_index.json", **{encoder: [None, None]})
-    one_line(lambda: PipelineModel.load(str(folder)), f"the pipeline has no {encoder};")
+    one_line(lambda: load(str(folder)), f"the pipeline has no {encoder};")
 
 
 def test_another_familys_pipeline_is_refused(saved, save_pipeline):
@@ -178,7 +180,7 @@ def test_another_familys_pipeline_is_refused(saved, save_pipeline):
     one_line(lambda: StableDiffusionXL.load(str(save_pipeline())), "StableDiffusionXLPipeline")
     other = saved("sd_v1")
     edit(other / "model_index.json", _class_name="FluxPipeline")
-    one_line(lambda: PipelineModel.load(str(other)), "is a FluxPipeline; expected a Stable")
+    one_line(lambda: load(str(other)), "is a FluxPipeline; expected a Stable")
 
 
 @pytest.mark.parametrize(
@@ -205,7 +207,7 @@ def test_a_scheduler_of_another_kind_is_refused(families, name, scheduler, said)
 @pytest.mark.parametrize("options", [{}, {"offload": "model"}, {"offload": "sequential"}])
 def test_a_device_that_is_not_there_is_one_line(save_pipeline, options):
     folder = str(save_pipeline())
-    one_line(lambda: PipelineModel.load(folder, device="cuda", **options), "device 'cuda'")
+    one_line(lambda: load(folder, device="cuda", **options), "device 'cuda'")
 
 
 @pytest.mark.parametrize(
@@ -220,7 +222,7 @@ def test_a_device_that_is_not_there_is_one_line(save_pipeline, options):
 )
 def test_memory_options_change_no_prediction(saved, name, options):
     folder = str(saved(name))
-    plain, sparing = (PipelineModel.load(folder, device="cpu") for _ in range(2))
+    plain, sparing = (load(folder, device="cpu") for _ in range(2))
     sparing.place("cpu", **options)  # loading itself refuses to offload to where it computes
     x = plain.initial_noise(0, 2)
     for t in (501, 41):  # the text encoders have left for the network to come, and return
@@ -244,7 +246,7 @@ def test_offloading_is_what_diffusers_calls_so(families, monkeypatch, offload):
     monkeypatch.setattr(model.pipeline, name, lambda device: called.append(device))
     model.place("cpu", offload=offload)
     assert called == ["cpu"]
-    one_line(lambda: PipelineModel.load("any", device="cpu", offload=offload), "accelerator")
+    one_line(lambda: load("any", device="cpu", offload=offload), "accelerator")
 
 
 @pytest.mark.parametrize("slices", [0, -1, 1.5, True, [1]])
@@ -280,11 +282,14 @@ MODELS = [
 def test_every_configuration_gives_all_that_loading_takes(name):
     (composed,) = compose.cases([f"model={name}", "dataset=testbed_epsilon"])
     node = composed.model
-    assert set(node) - {"_target_"} == set(signature(PipelineModel.load).parameters)
-    family = get_method(node._target_).__self__
-    assert issubclass(family, PipelineModel)
+    assert set(node) - {"_target_"} == {field.name for field in fields(Source)}
     assert "sd14" in MODELS
-    if name.startswith("testbed") or family is PipelineModel:
+    if name == "diffusers_folder":
+        assert get_method(node._target_) is load
+        return
+    family = get_method(node._target_).__self__
+    assert family in every_family()
+    if name.startswith("testbed"):
         return
     assert node.path.count("/") == 1  # a repository
     expected = Parameterisation.FLOW if family is StableDiffusion3 else Parameterisation.EPSILON

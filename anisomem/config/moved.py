@@ -1,0 +1,16 @@
+"""Where classes of this package stand now that stored configurations name by an earlier place."""
+
+#: How a dotted name began, and begins now.
+MOVED = {
+    "baselines.": "anisomem.baselines.",
+    "anisomem.models.pretrained.PipelineModel.load": "anisomem.models.families.load",
+    "anisomem.released.": "anisomem.benchmark.released.",
+}
+
+
+def place_now(target: str) -> str:
+    """The dotted name of now."""
+    for before, now in MOVED.items():
+        if target.startswith(before):
+            return now + target.removeprefix(before)
+    return target

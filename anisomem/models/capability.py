@@ -1,0 +1,18 @@
+"""What a model declares that it can do. Needs name it too, so nothing heavy is imported here."""
+
+from enum import Enum
+
+
+class Capability(Enum):
+    """What not every model can do, and what is said of one that cannot."""
+
+    PICTURES = "has no VAE and makes no pictures"  # decode
+    ENCODER = "has no VAE that reads pictures"  # latents_of, picture_size
+    ATTENTION = "has no cross-attention"  # attend
+    EDITING = "has no cross-attention to be changed"  # edited
+    EMBEDDINGS = "has no embeddings of tokens"  # Conditioning.embeddings
+    END = "does not say where a prompt's text ends"  # Conditioning.end
+    VOCABULARY = "has no tokenizer"  # random_token, padded_with
+    DERIVATIVES = (  # jvp, vjp
+        "takes no derivatives: its network must be in one place, set model.offload=null"
+    )

@@ -1,0 +1,75 @@
+"""Which families there are: each file of this package that has one; and whose a pipeline is."""
+
+import pkgutil
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from anisomem import models
+from anisomem.errors import UserError
+from anisomem.models import architecture, files
+from anisomem.models.loading import Source
+from anisomem.models.outline import Outline
+from anisomem.models.pipeline import PipelineModel
+
+
+@cache
+def families() -> list[type[PipelineModel]]:
+    """All that a file of this package defines."""
+    named = sorted(found.name for found in pkgutil.iter_modules(models.__path__))
+    modules = [import_module(f"{models.__name__}.{name}") for name in named]
+    return [
+        made
+        for module in modules
+        for made in vars(module).values()
+        if isinstance(made, type)
+        and issubclass(made, PipelineModel)
+        and made is not PipelineModel
+        and made.__module__ == module.__name__
+    ]
+
+
+def of(index: dict[str, Any], path: str) -> type[PipelineModel]:
+    """The family of a pipeline.
+
+    Arguments:
+        index: Its model_index.json.
+        path: What the user calls it.
+
+    Raises:
+        UserError: It is of none.
+    """
+    named = str(index["_class_name"])[:80]
+    for family in families():
+        if named in family.layout.names:
+            return family
+    expected = " or a ".join(sorted(family.layout.name for family in families()))
+    raise UserError(f"{path!r} is a {named}; expected a {expected}")
+
+
+def load(path: str, revision: str | None = None, **settings: Any) -> PipelineModel:
+    """The model at ``path``, of the family that its model_index.json names.
+
+    Arguments:
+        path: A local folder or checkpoint or a hub repository.
+        revision: A commit, branch or tag of the repository.
+        settings: The other attributes of :class:`~anisomem.models.loading.Source`.
+
+    Raises:
+        UserError: As :meth:`PipelineModel.load`, or it is of no family.
+    """
+    source = Source(path, revision, **settings)
+    return of(source.index, path).read(source)
+
+
+def outline(path: str) -> Outline | None:
+    """What is known of a local folder or a shipped architecture; None of another repository.
+
+    Raises:
+        UserError: It is of no family.
+    """
+    try:
+        folder = architecture.folder(path)
+    except UserError:
+        return None
+    return Outline(of(files.read_index(folder), path), folder)

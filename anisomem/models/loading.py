@@ -1,0 +1,225 @@
+"""From what a user names to a pipeline of diffusers, by what its family declares.
+
+A :class:`Source` is what a user asks for; :func:`load` makes a family's pipeline of it.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import torch
+from diffusers import DiffusionPipeline
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
+
+from anisomem.errors import UserError, one_of
+from anisomem.models import agreement, architecture, files, hub, parts, single_file
+from anisomem.models.layout import Layout
+from anisomem.models.prediction import Parameterisation
+from anisomem.storage.foreign import located
+
+DTYPES = ("float32", "float16", "bfloat16")
+DEVICES = ("auto", "cpu", "cuda")
+WEIGHTS = ("pretrained", "random")
+OFFLOADS = ("model", "sequential")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A local folder or checkpoint or a hub repository, and how it is to be loaded.
+
+    Attributes:
+        path: The folder, the checkpoint in one file, or the repository.
+        revision: A commit, branch or tag of the repository; None is its main branch.
+        dtype: ``float32``, ``float16`` or ``bfloat16``.
+        device: ``auto`` (CUDA if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+        stands_for: Key of the published model whose detector weights apply.
+        parameterisation: What the network is said to predict; must be what its scheduler says.
+        attention_slicing: As ``enable_attention_slicing`` of diffusers: ``auto``, ``max`` or heads
+            at a time.
+        offload: ``model`` or ``sequential``: what waits in the CPU's memory and visits the
+            accelerator when it is its turn.
+        weights: ``random`` builds the architecture alone, for timing.
+        alternative: A repository to name where ``path`` is not to be had.
+        variant: What the names of the weights' files end with, such as ``fp16``; None is the plain
+            ones, or the only ones that are there.
+
+    Raises:
+        UserError: A choice that does not exist.
+    """
+
+    path: str
+    revision: str | None = None
+    dtype: str = "float32"
+    device: str = "auto"
+    stands_for: str | None = None
+    parameterisation: str | None = None
+    attention_slicing: str | int | None = None
+    offload: str | None = None
+    weights: str = "pretrained"
+    alternative: str | None = None
+    variant: str | None = None
+
+    def __post_init__(self) -> None:
+        one_of("dtype", self.dtype, DTYPES)
+        one_of("device", self.device.partition(":")[0], DEVICES)
+        one_of("weights", self.weights, WEIGHTS)
+        if self.offload is not None:
+            one_of("offload", self.offload, OFFLOADS)
+        if self.parameterisation is not None:
+            one_of("parameterisation", self.parameterisation, map(str, Parameterisation))
+        if self.offload and self.placed == "cpu":
+            raise UserError(
+                f"model.offload={self.offload} needs an accelerator; on the CPU give"
+                " model.offload=null"
+            )
+
+    @property
+    def placed(self) -> str:
+        """The device, ``auto`` being one."""
+        if self.device == "auto":
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        return self.device
+
+    @property
+    def precision(self) -> torch.dtype:
+        """The type that ``dtype`` names."""
+        named: torch.dtype = getattr(torch, self.dtype)
+        return named
+
+    @property
+    def random(self) -> bool:
+        """Whether the architecture alone is wanted."""
+        return self.weights == "random"
+
+    @cached_property
+    def place(self) -> Path:
+        """The folder or file, fetched where it is not here.
+
+        Raises:
+            UserError: It is not to be had.
+        """
+        try:
+            if self.random:
+                return architecture.folder(self.path)
+            return hub.fetch(self.path, self.revision, self.variant)
+        except (OSError, ValueError, httpx2.HTTPError) as error:
+            instead = f"; try model.path={self.alternative}" if self.alternative else ""
+            raise UserError(
+                f"no diffusers pipeline at {self.path!r} (expected a folder with model_index.json"
+                f" or a hub repository, weights in safetensors){instead}:"
+                f" {str(error).splitlines()[0]}"
+            ) from None
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the configuration lies; that of a checkpoint in one file is the package's own.
+
+        Raises:
+            UserError: A checkpoint that is not known.
+        """
+        if not self.place.is_file():
+            return self.place
+        return architecture.folder(single_file.repository(self.place, self.parameterisation))
+
+    @cached_property
+    def index(self) -> dict[str, Any]:
+        """The model_index.json of :attr:`folder`.
+
+        Raises:
+            UserError: There is none.
+        """
+        with readable(self.place):
+            return files.read_index(self.folder)
+
+    @property
+    def repository(self) -> str | None:
+        """The repository of the hub that it was fetched from, None of what lay here."""
+        return None if self.random or located(self.path) else self.path
+
+    @property
+    def commit(self) -> str | None:
+        """The commit that was fetched of :attr:`repository`."""
+        return self.place.name if self.repository else None
+
+    def require(self, layout: Layout) -> None:
+        """Checks that it is of a family.
+
+        Raises:
+            UserError: It is of another one.
+        """
+        named = str(self.index["_class_name"])[:80]
+        if named not in layout.names:
+            what = self.path if self.folder == self.place else str(self.place)
+            raise UserError(f"{what!r} is a {named}; expected a {layout.name}")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A pipeline and how it was read.
+
+    Attributes:
+        pipeline: With all parts that the family reads.
+        variant: Of the weights' files that were read.
+        cautions: What a reader of its scores must know.
+    """
+
+    pipeline: DiffusionPipeline
+    variant: str | None = None
+    cautions: Sequence[str] = ()
+
+
+def load(source: Source, layout: Layout) -> Loaded:
+    """The pipeline of a source, safetensors only.
+
+    Raises:
+        UserError: No pipeline, one of another family, or whose parts are not whole.
+    """
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
+    source.require(layout)
+    with readable(source.place):
+        return _checkpoint(source, layout) if source.place.is_file() else _folder(source, layout)
+
+
+def _checkpoint(source: Source, layout: Layout) -> Loaded:
+    made = layout.pipeline_class, source.place, source.folder, source.index, source.precision
+    return Loaded(single_file.pipeline(*made, source.parameterisation))
+
+
+def _folder(source: Source, layout: Layout) -> Loaded:
+    folder, index = source.folder, source.index
+    agreement.require_parts(index)
+    made = layout.pipeline_class, folder, index, source.precision
+    if source.random:
+        return Loaded(parts.made(folder, "pipeline", lambda: architecture.build(*made)))
+    pipeline = parts.pipeline(*made, source.variant)
+    layout.require(pipeline)
+    told = parts.changed(folder, pipeline, layout.denoiser)
+    variant = files.chosen(folder, index, source.variant)
+    return Loaded(pipeline, variant, [*told, *beside(folder)])
+
+
+@contextmanager
+def readable(place: Path) -> Iterator[None]:
+    """A file that cannot be read meanwhile is one line.
+
+    Raises:
+        UserError: One could not be read.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{error.filename or place} cannot be read: {error.strerror}") from None
+
+
+def beside(folder: Path) -> list[str]:
+    """What lies beside a pipeline and is not loaded, in words."""
+    return [
+        f"{name} beside the model is not loaded: scores are those of the model without it"
+        for name in files.adapters(folder)
+    ]
