@@ -50,7 +50,7 @@ BUNDLED = ["experiment=quickstart", "model=testbed_epsilon", "dataset=testbed_ep
 
 def launch(
     overrides: Sequence[str], runs: Path, workers: int, room: int | None = None
-) -> subprocess.Popen:
+) -> subprocess.Popen[str]:
     """The command as a user would type it, in a process group of its own.
 
     Arguments:
@@ -78,7 +78,7 @@ def launch(
     )
 
 
-def ended(run: subprocess.Popen) -> str:
+def ended(run: subprocess.Popen[str]) -> str:
     """What a run says until it ends; one that does not is an error."""
     try:
         return run.communicate(timeout=PATIENCE)[1]
@@ -128,7 +128,7 @@ def wait_until(
     return "at random"
 
 
-def strike(run: subprocess.Popen, how: str, rng: np.random.Generator) -> None:
+def strike(run: subprocess.Popen[str], how: str, rng: np.random.Generator) -> None:
     """Ends a run in one of :data:`ENDS`."""
     if how == "kill -9":
         run.kill()
@@ -178,7 +178,7 @@ def soak(overrides: Sequence[str], kills: int, seed: int, folder: Path) -> dict[
     limit = time.monotonic() - begin
     expected = outcome(folder / "whole")
     shards = -(-expected[2]["prompt_id"].nunique() // 32)
-    counts: Counter = Counter()
+    counts: Counter[str] = Counter()
     runs, before = folder / "soaked", pd.DataFrame(columns=KEY)
     with tqdm(total=kills, desc="kills") as bar:
         while bar.n < kills:
@@ -224,7 +224,9 @@ def soak(overrides: Sequence[str], kills: int, seed: int, folder: Path) -> dict[
     return dict(counts)
 
 
-def finish(overrides: Sequence[str], runs: Path, expected: tuple) -> None:
+def finish(
+    overrides: Sequence[str], runs: Path, expected: tuple[bytes, bytes, pd.DataFrame]
+) -> None:
     """Brings a run to its end, as its messages advise, and compares it with the uninterrupted."""
     for _ in range(4):
         run = launch(overrides, runs, 1)
