@@ -43,6 +43,7 @@ CODES = {
 }
 DAMAGES = ("truncated", "flipped", "emptied", "broken link", "pipe", "folder")
 TO_REMOVE = re.compile(r"(/.+?)(?: is damaged; remove it| is no file; remove it|: Is a directory)")
+Outcome = tuple[bytes, bytes, pd.DataFrame]  # both tables, and the components
 PATIENCE = 600  # seconds after which a run hangs
 SMALL = ["detector=[anisotropy,wen]", "detector.anisotropy.n=[1]", "detector.wen.n=[1]"]
 BUNDLED = ["experiment=quickstart", "model=testbed_epsilon", "dataset=testbed_epsilon", *SMALL]
@@ -87,7 +88,7 @@ def ended(run: subprocess.Popen[str]) -> str:
         raise SystemExit(f"a run hangs: {run.communicate()[1]}") from None
 
 
-def outcome(runs: Path) -> tuple[bytes, bytes, pd.DataFrame]:
+def outcome(runs: Path) -> Outcome:
     """What a finished run says: its tables, and its components without what they took."""
     folder = runs / "quickstart"
     tables = (folder / "table.csv").read_bytes(), (folder / "table.md").read_bytes()
