@@ -10,7 +10,7 @@ import pytest
 
 import anisomem
 from anisomem import baselines
-from anisomem.config import schema
+from anisomem.config import catalog, schema
 from anisomem.config.overrides import read
 from anisomem.errors import UserError, concerning, one_of, reported
 
@@ -103,7 +103,7 @@ def parts(node):
 
 
 def test_every_override_that_a_message_advises_can_be_typed():
-    roots = {*schema.Schema.__dataclass_fields__, *schema.GROUPS}
+    roots = {*schema.Schema.__dataclass_fields__, *catalog.GROUPS}
     checked = 0
     for file, text in messages():
         quoted = re.findall(r"'([a-z_]+[\w.]*=[^']*)'", text)

@@ -137,5 +137,5 @@ def test_values_that_make_no_sense_are_refused(word):
 def test_a_mapping_may_name_what_is_not_there_yet():
     words = ["dataset=prompts_file", "dataset.columns={prompt: caption}", "logger=null"]
     case = compose.cases(words)[0]
-    assert case.dataset.columns.prompt == "caption" and not case.logger
-    assert compose.cases(["dataset=prompts_file", "dataset.columns.label=x"])[0].dataset.columns
+    assert case.dataset["columns"]["prompt"] == "caption" and not case.logger
+    assert compose.cases(["dataset=prompts_file", "dataset.columns.label=x"])[0].dataset["columns"]

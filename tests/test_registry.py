@@ -4,7 +4,6 @@ import subprocess
 import sys
 
 import pytest
-from omegaconf import OmegaConf
 
 from anisomem.cli.main import main
 from anisomem.config import catalog, compose, registry
@@ -84,7 +83,7 @@ def test_an_entry_point_is_chosen_like_a_built_in(site, capsys):
     (composed,) = compose.cases(
         ["model=testbed_epsilon", "detector=[wen,mine]", "detector.mine.steps=3"]
     )
-    assert OmegaConf.to_container(composed.detector.mine) == {
+    assert composed.detector["mine"] == {
         "_target_": "mypkg_code.Mine",
         "n": [1],
         "words": ["a", "b"],

@@ -109,6 +109,8 @@ def test_templates_are_in_the_wheel(tmp_path):
     subprocess.run(build, check=True)
     (wheel,) = tmp_path.glob("*.whl")
     held = set(zipfile.ZipFile(wheel).namelist())
-    templates = {str(p.relative_to(ROOT)) for p in (ROOT / "anisomem/templates").iterdir()}
+    templates = {
+        str(p.relative_to(ROOT)) for p in (ROOT / "anisomem/conformance/templates").iterdir()
+    }
     assert len(templates) == 3 and templates <= held
     assert "anisomem/conformance/checks.py" in held

@@ -274,5 +274,5 @@ def _require_sensible(config: Config) -> None:
         raise UserError("a run only detects; mitigations are of mitigate and generate")
     one_of("on_failure", config.on_failure, ON_FAILURE)
     one_of("noise policy", config.noise_policy, NOISE_POLICIES)
-    if missing := schema.missing(config.model):
+    if missing := schema.missing(config.model, "model."):
         raise UserError(f"model needs a value for {', '.join(missing)}")

@@ -11,8 +11,11 @@ from string import Template
 
 import click
 
+import anisomem
 from anisomem.cli.command import FOLDER, Command
 from anisomem.errors import UserError
+
+TEMPLATES = Path(anisomem.__file__).parent / "conformance" / "templates"
 
 
 @click.command(
@@ -41,8 +44,6 @@ def write(name: str, folder: Path) -> list[str]:
     Raises:
         UserError: A name that is none for a module or is taken, or a file that exists.
     """
-    from importlib.resources import files
-
     from anisomem.config import registry
     from anisomem.storage import atomic
 
@@ -67,7 +68,7 @@ def write(name: str, folder: Path) -> list[str]:
         raise UserError(f"a module {name!r} is installed already, which would be imported instead")
     chosen = {"name": name, "made": made, "year": str(date.today().year)}
     for template, file in targets.items():
-        text = files("anisomem").joinpath("templates", template).read_text(encoding="utf-8")
+        text = (TEMPLATES / template).read_text(encoding="utf-8")
         atomic.write_text(file, Template(text).substitute(chosen))
     there = [] if folder.resolve() == Path.cwd() else [f"cd {shlex.quote(os.fspath(folder))}"]
     return [

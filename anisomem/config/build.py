@@ -28,7 +28,7 @@ def build(node: Mapping[str, Any], what: str, **more: object) -> Any:
     Raises:
         UserError: Its target does not exist or refuses its arguments.
     """
-    if missing := schema.missing(node):
+    if missing := schema.missing(node, f"{what}."):
         raise UserError(f"{what} needs a value for {', '.join(missing)}")
     targets = list(own.targets(dict(node)))
     log.debug("%s is made by %s", what, ", ".join(targets))

@@ -26,6 +26,7 @@ DTYPES = ("float32", "float16", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
 WEIGHTS = ("pretrained", "random")
 OFFLOADS = ("model", "sequential")
+SLICES = ("auto", "max")
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,15 @@ class Source:
         one_of("weights", self.weights, WEIGHTS)
         if self.offload is not None:
             one_of("offload", self.offload, OFFLOADS)
+        slices = self.attention_slicing
+        if isinstance(slices, str):
+            one_of("attention_slicing", slices, SLICES)
+        elif slices is not None and (type(slices) is not int or slices < 1):
+            # diffusers takes a number below 1 and skips the attention.
+            raise UserError(
+                "model.attention_slicing must be auto, max, null or a positive number of heads, "
+                f"got {slices!r}"
+            )
         if self.parameterisation is not None:
             one_of("parameterisation", self.parameterisation, map(str, Parameterisation))
         if self.offload and self.placed == "cpu":

@@ -16,7 +16,7 @@ import torch
 from diffusers import DiffusionPipeline, SchedulerMixin
 from torch import Tensor, nn
 
-from anisomem.errors import UserError, one_of
+from anisomem.errors import UserError
 from anisomem.models import agreement, architecture, loading
 from anisomem.models.base import DiffusionModel
 from anisomem.models.capability import Capability
@@ -151,8 +151,6 @@ class PipelineModel(DiffusionModel):
         try:
             torch.empty(0, device=device)  # offloading would notice only later
             if attention_slicing is not None:
-                if isinstance(attention_slicing, str):
-                    one_of("attention_slicing", attention_slicing, ("auto", "max"))
                 if not hasattr(self.denoiser, "set_attention_slice"):
                     raise UserError(
                         f"attention_slicing has no effect on a {type(self.denoiser).__name__}; "

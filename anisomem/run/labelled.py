@@ -75,7 +75,7 @@ def whole(config: Config) -> PromptSet:
         UserError: It cannot be had.
     """
     node = {name: value for name, value in config.dataset.items() if name != OWNER}
-    if missing := schema.missing(node):
+    if missing := schema.missing(node, "dataset."):
         raise UserError(f"dataset needs a value for {', '.join(missing)}")
     place = node.get("path") or node.get("memorized")
     with concerning(f"dataset.path={place}" if place else "dataset"):

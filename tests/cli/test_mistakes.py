@@ -25,7 +25,7 @@ def test_store_of_another_schema_version(finished, tmp_path, capsys, refused):
     file.write_text(json.dumps(json.loads(file.read_text()) | {"version": 1}))
     moved = (tmp_path / "runs").rename(tmp_path / "moved")
     assert main(["table", str(moved / "quickstart")]) == 2
-    assert "is of schema version 1, and this is 2" in capsys.readouterr().err
+    assert "is of schema version 1, and this is 3" in capsys.readouterr().err
     moved.rename(tmp_path / "runs")
     assert "holds a run that differs in version" in refused(*finished)
 

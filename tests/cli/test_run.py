@@ -222,7 +222,7 @@ def test_model_choice_selects_its_own_prompts():
     from anisomem.config import compose
 
     composed = compose.cases(["experiment=quickstart", "model=testbed_velocity"])
-    assert [c.dataset.name for c in composed] == ["testbed_velocity"]
+    assert [c.dataset["name"] for c in composed] == ["testbed_velocity"]
     assert len(compose.cases(["experiment=quickstart"])) == 2
 
 

@@ -66,8 +66,8 @@ WRITES = {
             strange("detector.wen._target_", "anisomem.baselines.wen.np.save"),
             "anisomem.baselines.wen.np.save",
         ),
-        (strange("detector.wen._target_", "anisomem.cli.main"), "anisomem.cli.main"),
-        (strange("dataset._target_", "anisomem.cli.main"), "anisomem.cli.main"),
+        (strange("detector.wen._target_", "anisomem.cli.main.main"), "anisomem.cli.main.main"),
+        (strange("dataset._target_", "anisomem.cli.main.main"), "anisomem.cli.main.main"),
         (strange("dataset.path", {"_target_": "evil.path"}), "evil.path"),
         (strange("detector.wen.steps", {"_target_": "evil.path"}), "evil.path"),
         (strange("detector.wen._args_", [1]), "'_args_'"),
@@ -125,7 +125,7 @@ def test_what_the_command_allows_is_read(run, tmp_path):
     file = run(strange("detector.wen._target_", "theirs.Theirs"))
     with pytest.raises(UserError, match=r"add --allow theirs\.Theirs"):
         stored.read(file)
-    assert stored.read(file, ["theirs.Theirs"]).detector.wen["_target_"] == "theirs.Theirs"
+    assert stored.read(file, ["theirs.Theirs"]).detector["wen"]["_target_"] == "theirs.Theirs"
     (tmp_path / "conf/detector").mkdir(parents=True)
     (tmp_path / "conf/detector/own.yaml").write_text("own:\n  _target_: theirs.Theirs\n")
     assert stored.read(file, ["own"])  # by the name that the user's own file gives

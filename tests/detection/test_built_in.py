@@ -26,7 +26,7 @@ SETTINGS = {
 
 @pytest.mark.parametrize("name", catalog.names("detector"))
 def test_built_in_detectors_keep_the_rules(name, make_pipeline, make_prompts):
-    detector = configured.at(name, SETTINGS.get(name, []))
+    detector = configured.named(name, SETTINGS.get(name, []))
     on = places(detector)
     if name in TINY:
         labels = np.arange(len(on[0].prompts)) % 2

@@ -13,7 +13,7 @@ from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.geometry import claims
 from anisomem.geometry.command import directional, geometry
-from anisomem.geometry.evaluate import Evaluator
+from anisomem.geometry.evaluate import Evaluator, complete
 from anisomem.geometry.record import Plan, Recording
 from anisomem.models.diffusers_unet import DiffusersUNet
 from anisomem.report import escape
@@ -44,7 +44,7 @@ def setting(save_pipeline, tmp_path_factory):
 @pytest.fixture(scope="module")
 def recording(setting):
     found = Recording(compose.cases(setting)[0], "quickstart", PLAN)
-    found.run()
+    complete(found)
     return found
 
 
@@ -100,7 +100,7 @@ def test_what_is_there_is_not_evaluated_again(recording, monkeypatch):
     whole = recording.read(missing)["products"]
     recording.file(missing).unlink()
     assert recording.missing() == [recording.tasks()[0]]
-    recording.run()
+    complete(recording)
     np.testing.assert_array_equal(recording.read(missing)["products"], whole)
 
 

@@ -60,8 +60,8 @@ def test_listed_by_title(capsys):
 def test_building_imports_no_torch():
     overrides = [f"measure=[{','.join(NAMES)}]", *chain(*GIVEN.values())]
     code = (
-        "import sys; from anisomem import config; "
-        f"measures(compose.cases({overrides!r})[0]); "
+        "import sys; from anisomem.config import compose; from anisomem.tradeoff import settings; "
+        f"settings.measures(compose.cases({overrides!r})[0]); "
         "print(sorted({'torch', 'transformers', 'diffusers'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

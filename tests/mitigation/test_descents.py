@@ -7,6 +7,7 @@ import torch
 from anisomem.baselines.wen import WenNorm
 
 from anisomem.detection.anisotropy import Anisotropy
+from anisomem.engine.batches import Batches
 from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.mitigation.anisotropy import AnisotropyDescent, Metric
@@ -210,7 +211,7 @@ def test_out_of_memory_halves_the_batch(model, prompts, noise, caplog, monkeypat
         return network(self, x, t, conditioning)
 
     monkeypatch.setattr(type(model), "_network", small)
-    found = WenDescent("w", steps=2)(model, prompts, noise, SEEDS, Engine(model, [], batch_size=2))
+    found = WenDescent("w", steps=2)(model, prompts, noise, SEEDS, Batches(model, size=2))
     assert [r.getMessage() for r in caplog.records] == ["out of memory: batch size is now 1"]
     torch.testing.assert_close(embeddings(found), embeddings(expected))
     assert [e.nfe for e in found.efforts] == [e.nfe for e in expected.efforts]

@@ -18,7 +18,8 @@ from diffusers import (
 )
 from transformers import T5Tokenizer, UMT5Config, UMT5EncoderModel
 
-from anisomem import config
+from anisomem.config import compose
+from anisomem.config.build import build
 from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.mitigation.ren import RenAttention
@@ -174,8 +175,8 @@ def test_a_users_module_is_loaded_by_its_class_and_refuses_what_it_does_not_decl
         f"model.path={tmp_path / 'model'}",
         "model.device=cpu",
     ]
-    (composed,) = config.cases([*chosen, "dataset=testbed_epsilon"])
-    model = config.build(composed.model, "model")
+    (composed,) = compose.cases([*chosen, "dataset=testbed_epsilon"])
+    model = build(composed.model, "model")
     monkeypatch.delitem(sys.modules, "auraflow_of_mine")
     own = documented.model(documented.build())
     x, t = model.initial_noise(0, 2), model.timesteps()[7]

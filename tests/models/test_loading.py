@@ -285,16 +285,16 @@ def test_every_configuration_gives_all_that_loading_takes(name):
     assert set(node) - {"_target_"} == {field.name for field in fields(Source)}
     assert "sd14" in MODELS
     if name == "diffusers_folder":
-        assert get_method(node._target_) is load
+        assert get_method(node["_target_"]) is load
         return
-    family = get_method(node._target_).__self__
+    family = get_method(node["_target_"]).__self__
     assert family in every_family()
     if name.startswith("testbed"):
         return
-    assert node.path.count("/") == 1  # a repository
+    assert node["path"].count("/") == 1  # a repository
     expected = Parameterisation.FLOW if family is StableDiffusion3 else Parameterisation.EPSILON
     if name in ("sd20", "sd21"):
         expected = Parameterisation.VELOCITY
-    assert node.parameterisation == expected
-    assert (node.alternative is not None) == name.startswith("sd2")
-    assert node.stands_for == (name if name in PUBLISHED else None)
+    assert node["parameterisation"] == expected
+    assert (node["alternative"] is not None) == name.startswith("sd2")
+    assert node["stands_for"] == (name if name in PUBLISHED else None)

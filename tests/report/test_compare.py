@@ -9,7 +9,7 @@ from anisomem.benchmark.case import Case
 from anisomem.benchmark.results import Results
 from anisomem.errors import UserError
 from anisomem.evaluation import Evaluation, effective_clusters, enough_draws
-from anisomem.report import compare, escape
+from anisomem.report import compare, compared, escape
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_numbers_are_those_of_the_evaluation_of_each_part(case, tmp_path):
 
 def test_more_draws_where_the_table_has_too_few(case, monkeypatch):
     detectors = compare.named(case, ["wen", "random"])
-    assert compare.compared(case, detectors).evaluation.resampling.weights.shape[0] == 200
-    monkeypatch.setattr(compare, "enough_draws", lambda pairs, units: 300 * pairs)
-    found = compare.compared(case, detectors)
+    assert compared.compared(case, detectors).evaluation.resampling.weights.shape[0] == 200
+    monkeypatch.setattr(compared, "enough_draws", lambda pairs, units: 300 * pairs)
+    found = compared.compared(case, detectors)
     assert found.evaluation.resampling.weights.shape[0] == 300

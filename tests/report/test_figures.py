@@ -10,6 +10,7 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 
 from anisomem.benchmark.results import Row
+from anisomem.engine.cost import TimedCounts
 from anisomem.evaluation import Evaluation, auc
 from anisomem.report import figures
 from anisomem.report.compared import Compared
@@ -83,14 +84,21 @@ def test_cost_of_many_names_all_and_colours_the_front(many):
     summaries = many.evaluated.summaries()
     # The better, the dearer, but for the ten worst, which are dearer than all others.
     seconds = [40 - i if i < 10 else 1 + i for i in range(25)]
-    many.rows = lambda: [
-        Row("many", d.name, d.n, summary, {"isolated": [seconds[i // 2] * d.n, 0, 0]}, [])
+    many.table = [
+        Row(
+            "many",
+            d.name,
+            d.n,
+            summary,
+            TimedCounts(1, 0, 0, (seconds[i // 2] * d.n, 0, 0), 1, 1),
+            [],
+        )
         for i, (d, summary) in enumerate(zip(many.detectors, summaries, strict=True))
     ]
     figure = figures.cost(many)
     (axis,) = figure.axes
-    rows = many.rows()
-    points = [(row.cost["isolated"][0], row.summary.auc.value) for row in rows]
+    rows = many.table
+    points = [(row.timed.isolated[0], row.summary.auc.value) for row in rows]
     front = {rows[i].detector for i in figures.pareto_front(points)}
     assert 1 < len(front) <= 15
     names = {text.get_text(): text for text in axis.texts if text.get_text()[0] == "d"}
@@ -99,9 +107,9 @@ def test_cost_of_many_names_all_and_colours_the_front(many):
     heights = sorted(text.xyann[1] for text in names.values())
     assert np.diff(heights).min() > 0.035 and heights[0] >= 0 and heights[-1] <= 1 + 1e-9
     plt.close(figure)
-    many.rows = lambda: rows[:2]  # no better than a coin
+    many.table = rows[:2]  # no better than a coin
     plt.close(figures.cost(many))
-    many.rows = lambda: [SimpleNamespace(cost=None)]
+    many.table = [SimpleNamespace(timed=None)]
     assert figures.cost(many) is None
 
 
@@ -114,7 +122,10 @@ def test_scores_without_order_are_drawn(case):
     case.evaluated = Evaluation(scores, case.prompts.labels, case.prompts.clusters, draws=100)
     case.scores = {d.key: s for d, s in zip(case.detectors, scores, strict=True)}
     summaries = zip(case.detectors, case.evaluated.summaries(), strict=True)
-    rows = [Row("made", d.name, d.n, s, {"isolated": [1, 1, 1]}, []) for d, s in summaries]
+    rows = [
+        Row("made", d.name, d.n, s, TimedCounts(1, 0, 0, (1, 1, 1), 1, 1), [])
+        for d, s in summaries
+    ]
     case.table = rows
     pairs = case.evaluated.comparisons()
     found = Compared("m", "a on m", 0.01, case.detectors, case.evaluated, pairs)

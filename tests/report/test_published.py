@@ -33,7 +33,7 @@ def run(gallery_run, tmp_path_factory):
 
 
 def test_differences_are_by_the_rule_of_the_source(run):
-    rows = run.rows()
+    rows = run.table
     table = published.comparison([run], rows)
     lines = [dict(zip(table.headings, cells, strict=True)) for cells in table.rows]
     (row,) = (r for r in rows if (r.detector, r.n) == ("anisotropy", 4))

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,10 @@ from anisomem.report.scores import Filter
 @pytest.fixture
 def scored(case):
     """Two noise seeds; the prompt p3 failed; p1 and p2 score the same."""
-    case.planned, case.model, case.failures = case.prompts, "m", {"p3": "norm is NaN"}
-    case.prompts = case.planned.subset([i != "p3" for i in case.planned.ids])
+    whole = case.prompts
+    case.case = SimpleNamespace(prompts=whole)
+    case.model, case.failures = "m", {"p3": "norm is NaN"}
+    case.prompts = whole.subset([i != "p3" for i in whole.ids])
     rows = np.stack([np.arange(len(case.prompts), dtype=float)] * 2)
     rows[:, 2] = rows[:, 1]
     rows[1] += 1
@@ -38,7 +41,7 @@ def test_scores_are_means_over_seeds_and_ranks_count_from_the_largest(scored):
     assert pd.isna(found.loc["p3", "first"]) and pd.isna(found.loc["p3", "first, rank"])
     assert found.loc["p3", "failure"] == "norm is NaN"
     assert found["label"].tolist() == ["other"] * 100 + ["memorized"] * 6
-    assert len(found) == len(scored.planned)  # nothing is dropped
+    assert len(found) == len(scored.case.prompts)  # nothing is dropped
 
 
 def test_each_seed_has_a_row(scored):
@@ -49,8 +52,8 @@ def test_each_seed_has_a_row(scored):
 
 def test_csv_is_unrounded_and_neutral_and_parquet_verbatim(scored, tmp_path):
     scored.scores["first"] = scored.scores["first"] / 3
-    texts = ["=1+1", *scored.planned.texts[1:]]
-    object.__setattr__(scored.planned, "texts", texts)
+    texts = ["=1+1", *scored.case.prompts.texts[1:]]
+    object.__setattr__(scored.case.prompts, "texts", texts)
     scores.scores([scored], [], Filter(), tmp_path / "all.csv")
     scores.scores([scored], ["first"], Filter(text="=1"), tmp_path / "one.parquet")
     lines = list(csv.DictReader(io.StringIO((tmp_path / "all.csv").read_text())))

@@ -78,7 +78,7 @@ def results(compose, monkeypatch):
     """Settings whose copying and fidelity are a function of their place."""
     trial = Trial(compose("measure=[moved]", "draws=1000"), "made")
     trial.measures = [Made("made")]
-    n, settings = len(trial.planned), len(trial.settings)
+    n, settings = len(trial.prompts), len(trial.settings)
     found = {
         "copied": np.linspace(1, 0, settings)[:, None, None] * np.ones((settings, n, 2)),
         "kept": np.linspace(1, 0.4, settings)[:, None, None] * np.ones((settings, n, 2)),

@@ -26,7 +26,7 @@ def trial(compose):
 
 @pytest.fixture
 def model(trial):
-    return DiffusersUNet.load(trial.config.model.path, stands_for="sd14")
+    return DiffusersUNet.load(trial.config.model["path"], stands_for="sd14")
 
 
 def test_settings_in_the_order_of_their_strength(compose):
@@ -68,22 +68,22 @@ def test_mistakes_are_one_line(compose, override, message):
 
 def test_prompts_come_from_as_many_clusters_as_possible(compose):
     trial = Trial(compose(), "made")
-    assert trial.planned.ids[:3] != trial.whole.ids[:3]
-    ids = np.array(trial.planned.ids)[trial.planned.labels == 1]
+    assert trial.prompts.ids[:3] != trial.whole.ids[:3]
+    ids = np.array(trial.prompts.ids)[trial.prompts.labels == 1]
     assert ids.tolist() == ["p/2", "p/4", "p/6"]  # p/0 has no picture
     for seed in range(5):
-        planned = Trial(compose(f"trial.seed={seed}"), "made").planned
+        planned = Trial(compose(f"trial.seed={seed}"), "made").prompts
         others = planned.clusters[planned.labels == 0]
         assert len(set(others)) == 2
     without = Trial(compose("measure=[moved]"), "made")  # then all memorized ones will do
-    assert (without.planned.labels == 1).sum() == 4
+    assert (without.prompts.labels == 1).sum() == 4
 
 
 def test_pictures_and_numbers_are_those_of_the_mitigation(trial, model):
     sample(trial, model, trial.missing())
     assert trial.missing() == []
     setting = trial.settings[2]
-    for row, text in enumerate(trial.planned.texts):
+    for row, text in enumerate(trial.prompts.texts):
         x = torch.cat([model.initial_noise(seed, 1) for seed in trial.noise_seeds(row)])
         method = WenDescent("wen", steps=3)
         found = method(model, [text] * 2, x, trial.noise_seeds(row))
@@ -135,7 +135,7 @@ def test_what_is_missing_is_sampled_again_and_nothing_else(trial, model, compose
 def test_strips_hold_the_pictures_in_the_order_of_the_seeds(trial):
     pictures = np.random.default_rng(0).integers(0, 256, (2, 6, 8, 3), dtype=np.uint8)
     trial.keep(trial.plain, 1, pictures)
-    assert trial.file(trial.plain, 1).name == f"p%2F{trial.planned.ids[1][2:]}.png"
+    assert trial.file(trial.plain, 1).name == f"p%2F{trial.prompts.ids[1][2:]}.png"
     assert Image.open(trial.file(trial.plain, 1)).size == (16, 6)
     np.testing.assert_array_equal(trial.pictures(trial.plain, 1), pictures)
 
@@ -158,12 +158,12 @@ def test_measures_see_every_picture_once(trial, model, monkeypatch):
     column = moved.statistics[0].column
     assert len(plain) == 5 * 2 and (plain[column] == 0).all()
     # Copying is measured on prompts with a training picture alone.
-    assert trial.rows_of(pixel) == [i for i in range(5) if trial.planned.labels[i]]
+    assert trial.rows_of(pixel) == [i for i in range(5) if trial.prompts.labels[i]]
     frame = trial.measured(pixel).read()
     assert len(frame) == 7 * 3 * 2
     row = trial.rows_of(pixel)[0]
     pictures = trial.pictures(trial.plain, row)
-    expected = pixel(Generated(trial.planned.ids[row], "", pictures, pictures))
+    expected = pixel(Generated(trial.prompts.ids[row], "", pictures, pictures))
     stored = frame[frame["prompt_id"] == trial.key(trial.plain, row)]
     np.testing.assert_allclose(stored[pixel.statistics[0].column], expected["pixel_l2"])
 
