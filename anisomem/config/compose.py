@@ -11,13 +11,13 @@ from typing import Any, cast
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf, SCMode
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from anisomem.config import catalog, members, registry, values
 from anisomem.config.catalog import GROUPS, LISTS
 from anisomem.config.overrides import Override, read
-from anisomem.config.schema import Config, Schema
+from anisomem.config.schema import PARTS, Config, Schema
 from anisomem.errors import UserError, unknown
 
 ConfigStore.instance().store("schema", Schema)
@@ -124,22 +124,17 @@ def completed(stored: dict[str, Any]) -> Config:
 
 def _plain(config: DictConfig) -> Config:
     """Settings as plain values; where one is looked up in what is missing, none is resolved."""
-
-    def instance(resolve: bool) -> Schema:
-        mode = SCMode.INSTANTIATE
-        return cast(
-            Schema,
-            OmegaConf.to_container(config, resolve=resolve, structured_config_mode=mode),
-        )
-
     try:
-        found = instance(True)
+        values = OmegaConf.to_container(config, resolve=True)
     except InterpolationToMissingValueError:  # what is missing is said where it is used
-        found = instance(False)
-    model = cast(dict[str, Any], OmegaConf.to_container(config.model))
-    return Config(
-        **vars(found), model_name=members.model_name(model), text=OmegaConf.to_yaml(config)
+        values = OmegaConf.to_container(config)
+    plain, composed = (
+        cast(dict[str, Any], one) for one in (values, OmegaConf.to_container(config))
     )
+    for name, kind in PARTS.items():
+        plain[name] = kind(**plain[name])
+    name = members.model_name(composed["model"])
+    return Config(**plain, model_name=name, text=OmegaConf.to_yaml(config))
 
 
 @contextmanager

@@ -39,6 +39,10 @@ class TrialSettings:
     sheet: int = 8
 
 
+#: The settings that hold settings of their own.
+PARTS = {"paths": Paths, "references": ReferenceSettings, "trial": TrialSettings}
+
+
 @dataclass
 class Schema:
     """Every setting with its type; a name that is not here is refused."""
