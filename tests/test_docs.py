@@ -36,7 +36,7 @@ def test_add_a_detector(tmp_path):
     new, check, run, compare, without_files = blocks(page, "bash")
     assert "wrote score_change.py" in bash(new)
     checked = bash(check)
-    assert "FAILED" not in checked and checked.count("ok      cost           2n NFE") == 2
+    assert "FAILED" not in checked and checked.count("ok      cost           2 NFE") == 2
     assert "12 passed" in checked
 
     # The page's code is a module of its own, which keeps the rules too and gives the same scores.

@@ -26,7 +26,7 @@ def test_a_failing_job_lets_the_others_run_and_the_same_command_continues(
 ):
     if launcher != "basic":
         pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")
-    swept = [*setting, "model.dtype=flot16,float32", f"hydra/launcher={launcher}"]
+    swept = [*setting, "model.dtype=float32,flot16", f"hydra/launcher={launcher}"]
     first = multirun(*swept)
     assert first.returncode == 1
     assert "Traceback" not in first.stderr

@@ -204,8 +204,8 @@ def test_a_report_removes_what_an_earlier_one_left(case, tmp_path, monkeypatch):
     few_figures(monkeypatch, figures.forest)
     (tmp_path / "forest-prompts.txt").write_text("mine")
     report.write([case], tmp_path)
-    case.name = "renamed"
-    report.write([case], tmp_path)
+    case.case.name = "renamed"
+    report.write([Results(case.case)], tmp_path)
     names = {path.name for path in tmp_path.rglob("*") if path.is_file()}
     assert {"forest-renamed.png", "forest-renamed.svg", "pairs-on-renamed.csv"} <= names
     assert [name for name in names if "prompts" in name] == ["forest-prompts.txt"]
