@@ -19,6 +19,7 @@ from anisomem.run.clock import synchronise, take_turns
 from anisomem.run.provenance import device_name
 
 SEEDS = 2
+LARGEST = "detectors_testbed"  # the experiment of most detectors
 Call = tuple[torch.nn.Module, tuple[Any, ...], dict[str, Any]]  # a forward pass, to be repeated
 
 
@@ -38,12 +39,12 @@ def lines(
     calls, counted = record(metric, network)
     unet_calls = [call for call in calls if call[0] is network.denoiser]
     quickstart = cases.case(folder, model, PROMPTS)
-    everything = cases.case(folder, model, PROMPTS, "experiment=detectors_testbed")
+    everything = cases.case(folder, model, PROMPTS, f"experiment={LARGEST}")
     return [
         _evaluations(unet_calls, counted, prompts, device_name(network.device)),
         _engine(metric, network, calls, unet_calls, turns),
         _shared("the quickstart", quickstart, network, turns),
-        _shared("detectors_testbed", everything, network, 1),  # minutes a turn
+        _shared(LARGEST, everything, network, 1),  # minutes a turn
     ]
 
 

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from anisomem.bench import bench as benches
-from anisomem.bench import cases, growth, scoring
+from anisomem.bench import cases, evaluations, growth, scoring
 from anisomem.bench.commands import answer
 from anisomem.benchmark.results import Results
 from anisomem.cli.main import main
@@ -25,6 +25,7 @@ def model(save_pipeline):
 @pytest.mark.slow
 def test_command_prints_and_keeps_every_line(model, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(benches, "Plan", lambda turns, growth: SMALL)
+    monkeypatch.setattr(evaluations, "LARGEST", "ablation_gamma_testbed")  # one set of components
     out = tmp_path / "results" / "costs"
     assert main(["bench", *model, "--turns", "1", "--growth", "3,40", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
