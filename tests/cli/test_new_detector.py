@@ -9,7 +9,7 @@ import pytest
 
 from anisomem.cli.main import main
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 
 

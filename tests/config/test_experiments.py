@@ -20,7 +20,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 @pytest.mark.parametrize("experiment", catalog.names("experiment"))
 def test_composes_to_what_it_did(experiment):
-    """``ANISOMEM_UPDATE_GOLDEN=1 pytest tests/test_experiments.py`` accepts a change."""
+    """``ANISOMEM_UPDATE_GOLDEN=1 pytest tests/config/test_experiments.py`` accepts a change."""
     cases = labelled.judged([f"experiment={experiment}"])
     text = "---\n".join(case.text for case in cases)
     file = GOLDEN / f"{experiment}.yaml"
