@@ -11,7 +11,7 @@ class Paper:
         authors: Their surnames.
         arxiv: Its number there, such as ``2407.21720``.
         code: Where the released code lies.
-        licence: Of that code; None where it has none.
+        licence: The licence of that code; None where it has none.
     """
 
     title: str

@@ -57,7 +57,7 @@ class PLaplace(Detector):
 
     Arguments:
         p: Power; 1 is the divergence of the score's direction, 2 the Laplacian.
-        radius: Of the sphere, in :math:`\sigma_t \sqrt D`.
+        radius: The radius of the sphere, in :math:`\sigma_t \sqrt D`.
         probes: Directions.
         at: Noise level.
         latents: What is at the centre.
@@ -100,7 +100,7 @@ def p_laplacian(
         centre: The prediction at the sphere's centre.
         around: Predictions on the sphere.
         p: Power.
-        radius: Of the sphere.
+        radius: The radius of the sphere.
     """
     import torch
 

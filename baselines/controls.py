@@ -57,7 +57,7 @@ class Random(_PromptDetector):
     ``(n+ + n- + 1) / (12 n+ n- S)``, which its remark turns into a range.
 
     Arguments:
-        seed: Of the generator, besides the noise seed.
+        seed: The seed of the generator, besides the noise seed.
     """
 
     seed: Annotated[int, Whole(0)] = 0

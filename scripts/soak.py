@@ -55,7 +55,7 @@ def launch(
     """The command as a user would type it, in a process group of its own.
 
     Arguments:
-        overrides: Of the run.
+        overrides: The overrides of the run.
         runs: Where it writes.
         workers: Processes.
         room: Bytes of the largest file that it can write.

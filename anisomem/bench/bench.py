@@ -29,14 +29,15 @@ class Plan:
     """How much is measured.
 
     Attributes:
-        turns: Of every measurement; None is five, or one for a full-size model on a CPU.
+        turns: How often every measurement is made; None is five, or one for a full-size model on a
+            CPU.
         growth: Numbers of prompts to compare, ascending; None is 100, 1,000 and 10,000, or for a
             full-size model 1 and 10, on a CPU 1.
         evaluated: Prompts that evaluations are counted and the engine is timed on.
         finished: Prompts of the run that is run again when finished.
         scored: Prompts that are scored.
         pairs: Weight pairs of the sweep.
-        draws: Of the bootstrap.
+        draws: How many draws the bootstrap takes.
     """
 
     turns: int | None = None

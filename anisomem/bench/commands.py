@@ -25,11 +25,11 @@ def lines(folder: Path, model: Sequence[str], prompts: int, draws: int, turns: i
     """Wall time of the help, a list, and a finished run again, each in a process of its own.
 
     Arguments:
-        folder: For throw-away files.
+        folder: A folder for throw-away files.
         model: Overrides that choose the model.
-        prompts: Of the run.
-        draws: Of its bootstrap.
-        turns: Of every command.
+        prompts: How many prompts the run has.
+        draws: How many draws its bootstrap takes.
+        turns: How often every command is timed.
     """
     run = ("run", *cases.overrides(folder, model, prompts, f"draws={draws}"))
     answer(*run)  # what comes after it finds it finished

@@ -29,11 +29,11 @@ def lines(
     """Evaluations of the metric, the engine's share of its time, and what sharing saves.
 
     Arguments:
-        folder: For throw-away files.
+        folder: A folder for throw-away files.
         model: Overrides that choose the model.
         network: The model, loaded.
         prompts: Captions to count and time on.
-        turns: Of every measurement.
+        turns: How often every measurement is made.
     """
     metric = cases.case(folder, model, prompts, *cases.METRIC, "seeds=[42,43]")
     calls, counted = record(metric, network)

@@ -29,11 +29,11 @@ def lines(
     """Parameters, seconds of a forward pass and of every detector, and peak memory.
 
     Arguments:
-        folder: For throw-away files.
+        folder: A folder for throw-away files.
         model: Overrides that choose the model.
         network: The model, built.
         sizes: Numbers of prompts to time each detector on.
-        turns: Of every measurement.
+        turns: How often every measurement is made.
     """
     # Published weights cost what others do, and not every model has them.
     case = cases.case(folder, [*model, "model.stands_for=sd14"], max(2, *sizes))

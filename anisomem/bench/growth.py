@@ -31,11 +31,11 @@ def lines(
     of; they take turns.
 
     Arguments:
-        folder: For throw-away files.
+        folder: A folder for throw-away files.
         model: Overrides that choose the model.
         device: Where it runs.
         sizes: Numbers of prompts, ascending.
-        turns: Of every number.
+        turns: How often every number is measured.
     """
     found: dict[int, list[Growth]] = {size: [] for size in sizes}
     for turn in range(turns):

@@ -27,12 +27,12 @@ def lines(
     The components are drawn at random: sorting and counting take no notice of what they mean.
 
     Arguments:
-        folder: For throw-away files.
+        folder: A folder for throw-away files.
         model: Overrides that choose the model.
         prompts: Half of them memorized.
-        pairs: Of weights.
-        draws: Of the bootstrap.
-        turns: Of both.
+        pairs: How many pairs of weights are scored.
+        draws: How many draws the bootstrap takes.
+        turns: How often both are timed.
     """
     case = cases.case(folder, model, prompts, *cases.METRIC, f"runs={folder / 'scoring'}")
     _fill(case)

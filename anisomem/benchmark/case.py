@@ -34,9 +34,9 @@ class Batch:
     """Prompts that are recorded together at one noise seed.
 
     Attributes:
-        seed: Of the noise.
-        ids: Under which components are stored.
-        texts: The prompts.
+        seed: The seed of the noise.
+        ids: The names under which components are stored.
+        texts: The prompts' texts.
         noise_rows: Their places in the whole prompt set, which noise by prompt depends on.
     """
 
@@ -53,7 +53,7 @@ class Case(Run):
     it that some detectors score relative to.
 
     Arguments:
-        config: The settings.
+        config: The settings of the run.
         experiment: Its name, the parent folder.
         references: Prompts that detectors take as ordinary; drawn if not given and asked for.
         prompts: The prompt set; the one that the settings name if not given.
@@ -114,7 +114,7 @@ class Case(Run):
         """The case whose configuration lies at ``file``; needs neither its model nor its place.
 
         Arguments:
-            file: The configuration.
+            file: The stored configuration.
             allowed: What it may name besides, see :func:`anisomem.run.stored.read`.
 
         Raises:
@@ -222,7 +222,7 @@ class OutdatedError(UserError):
 
     Arguments:
         message: What differs.
-        case: The case.
+        case: The case that differs.
     """
 
     def __init__(self, message: str, case: Case) -> None:
@@ -252,7 +252,7 @@ def stored_cases(files: Iterable[Path], allowed: Collection[str] = ()) -> list[C
     """Stored cases; one that an edit has outdated is left out and said where it is there anew.
 
     Raises:
-        UserError: As :meth:`Case.stored`.
+        UserError: What :meth:`Case.stored` refuses.
     """
     cases: list[Case] = []
     outdated: list[OutdatedError] = []

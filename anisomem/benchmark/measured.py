@@ -20,8 +20,8 @@ class Measured:
     """The content of a run's ``measured.json``.
 
     Attributes:
-        costs: By :attr:`Detector.cost_key`, counted, and timed where they are.
-        wall_seconds: Of recording, all commands together.
+        costs: The costs by :attr:`Detector.cost_key`: counted, and timed where they are.
+        wall_seconds: How long recording took, all commands together.
         truncated_prompts: Those longer than the text encoder takes.
         timing: What the seconds depend on besides the machine; empty where none are measured.
         timed_on: How the model was loaded for them, and where.

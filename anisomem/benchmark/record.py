@@ -25,8 +25,8 @@ class Recorder:
 
     Arguments:
         model: The model, loaded.
-        configured: The detectors.
-        config: The settings.
+        configured: The detectors of the case, at the places of its model.
+        config: The settings of the case.
         store: Where components are kept.
         tensors: Where whole evaluations are kept.
     """
@@ -70,7 +70,7 @@ def record(case: Case, model: DiffusionModel, batches: Sequence[Batch]) -> None:
     """Records all batches, see :func:`anisomem.run.workers.do_all`.
 
     Raises:
-        UserError: As :class:`Recorder`, or a process died.
+        UserError: What :class:`Recorder` refuses, or a process died.
     """
     start = partial(_recorder, case.config, case.store, case.tensors)
     total = sum(len(batch.ids) for batch in batches)

@@ -88,8 +88,8 @@ def load(folder: Path, overrides: Sequence[str], experiment: str) -> list[Case]:
 
     Arguments:
         folder: Where the files lie.
-        overrides: As of ``anisomem run``; ``dataset=`` and ``model.stands_for=`` for sets of
-            prompts that the released code does not name.
+        overrides: The overrides as of ``anisomem run``; ``dataset=`` and ``model.stands_for=`` for
+            sets of prompts that the released code does not name.
         experiment: Parent folder of the cases.
 
     Raises:

@@ -189,9 +189,9 @@ class Results:
         Fitted weights are fitted on the prompts evaluated, so a part refits them.
 
         Arguments:
-            rows: The prompts.
+            rows: The prompts' rows in the set.
             of: The detectors; all that can be scored if not given.
-            draws: Of the bootstrap; the table's if not given.
+            draws: The draws of the bootstrap; the table's if not given.
 
         Raises:
             UserError: Settings of the table are wrong, or no detector can be scored.
@@ -215,7 +215,7 @@ class Results:
         Arguments:
             scores: ``[D, S, N]`` for D detectors and S noise seeds.
             prompts: The N prompts; all that are judged if not given.
-            draws: Of the bootstrap; the table's if not given.
+            draws: The draws of the bootstrap; the table's if not given.
         """
         chosen, config = prompts or self.prompts, self.config
         settings = (config.fpr_targets, draws or config.draws, config.bootstrap_seed)

@@ -95,7 +95,8 @@ class Command(Helpful):
     Arguments:
         examples: Command lines that can be typed as they stand.
         settings: The overrides most used with it, by name.
-        usual: Of these, the values it has by default where ``conf/config.yaml`` has others.
+        usual: Which of these settings have another default in ``conf/config.yaml``, with its
+            value.
     """
 
     def __init__(
@@ -150,7 +151,7 @@ class Named(click.ParamType[str]):
     """A name that is checked where it is used, and completed from a configuration group.
 
     Arguments:
-        groups: Of which it may be a member.
+        groups: The groups of which it may be a member.
         more: Other words that it may be.
     """
 
@@ -192,7 +193,7 @@ class Checked(click.ParamType[Any]):
     """A value that a function reads.
 
     Arguments:
-        read: From text; raises ValueError with what is expected.
+        read: Makes the value from text; raises ValueError with what is expected.
     """
 
     name = "value"

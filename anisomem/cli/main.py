@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     141 where the reader of the output has gone.
 
     Arguments:
-        arguments: As on the command line; None takes that.
+        arguments: The words of the command line; None takes those of this process.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     with terminal.restored():

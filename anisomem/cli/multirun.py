@@ -88,7 +88,7 @@ def _require_known(flags: Sequence[str]) -> None:
     """Refuses options that are Hydra's no more than ours.
 
     Raises:
-        UserError: With the nearest that there is.
+        UserError: A name does not exist; says the nearest that does.
     """
     from hydra._internal.utils import get_args_parser
 

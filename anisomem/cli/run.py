@@ -48,7 +48,7 @@ def run(overrides: Sequence[str], apart: bool = False) -> int:
     """Runs the cases that the overrides choose, or continues them; the exit code.
 
     Arguments:
-        overrides: As on the command line.
+        overrides: The words of the command line.
         apart: Every case has a report of its own in its folder, where no other process writes.
 
     Raises:

@@ -21,7 +21,7 @@ class Setting:
     """A setting that an override names.
 
     Attributes:
-        default: As the file writes it.
+        default: The default as the file writes it.
         note: What the comment behind it says; "" for none.
     """
 

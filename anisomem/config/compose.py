@@ -62,11 +62,12 @@ def checked(words: Sequence[str], several: bool = False) -> list[Override]:
     """Overrides of which settings and group members exist.
 
     Arguments:
-        words: As on the command line.
+        words: The words of the command line.
         several: A setting may have several values with commas between them.
 
     Raises:
-        UserError: With the nearest name that does, or why a detector of one's own cannot be read.
+        UserError: A name does not exist, with the nearest that does; or why a detector of one's
+            own cannot be read.
     """
     overrides = read(words, several)
     known = {f.name for f in fields(Schema)} | set(GROUPS)

@@ -33,7 +33,7 @@ class Override:
 
     Attributes:
         key: The setting, without Hydra's ``+``.
-        value: As it is read.
+        value: The value as it is read.
         text: What Hydra is given.
     """
 
@@ -46,7 +46,7 @@ def read(words: Sequence[str], several: bool = False) -> list[Override]:
     """The overrides that some words are.
 
     Arguments:
-        words: As on the command line.
+        words: The words of the command line.
         several: A setting may have several values with commas between them.
 
     Raises:

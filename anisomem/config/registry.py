@@ -59,7 +59,7 @@ class InFile(Known):
     """A detector that a file of a configuration group describes.
 
     Arguments:
-        file: The file.
+        file: The file that configures it.
     """
 
     file: Path
@@ -197,7 +197,7 @@ def find(name: str, every: Sequence[Known] | None = None) -> Known:
     """The detector of a name.
 
     Arguments:
-        name: The name.
+        name: The name as the run gives it.
         every: Those that can be named, where :func:`known` has been asked already.
 
     Raises:
@@ -217,7 +217,7 @@ def offer(*names: str) -> None:
     """Lets Hydra find detectors that are not built in.
 
     Raises:
-        UserError: As :func:`find`, or one cannot be read or imported.
+        UserError: What :func:`find` refuses, or one cannot be read or imported.
     """
     from hydra.core.config_store import ConfigStore
 

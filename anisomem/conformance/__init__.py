@@ -50,7 +50,7 @@ def check(detector: Detector, on: Sequence[Place] | None = None) -> Iterator[Fin
     """Every finding about a detector, one after the other as they are made.
 
     Arguments:
-        detector: The detector.
+        detector: The detector that is tried.
         on: The models; if not given, those of :func:`places`.
     """
     accepted, refused = trials(detector, places(detector) if on is None else on)

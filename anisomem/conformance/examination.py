@@ -46,9 +46,9 @@ class Place:
     """A model with prompts to try a detector on.
 
     Attributes:
-        name: Of the model, in words.
-        model: The model.
-        prompts: Of both classes.
+        name: The name of the model, in words.
+        model: The model itself.
+        prompts: The prompts of both classes.
         references: Further prompts, for detectors that compare with some.
         closed: Whether it is a mixture of many prompts, of which some are memorized beyond doubt.
     """
@@ -130,7 +130,7 @@ class Examination:
     """A detector on a model; what several checks need is evaluated once.
 
     Arguments:
-        detector: The detector.
+        detector: The detector that is tried.
         place: The model and its prompts.
     """
 

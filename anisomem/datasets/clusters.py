@@ -118,8 +118,8 @@ class _Sets:
     Ma, Srikant, Scaling up all pairs similarity search, WWW 2007.)
 
     Attributes:
-        incidence: Of words (columns) in sets (rows).
-        sizes: Of the sets.
+        incidence: The incidence of words (columns) in sets (rows).
+        sizes: The sizes of the sets.
         asking: Words of each set by which a smaller or equal one may be found, sets by words;
             how many of the set's words are left from there, the word with them.
         answering: The same of the words by which a larger or equal one finds it.

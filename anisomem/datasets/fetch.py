@@ -47,7 +47,7 @@ def fetch(name: str, data: str | None = None) -> Iterator[str]:
     """Downloads what is missing of a set, or of ``all``; yields a line on each file's licence.
 
     Arguments:
-        name: Of a set's card, or ``all``.
+        name: The name of a set's card, or ``all``.
         data: Folder to look in and to download to; null: the user's cache.
 
     Raises:
@@ -82,7 +82,8 @@ def download(source: Pinned, place: Path, session: web.Session) -> None:
     """Downloads a file to ``place``, continuing what an earlier attempt left beside it.
 
     Raises:
-        UserError: As :func:`fetch`; what came is kept where the same command can continue.
+        UserError: What :func:`fetch` refuses; what came is kept where the same command can
+            continue.
     """
     partial = place.with_name(place.name + ".partial")
     try:

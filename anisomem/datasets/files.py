@@ -90,9 +90,9 @@ class _List:
     """A path and what it says of its prompts by being given.
 
     Attributes:
-        path: Of a file, a folder, a pattern or a hub dataset.
+        path: The path of a file, a folder, a pattern or a hub dataset.
         stem: What its prompts are numbered and called by.
-        label: Of all of them, where the place gives it.
+        label: The label of all prompts, where the place gives it.
     """
 
     path: str
@@ -124,7 +124,7 @@ def load(
             .parquet, all but the last also with .gz behind it; a folder of such files or a
             pattern, ``parts/*.parquet``; or a hub dataset as OWNER/NAME, or its folder.
         memorized, others: Instead of it, two text files with one prompt a line, or two tables.
-        name: Of the set; the file's own if not given.
+        name: The name of the set; the file's own if not given.
         columns: The file's name of a column where it is another.
         split, revision, config: Of a hub dataset.
 
@@ -170,7 +170,7 @@ def texts(path: str) -> list[str]:
     """The prompts of a file without regard to labels, but those that a table calls memorized.
 
     Raises:
-        UserError: As :func:`load`.
+        UserError: What :func:`load` refuses.
     """
     rows, _ = _rows(_List(path, places.stem(path), LABELS[0]), {}, "train", None, None, False)
     return [cells["prompt"] for _, cells in rows if cells["label"] == 0]

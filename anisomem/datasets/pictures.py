@@ -38,7 +38,7 @@ class Album:
     beside it (``pictures``), or to the reason why there is none (``dead``).
 
     Arguments:
-        folder: Of the data.
+        folder: The folder of the data.
 
     Raises:
         UserError: The manifest is damaged.
@@ -105,7 +105,7 @@ def fetch_pictures(name: str, data: str | None = None) -> Iterator[str]:
     addresses that serve the same bytes: one picture, or the placeholder of a host.
 
     Arguments:
-        name: Of a set's card whose files are at hand, or ``all``.
+        name: The name of a set's card whose files are at hand, or ``all``.
         data: Folder of the data; null: the user's cache.
 
     Raises:

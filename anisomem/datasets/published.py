@@ -78,11 +78,11 @@ def load(
     (``one_per_cluster``). Clusters are those of the whole set.
 
     Arguments:
-        name: Of the set's card.
+        name: The name of the set's card.
         data: Folder with the files, in any layout; null: the user's cache.
         variant: One of those on the card.
         clean: Removes the quotes, HTML tags and entities that are in the captions.
-        seed: Of the draw of COCO captions (membench_sd14).
+        seed: The seed of the draw of COCO captions (membench_sd14).
         memorized_by: The model whose list counts as memorized, sd14 or sd20 (model_swap).
         hub, revision: Another hub dataset or folder than the card's, and its commit (gustavosta).
 

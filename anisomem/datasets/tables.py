@@ -71,7 +71,7 @@ class Table:
     """What was read.
 
     Attributes:
-        rows: With the cells that count, by our names.
+        rows: The rows with the cells that count, by our names.
         headings: All that the table has, in order.
         chosen: Ours to the headings that stand for them.
     """

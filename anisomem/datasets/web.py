@@ -63,7 +63,8 @@ def opened(session: Session, url: str, headers: Mapping[str, str]) -> Iterator[r
     """The answer of the host to which an address leads; its content is still to be read.
 
     Raises:
-        RedirectError: To no address of http or https, or to one of this machine or its network.
+        RedirectError: It leads to no address of http or https, or to one of this machine or its
+            network.
         requests.RequestException: The host cannot be reached, or redirects without end.
     """
     for _ in range(REDIRECTS + 1):

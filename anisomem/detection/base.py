@@ -39,7 +39,7 @@ class Component:
     Arguments:
         name: What is computed, with everything that changes it.
         needs: The evaluations it is computed from.
-        compute: From what was evaluated for each need, in their order, to ``[B]``.
+        compute: Maps what was evaluated for each need, in their order, to ``[B]``.
     """
 
     name: str
@@ -120,7 +120,7 @@ class Recorded:
         stands_for: The published model whose weights apply to this one, or None.
         references: The components of R prompts that are not in the set, name to ``[R, n]``;
             empty unless a detector of the run asks for them.
-        seed: Of the noise.
+        seed: The seed of the noise.
     """
 
     components: Mapping[str, Array]

@@ -47,7 +47,7 @@ def named(target: str, settings: Sequence[str]) -> Detector:
 
     Arguments:
         target: ``wen``, or ``mine.Mine``.
-        settings: Of the detector, ``steps=5``.
+        settings: The settings of the detector, ``steps=5``.
 
     Raises:
         UserError: There is no such detector, or it cannot be built.

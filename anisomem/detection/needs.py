@@ -299,7 +299,7 @@ class Evaluations:
 
     Attributes:
         noise: The pure noise, ``[B, C, H, W]``.
-        values: Of every need as it was evaluated, at timesteps of the model.
+        values: The values of every need as it was evaluated, at timesteps of the model.
         evaluated: Needs as detectors write them, each with the one that answers it.
     """
 

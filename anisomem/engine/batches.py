@@ -23,7 +23,7 @@ class Batches:
     """A model evaluated in batches, with what is evaluated once for every prompt.
 
     Arguments:
-        model: The model.
+        model: The model that is evaluated.
         noise_policy: ``shared`` or ``per_prompt``, see :class:`anisomem.engine.engine.Engine`.
         size: Latents in a forward pass, or None to choose.
 

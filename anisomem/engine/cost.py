@@ -10,8 +10,8 @@ class Counts:
     """Evaluations of one noise seed.
 
     Attributes:
-        nfe: For each prompt.
-        shared_nfe: For all prompts together, the unconditional ones.
+        nfe: The evaluations for each prompt.
+        shared_nfe: The evaluations for all prompts together, the unconditional ones.
         jvps: Directional derivatives for each prompt.
     """
 

@@ -24,9 +24,9 @@ def bytes_kept(
     """Bytes of a prompt's evaluations at one noise sample, counted at the same stand-in.
 
     Arguments:
-        detectors: Of the run.
-        shape: Of the latents.
-        dtype: Of the model; attention is float32 or better.
+        detectors: The detectors of the run.
+        shape: The shape of the latents.
+        dtype: The dtype of the model; attention is float32 or better.
     """
     engine = Engine(_stand_in(shape, dtype), detectors)
     (evaluations, *_) = engine.evaluations(["a"], [0], 0)

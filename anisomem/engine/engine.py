@@ -23,7 +23,7 @@ class Engine:
     seed plus prompt index) once per prompt. A trajectory begins with the predictions on noise.
 
     Arguments:
-        model: The model.
+        model: The model that is evaluated.
         detectors: All detectors of the run.
         noise_policy: ``shared`` or ``per_prompt``.
         batch_size: Latents in a forward pass, or None to choose.
@@ -80,7 +80,7 @@ class Engine:
         Arguments:
             texts: The prompts.
             rows: Their indices in the whole set, which per-prompt noise depends on.
-            seed: Of the noise.
+            seed: The seed of the noise.
             observe: Sees the evaluations of every noise sample.
 
         Raises:

@@ -62,10 +62,10 @@ class NoiseSample:
     """The noise of a batch of prompts, and everything that is evaluated from it.
 
     Arguments:
-        batches: The model.
-        needs: From :func:`made_from`.
+        batches: The model, evaluated in batches that fit its memory.
+        needs: The needs from :func:`made_from`.
         x: The noise, ``[B, C, H, W]``.
-        encoded: The prompts.
+        encoded: The encoded prompts, ``B`` of them.
         draw: Seed and number of the noise sample.
     """
 
@@ -161,7 +161,7 @@ class NoiseSample:
 
         Arguments:
             latents, t: Where.
-            rows: The prompts.
+            rows: The prompts' rows in the batch.
             known: Their predictions there.
         """
         values: Values = {}

@@ -25,12 +25,12 @@ def roc_band(
     Arguments:
         scores: ``[N]``, larger = more memorized.
         labels: ``[N]``, 1 = memorized; those of the resampling.
-        resampling: From :func:`resample`, for these prompts.
+        resampling: What :func:`resample` drew for these prompts.
         rates: False positive rates, fractions in (0, 1).
         confidence: A fraction in (0, 1).
 
     Raises:
-        ValueError: As :func:`statistics`.
+        ValueError: What :func:`statistics` refuses.
     """
     drawn = statistics(np.asarray(scores)[None], labels, resampling, rates)
     units = resampling.positive_units
@@ -61,12 +61,12 @@ def tpr_by_group(
     Arguments:
         scores: ``[D, N]``, larger = more memorized.
         labels: ``[N]``, 1 = memorized; those of the resampling.
-        resampling: From :func:`resample`, for these prompts.
+        resampling: What :func:`resample` drew for these prompts.
         members: Booleans ``[G, N]``; prompts that are not memorized are in no group.
         target: False positive rate, a fraction in (0, 1).
 
     Raises:
-        ValueError: As :func:`statistics`.
+        ValueError: What :func:`statistics` refuses.
     """
     values, memorized = check_scores(scores, labels, ndim=2)
     check_fraction("target", target)

@@ -40,7 +40,7 @@ def folds(
         labels: ``[N]``, 1 = memorized; classes are spread over the folds as clusters allow.
         clusters: ``[N]``, integers or strings.
         n_splits: Number of folds.
-        seed: Of the shuffle.
+        seed: The seed of the shuffle.
 
     Raises:
         ValueError: labels not 0 or 1, other lengths, too few clusters for the folds, or a class

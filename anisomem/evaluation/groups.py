@@ -12,7 +12,7 @@ def inseparable_groups(count: int, separable: Iterable[tuple[int, int]]) -> list
     lie in others is left out, and so are groups of one.
 
     Arguments:
-        count: Of detectors, numbered from 0.
+        count: The number of detectors, which are numbered from 0.
         separable: Pairs of them.
 
     Source: Piepho, Journal of Computational and Graphical Statistics 13 (2004), "insert and

@@ -61,7 +61,7 @@ class Estimate:
 
     Attributes:
         value: The mean over noise seeds.
-        interval: Of that mean, over prompts.
+        interval: The interval of that mean, over prompts.
         seed_std: Standard deviation over noise seeds (ddof 1), None for a single seed.
         note: What limits the number, if anything does.
     """
@@ -85,7 +85,7 @@ class Summary:
             the targets that can be resolved.
         strict_tpr: Likewise by Wen's rule (last point strictly below the target).
         n_negative: Prompts that are not memorized, which limit what can be resolved.
-        ties: Among its scores; a row with a flag is read with care.
+        ties: The ties among its scores; a row with a flag is read with care.
     """
 
     auc: Estimate
@@ -141,7 +141,7 @@ class Evaluation:
         draws, seed: Of the bootstrap.
 
     Raises:
-        ValueError: As :func:`anisomem.evaluation.statistics`.
+        ValueError: What :func:`anisomem.evaluation.statistics` refuses.
     """
 
     def __init__(

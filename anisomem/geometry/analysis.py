@@ -43,7 +43,8 @@ class Overlap:
 
     Attributes:
         tv: Total variation.
-        draws: Of it, the same prompts at every step, ``[draws]``.
+        draws: The total variation on the bootstrap draws, the same prompts at every step,
+            ``[draws]``.
         kl: Kullback-Leibler divergence of memorized from other prompts.
         error: Its standard error.
     """
@@ -65,7 +66,7 @@ class Pairs:
     """Which steps to read norm and cosine at, in equal weights.
 
     Attributes:
-        auc: Of every pair on the prompts themselves, ``[norm step, cosine step]``.
+        auc: The AUC of every pair on the prompts themselves, ``[norm step, cosine step]``.
         best: The best pair of it.
         chosen: The pair that each fold's other prompts choose.
         nested, published: AUC of held-out scores, standardised by the other folds' negatives.

@@ -31,9 +31,9 @@ class Claim:
     """A statement with its evidence.
 
     Attributes:
-        text: The statement.
+        text: The statement that is tested.
         source: Model or closed form.
-        on: The latents.
+        on: The latents that it speaks of.
         number: What is measured.
         region: Where the number lies if the statement is true.
         value, low, high: The number with its 95% interval; equal for what is exact.

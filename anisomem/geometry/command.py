@@ -46,7 +46,7 @@ def geometry(overrides: Sequence[str], of: Plan = PLAN) -> str:
     """Evaluates, writes tables and figures, and returns the table of claims as Markdown.
 
     Arguments:
-        overrides: As of a run; both bundled models if they choose none.
+        overrides: The overrides of a run; both bundled models if they choose none.
         of: How much is evaluated.
 
     Raises:

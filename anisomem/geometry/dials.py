@@ -65,10 +65,10 @@ def scores(mixture: Mixture, t: int, on: str, generator: torch.Generator) -> dic
     """Every measure of every component at a timestep, ``[K]`` each; means over noise samples.
 
     Arguments:
-        mixture: Not noised.
+        mixture: The mixture, not noised.
         t: The timestep.
         on: ``noise``, which all components share, or ``noised`` for noised samples of each.
-        generator: Of the points.
+        generator: The generator of the points.
     """
     schedule = DDIMSchedule(stable_diffusion_ddim())
     alpha, sigma = (float(scale) for scale in schedule.scales(torch.tensor([t])))

@@ -55,7 +55,7 @@ def total_variation(
 
     Arguments:
         values, labels: As :func:`densities`.
-        resampling: Of these prompts.
+        resampling: The resampling of these prompts.
     """
     v, memorized = np.asarray(values, np.float64), np.asarray(labels) == 1
     kernels, grid = _kernels(v, memorized), _grid(v, memorized)
@@ -85,7 +85,7 @@ def kullback_leibler(
 
     Arguments:
         p, q: ``[n]`` or ``[n, d]`` and ``[m]`` or ``[m, d]``, distinct points.
-        k: Of the neighbour.
+        k: Which neighbour's distance is taken, counted from 1.
 
     Source: Wang, Kulkarni & Verdú, IEEE Transactions on Information Theory 55 (2009), eq. 5.
     """

@@ -84,7 +84,7 @@ class Trial:
 
     Attributes:
         texts: All of them.
-        latents: Of each one's new picture, ``[N, 4, 8, 8]``.
+        latents: The latents of each one's new picture, ``[N, 4, 8, 8]``.
         repeated: Which half is trained on.
     """
 
@@ -97,7 +97,7 @@ def study(name: str, packages: Path, work: Path, out: Path) -> Path:
     """Trains a variant and follows it; the file of what its checkpoints say.
 
     Arguments:
-        name: Of :data:`VARIANTS`.
+        name: A name of :data:`VARIANTS`.
         packages: Where the icon sets lie.
         work: The encoded corpus.
         out: Folder of the recorded numbers.

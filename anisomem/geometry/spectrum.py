@@ -54,9 +54,9 @@ class ScoreJacobian:
     r"""The Jacobian of a model's score at one point, :math:`\partial s / \partial x`.
 
     Arguments:
-        model: The model.
+        model: The model whose score is differentiated.
         x: The point, ``[1, C, H, W]``.
-        t: Its timestep.
+        t: The timestep of the latents.
         conditioning: One row.
         batch: Directions in a pass.
     """
@@ -167,9 +167,9 @@ def hutchinson(operator: Operator, probes: int, rng: np.random.Generator) -> Mom
     Intervals are Student's over the probes; the index, a ratio, is jackknifed.
 
     Arguments:
-        operator: The Jacobian.
-        probes: At least 2.
-        rng: Of the signs.
+        operator: The Jacobian as an operator.
+        probes: How many probes there are, at least 2.
+        rng: The generator of the signs.
 
     Source: Hutchinson, Communications in Statistics 19 (1990).
     """
@@ -217,10 +217,10 @@ def ends(operator: Operator, k: int, tolerance: float = 1e-6, seed: int = 0) -> 
     the tolerance for a symmetric matrix; needs the transpose, a reverse-mode derivative a step.
 
     Arguments:
-        operator: The Jacobian.
-        k: At most a quarter of its size.
+        operator: The Jacobian as an operator.
+        k: How many eigenvalues, at most a quarter of its size.
         tolerance: Relative.
-        seed: Of the vector it starts with.
+        seed: The seed of the vector it starts with.
     """
 
     def half(v: Array) -> Array:

@@ -32,7 +32,7 @@ class Cell:
     Attributes:
         displacement, shrinkage, chi: Where.
         cosine: Between guidance and score.
-        r: Of the theorem.
+        r: The r of the theorem.
         speaks: Share of points with r < 1.
         sharp, paper: The bounds, no less than -1, where r is 1 or more -1.
         violations: Points at which the cosine is below a bound or the bounds are out of order.

@@ -32,7 +32,7 @@ class Clip:
     Arguments:
         path: Folder or hub repository in transformers' layout, weights in safetensors.
         revision: Commit, branch or tag of the repository.
-        device: For torch.
+        device: The device for torch.
 
     Raises:
         UserError: No such model.
@@ -95,7 +95,7 @@ class ClipScore(Measure):
 
     Arguments:
         model: Folder or hub repository in transformers' layout.
-        revision: Of the repository.
+        revision: The revision of the repository.
 
     Raises:
         UserError: No such model, or its weights are not in safetensors.
@@ -126,7 +126,7 @@ class Aesthetic(Measure):
     Arguments:
         weights: Path or ``https://`` address of its layers in safetensors, under the published
             names ``layers.0.weight`` and so on; docs/measures.md converts the published file.
-        sha256: Of it.
+        sha256: The sha256 of its bytes.
         model, revision: The CLIP model that it was trained on, ViT-L/14.
 
     Raises:
@@ -166,7 +166,8 @@ def _layers(name: str, content: bytes) -> list[tuple[Tensor, Tensor]]:
     """Weight and bias of every layer, in order.
 
     Raises:
-        UserError: Not safetensors, or no chain of linear layers that ends in one number.
+        UserError: The file is not safetensors, or no chain of linear layers that ends in one
+            number.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load as read

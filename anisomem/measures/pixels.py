@@ -129,7 +129,7 @@ class PixelL2(Measure):
 
     Arguments:
         shift: Largest shift in pixels; 0 is Carlini's own.
-        bound: Of an extracted picture.
+        bound: The bound of an extracted picture.
 
     Raises:
         UserError: A negative shift, or pictures no larger than it.

@@ -91,7 +91,7 @@ class Sscd(Measure):
 
     Arguments:
         weights: Path or ``https://`` address of a TorchScript file.
-        sha256: Of it.
+        sha256: The sha256 of its bytes.
         convention: A name of :data:`CONVENTIONS`. Numbers of two are not comparable.
 
     Raises:

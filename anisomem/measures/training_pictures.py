@@ -44,7 +44,7 @@ def of(prompts: PromptSet, data: str | None) -> TrainingPictures:
     A prompt that has neither a picture nor an address is not in it.
 
     Arguments:
-        prompts: The set.
+        prompts: The prompt set.
         data: Folder that ``anisomem fetch NAME --pictures`` filled; null: the user's cache.
 
     Raises:
@@ -74,7 +74,7 @@ def decoded(content: bytes, key: str) -> Picture:
     """An encoded picture, uint8 ``[h, w, 3]``; transparency is dropped, as MemBench does.
 
     Arguments:
-        content: Of the picture.
+        content: The content of the picture.
         key: Id of its prompt.
 
     Raises:

@@ -20,7 +20,7 @@ class Weights:
 
     Arguments:
         url: A path, or an ``https://`` address; downloaded once, to the user's cache.
-        sha256: Of the content, 64 hexadecimal digits.
+        sha256: The sha256 of the content, 64 hexadecimal digits.
 
     Raises:
         UserError: No sha256, or an address that is not https.

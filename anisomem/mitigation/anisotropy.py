@@ -44,8 +44,8 @@ class Metric:
     """A detector's score on given noise as a function of the conditioning.
 
     Arguments:
-        detector: With weights that do not depend on the scored prompts.
-        model: The model.
+        detector: The metric, with weights that do not depend on the scored prompts.
+        model: The model that is sampled.
         x, seeds: Noise and seed of every row; ``detector.n`` samples, the first of which is ``x``.
 
     Raises:

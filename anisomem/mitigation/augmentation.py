@@ -40,7 +40,7 @@ class Augmentation(Mitigation):
         count: How many; 1 to 6 are usual.
 
     Raises:
-        UserError: Not a positive integer.
+        UserError: The number is not a positive integer.
     """
 
     paper = papers.SOMEPALLI

@@ -31,7 +31,7 @@ class Descent:
     Attributes:
         optimiser: ``adam``, ``adamw`` (PyTorch's weight decay, 0.01) or ``sgd``.
         lr: Learning rate.
-        steps: At most.
+        steps: The largest number of steps.
         threshold: A row whose objective is not above it stops; None takes all steps.
 
     Raises:

@@ -28,9 +28,10 @@ class OnNoise:
     The predictions without prompt are evaluated once and serve every step.
 
     Arguments:
-        model: The model.
+        model: The model that predicts.
         x: The noise, ``[B, C, H, W]``.
-        seeds: Of every row; its further noise samples are those that a detector would use.
+        seeds: The seeds of every row; its further noise samples are those that a detector would
+            use.
         n: Noise samples, the first of which is ``x``.
         places: Where in the schedule.
     """

@@ -78,7 +78,7 @@ class OnDetection(Mitigation):
         threshold: Or a score.
 
     Raises:
-        UserError: Not one of ``fpr`` and ``threshold``, or a threshold that is not finite.
+        UserError: There is not one of ``fpr`` and ``threshold``, or the threshold is not finite.
     """
 
     mitigation: Mitigation

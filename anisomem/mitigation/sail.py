@@ -75,7 +75,7 @@ class Sail(Mitigation):
         lr, steps: Of Adam.
         budget: Latents that descend at once.
         threshold: The first latents whose loss is not above are taken.
-        rounds: At most, with other noise and a higher threshold each.
+        rounds: The largest number of rounds, with other noise and a higher threshold each.
         alpha: Weight of the latent's norm; None is 0.01 for velocity models and 0.05 for others.
         delta: Length of the finite difference's step, ``paper`` alone.
 
@@ -176,8 +176,8 @@ class Loss:
     """Of some latents under one prompt.
 
     Arguments:
-        method: Its settings.
-        model: The model.
+        method: The mitigation with its settings.
+        model: The model that is sampled.
         prompt: One row.
         start: The latents that the descent begins with.
     """

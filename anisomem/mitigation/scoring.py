@@ -51,9 +51,9 @@ def scores(
     The prediction without prompt is the unchanged model's.
 
     Arguments:
-        model: The model.
+        model: The model that the detectors score.
         found: The prompts, as they are sampled.
-        seeds: Of their noise; the other noise depends on them alone.
+        seeds: The seeds of their noise; the other noise depends on them alone.
         batches: Which know how many latents fit into a pass.
     """
     each = 1 + HELD_OUT

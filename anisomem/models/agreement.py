@@ -98,7 +98,7 @@ def require_inputs(config: Any, vae: Any, allowed: Sequence[str] = ()) -> None:
     """Checks that a denoiser reads latents, time and prompt, and returns latents.
 
     Arguments:
-        config: The denoiser's.
+        config: The denoiser's configuration.
         vae: The autoencoder, or None.
         allowed: Values of its settings that the family gives the input of.
 
@@ -135,7 +135,7 @@ def require_autoencoder(vae: Any) -> None:
     """Checks how latents are scaled.
 
     Raises:
-        UserError: By no number.
+        UserError: The setting is no number.
     """
     factor, shift = vae.config.get("scaling_factor"), vae.config.get("shift_factor")
     if not _number(factor) or factor == 0 or not (shift is None or _number(shift)):
@@ -159,7 +159,7 @@ def require_widths(given: int, expected: Any, what: str) -> None:
 
     Arguments:
         given: Numbers a token or prompt.
-        expected: Of the network, one number or one a block.
+        expected: How many numbers the network reads, one number or one a block.
         what: Both, in words.
 
     Raises:

@@ -113,7 +113,7 @@ def kind(name: str, source: Sequence[Any]) -> type[Any]:
     """The class of a part.
 
     Arguments:
-        name: The part's.
+        name: The part's name.
         source: Its library and class, as a model_index.json says.
 
     Raises:

@@ -56,7 +56,7 @@ def load(path: str, revision: str | None = None, **settings: Any) -> PipelineMod
         settings: The other attributes of :class:`~anisomem.models.loading.Source`.
 
     Raises:
-        UserError: As :meth:`PipelineModel.load`, or it is of no family.
+        UserError: What :meth:`PipelineModel.load` refuses, or it is of no family.
     """
     source = Source(path, revision, **settings)
     return of(source.index, path).read(source)

@@ -99,7 +99,7 @@ def headers(file: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Name and shape of every tensor in a safetensors file.
 
     Raises:
-        UserError: As :attr:`Weights.shapes`.
+        UserError: What :attr:`Weights.shapes` refuses.
     """
     try:
         with regular(file).open("rb") as stream:
@@ -124,7 +124,7 @@ def weights(folder: Path, stem: str, variant: str | None) -> Weights:
     """The weights of a part's folder.
 
     Arguments:
-        folder: Of the part.
+        folder: The folder of the part.
         stem: How its library calls the file: ``model`` or ``diffusion_pytorch_model``.
         variant: The one wanted; None is the plain one, or the only one that is there. A part
             without the wanted one has its plain one taken, as diffusers does.

@@ -14,7 +14,7 @@ class TextEncoder:
     """A text encoder among the parts of a pipeline.
 
     Attributes:
-        name: Of the part; its tokenizer's is the same with ``tokenizer``.
+        name: The name of the part; its tokenizer's is the same with ``tokenizer``.
         pooled: Whether its state at the prompt's end is used besides the tokens' states.
         needed: Whether the family cannot do without.
         limit: Tokens of a prompt that it is given; None is the tokenizer's own limit.
@@ -36,7 +36,7 @@ class Layout:
     """The parts of a family's pipelines.
 
     Attributes:
-        pipeline_class: Of diffusers.
+        pipeline_class: The pipeline class of diffusers.
         saved_as: Names of other pipelines that have the same parts.
         denoiser: Name of the network.
         encoders: The text encoders, in the order in which their states are put together.

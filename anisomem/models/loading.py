@@ -40,8 +40,8 @@ class Source:
         device: ``auto`` (CUDA if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
         stands_for: Key of the published model whose detector weights apply.
         parameterisation: What the network is said to predict; must be what its scheduler says.
-        attention_slicing: As ``enable_attention_slicing`` of diffusers: ``auto``, ``max`` or heads
-            at a time.
+        attention_slicing: The attention slicing as ``enable_attention_slicing`` of diffusers:
+            ``auto``, ``max`` or heads at a time.
         offload: ``model`` or ``sequential``: what waits in the CPU's memory and visits the
             accelerator when it is its turn.
         weights: ``random`` builds the architecture alone, for timing.
@@ -173,8 +173,8 @@ class Loaded:
     """A pipeline and how it was read.
 
     Attributes:
-        pipeline: With all parts that the family reads.
-        variant: Of the weights' files that were read.
+        pipeline: The pipeline with all parts that the family reads.
+        variant: The variant of the weights' files that were read.
         cautions: What a reader of its scores must know.
     """
 

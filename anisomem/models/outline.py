@@ -15,8 +15,8 @@ class Outline:
     """A pipeline of which the configuration is at hand.
 
     Attributes:
-        family: Its class.
-        folder: In diffusers' layout.
+        family: The class of its family.
+        folder: The folder in diffusers' layout.
     """
 
     family: type[PipelineModel]

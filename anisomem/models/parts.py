@@ -49,11 +49,12 @@ def pipeline(
     """The pipeline that a folder holds, without what judges or takes pictures.
 
     Arguments:
-        pipeline_class: Of the family; the folder may have been saved as another with its parts.
+        pipeline_class: The pipeline class of the family; the folder may have been saved as another
+            with its parts.
         folder: Where the parts lie.
         index: Its model_index.json.
-        dtype: Of the weights.
-        variant: Of the weights' files, see :func:`anisomem.models.files.weights`.
+        dtype: The dtype of the weights.
+        variant: The variant of the weights' files, see :func:`anisomem.models.files.weights`.
 
     Raises:
         UserError: A part that its files do not hold whole.
@@ -120,7 +121,7 @@ def made(place: Path, named: str, make: Callable[[], T]) -> T:
 
     Arguments:
         place: What it is made of.
-        named: Its class.
+        named: The name of its class.
         make: Makes it.
 
     Raises:
@@ -234,9 +235,9 @@ def require_whole(
     """Checks what a library found when it loaded a network.
 
     Arguments:
-        folder: Of the part.
-        kind: Its class.
-        total: Its weights.
+        folder: The folder of the part.
+        kind: The part's class.
+        total: The part's weights.
         missing: Those that no file holds, which the library makes up.
         without_place: Those of the files that it does not use.
         mismatched: Name, shape in the file and shape expected.

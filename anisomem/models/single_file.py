@@ -39,7 +39,7 @@ def repository(file: Path, parameterisation: str | None) -> str:
     """Whose configuration a checkpoint is read with.
 
     Arguments:
-        file: In safetensors.
+        file: The checkpoint, in safetensors.
         parameterisation: What the user says that it predicts.
 
     Raises:
@@ -83,12 +83,12 @@ def pipeline(
     """The pipeline of a checkpoint.
 
     Arguments:
-        pipeline_class: Of the family.
+        pipeline_class: The pipeline class of the family.
         file: The checkpoint.
-        folder: Its configuration.
+        folder: The folder of its configuration.
         index: The model_index.json there.
-        dtype: Of the weights.
-        parameterisation: As :func:`repository`.
+        dtype: The dtype of the weights.
+        parameterisation: The same as of :func:`repository`.
 
     Raises:
         UserError: Weights are missing, or are no numbers.

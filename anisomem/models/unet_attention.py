@@ -26,7 +26,7 @@ class Recorder:
     """Collects reduced maps of some rows while a U-Net computes.
 
     Arguments:
-        rows: Of the batch.
+        rows: The rows of the batch.
         end: Index of the end-of-text token of every row of the batch, ``[n]``.
         shape: Height and width of the latents.
     """
@@ -143,7 +143,7 @@ def replaced(unet: nn.Module, processor: Callable[[str, Any], Any]) -> Iterator[
 
     Arguments:
         unet: The U-Net.
-        processor: From a layer's name and its processor to the one that it has meanwhile.
+        processor: Maps a layer's name and its processor to the one that it has meanwhile.
     """
     layers = {
         name: layer

@@ -38,9 +38,9 @@ def audit(name: str, overrides: Sequence[str] = (), out: Path | None = None) -> 
     """The tables of a prompt set as Markdown, written to ``out`` too.
 
     Arguments:
-        name: Of a configured dataset, or ``all`` for one table of the published sets and their
-            variants.
-        overrides: Of its settings, such as ``dataset.variant=head``.
+        name: The name of a configured dataset, or ``all`` for one table of the published sets and
+            their variants.
+        overrides: The overrides of its settings, such as ``dataset.variant=head``.
         out: A file, or None.
 
     Raises:

@@ -60,8 +60,8 @@ def compare(all_results: Sequence[Results], names: Sequence[str], out: Path | No
     """Compares detectors in every case; the tables as Markdown.
 
     Arguments:
-        all_results: Of complete cases.
-        names: As of :func:`named`.
+        all_results: The results of complete cases.
+        names: The names that :func:`named` takes.
         out: Where to write the tables as Markdown, LaTeX and unrounded CSV, and pictures.
 
     Raises:

@@ -294,7 +294,7 @@ def _names_at_the_right(axis: Axes, ends: dict[str, tuple[float, float, str]]) -
     """Names in a column outside the axes, each led to its point, none on another.
 
     Arguments:
-        axis: With its final limits.
+        axis: The axis with its final limits.
         ends: Name to x, y and colour.
     """
     place = axis.transData + axis.transAxes.inverted()

@@ -26,7 +26,7 @@ class Card:
     """One prompt: texts, and pictures as PNG in base64.
 
     Attributes:
-        text: The prompt.
+        text: The prompt's text.
         facts: What is known of it, for its caption.
         training: Its memorized training picture, if there is one.
         generated: What the model makes of it.

@@ -22,9 +22,9 @@ class Ranking:
     """Detectors by one statistic.
 
     Attributes:
-        name: Of the statistic.
+        name: The name of the statistic.
         order: Indices of the detectors, the largest value first.
-        values: By index.
+        values: The values by the detectors' index.
         groups: Ranks of detectors that are not separable.
     """
 

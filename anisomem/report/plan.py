@@ -43,7 +43,7 @@ def plan(configs: Sequence[Config], experiment: str) -> Table:
 
     Arguments:
         configs: The composed configurations.
-        experiment: Its name.
+        experiment: The experiment's name.
     """
     lines = [_line(config) for config in configs]
     headings = ["model", "prompts", "memorized / other", "seeds", "rows"]
@@ -124,7 +124,7 @@ class Model:
     """What a model asks for.
 
     Attributes:
-        bytes: To be downloaded, None where the hub does not answer.
+        bytes: How many are to be downloaded, None where the hub does not answer.
         memory, time: In words.
     """
 

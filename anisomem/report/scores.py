@@ -38,7 +38,7 @@ class Filter:
     """Which prompts are shown.
 
     Attributes:
-        text: Of the prompt or its id, in any case; all where None.
+        text: A part of the prompt or its id, in any case; all where None.
         label: One of :data:`LABELS`; both where None.
         top: So many, the largest scores of the first detector first; all where None.
     """
@@ -59,7 +59,7 @@ def frame(all_results: Sequence[Results], names: Sequence[str] = ()) -> pd.DataF
         names: Detectors as ``anisomem compare`` takes them; all if not given.
 
     Raises:
-        UserError: As :func:`anisomem.report.compare.named`.
+        UserError: What :func:`anisomem.report.compare.named` refuses.
     """
     return pd.concat(
         [_frame(results, _detectors(results, names)) for results in all_results], ignore_index=True
@@ -141,8 +141,8 @@ def scores(
 
     Arguments:
         cases: Finished.
-        names: As of :func:`frame`; if not given the metric or the first detector is printed, and
-            all are written.
+        names: The names as of :func:`frame`; if not given the metric or the first detector is
+            printed, and all are written.
         chosen: Which prompts.
         out: Where to write them instead.
 

@@ -84,7 +84,7 @@ def logit_axis(axis: Axes, which: str) -> None:
     """An axis of AUC on which 0.99 and 0.999 are as far apart as 0.9 and 0.99.
 
     Arguments:
-        axis: With what is to be seen already drawn.
+        axis: The axis with what is to be seen already drawn.
         which: ``x`` or ``y``.
     """
     data = logit(np.clip(getattr(axis.dataLim, f"interval{which}"), 1 - FURTHEST, FURTHEST))

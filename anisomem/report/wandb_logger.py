@@ -52,8 +52,8 @@ class WandbLogger:
         """Sends settings, final metrics, the table, figures and components.
 
         Arguments:
-            all_results: Of what was run.
-            folder: The experiment's.
+            all_results: The results of what was run.
+            folder: The experiment's folder, which holds the report.
             drawn: Figures by case and name.
         """
         rows = tables.records([row for results in all_results for row in results.table])

@@ -79,7 +79,7 @@ def describe(
     """What a run's identity is made of.
 
     Arguments:
-        settings: Of the run.
+        settings: The settings of the run.
         components: Every component with its number of noise samples.
         prompts: The prompt set.
         references: Prompts recorded besides.

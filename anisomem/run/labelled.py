@@ -26,8 +26,8 @@ def judged(words: Sequence[str]) -> list[Config]:
     """The configurations of a command that judges by labels.
 
     Raises:
-        UserError: As :func:`anisomem.config.compose.composed`; or labels that were established on
-            another model, where the user chose but one of the two.
+        UserError: For the reasons of :func:`anisomem.config.compose.composed`; or labels that were
+            established on another model, where the user chose but one of the two.
     """
     found = compose.composed(words)
     for config, keys in found:
@@ -57,7 +57,7 @@ def run_name(words: Sequence[str], configs: Sequence[Config], usual: str, kind: 
         words: The overrides, as on the command line.
         configs: What they compose to.
         usual: The name of what runs without overrides.
-        kind: Behind model and data, such as "-geometry".
+        kind: A word behind model and data, such as "-geometry".
     """
     if chosen := experiment(words):
         return chosen
@@ -124,7 +124,7 @@ def limited(prompts: PromptSet, limit: int | None, seed: int) -> list[int]:
     Arguments:
         prompts: All N.
         limit: How many at most; None for all.
-        seed: Of the random order.
+        seed: The seed of the random order.
     """
     n = len(prompts)
     if limit is None or limit >= n:

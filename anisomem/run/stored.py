@@ -69,7 +69,7 @@ def require_allowed(file: Path, plain: dict[str, Any], allowed: Collection[str])
     """Checks everything in a stored configuration that could run.
 
     Raises:
-        UserError: With the name, and how to allow it.
+        UserError: The name is not allowed; with the name, and how to allow it.
         ValueError: It has another layout than a run writes.
     """
     for text in _texts(plain):

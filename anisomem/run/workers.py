@@ -67,7 +67,8 @@ def do_all(
 
     Raises:
         UserError: A process died, or what a task raises.
-        KeyboardInterrupt: After the tasks in flight; at once when interrupted again.
+        KeyboardInterrupt: Ctrl-C was pressed: after the tasks in flight; at once when pressed
+            again.
     """
     with (
         progress.bar(title, total, unit, leave=True) as bar,

@@ -17,8 +17,8 @@ class Manifest:
     """The files of a report, with the sha256 of what was written.
 
     Arguments:
-        folder: The report's.
-        kind: Of the report; other kinds may write there too.
+        folder: The report's folder.
+        kind: The kind of the report; other kinds may write there too.
     """
 
     def __init__(self, folder: Path, kind: str) -> None:

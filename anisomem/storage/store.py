@@ -44,7 +44,7 @@ class Origin:
     Attributes:
         batch_size: Latents in a forward pass, after any halving.
         device: The accelerator or processor, by name.
-        git_commit: Of this package, None outside a checkout.
+        git_commit: The git commit of this package, None outside a checkout.
         revision: Commit of a model from the hub, else None.
     """
 
@@ -117,8 +117,8 @@ class ScoreStore:
         """Adds a batch of prompts at one seed; one without a finite number counts as failed.
 
         Arguments:
-            ids: The prompts.
-            seed: Of the noise.
+            ids: The prompts' ids.
+            seed: The seed of the noise.
             components: Name to ``[B, n]``; n may differ.
             seconds: That the batch took.
             origin: How it was evaluated.
@@ -267,9 +267,9 @@ def arrays(
     """The components of one noise seed, name to ``[N, n]`` in the order of ``ids``.
 
     Arguments:
-        frame: From :meth:`ScoreStore.read`; every prompt must be in it.
-        ids: The prompts.
-        seed: Of the noise.
+        frame: What :meth:`ScoreStore.read` returned; every prompt must be in it.
+        ids: The prompts' ids.
+        seed: The seed of the noise.
         samples: The components wanted, with their number of noise samples n.
 
     Raises:

@@ -22,9 +22,9 @@ class Sweep:
     """What is recorded, and what is made of it.
 
     Attributes:
-        title: Of its table.
+        title: The title of its table.
         nodes: The detectors that record what it needs, for a case's configuration.
-        result: From recorded cases to tables and figures.
+        result: Makes tables and figures of recorded cases.
         overrides: Settings that it has unless they are given.
     """
 

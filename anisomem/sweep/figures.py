@@ -32,9 +32,9 @@ def forest(
     """AUC and TPR with 95% intervals: a row per value, a colour per weighting or detector.
 
     Arguments:
-        title: The case's.
-        lines: Of this case; the last of several headings of their place has the colour.
-        seeds: By row, the numbers of single noise seeds, drawn as ticks.
+        title: The case's title.
+        lines: The lines of this case; the last of several headings of their place has the colour.
+        seeds: The numbers of single noise seeds by row, drawn as ticks.
     """
     rows = list(dict.fromkeys(_row(line) for line in lines))
     series = list(dict.fromkeys(_series(line) for line in lines))
@@ -100,7 +100,7 @@ def gamma(
     """AUC and TPR by the ratio of the weights, with pointwise bands and the ratios with a name.
 
     Arguments:
-        title: The case's.
+        title: The case's title.
         ratios: gamma_cos / gamma_norm, from minus infinity to infinity.
         curve: What each achieves.
         marks: Name and ratio of the weights that have a name, the model's own first.

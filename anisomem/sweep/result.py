@@ -40,7 +40,7 @@ class Line:
         case: The case's name.
         place: What was chosen, heading to cell.
         summary: What it achieves.
-        difference: To the line it is compared with, None for that line itself.
+        difference: The difference to the line it is compared with, None for that line itself.
         more: Further columns.
     """
 
@@ -65,10 +65,10 @@ class Result:
     """Tables, figures and data of a sweep.
 
     Attributes:
-        lines: Of the main table; all have the same headings.
-        reference: In words, what the differences are to; empty where there are none.
+        lines: The lines of the main table; all have the same headings.
+        reference: What the differences are to, in words; empty where there are none.
         notes: What a reader must know besides the table's general notes.
-        figures: By file name, not drawn yet: one that fails costs no table.
+        figures: The figures by file name, not drawn yet: one that fails costs no table.
         data: Further numbers by file name, one mapping a row.
         tables: Further tables by file name.
     """

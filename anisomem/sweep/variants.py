@@ -27,7 +27,7 @@ class Variants:
 
     Attributes:
         axes: Setting of the metric to its values.
-        reference: In words.
+        reference: What the differences are to, in words.
         notes: What a reader must know.
         without: Weightings that the settings do not touch.
     """

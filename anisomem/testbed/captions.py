@@ -125,7 +125,7 @@ def concepts_in(text: str, names: Collection[str]) -> tuple[str, ...]:
     """The one or two concepts that a caption names, () where it is none.
 
     Arguments:
-        text: As :attr:`Caption.text`.
+        text: A caption's :attr:`Caption.text`.
         names: All concepts; some contain "and" themselves.
     """
     for frame in FRAMES:

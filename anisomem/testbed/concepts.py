@@ -52,7 +52,7 @@ class Classifier(nn.Module):
 
     Arguments:
         concepts: How many.
-        side: Of the pictures, px; the layers see them at half of it where they are large.
+        side: The side of the pictures, px; the layers see them at half of it where they are large.
     """
 
     def __init__(self, concepts: int, side: int = SMALL.side) -> None:
@@ -173,7 +173,7 @@ class Recogniser:
     Arguments:
         model: It.
         names: The concepts in the order of its outputs.
-        accuracy: On held-out pictures, see :func:`accuracy`.
+        accuracy: The accuracy on held-out pictures, see :func:`accuracy`.
     """
 
     model: Classifier
@@ -232,7 +232,7 @@ def accuracy(found: Recogniser, data: Examples) -> dict[str, float]:
     """Shares of held-out pictures: every concept ranked first, among the first five, colour right.
 
     Arguments:
-        found: With any accuracy.
+        found: A recogniser with any accuracy.
         data: Pictures that it was not trained on.
     """
     first, five = [], []

@@ -49,9 +49,9 @@ class Variant:
         recipe: Its recipe's name.
         build: Makes the untrained denoiser.
         objective: What it learns.
-        seed: Of weights, noise and order.
+        seed: The seed of weights, noise and order.
         batch: Examples in a step.
-        steps: Of the optimiser.
+        steps: How many steps the optimiser makes.
         rate: The highest learning rate.
         warm_up: Steps until it is reached.
         schedule: Its further course, by the share of steps that are done.
@@ -118,9 +118,9 @@ class Training:
     Arguments:
         variant: What is trained.
         data: The encoded corpus.
-        tokenizer: Of its captions.
+        tokenizer: The tokenizer of its captions.
         state_file: Where the loop's state is kept.
-        steps: In all; None is the variant's own number.
+        steps: The number of steps in all; None is the variant's own number.
         snapshots: Folder that keeps the weights at :data:`SNAPSHOTS`, None keeps none.
     """
 
@@ -236,7 +236,7 @@ def snapshot(
 
     Arguments:
         variant: Whose.
-        tokenizer: Of the corpus.
+        tokenizer: The tokenizer of the corpus.
         file: That the training left.
         which: ``average`` or ``raw``, the moving average of the weights or themselves.
     """

@@ -68,7 +68,7 @@ def mask(pictures: Pictures, patch: Sequence[int] | None) -> npt.NDArray[np.floa
     """Weights ``[side, side]`` of the pixels that count: all but a template's patch.
 
     Arguments:
-        pictures: Of the model, ``[..., side, side, 3]``.
+        pictures: The pictures of the model, ``[..., side, side, 3]``.
         patch: Its corner, left and top.
     """
     canvas = canvas_of(pictures)
@@ -87,7 +87,7 @@ def distances(
     Arguments:
         pictures: ``[n, side, side, 3]``.
         references: ``[m, side, side, 3]``.
-        weights: Of the pixels, ``[side, side]``.
+        weights: The weights of the pixels, ``[side, side]``.
     """
     root = np.sqrt(weights / (3 * weights.sum()))[..., None]
     a = (pictures.astype(np.float32) / 255 * root).reshape(len(pictures), -1)
@@ -115,7 +115,7 @@ class References:
 
     Arguments:
         corpus: The training corpus.
-        pictures: Of every entry, ``[m, side, side, 3]``; of a template one.
+        pictures: The pictures of every entry, ``[m, side, side, 3]``; of a template one.
         by_concept: Entries whose caption names a concept.
     """
 

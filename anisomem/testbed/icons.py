@@ -54,7 +54,7 @@ def thing_names(packages: Path) -> dict[str, list[str]]:
     """The concepts that all sets draw and that are one word for a thing, 416 of them, sorted.
 
     Arguments:
-        packages: As of :func:`concept_names`.
+        packages: The same as of :func:`concept_names`.
     """
     return {
         name: styles

@@ -29,7 +29,7 @@ class Latents:
 
     Attributes:
         mean, std: Of every distinct picture's posterior, ``[p, 4, h, w]``, unit variance overall.
-        tokens: Of every caption of the corpus, ``[e, 20]``.
+        tokens: The tokens of every caption of the corpus, ``[e, 20]``.
         examples: One row per training example, (caption, picture), ``[N, 2]``; a picture that is
             repeated 100 times has 100 rows.
     """
@@ -48,8 +48,8 @@ class Encoded:
 
     Arguments:
         corpus: What is encoded.
-        vae: By what; its scaling factor brings latents to unit variance.
-        tokenizer: Of the captions.
+        vae: The autoencoder; its scaling factor brings latents to unit variance.
+        tokenizer: The tokenizer of the captions.
         icons: Called where a picture has to be drawn.
         folder: Keeps the files.
         parts: How many.

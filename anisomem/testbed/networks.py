@@ -52,10 +52,11 @@ class UNet(Denoiser):
 
     Arguments:
         tokenizer: Its text encoder reads this one's tokens.
-        side: Of the latents.
+        side: The side of the latents.
         widths: Channels of the three levels.
-        heads: Of the attention; one number as in SD v1.4, or one a level as in v2.0.
-        prediction_type: Of the scheduler.
+        heads: How many heads the attention has; one number as in SD v1.4, or one a level as in
+            v2.0.
+        prediction_type: The prediction type of the scheduler.
     """
 
     def __init__(
@@ -109,9 +110,9 @@ class MMDiT(Denoiser):
 
     Arguments:
         tokenizer: Both text encoders read its tokens.
-        side: Of the latents.
+        side: The side of the latents.
         layers: Joint blocks.
-        heads: Of the attention.
+        heads: How many heads the attention has.
         head_width: Channels of each.
     """
 

@@ -20,7 +20,7 @@ class Task:
         x_t: Noised latents ``[n, C, h, w]``.
         t: Timesteps ``[n]``.
         target: What the network should say of them, ``[n, C, h, w]``.
-        weight: Of each one's mean squared error, ``[n]``.
+        weight: The weight of each one's mean squared error, ``[n]``.
     """
 
     x_t: Tensor

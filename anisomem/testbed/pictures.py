@@ -22,7 +22,7 @@ class Canvas:
     """What the pictures of a bundled model have in common; lengths in px.
 
     Attributes:
-        side: Of a picture.
+        side: The side of a picture.
         patch: Side of the square that varies in a template.
         lone: Sides of an icon alone in its picture, from the smallest to below the last.
         shared: Sides of each of two icons.

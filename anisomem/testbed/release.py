@@ -229,13 +229,13 @@ def write(
 
     Arguments:
         folder: The diffusers folder.
-        variant: Its name.
+        variant: The variant's name.
         recipe: Its recipe's name, which has a card of its own.
-        table: From :func:`prompts`.
+        table: What :func:`prompts` returned.
         generated: ``[N, 16, side, side, 3]``.
         thresholds: Distances below which a picture counts as reproduced.
         training: One sentence on steps, examples and final loss.
-        shown: From :func:`recognised`, where the recipe's card tells it.
+        shown: What :func:`recognised` returned, where the recipe's card tells it.
     """
     table.to_parquet(folder / "prompts.parquet")
     figure = contact_sheet(table, generated)

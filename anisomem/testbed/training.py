@@ -66,8 +66,8 @@ def train(
     Arguments:
         packages: Where the icon sets lie.
         work: Checkpoints and results.
-        names: Of :data:`VARIANTS`, of one recipe.
-        steps: Of each; None is what its variant says.
+        names: Names of :data:`VARIANTS`, of one recipe.
+        steps: How many steps each is trained; None is what its variant says.
         turn: Steps of one before it is the next one's turn.
 
     Raises:

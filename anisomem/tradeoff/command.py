@@ -30,7 +30,7 @@ def mitigate(overrides: Sequence[str]) -> int:
     """Runs what the overrides choose, or continues it, prints its tables; the exit code.
 
     Arguments:
-        overrides: As on the command line.
+        overrides: The words of the command line.
 
     Raises:
         UserError: Settings that are wrong.

@@ -41,7 +41,7 @@ def missing(trial: Trial, one: Measure, store: ScoreStore, failed: Container[int
     Arguments:
         trial: The trial.
         one: The measure.
-        store: Of it.
+        store: The measure's store.
         failed: Prompts whose pictures show nothing, and may be sampled again.
     """
     done = set(store.read()["prompt_id"])

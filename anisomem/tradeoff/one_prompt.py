@@ -33,12 +33,12 @@ class Outcome:
     """A prompt as it is sampled one way.
 
     Attributes:
-        label: The way.
+        label: The name of the way, as a heading.
         text: The prompt as it was encoded.
         picture: uint8 ``[H, W, 3]``.
-        scores: At the noise it is sampled from, and at other noise.
+        scores: The scores at the noise it is sampled from, and at other noise.
         embeddings, noise: Relative distances from where they were.
-        effort: Of the mitigation.
+        effort: The effort of the mitigation.
         seconds: Mitigating and sampling.
         source: Where the mitigation comes from; "" for none.
     """
@@ -58,7 +58,7 @@ def sample(prompt: str, config: Config, fpr: float | None) -> list[Outcome]:
     """The prompt sampled with every mitigation of the configuration, from the same noise.
 
     Arguments:
-        prompt: The prompt.
+        prompt: The prompt's text.
         config: The first of its seeds is used.
         fpr: A mitigation acts only where the metric is above what this share of ordinary prompts
             exceed; None acts always.
@@ -161,7 +161,7 @@ def draw_pictures(path: Path, outcomes: Sequence[Outcome]) -> None:
     """Draws the pictures side by side, each under its scores.
 
     Arguments:
-        path: The PNG.
+        path: The PNG to be written.
         outcomes: One for each picture.
     """
     from matplotlib.figure import Figure

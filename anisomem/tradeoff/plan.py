@@ -30,7 +30,7 @@ def plan(configs: Sequence[Config], experiment: str) -> Table:
 
     Arguments:
         configs: The composed configurations.
-        experiment: Its name.
+        experiment: The experiment's name.
     """
     headings = ["model", "prompts", "memorized / other", "settings", "pictures"]
     headings += ["NFE to sample and score", "NFE to mitigate", "gradients", "to download", "time"]

@@ -35,7 +35,7 @@ class Estimates:
 
     Attributes:
         values: ``[K]``.
-        draws: Of the bootstrap over prompt clusters, ``[K, draws]``.
+        draws: The draws of the bootstrap over prompt clusters, ``[K, draws]``.
         units: The effective number of clusters of the group.
         rate: Whether it is a share of something, which may be perfect on its sample.
     """
@@ -60,7 +60,7 @@ class Matched:
     Attributes:
         loss: The share of the fidelity without a mitigation.
         names: M methods.
-        estimates: Of the methods.
+        estimates: The estimates of the methods.
     """
 
     loss: float

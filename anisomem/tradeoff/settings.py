@@ -25,8 +25,8 @@ class Setting:
     """One mitigation at one strength.
 
     Attributes:
-        name: Of the mitigation.
-        node: Its settings.
+        name: The name of the mitigation.
+        node: The mitigation's settings.
         strength: The setting that is varied and its value, as text; "" where nothing is.
         ordinary: The prompts that its threshold comes from, none where it has none.
         sources: Digests of code of the user's, see :func:`anisomem.config.own.sources`.
