@@ -143,7 +143,7 @@ class AttentionEntropy(Detector):
 
 
 def entropy_from_end(layers: Tensor, end: Tensor) -> Tensor:
-    """Of the mean over layers, summed from the end-of-text token on, ``[B]``."""
+    """The entropy of the mean over layers, from the end-of-text token on, ``[B]``."""
     import torch
 
     attention = layers.mean(dim=1)

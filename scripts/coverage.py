@@ -72,7 +72,7 @@ class Regime:
         return self.share * norm.cdf(shift / 2**0.5) + (1 - self.share) / 2, rates
 
     def edges(self, shift: float) -> np.ndarray:
-        """Between levels of equal width."""
+        """The edges between levels of equal width."""
         return np.linspace(-2, shift + 2, self.levels - 1)
 
     def simulate(self, shift: float, rng: np.random.Generator) -> tuple[np.ndarray, ...]:

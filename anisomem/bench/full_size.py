@@ -52,7 +52,7 @@ def lines(
 
 
 def _distinct(detectors: Sequence[Detector]) -> list[list[Detector]]:
-    """At one noise sample, by what they record; one term of another's is left out."""
+    """Groups detectors by what they record of one noise sample, without the terms of others."""
     found = groups([replace(detector, n=1) for detector in detectors if detector.n])
     names = [set(members[0].component_names) for members in found.values()]
     return [

@@ -64,7 +64,7 @@ class Measured:
 
     @property
     def content(self) -> dict[str, Any]:
-        """As a card lists it: what is empty is left out."""
+        """The measurements as a card lists them: what is empty is left out."""
         found = {
             "wall_seconds": self.wall_seconds,
             "truncated_prompts": self.truncated_prompts,

@@ -45,7 +45,7 @@ class Recorder:
 
     @classmethod
     def of(cls, case: Case, model: DiffusionModel) -> Recorder:
-        """Of a case whose model is loaded."""
+        """The recorder of a case whose model is loaded."""
         return cls(model, case.configured, case.config, case.store, case.tensors)
 
     def __call__(self, batch: Batch) -> int:

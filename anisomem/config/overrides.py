@@ -138,7 +138,7 @@ def _parser() -> OverridesParser:
 
 
 def _parsed(name: str, key: str, word: str, several: bool) -> Override:
-    """By Hydra's grammar.
+    """Parses a word by Hydra's grammar.
 
     Raises:
         HydraException, ValueError: It makes no sense there.

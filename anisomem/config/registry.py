@@ -35,7 +35,7 @@ class Known(ABC):
     @property
     @abstractmethod
     def where(self) -> str:
-        """Where it comes from, in words."""
+        """The place it comes from, in words."""
 
     @abstractmethod
     def title(self) -> str:

@@ -27,7 +27,7 @@ def variants(detector: Detector) -> Iterator[tuple[str, Detector]]:
 
 
 def members(detector: Detector) -> Sequence[Detector]:
-    """Of a combination of detectors, which costs what they cost."""
+    """The members of a combination of detectors, which costs what they cost."""
     return getattr(detector, "members", ())
 
 

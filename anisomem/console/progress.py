@@ -26,7 +26,7 @@ class Bar(Protocol):
     """Counts what is done."""
 
     def update(self, done: int = 1) -> object:
-        """So much more is done."""
+        """Says that so much more is done."""
 
     def __enter__(self) -> Self: ...
 

@@ -33,7 +33,7 @@ class Pinned(Protocol):
 
     @property
     def sha256(self) -> str:
-        """Of its content."""
+        """The sha256 of the content."""
 
     @property
     def bytes(self) -> int | None:

@@ -147,11 +147,11 @@ class _Files:
         return self._counted(role, self.text(role).removesuffix("\n").split("\n"))
 
     def objects(self, role: str) -> list[dict[str, str]]:
-        """Of a JSONL file."""
+        """The objects of a JSONL file."""
         return [json.loads(line) for line in self.lines(role)]
 
     def table(self, role: str, delimiter: str = ";") -> list[dict[str, str]]:
-        """Of a CSV file with a header."""
+        """The rows of a CSV file with a header."""
         stream = io.StringIO(self.text(role), newline="")
         return self._counted(role, list(csv.DictReader(stream, delimiter=delimiter, strict=True)))
 

@@ -79,7 +79,7 @@ class Gamma:
 
     @classmethod
     def over(cls, weights: Array, source: str) -> Gamma:
-        """Of several pairs ``[k, 2]``."""
+        """The mean of several pairs ``[k, 2]``, with their spread."""
         norm, cos = weights.mean(axis=0).tolist()
         if len(weights) == 1:
             return cls(norm, cos, source)

@@ -104,7 +104,7 @@ class NoiseSample:
         return {need: self.evaluated[need] for need in self.needs}
 
     def _timesteps(self, latents: str) -> list[float]:
-        """At which something is to be evaluated there, from noise to data."""
+        """The timesteps at which these latents are needed, from noise to data."""
         return sorted((t for of, t in self.by_place if of == latents), reverse=True)
 
     def _in_batches(self, part: Callable[[slice], Values], width: int = 1) -> None:

@@ -31,7 +31,7 @@ class TensorFiles:
         self.folder, self.wanted = folder, frozenset(wanted)
 
     def path(self, prompt: str, seed: int) -> Path:
-        """Of a prompt at a noise seed."""
+        """The file of a prompt at a noise seed."""
         return self.folder / f"seed{seed}" / f"{quote(prompt, safe='')}.safetensors"
 
     def lacking(self, ids: Sequence[str], seed: int) -> bool:

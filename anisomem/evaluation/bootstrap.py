@@ -55,7 +55,7 @@ class Resampling:
 
     @property
     def units(self) -> float:
-        """Of the class that has fewer."""
+        """The units of the class that has fewer."""
         return min(self.positive_units, self.negative_units)
 
 

@@ -215,7 +215,7 @@ def tail_of(p_value: float, units: float) -> float:
 
 
 def t_quantile(probability: float, degrees: float) -> float:
-    """Of Student's distribution, and never infinite."""
+    """A quantile of Student's distribution, never infinite."""
     return min(MANY, float(stdtrit(degrees, probability)))
 
 

@@ -60,7 +60,7 @@ class Ties:
 
 
 def ties(scores: npt.ArrayLike, labels: npt.ArrayLike) -> Ties:
-    """Of a detector.
+    """Counts how a detector's scores repeat themselves.
 
     Arguments:
         scores: ``[S, N]`` for S noise seeds.

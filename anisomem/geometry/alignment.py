@@ -38,7 +38,7 @@ class Alignment:
 
     @property
     def norm(self) -> Array:
-        r"""Of the guidance, :math:`\|c - u\|`."""
+        r"""The norm of the guidance, :math:`\|c - u\|`."""
         return np.sqrt(np.maximum(self.uu + self.cc - 2 * self.uc, 0))
 
     @property

@@ -39,7 +39,7 @@ OVERLAP_DRAWS = 500
 
 @dataclass(frozen=True)
 class Overlap:
-    """Of the two classes' distributions at a step.
+    """How far the two classes' distributions overlap at a step.
 
     Attributes:
         tv: Total variation.
@@ -102,14 +102,14 @@ class Analysis:
 
     @cached_property
     def resampling(self) -> Resampling:
-        """The table's draws."""
+        """The bootstrap draws of the table."""
         config = self.recording.config
         return resample(self.labels, self.clusters, config.draws, config.bootstrap_seed)
 
     def evaluation(
         self, scores: Array, rows: npt.NDArray[np.intp] | slice = slice(None)
     ) -> Evaluation:
-        """Of scores ``[D, n]`` of some prompts; all if not given."""
+        """Evaluates scores ``[D, n]`` of some prompts; all if not given."""
         labels, clusters = self.labels[rows], self.clusters[rows]
         config = self.recording.config
         table = (config.fpr_targets, config.draws, config.bootstrap_seed)
@@ -127,7 +127,7 @@ class Analysis:
         return found
 
     def mean(self, values: Array, memorized: bool) -> tuple[Array, Array, Array]:
-        """Of a class: mean of ``[N, ...]`` over prompts, and the ends of its 95% interval."""
+        """A class's mean of ``[N, ...]`` over prompts, and the ends of its 95% interval."""
         rows = self.memorized == memorized
         weights = self.resampling.weights[:, rows].astype(np.float64)
         weights /= weights.sum(axis=1, keepdims=True)
@@ -136,7 +136,7 @@ class Analysis:
         return values[rows].mean(axis=0), low, high
 
     def median(self, values: Array, memorized: bool) -> Estimate:
-        """Likewise the median of ``[N]``, weighted in every draw."""
+        """A class's median of ``[N]``, weighted in every draw, with its interval."""
         rows = self.memorized == memorized
         order = np.argsort(values[rows])
         weights = self.resampling.weights[:, rows][:, order].astype(np.float64)
@@ -148,7 +148,7 @@ class Analysis:
 
     @cached_property
     def overlaps(self) -> dict[str, list[Overlap]]:
-        """Of the norm, by latents, a list over steps."""
+        """How far the classes overlap in the norm, by latents, a list over steps."""
         config = self.recording.config
         resampling = resample(self.labels, self.clusters, OVERLAP_DRAWS, config.bootstrap_seed)
         found: dict[str, list[Overlap]] = {"noise": [], "noised": []}
@@ -181,14 +181,14 @@ class Analysis:
         return Pairs(whole, _best(whole), chosen, ours, theirs, gain)
 
     def _standardised(self, term: Array, rows: npt.NDArray[np.bool_]) -> Array:
-        """In standard deviations of some prompts' negatives."""
+        """The term in standard deviations of some prompts' negatives."""
         negatives = term[:, rows & ~self.memorized]
         mean, std = negatives.mean(axis=1, keepdims=True), negatives.std(axis=1, keepdims=True)
         return np.asarray((term - mean) / std)
 
     @cached_property
     def spectra(self) -> Spectra:
-        """Of the prompts that have them."""
+        """The spectra of the prompts that have them."""
         return Spectra(self.recording)
 
 
@@ -218,7 +218,7 @@ class Spectra:
         return np.array(found)
 
     def resampling(self, draws: int, seed: int) -> Resampling:
-        """Of these prompts."""
+        """The bootstrap draws of these prompts."""
         return resample(self.labels, self.clusters, draws, seed)
 
 

@@ -50,7 +50,7 @@ class Claim:
 
     @property
     def verdict(self) -> str:
-        """By the rule of this module."""
+        """The verdict by the rule of this module."""
         least, most = self.region
         if least <= self.low and self.high <= most:
             return SUPPORTED
@@ -59,7 +59,7 @@ class Claim:
         return OPEN
 
     def cells(self) -> list[str]:
-        """Of a table."""
+        """The claim's cells in a table."""
         least, most = self.region
         bound = f"≥ {least:g}" if not isfinite(most) else f"≤ {most:g}"
         if isfinite(least) and isfinite(most):

@@ -92,7 +92,7 @@ def scores(mixture: Mixture, t: int, on: str, generator: torch.Generator) -> dic
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    """Of length 1, however short; 0 stays 0."""
+    """Vectors scaled to length 1, however short; 0 stays 0."""
     largest = vectors.abs().amax(1, keepdim=True).clamp(min=1e-300)
     return torch.nn.functional.normalize(vectors / largest, dim=1)
 
@@ -124,7 +124,7 @@ def grid(seed: int = 0) -> list[Record]:
 
 
 def summaries(setting: Setting, seed: int = 0) -> dict[tuple[str, int, str], Summary]:
-    """By measure, timestep and input."""
+    """Summaries of the two labels by measure, timestep and input."""
     generator = torch.Generator().manual_seed(seed)
     mixture, labels = family(setting, generator)
     named = {

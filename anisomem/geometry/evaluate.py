@@ -110,7 +110,7 @@ class Evaluator:
         return {"pictures": pictures, **fields}
 
     def spectrum(self, rows: list[int]) -> dict[str, Any]:
-        """Of the score's Jacobian by level, latents and conditioning, a row of each array.
+        """Spectra of the score's Jacobian by level, latents and conditioning, a row of each array.
 
         Without a row: without a prompt on pure noise, which is the same for all prompts.
         """

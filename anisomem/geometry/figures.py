@@ -351,7 +351,7 @@ def _by_step(axis: Axes, on: str) -> None:
 
 
 def _finished(figure: Figure, axes: Any, title: str) -> Figure:
-    """With a title and one legend below of all that the axes name."""
+    """The figure with a title and one legend below of all that the axes name."""
     named: dict[str, Any] = {}
     for axis in np.ravel(axes):
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):

@@ -49,7 +49,7 @@ def densities(values: npt.ArrayLike, labels: npt.ArrayLike) -> Densities:
 def total_variation(
     values: npt.ArrayLike, labels: npt.ArrayLike, resampling: Resampling
 ) -> tuple[float, Array]:
-    """Between the estimated densities: on the prompts and on every bootstrap draw, ``[draws]``.
+    """The distance of the estimated densities, on the prompts and on every draw, ``[draws]``.
 
     Smoothing pulls it down and sampling noise up, by about 0.03 at 200 prompts of each class.
 
@@ -74,7 +74,7 @@ def total_variation(
 def kullback_leibler(
     p: npt.ArrayLike, q: npt.ArrayLike, k: int = NEIGHBOUR
 ) -> tuple[float, float]:
-    r"""From samples of p and of q, with its standard error, by distances to k-th neighbours.
+    r"""Estimates the divergence by k-th neighbours' distances, with its standard error.
 
     .. math:: \hat D(p \| q) = \frac1n \sum_{i=1}^n d \log \frac{\nu_k(i)}{\rho_k(i)}
         + \log \frac{m}{n - 1}

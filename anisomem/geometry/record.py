@@ -144,7 +144,7 @@ class Recording(Run):
 
     @cached_property
     def timesteps(self) -> Array:
-        """Of the steps."""
+        """The timesteps of the steps, from noise to data."""
         return self.read(self.tasks()[0][0])["timesteps"]
 
     @cached_property

@@ -99,7 +99,7 @@ class ScoreJacobian:
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Of the symmetric part, with the sizes of both.
+    """Eigenvalues of a matrix's symmetric part, with the sizes of both parts.
 
     Attributes:
         eigenvalues: Ascending, ``[d]``.
@@ -111,23 +111,23 @@ class Spectrum:
 
     @classmethod
     def of(cls, jacobian: Array) -> Spectrum:
-        """Of a matrix ``[d, d]``."""
+        """The spectrum of a matrix ``[d, d]``."""
         values = np.linalg.eigvalsh((jacobian + jacobian.T) / 2).astype(np.float64)
         return cls(values, float(np.linalg.norm(jacobian - jacobian.T)) / 2)
 
     @property
     def variance(self) -> float:
-        """Of the eigenvalues."""
+        """The variance of the eigenvalues."""
         return float(self.eigenvalues.var())
 
     @property
     def participation_ratio(self) -> float:
-        """From 0 to d."""
+        """How many directions share the trace, from 0 to d."""
         return float(self.eigenvalues.sum() ** 2 / (self.eigenvalues**2).sum())
 
     @property
     def anisotropy_index(self) -> float:
-        """From 0 to 1, see the module."""
+        """The share of directions that hold none of it, from 0 to 1, see the module."""
         return 1 - self.participation_ratio / len(self.eigenvalues)
 
     @property
@@ -192,7 +192,7 @@ def _mean(values: Array) -> Estimated:
 
 
 def _jackknife(columns: Array, d: int) -> Estimated:
-    """Of 1 - trace^2 / (d * squares)."""
+    """Estimates 1 - trace^2 / (d * squares) with its standard error."""
     n = columns.shape[1]
 
     def index(trace: Array, squares: Array) -> Array:

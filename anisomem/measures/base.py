@@ -109,12 +109,12 @@ class Measure(ABC):
 
 
 def mean(values: Array) -> Array:
-    """Of a prompt's pictures."""
+    """The mean over a prompt's pictures, ``[N, S]`` to ``[N]``."""
     return values.mean(axis=1)
 
 
 def largest(values: Array) -> Array:
-    """Of a prompt's pictures: MemBench's top-1."""
+    """The largest of a prompt's pictures, MemBench's top-1, ``[N, S]`` to ``[N]``."""
     return values.max(axis=1)
 
 

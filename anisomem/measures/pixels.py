@@ -104,7 +104,7 @@ class Shifted:
 
 
 def smallest(values: Array) -> Array:
-    """Of a prompt's pictures."""
+    """The smallest of a prompt's pictures, ``[N, S]`` to ``[N]``."""
     return values.min(axis=1)
 
 

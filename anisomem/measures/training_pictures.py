@@ -39,7 +39,7 @@ class Decoded(Mapping[str, Sequence[Picture]]):
 
 
 def of(prompts: PromptSet, data: str | None) -> TrainingPictures:
-    """Those that the set carries, and those of its addresses that were fetched.
+    """Finds the pictures that the set carries, and those of its addresses that were fetched.
 
     A prompt that has neither a picture nor an address is not in it.
 

@@ -70,7 +70,7 @@ class Metric:
         return scores.view(len(rows), -1).mean(1)
 
     def of(self, evaluations: Evaluations) -> Tensor:
-        """One for each row of the evaluations."""
+        """The metric of each row of the evaluations, ``[b]``."""
         terms = [weight * part.of(evaluations) for weight, part in self.terms]
         return torch.stack(terms).sum(0)
 

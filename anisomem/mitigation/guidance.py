@@ -61,7 +61,7 @@ class OnNoise:
         return self.n * len(self.steps)
 
     def evaluations(self, conditioning: Conditioning, rows: Tensor) -> Evaluations:
-        """At every noise sample of some rows, ``b * n`` rows with samples innermost."""
+        """Evaluates every noise sample of some rows, ``b * n`` rows with samples innermost."""
         values: dict[Need, Prediction] = {}
         predictions = self._predicted(conditioning, rows)
         index = (rows.cpu()[:, None] * self.n + torch.arange(self.n)).flatten()
@@ -71,7 +71,7 @@ class OnNoise:
         return Evaluations(self.x[rows].flatten(0, 1), values)
 
     def _predicted(self, conditioning: Conditioning, rows: Tensor) -> dict[float, Prediction]:
-        """At every timestep, all together."""
+        """Predicts at every timestep, all together."""
         x, count = self.x[rows].flatten(0, 1), len(self.steps)
         repeated = torch.arange(len(rows)).repeat_interleave(self.n).repeat(count)
         t = torch.tensor(self.steps).repeat_interleave(len(x))

@@ -93,7 +93,7 @@ class OnDetection(Mitigation):
             raise UserError(f"threshold must be a finite score, got {self.threshold!r}")
 
     def ready(self, model: DiffusionModel, ordinary: Ordinary) -> OnDetection:
-        """With the threshold of the ordinary prompts.
+        """The mitigation with the threshold of the ordinary prompts.
 
         Raises:
             UserError: The model lacks what is changed, or the prompts do not resolve the share.

@@ -173,7 +173,7 @@ class Sail(Mitigation):
 
 
 class Loss:
-    """Of some latents under one prompt.
+    """What the descent lowers: a loss of some latents under one prompt.
 
     Arguments:
         method: The mitigation with its settings.
@@ -202,7 +202,7 @@ class Loss:
         return flat_norm(there) + self.alpha * flat_norm(x)
 
     def _difference(self, x: Tensor) -> Tensor:
-        """With prompt less without, ``[b, C, H, W]``."""
+        """The prediction with the prompt less that without, ``[b, C, H, W]``."""
         both = Conditioning.cat([self.empty[[0] * len(x)], self.prompt[[0] * len(x)]])
         prediction = self.model.predict(torch.cat([x, x]), self.t, both)
         return _quantity(prediction[len(x) :], self.method.convention) - _quantity(
@@ -211,12 +211,12 @@ class Loss:
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    """Of length 1, ``[b, C, H, W]``."""
+    """Vectors scaled to length 1, ``[b, C, H, W]``."""
     return vectors / flat_norm(vectors)[:, None, None, None]
 
 
 def _quantity(prediction: Prediction, convention: str) -> Tensor:
-    """What differences are taken of."""
+    """The quantity that differences are taken of."""
     if convention == "paper":
         return prediction.score
     if prediction.parameterisation == Parameterisation.VELOCITY:

@@ -27,7 +27,7 @@ HELD_OUT = 4  # noise samples that no mitigation sees
 
 @dataclass(frozen=True)
 class Scores:
-    """Of B prompts, ``[B]`` each.
+    """Scores of B prompts, ``[B]`` each.
 
     Attributes:
         metric, wen: The anisotropy metric and Wen's norm at the noise that is sampled from.
@@ -69,7 +69,7 @@ def scores(
 
 @torch.no_grad()
 def _scores(model: DiffusionModel, found: Mitigated, seeds: Sequence[int]) -> np.ndarray:
-    """Of every noise sample, ``[2, B * (1 + HELD_OUT)]``."""
+    """Scores of every noise sample, ``[2, B * (1 + HELD_OUT)]``."""
     noise = []
     for x, seed in zip(found.x, seeds, strict=True):
         other = int(np.random.SeedSequence([seed, *b"held out"]).generate_state(1)[0])

@@ -71,6 +71,6 @@ class Edit:
         return torch.cat([self.keep_without, self.keep]), torch.cat([ones, self.start])
 
     def _neutral(self, n: int) -> Edit:
-        """Of n rows that attend as always."""
+        """An edit of n rows that attend as always."""
         keep = torch.ones_like(self.keep[:1]).expand(n, -1)
         return Edit(keep, torch.ones_like(self.start[:1]).expand(n), keep)

@@ -46,7 +46,7 @@ class Conditioning:
 
     @classmethod
     def of(cls, given: "Conditioning") -> Self:
-        """The conditioning itself, as one of this class.
+        """Returns the conditioning itself, as one of this class.
 
         Raises:
             TypeError: It is none; a model of another kind encoded it.

@@ -30,7 +30,7 @@ def families() -> list[type[PipelineModel]]:
 
 
 def of(index: dict[str, Any], path: str) -> type[PipelineModel]:
-    """The family of a pipeline.
+    """Finds the family of a pipeline.
 
     Arguments:
         index: Its model_index.json.

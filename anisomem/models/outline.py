@@ -34,7 +34,7 @@ class Outline:
 
     @property
     def parameters(self) -> int:
-        """Of all networks together."""
+        """The number of parameters of all networks together."""
         networks = architecture.networks(self.folder, files.read_index(self.folder))
         return sum(p.numel() for network in networks for p in network.parameters())
 

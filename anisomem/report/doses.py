@@ -29,7 +29,7 @@ class Dose:
 
     @property
     def centre(self) -> float:
-        """On a log axis."""
+        """The middle of the group on a log axis."""
         return float(np.sqrt(self.low * self.high))
 
 

@@ -91,7 +91,7 @@ def shown(results: Results) -> Shown | None:
 
 
 def _facts(results: Results) -> list[str]:
-    """Of every prompt: score and rank, where it comes from, what was measured of it."""
+    """What is said of every prompt: score and rank, where it comes from, what was measured."""
     prompts = results.prompts
     detector = results.detectors.index(gallery.headline(results.detectors))
     scores = results.evaluated.scores[detector, 0]

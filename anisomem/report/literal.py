@@ -61,7 +61,7 @@ def prepare(figure: Figure) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without matplotlib's own line for every character that no font has."""
+    """Silences matplotlib's own line for every character that no font has."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         yield

@@ -35,7 +35,7 @@ class Ranking:
 
 
 def rankings(compared: Compared) -> list[Ranking]:
-    """By AUC, and by TPR where the target can be resolved."""
+    """Ranks detectors by AUC, and by TPR where the target can be resolved."""
     evaluation, target = compared.evaluation, compared.target
     labels = evaluation.labels
     areas = [np.mean([auc(row, labels) for row in rows]) for rows in evaluation.scores]

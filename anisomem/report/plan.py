@@ -89,7 +89,7 @@ def _line(config: Config) -> list[str]:
 
 
 def prompts_of(config: Config) -> Prompts:
-    """From the files; from the card of the set where they are not here, or in the hub.
+    """Reads prompts from their files; where they are not here, from the set's card or the hub.
 
     Raises:
         UserError: A dataset of the hub without a card, which only a download could count.
@@ -157,7 +157,7 @@ def _present(
 
 
 def _absent(config: Config, detectors: Sequence[Detector]) -> Model:
-    """From the hub's list of files and the architecture, where we have it."""
+    """Asks the hub's list of files, and the architecture where we have it."""
     dtype = Source(config.model["path"], dtype=config.model["dtype"]).precision
     outline, memory = families.outline(config.model["path"]), "unknown"
     if outline:

@@ -67,7 +67,7 @@ def _row(card: Mapping[str, Any], row: Mapping[str, Any]) -> Published:
 
 
 def of(results: Results, row: Row) -> list[Published]:
-    """What is published of a row of a case's table, where its detector is as we configure it."""
+    """What is published of a row of a table, where its detector is as we configure it."""
     key = (results.config.stands_for, results.case.prompts.name, row.detector, row.n)
     found = [one for one in published() if (one.model, one.prompts, one.detector, one.n) == key]
     if not found:

@@ -119,13 +119,13 @@ def by_seed(all_results: Sequence[Results]) -> pd.DataFrame:
 
 
 def comma_separated(found: pd.DataFrame) -> str:
-    """As CSV, unrounded; empty where a prompt has no score."""
+    """The scores as CSV, unrounded; empty where a prompt has none."""
     cells = found.astype(object).where(found.notna(), None)
     return escape.comma_separated([list(found.columns), *cells.itertuples(index=False)])
 
 
 def write(found: pd.DataFrame, path: Path) -> None:
-    """As CSV or parquet, by the path's suffix; texts in parquet are verbatim."""
+    """Writes CSV or parquet, by the path's suffix; texts in parquet are verbatim."""
     if path.suffix == ".csv":
         atomic.write_text(path, comma_separated(found))
     else:

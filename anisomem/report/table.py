@@ -102,7 +102,7 @@ class Table:
         return found or {(): []}
 
     def _narrowed(self) -> tuple[Table, list[str]]:
-        """As much of it as fits, and the columns that are left out."""
+        """A table of the columns that fit, and the names of those left out."""
         optional = [name for name in self.optional if name in self.headings]
         empty = [name for name in optional if set(self._column(name)) <= {"–"}]
         table = self._without([*self.apart, *empty])

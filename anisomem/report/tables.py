@@ -139,7 +139,7 @@ def pairs_table(results: Results) -> Table:
 
 
 def pair_headings(targets: Sequence[float]) -> list[str]:
-    """Of :func:`pair_cells`."""
+    """The headings of what :func:`pair_cells` returns."""
     headings = ["AUC a − b", "p", "p (DeLong)", "a is, by AUC"]
     for name in (f"TPR@{percent(target)}FPR" for target in targets):
         headings += [f"{name} a − b", f"p, {name}", f"a is, by {name}"]

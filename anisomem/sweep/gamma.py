@@ -45,7 +45,7 @@ class Mark:
 
 
 def nodes(config: Config) -> dict[str, grids.Node]:
-    """Both components once."""
+    """The detectors to be recorded: the metric alone, which reads both components."""
     return {"anisotropy": grids.metric(weights="equal")}
 
 

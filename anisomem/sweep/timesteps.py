@@ -74,7 +74,7 @@ def _detectors(results: Results) -> Iterator[Anisotropy]:
 
 
 def terms(results: Results, norm: Array, cosine: Array) -> dict[str, tuple[Array, Array]]:
-    """Under every weighting the two terms ``[step, S, N]`` whose sum is the score."""
+    """The two terms ``[step, S, N]`` whose sum is the score, under every weighting."""
     stands_for = results.config.stands_for
     own, weights = next(iter(grids.weightings(stands_for).items()))
     gamma = Anisotropy(own, weights=weights).fixed_gamma(stands_for)

@@ -166,7 +166,7 @@ class Training:
         return self.step >= self.steps
 
     def run(self, name: str, steps: int) -> None:
-        """At most so many steps more, saved at the end."""
+        """Trains at most so many steps more and saves at the end."""
         until = min(self.steps, self.step + steps)
         begin, since = self.step, time.process_time()
         bar = tqdm(range(begin, until), initial=begin, total=self.steps, desc=name, mininterval=60)

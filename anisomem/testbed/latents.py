@@ -163,7 +163,7 @@ class Encoded:
 
 
 def _fingerprint(vae: AutoencoderKL) -> str:
-    """Of what makes latents, at the precision that is released."""
+    """A digest of what makes latents, at the precision that is released."""
     digest = hashlib.sha256()
     for part in (vae.encoder, vae.quant_conv):
         for name, value in sorted(part.state_dict().items()):

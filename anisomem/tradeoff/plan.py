@@ -74,7 +74,7 @@ def _line(config: Config) -> list[str]:
 
 
 def _seconds(config: Config) -> float:
-    """Of one evaluation among those of a full batch."""
+    """The seconds of one evaluation among those of a full batch."""
     model: DiffusionModel = build(config.model, "model")
     x = model.initial_noise(0, AT_ONCE).to(model.device)
     prompts = model.encode(["a"] * AT_ONCE)

@@ -46,7 +46,7 @@ class Estimates:
     rate: bool
 
     def interval(self, k: int) -> Interval:
-        """Of one setting."""
+        """The interval of one setting."""
         if self.rate:
             return percentile_interval(self.draws[k], self.units)
         low, high = expanded_quantiles(self.draws[k], self.units)
@@ -95,7 +95,7 @@ class Results:
 
     @cached_property
     def statistics(self) -> list[Statistic]:
-        """Of all measures, in their order."""
+        """The statistics of all measures, in their order."""
         return [one for measure in self.trial.measures for one in measure.statistics]
 
     def primary(self, subject: str) -> Statistic | None:

@@ -40,12 +40,12 @@ class Setting:
 
     @property
     def label(self) -> str:
-        """As in a table."""
+        """The setting's name in a table."""
         return f"{self.name}, {self.strength}" if self.strength else self.name
 
     @property
     def key(self) -> str:
-        """Under which its pictures and numbers are kept: all that changes them, not its name."""
+        """The name that its pictures and numbers are kept under: all that changes them."""
         ordinary = {"ordinary": list(self.ordinary)} if self.ordinary else {}
         sources = {"sources": dict(self.sources)} if self.sources else {}
         return digests.digest({**by_class_name(self.node), **ordinary, **sources})[:12]
@@ -81,7 +81,7 @@ def measures(config: Config) -> list[Measure]:
 
 
 def expanded(config: Config) -> list[Setting]:
-    """Without a mitigation first, then each that is chosen, with its strengths in their order.
+    """Lists sampling without a mitigation, then each chosen one at its strengths in their order.
 
     Raises:
         UserError: Strengths of a mitigation or of a setting that are not there, or not a list of

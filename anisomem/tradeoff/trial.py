@@ -137,11 +137,11 @@ class Trial(Run):
 
     @property
     def seeds(self) -> list[int]:
-        """Of the pictures of a prompt, one each."""
+        """The seeds of a prompt's pictures, one each."""
         return list(self.config.seeds)
 
     def noise_seeds(self, row: int) -> list[int]:
-        """What the noise of a prompt's pictures is drawn from."""
+        """The seeds that the noise of a prompt's pictures is drawn from."""
         return self._apart(self.chosen[row])
 
     def ordinary_seeds(self) -> list[int]:
@@ -155,7 +155,7 @@ class Trial(Run):
         return [seed + own * (max(self.seeds) - min(self.seeds) + 1) for seed in self.seeds]
 
     def key(self, setting: Setting, row: int) -> str:
-        """Under which the numbers of a prompt's pictures are kept."""
+        """The name that the numbers of a prompt's pictures are kept under."""
         return f"{setting.key}/{self.prompts.ids[row]}"
 
     def file(self, setting: Setting, row: int) -> Path:
@@ -207,7 +207,7 @@ class Trial(Run):
         return {keys[key]: str(reason) for key, reason in reasons if key in keys}
 
     def measured(self, measure: Measure) -> ScoreStore:
-        """Where the numbers of a measure are kept."""
+        """The store that keeps the numbers of a measure."""
         node = by_class_name(self.config.measure[measure.name])
         content: dict[str, Any] = {"measure": {**node, **measure.reads()}}
         content["sampled"] = self.content
@@ -237,5 +237,5 @@ class Trial(Run):
 
     @property
     def plain(self) -> Setting:
-        """Without a mitigation."""
+        """The setting that samples without a mitigation."""
         return next(setting for setting in self.settings if setting.name == PLAIN)
