@@ -95,13 +95,13 @@ def edges(pictures: Tensor) -> Tensor:
     from PIL import Image
     from scipy.ndimage import sobel
 
-    found = []
+    maps = []
     for picture in pictures.cpu().numpy():
         small = Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
         values = np.asarray(small, np.float32) / 255
         magnitude = np.hypot(sobel(values, axis=0), sobel(values, axis=1))
-        found.append(torch.from_numpy(magnitude.sum(axis=2) > EDGE))
-    return torch.stack(found)
+        maps.append(torch.from_numpy(magnitude.sum(axis=2) > EDGE))
+    return torch.stack(maps)
 
 
 def shared_by_most(maps: Sequence[Tensor]) -> Tensor:

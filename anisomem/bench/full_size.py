@@ -53,11 +53,11 @@ def lines(
 
 def _distinct(detectors: Sequence[Detector]) -> list[list[Detector]]:
     """Groups detectors by what they record of one noise sample, without the terms of others."""
-    found = groups([replace(detector, n=1) for detector in detectors if detector.n])
-    names = [set(members[0].component_names) for members in found.values()]
+    by_recorded = groups([replace(detector, n=1) for detector in detectors if detector.n])
+    names = [set(members[0].component_names) for members in by_recorded.values()]
     return [
         members
-        for members, own in zip(found.values(), names, strict=True)
+        for members, own in zip(by_recorded.values(), names, strict=True)
         if not any(own < other for other in names)
     ]
 

@@ -37,18 +37,18 @@ def lines(
         sizes: Numbers of prompts, ascending.
         turns: How often every number is measured.
     """
-    found: dict[int, list[Growth]] = {size: [] for size in sizes}
+    by_size: dict[int, list[Growth]] = {size: [] for size in sizes}
     for turn in range(turns):
         for size in sizes:
             runs = f"runs={folder / f'growth-{turn}-{size}'}"
             name = f"dataset.name={size}_captions"
             case = cases.case(folder, model, size, *cases.METRIC, runs, name)
-            found[size].append(_in_a_process(case))
+            by_size[size].append(_in_a_process(case))
     seconds = "ms per prompt at"
     return [
-        _line(f"recording, {seconds}", "recording", found, 1000, device_name(device)),
-        _line(f"reading the store and merging it, {seconds}", "store", found, 1000, processor()),
-        _line("peak memory of the process in MB at", "peak", found, None, processor()),
+        _line(f"recording, {seconds}", "recording", by_size, 1000, device_name(device)),
+        _line(f"reading the store and merging it, {seconds}", "store", by_size, 1000, processor()),
+        _line("peak memory of the process in MB at", "peak", by_size, None, processor()),
     ]
 
 
@@ -78,16 +78,16 @@ def _grow(config: Config) -> Growth:
 def _line(
     what: str,
     key: str,
-    found: Mapping[int, Sequence[Growth]],
+    by_size: Mapping[int, Sequence[Growth]],
     per_prompt: float | None,
     machine: str,
 ) -> Line:
     """One number per number of prompts; ``per_prompt`` is the unit where it is divided by them."""
     values = {
         size: [run[key] * per_prompt / size if per_prompt else run[key] for run in runs]
-        for size, runs in found.items()
+        for size, runs in by_size.items()
     }
-    sizes = " / ".join(f"{size:,}" for size in found)
+    sizes = " / ".join(f"{size:,}" for size in by_size)
     digits = 2 if per_prompt else 0
     cells = " / ".join(spread(numbers, digits) for numbers in values.values())
     named = {str(size): numbers for size, numbers in values.items()}

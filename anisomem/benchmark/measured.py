@@ -52,20 +52,20 @@ class Measured:
         if not all(isinstance(part, dict) for part in (costs, on, timing)):
             raise atomic.damaged(file)
         try:
-            found = {key: _cost(cost, timing.get("threads") == 1) for key, cost in costs.items()}
+            counted = {key: _cost(cost, timing.get("threads") == 1) for key, cost in costs.items()}
         except (ValueError, KeyError, TypeError):
             raise atomic.damaged(file) from None
-        timed = any(isinstance(cost, TimedCounts) for cost in found.values())
+        timed = any(isinstance(cost, TimedCounts) for cost in counted.values())
         if (timed and not {"device_name", "dtype"} <= set(on)) or not all(
             value is None or _is_number(value) for value in numbers.values()
         ):
             raise atomic.damaged(file)
-        return cls(found, **numbers, timing=timing, timed_on=on, provenance=content)
+        return cls(counted, **numbers, timing=timing, timed_on=on, provenance=content)
 
     @property
     def content(self) -> dict[str, Any]:
         """The measurements as a card lists them: what is empty is left out."""
-        found = {
+        listed = {
             "wall_seconds": self.wall_seconds,
             "truncated_prompts": self.truncated_prompts,
             **self.provenance,
@@ -73,7 +73,7 @@ class Measured:
             "timed_on": dict(self.timed_on),
             "costs": {key: asdict(cost) for key, cost in self.costs.items()},
         }
-        return {name: value for name, value in found.items() if value not in ({}, None)}
+        return {name: value for name, value in listed.items() if value not in ({}, None)}
 
     def write(self, file: Path) -> None:
         """Writes the file that :meth:`read` reads."""

@@ -67,17 +67,17 @@ def settings(folder: Path) -> dict[Setting, list[int]]:
     Raises:
         UserError: There are none.
     """
-    found: dict[Setting, set[int]] = {}
+    seeds_by_setting: dict[Setting, set[int]] = {}
     for path in sorted(folder.glob("*.pt")):
         if match := NAME.fullmatch(path.name):
             setting = Setting(match[1], int(match[4]), match[5])
-            found.setdefault(setting, set()).add(int(match[6]))
-    if not found:
+            seeds_by_setting.setdefault(setting, set()).add(int(match[6]))
+    if not seeds_by_setting:
         raise UserError(
             f"no released scores in {str(folder)!r} (expected files like "
             f"{file_name(Setting('sd1', 1, 'x,c|x'), 'mem', False, 42)})"
         )
-    return {setting: sorted(seeds) for setting, seeds in found.items()}
+    return {setting: sorted(seeds) for setting, seeds in seeds_by_setting.items()}
 
 
 def load(folder: Path, overrides: Sequence[str], experiment: str) -> list[Case]:

@@ -53,13 +53,13 @@ def score(detectors: Sequence[Detector], recorded: Sequence[Recorded]) -> Scored
     refused: dict[str, str] = {}
     for detector in detectors:
         try:
-            found = np.array([detector.combine(one) for one in recorded], dtype=np.float64)
-            check_scores(found, labels, ndim=2)
+            scores = np.array([detector.combine(one) for one in recorded], dtype=np.float64)
+            check_scores(scores, labels, ndim=2)
         except (ValueError, ArithmeticError, UserError) as error:
             refused[detector.key] = str(error)
         else:
             kept.append(detector)
-            rows.append(found)
+            rows.append(scores)
     if not kept:
         reasons = "; ".join(f"{key}: {reason}" for key, reason in refused.items())
         raise UserError(f"no detector can be scored on these prompts ({reasons})")

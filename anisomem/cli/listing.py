@@ -34,9 +34,9 @@ def command(what: str, long: bool) -> None:
             raise UserError(f"--long is of detectors, not of {what}")
         print(described().markdown())
         return
-    found = detectors() if what == "detectors" else _members(what.removesuffix("s"))
-    for name, title in found:
-        print(f"{name:{max(len(name) for name, _ in found)}}  {title}")
+    titles = detectors() if what == "detectors" else _members(what.removesuffix("s"))
+    for name, title in titles:
+        print(f"{name:{max(len(name) for name, _ in titles)}}  {title}")
 
 
 def _members(group: str) -> list[tuple[str, str]]:

@@ -32,7 +32,7 @@ class Setting:
 @cache
 def defaults() -> dict[str, Setting]:
     """Every setting of the file by its dotted name, in the file's order."""
-    found: dict[str, Setting] = {}
+    settings: dict[str, Setting] = {}
     parent = ""
     for line in (catalog.folder() / "config.yaml").read_text(encoding="utf-8").splitlines():
         if not (read := LINE.fullmatch(line)):
@@ -43,5 +43,5 @@ def defaults() -> dict[str, Setting]:
         if parent == "hydra" or (not value and parent):
             continue
         inside = f"{parent}." if read["indent"] and parent != "defaults" else ""
-        found[f"{inside}{name}"] = Setting(value, note)
-    return found
+        settings[f"{inside}{name}"] = Setting(value, note)
+    return settings

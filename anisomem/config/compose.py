@@ -49,13 +49,13 @@ def composed(words: Sequence[str]) -> list[tuple[Config, set[str]]]:
         whole = compose("config", [one.text for one in overrides])
         chosen = {one.text for one in overrides if one.key in ("model", "dataset")}
         matching = [case for case in whole.cases if chosen <= set(case)]
-        found = []
+        configs = []
         for case in matching or [[]]:
             every = [*checked(case), *overrides]
             config = compose("config", [one.text for one in every]) if case else whole
             values.check(config)
-            found.append((_plain(config), {one.key for one in every}))
-    return found
+            configs.append((_plain(config), {one.key for one in every}))
+    return configs
 
 
 def checked(words: Sequence[str], several: bool = False) -> list[Override]:

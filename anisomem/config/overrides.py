@@ -144,9 +144,9 @@ def _parsed(name: str, key: str, word: str, several: bool) -> Override:
         HydraException, ValueError: It makes no sense there.
         UserError: Several values where there can be one.
     """
-    found = _parser().parse_override(word)
-    if not found.is_sweep_override():
-        value = found.value()
+    override = _parser().parse_override(word)
+    if not override.is_sweep_override():
+        value = override.value()
         plain = isinstance(value, str) and re.fullmatch(r"\w+", value, re.ASCII)
         if isinstance(value, dict) or key.startswith("dataset.columns."):
             word = f"++{key}={word.partition('=')[2]}"  # a mapping may name what is not there yet
@@ -172,16 +172,16 @@ def _text(name: str, key: str, value: str, several: bool) -> Override:
     texts = [value]
     if value.startswith(QUOTES) or "\\" in value or value in ("null", "None"):
         try:
-            found = _parser().parse_override(f"x={value}")
+            override = _parser().parse_override(f"x={value}")
         except HydraException:
             pass
         else:
-            if found.is_sweep_override() and several:
+            if override.is_sweep_override() and several:
                 return Override(key, None, f"{name}={value}")
-            if found.value() is None:
+            if override.value() is None:
                 return Override(key, None, f"{name}=null")
-            if isinstance(found.value(), str):
-                texts = [found.value()]
+            if isinstance(override.value(), str):
+                texts = [override.value()]
     elif several:
         texts = value.split(",")
     if PATHS.fullmatch(key):
@@ -237,8 +237,8 @@ def _balanced(value: str) -> bool:
 def _with_quotes(value: str) -> str:
     """A list or mapping with double quotes around what is more than letters and digits."""
 
-    def put(found: re.Match[str]) -> str:
-        atom = found[0].strip()
-        return found[0] if re.fullmatch(r"[\w/.+-]+", atom, re.ASCII) else f'"{atom}"'
+    def put(match: re.Match[str]) -> str:
+        atom = match[0].strip()
+        return match[0] if re.fullmatch(r"[\w/.+-]+", atom, re.ASCII) else f'"{atom}"'
 
     return re.sub(r"[^\[\]{},:\"'\s][^\[\]{},:\"']*", put, value)

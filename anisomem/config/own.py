@@ -84,13 +84,13 @@ def sources(things: Iterable[object], names: Iterable[str] = ()) -> dict[str, st
         UserError: One has no file to read, so that an edit would go unseen.
     """
     made = {made for thing in things for made in _classes(thing)}
-    found = {f"{one.__module__}.{one.__qualname__}": one.__mro__ for one in made}
+    owners = {f"{one.__module__}.{one.__qualname__}": one.__mro__ for one in made}
     for name in filter(is_own, names):
         with importable([name]):
             one = get_object(name)
         owner = getattr(one, "__self__", one)  # a class's own constructor
-        found[name] = owner.__mro__ if isinstance(owner, type) else (owner,)
-    return {name: _digest(name, parts) for name, parts in sorted(found.items()) if is_own(name)}
+        owners[name] = owner.__mro__ if isinstance(owner, type) else (owner,)
+    return {name: _digest(name, parts) for name, parts in sorted(owners.items()) if is_own(name)}
 
 
 def _classes(thing: object) -> Iterator[type]:

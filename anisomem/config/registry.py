@@ -114,17 +114,17 @@ class Offered(Known):
             UserError: It cannot be imported, or is none of a detector.
         """
         try:
-            found = self.entry.load()
+            loaded = self.entry.load()
         except Exception as error:  # whatever a module does while it is imported
             raise UserError(
                 f"detector {self.name!r} of {self.where} cannot be imported: "
                 f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
             ) from None
-        if not (isinstance(found, type) and is_dataclass(found)):
+        if not (isinstance(loaded, type) and is_dataclass(loaded)):
             raise UserError(
                 f"detector {self.name!r} of {self.where}: {self.entry.value} is no Detector class"
             )
-        return found
+        return loaded
 
     def offers(self, target: str) -> bool:
         """Whether its class has a dotted name; it is imported only where it could."""
@@ -204,13 +204,13 @@ def find(name: str, every: Sequence[Known] | None = None) -> Known:
         UserError: There is none, or there are several.
     """
     every = known() if every is None else every
-    found = [one for one in every if one.name == name]
-    if not found:
+    offered = [one for one in every if one.name == name]
+    if not offered:
         raise unknown("detector", name, {one.name for one in every})
-    if len(found) > 1:
-        places = " and ".join(one.where for one in found)
+    if len(offered) > 1:
+        places = " and ".join(one.where for one in offered)
         raise UserError(f"several detectors are named {name!r}: {places}; rename yours")
-    return found[0]
+    return offered[0]
 
 
 def offer(*names: str) -> None:

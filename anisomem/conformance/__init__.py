@@ -59,11 +59,11 @@ def check(detector: Detector, on: Sequence[Place] | None = None) -> Iterator[Fin
     yield Finding("models", bool(accepted), "; ".join(detail))
     for name, function in CHECKS.items():
         wrong: dict[str, list[str]] = {}
-        found: dict[str, list[str]] = {}
+        kept: dict[str, list[str]] = {}
         for trial in accepted:
             try:
                 told = function(trial) or (function.__doc__ or "").partition("\n")[0]
-                found.setdefault(told, []).append(trial.place.name)
+                kept.setdefault(told, []).append(trial.place.name)
             except AssertionError as error:
                 wrong.setdefault(str(error), []).append(trial.place.name)
             except Exception as error:  # somebody's code, of which one line is wanted
@@ -71,7 +71,7 @@ def check(detector: Detector, on: Sequence[Place] | None = None) -> Iterator[Fin
                 wrong.setdefault(why, []).append(trial.place.name)
         detail = [
             text if len(where) == len(accepted) else f"{text} ({', '.join(where)})"
-            for text, where in (wrong or found).items()
+            for text, where in (wrong or kept).items()
         ]
         if accepted:
             yield Finding(name, not wrong, "; ".join(detail))

@@ -183,14 +183,14 @@ class Examination:
                 continue
             whole = self.expected[name]
             expected = whole[list(rows)][:, : values.shape[1]]
-            found = values[:, : whole.shape[1]]
+            numbers = values[:, : whole.shape[1]]
             least = relative / 10 * float(np.abs(whole[np.isfinite(whole)]).max(initial=0))
-            close = np.isclose(found, expected, rtol=relative, atol=least, equal_nan=True)
+            close = np.isclose(numbers, expected, rtol=relative, atol=least, equal_nan=True)
             if not close.all():
                 row, sample = np.argwhere(~close)[0]
                 raise AssertionError(
                     f"{name} of {self.place.prompts.texts[rows[row]]!r} is "
-                    f"{expected[row, sample]:.6g}, and {found[row, sample]:.6g} {how}"
+                    f"{expected[row, sample]:.6g}, and {numbers[row, sample]:.6g} {how}"
                 )
 
 

@@ -137,12 +137,12 @@ def _plainly(error: UnicodeError) -> tuple[str | bytes, int]:
     """What stands for characters that an encoding has not: plain ones, else their numbers."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    found = []
+    plain = []
     for character in error.object[error.start : error.end]:
         parts = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
         number = character.encode("ascii", "backslashreplace").decode()
-        found.append(PLAIN.get(character) or parts or number)
-    return "".join(found), error.end
+        plain.append(PLAIN.get(character) or parts or number)
+    return "".join(plain), error.end
 
 
 def _in_a_line(message: Warning | str, *_: Any) -> str:

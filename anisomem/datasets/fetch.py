@@ -67,8 +67,8 @@ def fetch(name: str, data: str | None = None) -> Iterator[str]:
             yield f"{source.repository}/{source.path}: {state}; licence: {source.licence}"
     for hub in (card.hub for card in chosen if card.hub):
         columns = tables.Columns({"prompt": hub.column})
-        found = tables.hub(hub.repository, columns, hub.split, hub.revision)  # fills its cache
-        yield f"{hub.repository}: {len(found.rows)} prompts at hand; licence: {hub.licence}"
+        table = tables.hub(hub.repository, columns, hub.split, hub.revision)  # fills its cache
+        yield f"{hub.repository}: {len(table.rows)} prompts at hand; licence: {hub.licence}"
 
 
 def _at_hand(source: Source, folder: Path) -> bool:

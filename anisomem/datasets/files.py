@@ -34,20 +34,20 @@ def _numbers(low: float, high: float) -> Reader:
     """Reads numbers from ``low`` to ``high``; one that is missing is NaN."""
 
     def read(cells: Sequence[Any]) -> npt.NDArray[np.float64]:
-        found = np.array([math.nan if _empty(cell) else float(cell) for cell in cells])
-        if ((found < low) | (found > high)).any():
+        numbers = np.array([math.nan if _empty(cell) else float(cell) for cell in cells])
+        if ((numbers < low) | (numbers > high)).any():
             raise ValueError
-        return found
+        return numbers
 
     return read
 
 
 def _counts(cells: Sequence[Any]) -> npt.NDArray[np.int64]:
     """Whole numbers, as pandas writes them too where some are missing."""
-    found = np.array([0 if _empty(cell) else _integer(cell) for cell in cells], np.int64)
-    if (found < 0).any():
+    counts = np.array([0 if _empty(cell) else _integer(cell) for cell in cells], np.int64)
+    if (counts < 0).any():
         raise ValueError
-    return found
+    return counts
 
 
 def _integer(cell: Any) -> int:
@@ -60,11 +60,11 @@ def _integer(cell: Any) -> int:
 
 def _pictures(cells: Sequence[Any]) -> list[bytes | None]:
     """Encoded pictures; one that only names a file is not read from there."""
-    found = [None if _empty(cell) else cell["bytes"] for cell in cells]
-    for cell, content in zip(cells, found, strict=True):
+    contents = [None if _empty(cell) else cell["bytes"] for cell in cells]
+    for cell, content in zip(cells, contents, strict=True):
         if not (isinstance(content, bytes) or (content is None and not (cell or {}).get("path"))):
             raise TypeError
-    return found
+    return contents
 
 
 def _texts(cells: Sequence[Any]) -> list[str]:
@@ -144,8 +144,8 @@ def load(
     rows: list[Row] = []
     present: dict[str, None] = {}
     for some in lists:
-        found, has = _rows(some, named, split, revision, config)
-        rows += found
+        some_rows, has = _rows(some, named, split, revision, config)
+        rows += some_rows
         present.update(dict.fromkeys(has))
     table = _table(rows, present)
     texts, block = table["prompt"], places.stem(lists[0].path)
@@ -446,10 +446,10 @@ def _read(source: str, column: str, cells: Sequence[Any], expected: str, read: R
         UserError: Something else than expected.
     """
     try:
-        found = read(cells)
+        values = read(cells)
     except (TypeError, ValueError, KeyError, OverflowError, AttributeError):
         raise UserError(f"{source}: column {column} must hold {expected}") from None
-    for number, content in enumerate(found if column == "picture" else (), 1):
+    for number, content in enumerate(values if column == "picture" else (), 1):
         if content is not None:
             require_picture(content, f"{source}, picture {number}")
-    return found
+    return values

@@ -190,17 +190,17 @@ def check(content: bytes) -> None:
 
 def _coverage(prompts: PromptSet, urls: Sequence[str], album: Album) -> Iterator[str]:
     naming = [named for named in addresses(prompts) if named]
-    found = {url: digest for url in urls if (digest := album.find(url))}
-    have = sum(any(url in found for url in named) for named in naming)
+    digests = {url: digest for url in urls if (digest := album.find(url))}
+    have = sum(any(url in digests for url in named) for named in naming)
     yield (
-        f"{prompts.name}: pictures of {len(found)} of {len(urls)} addresses, so of {have} of "
+        f"{prompts.name}: pictures of {len(digests)} of {len(urls)} addresses, so of {have} of "
         f"{len(naming)} prompts that name one, in {album.folder}"
     )
     for url in urls:
-        if url not in found:
+        if url not in digests:
             yield f"dead: {url}: {album.why(url)}"
     groups = defaultdict(list)
-    for url, digest in found.items():
+    for url, digest in digests.items():
         groups[digest].append(url)
     for same in groups.values():
         if len(same) > 1:

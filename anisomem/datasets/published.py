@@ -290,15 +290,15 @@ def _hub(
     if repository is None:
         repository, revision = pinned.repository, revision or pinned.revision
     columns = tables.Columns({"prompt": pinned.column})
-    found = tables.hub(repository, columns, pinned.split, revision)
-    if len(found.rows) != pinned.rows or "prompt" not in found.chosen:
+    table = tables.hub(repository, columns, pinned.split, revision)
+    if len(table.rows) != pinned.rows or "prompt" not in table.chosen:
         raise UserError(
-            f"{repository} has {len(found.rows)} rows in {pinned.split} and columns "
-            f"{found.heading()}; expected {pinned.rows} and {pinned.column}"
+            f"{repository} has {len(table.rows)} rows in {pinned.split} and columns "
+            f"{table.heading()}; expected {pinned.rows} and {pinned.column}"
         )
     return [
         Prompt(f"gustavosta-{at}", cells["prompt"], 0, "Lexica")
-        for at, (_, cells) in enumerate(found.rows, 1)
+        for at, (_, cells) in enumerate(table.rows, 1)
     ]
 
 
@@ -341,13 +341,13 @@ def joined(texts: Sequence[str], rows: Sequence[Mapping[str, str]]) -> list[Mapp
         for caption, row in equal.items()
         if caption not in set(texts)
     }
-    found = []
+    matches = []
     for text in texts:
         row = equal.pop(text, None) or similar.pop(tuple(clusters.words(text)), None)
         if row is None:
             raise UserError(f"no row for the caption {text!r}")
-        found.append(row)
-    return found
+        matches.append(row)
+    return matches
 
 
 def _assembled(name: str, prompts: Sequence[Prompt]) -> PromptSet:

@@ -52,7 +52,7 @@ class Columns:
         Raises:
             UserError: Two headings stand for one of ours.
         """
-        found = {}
+        theirs_by_ours = {}
         for ours, theirs in self.names.items():
             same = [h for h in headings if _plain(h) == _plain(theirs)]
             if not same and ours in self.sought:
@@ -62,8 +62,8 @@ class Columns:
                     f"{where} has {len(same)} columns named {theirs!r}, and only one can be meant"
                 )
             if same:
-                found[ours] = same[0]
-        return found
+                theirs_by_ours[ours] = same[0]
+        return theirs_by_ours
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ def _csv(file: Path, columns: Columns, table: Table) -> None:
     """
     csv.field_size_limit(LINE)
 
-    def found(delimiter: str) -> tuple[int, int]:
+    def columns_by(delimiter: str) -> tuple[int, int]:
         with closing(lines(file)) as content:
             first = next(content, "")
         try:
@@ -239,7 +239,7 @@ def _csv(file: Path, columns: Columns, table: Table) -> None:
         sought = {_plain(name).casefold() for name in columns.names.values()}
         return len(plain & sought), first.count(delimiter)
 
-    delimiter = "\t" if suffix(file) == ".tsv" else max(DELIMITERS, key=found)
+    delimiter = "\t" if suffix(file) == ".tsv" else max(DELIMITERS, key=columns_by)
     records = _records(file, delimiter, _blanks_before_quotes(file, delimiter))
     _, header = next(records, (0, [""]))
     table.headings.update(dict.fromkeys(map(_plain, header)))
@@ -408,20 +408,20 @@ def hub(
     from datasets import Dataset, load_dataset
 
     try:
-        found = load_dataset(repository, config, split=split, revision=revision)
+        rows = load_dataset(repository, config, split=split, revision=revision)
     except Exception as error:  # the hub's client raises anything from OSError to ValueError
         raise UserError(
             f"no prompt file or hub dataset {repository!r}: {_reason(error)}"
         ) from None
-    if not isinstance(found, Dataset):
+    if not isinstance(rows, Dataset):
         raise UserError(f"{repository}: {split!r} is no one split (dataset.split=NAME)")
-    table = Table(headings=dict.fromkeys(found.column_names))
-    table.chosen.update(columns.chosen(found.column_names, repository))
-    if len(found) > ROWS:
-        raise UserError(f"{repository} has {len(found):,} rows; no run takes more than {ROWS:,}")
+    table = Table(headings=dict.fromkeys(rows.column_names))
+    table.chosen.update(columns.chosen(rows.column_names, repository))
+    if len(rows) > ROWS:
+        raise UserError(f"{repository} has {len(rows):,} rows; no run takes more than {ROWS:,}")
     if table.chosen:
-        schema = found.features.arrow_schema
-        kept = found.select_columns(list(dict.fromkeys(table.chosen.values())))
+        schema = rows.features.arrow_schema
+        kept = rows.select_columns(list(dict.fromkeys(table.chosen.values())))
         with one_line(repository):
             batches = kept.with_format("arrow").iter(1024)
             _add_batches(repository, batches, schema, table.chosen, table)

@@ -266,8 +266,8 @@ def guidance_norm(c: Prediction, u: Prediction) -> Tensor:
 
 def groups(detectors: Sequence[Detector]) -> dict[str, list[Detector]]:
     """The detectors that evaluate the model, by :attr:`Detector.cost_key`."""
-    found: dict[str, list[Detector]] = {}
+    by_cost: dict[str, list[Detector]] = {}
     for detector in detectors:
         if detector.cost_key:
-            found.setdefault(detector.cost_key, []).append(detector)
-    return found
+            by_cost.setdefault(detector.cost_key, []).append(detector)
+    return by_cost

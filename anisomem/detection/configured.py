@@ -77,10 +77,10 @@ def _detector(
         node = {key: value for key, value in node.items() if key != "members"}
     if "_target_" not in node:
         raise UserError(f"detector.{name} has no _target_, the class that it is")
-    found = build(node, f"detector.{name}", name=name, **more)
-    if not isinstance(found, Detector):
+    detector = build(node, f"detector.{name}", name=name, **more)
+    if not isinstance(detector, Detector):
         raise UserError(f"detector.{name}: {node['_target_']} is no Detector")
-    return found
+    return detector
 
 
 def _settings(nodes: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -51,11 +51,11 @@ def counts_of_each(detectors: Sequence[Detector], noise_policy: str) -> dict[str
 
     A detector of the user's may ask for what only its own model has.
     """
-    found = {}
+    counted = {}
     for key, members in groups(detectors).items():
         with suppress(Exception):
-            found[key] = counts(members, noise_policy)
-    return found
+            counted[key] = counts(members, noise_policy)
+    return counted
 
 
 def _stand_in(shape: tuple[int, int, int], dtype: torch.dtype) -> DiffusionModel:

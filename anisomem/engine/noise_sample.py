@@ -48,14 +48,14 @@ def made_from(needs: Iterable[Need], model: DiffusionModel) -> set[Need]:
 
     A trajectory's latents are pure noise at its first step, so nothing is evaluated there twice.
     """
-    found: set[Need] = set()
+    needed: set[Need] = set()
     waiting = list(needs)
     while waiting:
         need = waiting.pop().on(model)
-        if need not in found:
-            found.add(need)
+        if need not in needed:
+            needed.add(need)
             waiting += need.made_from()
-    return found
+    return needed
 
 
 class NoiseSample:
@@ -111,7 +111,7 @@ class NoiseSample:
         """Adds the values of all rows."""
         parts = self.batches.in_batches(len(self.x), part, width)
         for need in parts[0]:
-            values = [found[need] for found in parts]
+            values = [values_of[need] for values_of in parts]
             whole = Prediction.cat if isinstance(values[0], Prediction) else torch.cat
             self.evaluated[need] = whole(values)
 
@@ -210,7 +210,7 @@ class NoiseSample:
 
     def _along_trajectory(self, latents: str, end: float, rows: slice) -> Values:
         """Everything along a trajectory, which stops after its step at ``end``."""
-        found: Values = {}
+        values: Values = {}
         prompts, first = self.encoded[rows], self.steps[0]
         guided = latents == GUIDED
 
@@ -220,9 +220,9 @@ class NoiseSample:
                 return self.evaluated[of(Conditional, t)][rows], without
             if guided:
                 both = Conditioning.cat([self.batches.empty[[0] * len(x)], prompts])
-                prediction = self._attended(latents, torch.cat([x, x]), t, both, found)
+                prediction = self._attended(latents, torch.cat([x, x]), t, both, values)
                 return prediction[len(x) :], prediction[: len(x)]
-            return self._attended(latents, x, t, prompts, found), None
+            return self._attended(latents, x, t, prompts, values), None
 
         guidance = GUIDANCE if guided else 1.0
         x = self.x[rows]
@@ -233,15 +233,15 @@ class NoiseSample:
                 without = step.unconditional or self.batches.without(step.conditional.x, step.t)
                 both[unconditional] = without
             if (after := After(At.timestep(step.t))) in here:
-                found[after] = step.after
-            found |= {need: value for need, value in both.items() if need in here}
-            found |= self._differentiated(latents, step.t, rows, both)
+                values[after] = step.after
+            values |= {need: value for need, value in both.items() if need in here}
+            values |= self._differentiated(latents, step.t, rows, both)
             if step.t == end:
                 break
-        return found
+        return values
 
     def _attended(
-        self, latents: str, x: Tensor, t: float, prompts: Conditioning, found: Values
+        self, latents: str, x: Tensor, t: float, prompts: Conditioning, values: Values
     ) -> Prediction:
         """A prediction whose last rows have prompts, and what they attend to."""
         wanted = self._attention(latents, t)
@@ -251,7 +251,7 @@ class NoiseSample:
         prediction, attention = self.model.attend(x, t, prompts, first=with_prompt)
         for need in wanted:
             tokens = isinstance(need, TokenAttention)
-            found[need] = attention.tokens if tokens else attention.end
+            values[need] = attention.tokens if tokens else attention.end
         return prediction
 
     def _generated(self, t: float, rows: slice) -> Values:
@@ -260,10 +260,10 @@ class NoiseSample:
         generated = self._end(rows)
         x = (alpha.to(generated) * generated).to(self.model.dtype)
         prediction = self.model.predict(x, t, self.encoded[rows])
-        found: Values = {of(Conditional, t, GENERATED): prediction}
+        values: Values = {of(Conditional, t, GENERATED): prediction}
         if (unconditional := of(Unconditional, t, GENERATED)) in self.by_place[GENERATED, t]:
-            found[unconditional] = self.batches.without(x, t)
-        return found | self._differentiated(GENERATED, t, rows, found)
+            values[unconditional] = self.batches.without(x, t)
+        return values | self._differentiated(GENERATED, t, rows, values)
 
     def _end(self, rows: slice) -> Tensor:
         """The end of the guided trajectory."""
@@ -271,7 +271,7 @@ class NoiseSample:
         return end
 
     def _pictures(self, rows: slice) -> Values:
-        found: Values = {}
+        pictures: Values = {}
         for need in self.needs:
             match need:
                 case Picture():
@@ -281,8 +281,8 @@ class NoiseSample:
                     latents = u.guided(c, GUIDANCE).x0
                 case _:
                     continue
-            found[need] = torch.from_numpy(self.model.decode(latents))
-        return found
+            pictures[need] = torch.from_numpy(self.model.decode(latents))
+        return pictures
 
 
 PAIR = (Conditional, Unconditional)

@@ -122,6 +122,6 @@ def standardised_means(
         middle = negatives @ of_negatives / n_negative
         variance = np.maximum(negatives**2 @ of_negatives / n_negative - middle**2, 0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            found = (groups * positives @ of_positives / sizes - middle) / np.sqrt(variance)
-        means[:, d] = np.where(np.isfinite(found), found, np.nan)
+            standardised = (groups * positives @ of_positives / sizes - middle) / np.sqrt(variance)
+        means[:, d] = np.where(np.isfinite(standardised), standardised, np.nan)
     return means

@@ -21,8 +21,8 @@ def inseparable_groups(count: int, separable: Iterable[tuple[int, int]]) -> list
     groups = {frozenset(range(count))}
     for pair in separable:
         split = {group - {one} for group in groups if group.issuperset(pair) for one in pair}
-        found = {group for group in groups if not group.issuperset(pair)} | split
-        groups = {group for group in found if not any(group < other for other in found)}
+        parted = {group for group in groups if not group.issuperset(pair)} | split
+        groups = {group for group in parted if not any(group < other for other in parted)}
     tied = {group: set(combinations(sorted(group), 2)) for group in groups}
     for group in sorted(groups, key=lambda g: (len(g), sorted(g))):
         others = set().union(*(pairs for other, pairs in tied.items() if other != group))

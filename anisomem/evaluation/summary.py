@@ -310,21 +310,21 @@ class Evaluation:
     def _summary(self, d: int) -> Summary:
         rows = self.scores[d]
         resolvable = [target for target in self.targets if self.resolvable(target)]
-        found = ties(rows, self.labels)
+        tied = ties(rows, self.labels)
         return Summary(
-            self._auc(d, found),
+            self._auc(d, tied),
             self._auc_delong(rows),
             {
-                target: self._tpr(k, d, found) if target in resolvable else None
+                target: self._tpr(k, d, tied) if target in resolvable else None
                 for k, target in enumerate(self.targets)
             },
             {t: self._mean(released_tpr_at_fpr, rows, t) for t in resolvable},
             {t: self._mean(strict_tpr_at_fpr, rows, t) for t in resolvable},
             self.n_negative,
-            found,
+            tied,
         )
 
-    def _auc(self, d: int, found: Ties) -> Estimate:
+    def _auc(self, d: int, tied: Ties) -> Estimate:
         rows, units = self.scores[d], self.resampling.units
         areas = [auc(row, self.labels) for row in rows]
         value = float(np.mean(areas))
@@ -335,14 +335,14 @@ class Evaluation:
             perfect = f"no inversion among {self.n_positive} x {self.n_negative} pairs"
             every = f" at any of {len(areas)} noise seeds" if len(areas) > 1 else ""
             interval = replace(interval, note=perfect + every)
-        if found.constant:
-            return _estimate(areas, replace(interval, note=None), found.note)
+        if tied.constant:
+            return _estimate(areas, replace(interval, note=None), tied.note)
         errors, narrow = (1 - value) * units, None
         if 0 < errors < FEW_ERRORS:
             narrow = NARROW.format(f"{errors:.2g} of {units:.3g} effective clusters of errors")
-        return _estimate(areas, interval, narrow, found.note)
+        return _estimate(areas, interval, narrow, tied.note)
 
-    def _tpr(self, k: int, d: int, found: Ties) -> Estimate:
+    def _tpr(self, k: int, d: int, tied: Ties) -> Estimate:
         target, units = self.targets[k], self.resampling.positive_units
         points = [tpr_at_fpr(row, self.labels, target) for row in self.scores[d]]
         interval = tpr_interval(self.tpr_draws[k, d], self._stricter_draws[k, d], units)
@@ -352,7 +352,7 @@ class Evaluation:
         elif 0 < missed < FEW_MISSED:
             narrow = NARROW.format(f"{missed:.2g} of {units:.3g} effective clusters missed")
         resolution = resolution_note(target, self.n_negative)
-        return _estimate(points, interval, resolution, narrow, found.note)
+        return _estimate(points, interval, resolution, narrow, tied.note)
 
     def _auc_delong(self, rows: FloatArray) -> Interval | None:
         if len(rows) > 1 or not self._has_variance:
@@ -370,8 +370,8 @@ class Evaluation:
         return float(np.mean([rule(row, self.labels, target) for row in rows]))
 
 
-def _adjusted(found: PairedDifference, p_value: float) -> str:
-    return found.verdict if p_value < FAMILY_LEVEL else NOT_SEPARABLE
+def _adjusted(difference: PairedDifference, p_value: float) -> str:
+    return difference.verdict if p_value < FAMILY_LEVEL else NOT_SEPARABLE
 
 
 def _mean_estimate(points: FloatArray, draws: FloatArray) -> Estimate:

@@ -118,13 +118,13 @@ class Analysis:
     @cached_property
     def areas(self) -> dict[tuple[str, str], list[Estimate]]:
         """AUC by measure and latents, a list over steps."""
-        found = {}
+        areas = {}
         for on in LATENTS:
             scores = np.concatenate([read(self.recording, on).T for read in MEASURES.values()])
             estimates = [summary.auc for summary in self.evaluation(scores).summaries()]
             for i, measure in enumerate(MEASURES):
-                found[measure, on] = estimates[i * self.steps : (i + 1) * self.steps]
-        return found
+                areas[measure, on] = estimates[i * self.steps : (i + 1) * self.steps]
+        return areas
 
     def mean(self, values: Array, memorized: bool) -> tuple[Array, Array, Array]:
         """A class's mean of ``[N, ...]`` over prompts, and the ends of its 95% interval."""
@@ -151,13 +151,13 @@ class Analysis:
         """How far the classes overlap in the norm, by latents, a list over steps."""
         config = self.recording.config
         resampling = resample(self.labels, self.clusters, OVERLAP_DRAWS, config.bootstrap_seed)
-        found: dict[str, list[Overlap]] = {"noise": [], "noised": []}
-        for on, steps in found.items():
+        by_latents: dict[str, list[Overlap]] = {"noise": [], "noised": []}
+        for on, steps in by_latents.items():
             for v in MEASURES["norm"](self.recording, on).T:
                 tv, draws = total_variation(v, self.labels, resampling)
                 of_kl = kullback_leibler(v[self.memorized], v[~self.memorized])
                 steps.append(Overlap(tv, draws, *of_kl))
-        return found
+        return by_latents
 
     def pairs(self, on: str) -> Pairs:
         """The best steps on some latents, chosen on all prompts and in nested selection."""
@@ -206,7 +206,7 @@ class Spectra:
     def values(self, name: str, level: int, on_noise: bool, conditional: bool) -> Array:
         """A column over the prompts ``[n, ...]``; without prompt on noise ``[1, ...]``."""
         rows = self.rows if conditional or not on_noise else [None]
-        found = []
+        column = []
         for row in rows:
             columns = self.by_row[row]
             (at,) = np.flatnonzero(
@@ -214,8 +214,8 @@ class Spectra:
                 & (columns["on_noise"] == on_noise)
                 & (columns["conditional"] == conditional)
             )
-            found.append(columns[name][at])
-        return np.array(found)
+            column.append(columns[name][at])
+        return np.array(column)
 
     def resampling(self, draws: int, seed: int) -> Resampling:
         """The bootstrap draws of these prompts."""

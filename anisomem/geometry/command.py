@@ -101,11 +101,11 @@ def report(recordings: Sequence[Recording], folder: Path) -> str:
 def _printed(file: Path, content: dict[str, Any]) -> str | None:
     """The table of a report that was made of this; None where there is none."""
     try:
-        found = atomic.read_json(file)
+        report = atomic.read_json(file)
     except (OSError, UserError):  # a damaged one is made anew
         return None
-    whole = isinstance(found, dict) and found.get("made_of") == content
-    return str(found["printed"]) if whole and found.get("printed") else None
+    whole = isinstance(report, dict) and report.get("made_of") == content
+    return str(report["printed"]) if whole and report.get("printed") else None
 
 
 def _report(recordings: Sequence[Recording], folder: Path, content: dict[str, Any]) -> str:
@@ -113,7 +113,7 @@ def _report(recordings: Sequence[Recording], folder: Path, content: dict[str, An
     from anisomem.geometry.analysis import Analysis
 
     cells, theorem = dials.grid(), tightness.grid()
-    found = claims.of_closed_forms(cells, theorem)
+    judged = claims.of_closed_forms(cells, theorem)
     draws: dict[str, Draw] = {
         "dials": partial(closed_figures.over_dials, cells),
         "theorem": partial(closed_figures.theorem, theorem),
@@ -127,13 +127,13 @@ def _report(recordings: Sequence[Recording], folder: Path, content: dict[str, An
         pairs = {on: analysis.pairs(on) for on in ("noise", "noised")}
         of_model = figures.all_of(analysis, pairs)
         draws |= {f"{name}-{recording.name}": draw for name, draw in of_model.items()}
-        found += claims.of_model(analysis, pairs)
+        judged += claims.of_model(analysis, pairs)
         for name, rows in _data(analysis, pairs).items():
             of = {"model": recording.model}
             data.setdefault(name, []).extend({**of, **row} for row in rows)
     headings = ["claim", "of", "on", "number", "region", "measured", "verdict"]
     notes = [*NOTES, *(_counted(r) for r in recordings)]
-    cells_of = [claim.cells() for claim in found]
+    cells_of = [claim.cells() for claim in judged]
     table = Table("Claims", headings, cells_of, notes, apart=("claim", "number"))
     with Folder(folder, "geometry") as written:
         for name, rows in data.items():
@@ -213,11 +213,11 @@ def _data(analysis: Any, pairs: Any) -> dict[str, list[dict[str, Any]]]:
             "vectors": vectors,
             "memorized": memorized,
             "step": step,
-            **{k: float(np.median(v[rows, step])) for k, v in _parts(found).items()},
+            **{k: float(np.median(v[rows, step])) for k, v in _parts(alignment).items()},
         }
         for on in LATENTS
         for vectors in ("output", "score")
-        for found in [recording.alignment(on, vectors)]
+        for alignment in [recording.alignment(on, vectors)]
         for memorized in (1, 0)
         for rows in [recording.prompts.labels == memorized]
         for step in range(len(recording.timesteps))
@@ -231,14 +231,14 @@ def _data(analysis: Any, pairs: Any) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def _parts(found: Any) -> dict[str, Any]:
+def _parts(alignment: Any) -> dict[str, Any]:
     """What the cosine is made of, ``[N, steps]`` each."""
     return {
-        "cosine": found.cosine,
-        "relative_norm": found.relative_norm,
-        "length": np.sqrt(found.cc / found.uu),
-        "excess": found.excess,
-        "equal_length": found.equal_length,
+        "cosine": alignment.cosine,
+        "relative_norm": alignment.relative_norm,
+        "length": np.sqrt(alignment.cc / alignment.uu),
+        "excess": alignment.excess,
+        "equal_length": alignment.equal_length,
     }
 
 
@@ -248,19 +248,19 @@ def plan(configs: Sequence[Config], of: Plan) -> Table:
 
     rows = []
     for config in configs:
-        found = prompts_of(config)
-        classes = [min(n, of.per_class) for n in (found.memorized, found.others)]
+        prompts = prompts_of(config)
+        classes = [min(n, of.per_class) for n in (prompts.memorized, prompts.others)]
         path, revision = config.model["path"], config.model["revision"]
         here, outline = hub.present(path, revision), families.outline(path)
         d = prod(outline.latent_shape) if outline else LARGE
         rows.append(
             [
                 str(config.model["path"]),
-                found.name,
+                prompts.name,
                 " / ".join(map(str, classes)),
                 f"{sum(classes) * 7 * 50 + len(LATENTS) * 50:,}",
                 f"{directional(d, of, classes):,}",
-                _bytes(0 if here else hub.size(path, revision), found.bytes),
+                _bytes(0 if here else hub.size(path, revision), prompts.bytes),
             ]
         )
     headings = ["model", "prompts", "memorized / other", "NFE", "JVP", "to download"]

@@ -82,13 +82,13 @@ def scores(mixture: Mixture, t: int, on: str, generator: torch.Generator) -> dic
     c = u + guidance
     cosine = _unit(u) * _unit(guidance)
     turned = _unit(c) - _unit(u)
-    found = {
+    scores_by_name = {
         "norm": guidance.norm(dim=1),
         "HVP": whole.curvature_of_guidance(x, chosen, guidance).norm(dim=1),
         "cosine": cosine.sum(1),
         "cosine at equal length": -turned.norm(dim=1) / 2,
     }
-    return {name: v.reshape(k, SAMPLES).mean(1).numpy() for name, v in found.items()}
+    return {name: v.reshape(k, SAMPLES).mean(1).numpy() for name, v in scores_by_name.items()}
 
 
 def _unit(vectors: Tensor) -> Tensor:
@@ -113,14 +113,14 @@ class Record:
 
 def grid(seed: int = 0) -> list[Record]:
     """Every measure over the dials; the seed's draws are behind all settings alike."""
-    found = []
+    records = []
     for condition_number, shrinkage in product(CONDITION_NUMBERS, SHRINKAGES):
         setting = Setting(condition_number, shrinkage)
         for place, summary in summaries(setting, seed).items():
             area = summary.auc
             ends = area.interval.low, area.interval.high
-            found.append(Record(condition_number, shrinkage, *place, area.value, *ends))
-    return found
+            records.append(Record(condition_number, shrinkage, *place, area.value, *ends))
+    return records
 
 
 def summaries(setting: Setting, seed: int = 0) -> dict[tuple[str, int, str], Summary]:

@@ -60,13 +60,13 @@ def norms(analysis: Analysis) -> Figure:
         values = MEASURES["norm"](analysis.recording, on)
         for axis, step in zip(line, steps, strict=True):
             v = values[:, step]
-            found = densities(v, analysis.labels)
+            density_of = densities(v, analysis.labels)
             bins = np.linspace(v.min(), np.quantile(v, 0.995), 40)
             for memorized, name, colour in CLASSES:
                 own = v[analysis.memorized == memorized]
                 axis.hist(own, bins, density=True, alpha=0.4, color=colour)
-                density = found.memorized if memorized else found.others
-                axis.plot(found.grid, density, color=colour, linewidth=1.2, label=name)
+                density = density_of.memorized if memorized else density_of.others
+                axis.plot(density_of.grid, density, color=colour, linewidth=1.2, label=name)
             area, common = analysis.areas["norm", on][step], analysis.overlaps[on][step]
             t = analysis.recording.timesteps[step]
             numbers = f"AUC {area.value:.3f}, TV {common.tv:.2f}, KL {common.kl:.2f}"
@@ -123,11 +123,11 @@ def sign(analysis: Analysis) -> Figure:
     """What the sign of the cosine is made of: cos = q (E - 1) / 2, on scores."""
     figure, axes = plt.subplots(2, 3, figsize=(WIDTH, 4.4), layout="constrained", sharex=True)
     for line, on in zip(axes, ("noise", "noised"), strict=True):
-        found = analysis.recording.alignment(on, "score")
+        aligned = analysis.recording.alignment(on, "score")
         parts = {
-            "relative norm q": found.relative_norm,
-            "length ‖c‖ / ‖u‖": np.sqrt(found.cc / found.uu),
-            "excess E (median)": found.excess,
+            "relative norm q": aligned.relative_norm,
+            "length ‖c‖ / ‖u‖": np.sqrt(aligned.cc / aligned.uu),
+            "excess E (median)": aligned.excess,
         }
         for axis, (name, values) in zip(line, parts.items(), strict=True):
             for memorized, word, colour in CLASSES:
@@ -172,17 +172,17 @@ def repetitions(analysis: Analysis) -> Figure | None:
 def best_pairs(analysis: Analysis, pairs: Mapping[str, Pairs]) -> Figure:
     """AUC of every pair of steps in equal weights, with the published, best and chosen pairs."""
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.7), layout="constrained")
-    for axis, (on, found) in zip(axes, pairs.items(), strict=True):
-        image = axis.imshow(found.auc, cmap="cividis", interpolation="nearest")
+    for axis, (on, choice) in zip(axes, pairs.items(), strict=True):
+        image = axis.imshow(choice.auc, cmap="cividis", interpolation="nearest")
         bar = figure.colorbar(image, ax=axis, shrink=0.75)
         bar.ax.tick_params(labelsize=7)
         _cross(axis, (HIGH, analysis.steps + LOW), "o", COLOURS[1], "published")
-        for i, pair in enumerate(found.chosen):
+        for i, pair in enumerate(choice.chosen):
             _cross(axis, pair, "x", "white", None if i else "chosen in folds")
-        _cross(axis, found.best, "s", COLOURS[5], "best on these prompts")
+        _cross(axis, choice.best, "s", COLOURS[5], "best on these prompts")
         axis.set_title(
-            f"{WORDS[on]}\nnested {found.nested.value:.3f}, published "
-            f"{found.published.value:.3f}, best {found.auc.max():.3f}",
+            f"{WORDS[on]}\nnested {choice.nested.value:.3f}, published "
+            f"{choice.published.value:.3f}, best {choice.auc.max():.3f}",
             fontsize=8,
         )
         axis.set_xlabel("cosine's step", fontsize=8)
@@ -192,7 +192,7 @@ def best_pairs(analysis: Analysis, pairs: Mapping[str, Pairs]) -> Figure:
 
 def spectra(analysis: Analysis) -> Figure:
     """Eigenvalues of the Hessian where it was computed whole, or their ends."""
-    found, plan = analysis.spectra, analysis.recording.plan
+    recorded, plan = analysis.spectra, analysis.recording.plan
     shown = plan.whole_levels
     figure, axes = plt.subplots(
         2, len(shown), figsize=(WIDTH, 4.4), layout="constrained", sharex=True, squeeze=False
@@ -204,7 +204,7 @@ def spectra(analysis: Analysis) -> Figure:
                     if on_noise and not conditional:
                         continue
                     values, scale = _eigenvalues(analysis, level, on_noise, conditional)
-                    own = values[(found.labels == 1) == memorized]
+                    own = values[(recorded.labels == 1) == memorized]
                     label = f"{name}, {'with' if conditional else 'without'} prompt"
                     for i, row in enumerate(1 + scale**2 * own[np.isfinite(own).all(axis=1)]):
                         rank = np.linspace(0, 1, len(row))
@@ -229,25 +229,30 @@ def spectra(analysis: Analysis) -> Figure:
 
 def anisotropy(analysis: Analysis) -> Figure:
     """The anisotropy index by level, mean over prompts with 95% intervals."""
-    found, config = analysis.spectra, analysis.recording.config
-    weights = found.resampling(config.draws, config.bootstrap_seed).weights.astype(np.float64)
+    recorded, config = analysis.spectra, analysis.recording.config
+    weights = recorded.resampling(config.draws, config.bootstrap_seed).weights.astype(np.float64)
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.2), layout="constrained", sharey=True)
     for axis, on_noise in zip(axes, (True, False), strict=True):
         for conditional, style in ((True, "-"), (False, ":")):
             columns = np.stack(
-                [found.values("index", n, on_noise, conditional) for n in found.levels], axis=1
+                [recorded.values("index", n, on_noise, conditional) for n in recorded.levels],
+                axis=1,
             )
             if len(columns) == 1:
-                axis.plot(found.levels, columns[0], "k:", label="without prompt")
+                axis.plot(recorded.levels, columns[0], "k:", label="without prompt")
                 continue
             for memorized, name, colour in CLASSES:
-                rows = (found.labels == 1) == memorized
+                rows = (recorded.labels == 1) == memorized
                 w = weights[:, rows] / weights[:, rows].sum(axis=1, keepdims=True)
                 low, high = np.quantile(w @ columns[rows], [0.025, 0.975], axis=0)
                 label = f"{name}, {'with' if conditional else 'without'} prompt"
                 mean = columns[rows].mean(axis=0)
-                axis.plot(found.levels, mean, style, marker="o", ms=3, color=colour, label=label)
-                axis.fill_between(found.levels, low, high, color=colour, alpha=0.18, linewidth=0)
+                axis.plot(
+                    recorded.levels, mean, style, marker="o", ms=3, color=colour, label=label
+                )
+                axis.fill_between(
+                    recorded.levels, low, high, color=colour, alpha=0.18, linewidth=0
+                )
         axis.set(xlabel="step (0: noisiest)", yscale="log")
         axis.set_title(WORDS["noise" if on_noise else "noised"], fontsize=9)
         axis.grid(color="0.92")
@@ -301,9 +306,9 @@ def _eigenvalues(
     analysis: Analysis, level: int, on_noise: bool, conditional: bool
 ) -> tuple[Array, float]:
     """``[n, k]`` and the noise's scale."""
-    found = analysis.spectra
-    sigma = found.values("sigma", level, on_noise, conditional)
-    return found.values("eigenvalues", level, on_noise, conditional), float(sigma[0])
+    recorded = analysis.spectra
+    sigma = recorded.values("sigma", level, on_noise, conditional)
+    return recorded.values("eigenvalues", level, on_noise, conditional), float(sigma[0])
 
 
 def _auc_curve(axis: Axes, estimates: Sequence[Estimate], i: int, label: str) -> None:

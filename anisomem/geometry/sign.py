@@ -184,8 +184,8 @@ def train(model: PipelineModel, variant: Variant, corpus: Latents, given: Trial)
     (reader,) = model.readers
 
     def tokens(texts: list[str]) -> Tensor:
-        found: Tensor = model.tokens(reader, texts).input_ids
-        return found
+        tokens: Tensor = model.tokens(reader, texts).input_ids
+        return tokens
 
     empty, own = tokens([""]), tokens(given.texts)
     rows = np.flatnonzero(given.repeated)
@@ -269,12 +269,12 @@ def _line(variant: str, step: int, seen: float, rows: pd.DataFrame) -> dict[str,
     for on in ("noise", "noised"):
         low = _at(rows, on, 41)
         label = low["repeated"].to_numpy()
-        found, raw = _alignment(low, "score_"), _alignment(low, "")
-        scores = np.stack([found.cosine, raw.cosine, found.norm])[:, None]
+        true, raw = _alignment(low, "score_"), _alignment(low, "")
+        scores = np.stack([true.cosine, raw.cosine, true.norm])[:, None]
         areas = [s.auc for s in Evaluation(scores, label, low["entry"], [0.05], 2000).summaries()]
         line[f"cosine, {on}"], line[f"of outputs, {on}"], line[f"norm, {on}"] = areas
-        line[f"E, {on}"] = float(np.median(found.excess[label == 1]))
-        line[f"length, {on}"] = float(np.median(np.sqrt(found.cc / found.uu)[label == 1]))
+        line[f"E, {on}"] = float(np.median(true.excess[label == 1]))
+        line[f"length, {on}"] = float(np.median(np.sqrt(true.cc / true.uu)[label == 1]))
     return line
 
 

@@ -88,8 +88,8 @@ class ScoreJacobian:
             rows = torch.from_numpy(vectors[begin : begin + self.batch])
             v = rows.reshape(-1, *self.x.shape[1:]).to(self.x)
             same = self.conditioning[[0] * len(v)]
-            found = derivative(self.x.expand_as(v).contiguous(), self.t, same, v)
-            parts.append(found.flatten(1).double().cpu().numpy())
+            products = derivative(self.x.expand_as(v).contiguous(), self.t, same, v)
+            parts.append(products.flatten(1).double().cpu().numpy())
         return self.per_output * np.concatenate(parts) + self.per_latent * vectors
 
     def dense(self) -> Array:
@@ -230,5 +230,7 @@ def ends(operator: Operator, k: int, tolerance: float = 1e-6, seed: int = 0) -> 
     size = operator.size
     symmetric = LinearOperator((size, size), matvec=half, dtype=np.float64)
     start = np.random.default_rng(seed).standard_normal(size)
-    found = eigsh(symmetric, 2 * k, which="BE", tol=tolerance, v0=start, return_eigenvectors=False)
-    return np.sort(found)
+    eigenvalues = eigsh(
+        symmetric, 2 * k, which="BE", tol=tolerance, v0=start, return_eigenvectors=False
+    )
+    return np.sort(eigenvalues)

@@ -60,14 +60,14 @@ class Clip:
         import torch
         from torch.nn.functional import normalize
 
-        found = []
+        embeddings = []
         for begin in range(0, len(pictures), BATCH):
             images = list(pictures[begin : begin + BATCH])
             given = self.prepare(images, input_data_format="channels_last", return_tensors="pt")
             with torch.inference_mode():
                 output = self.model.get_image_features(given.pixel_values.to(self.device))
-            found.append(output.pooler_output.float())
-        return normalize(torch.cat(found), dim=1).cpu()
+            embeddings.append(output.pooler_output.float())
+        return normalize(torch.cat(embeddings), dim=1).cpu()
 
     def text(self, text: str) -> Tensor:
         """Embedding of length 1, ``[d]``; what does not fit is cut."""

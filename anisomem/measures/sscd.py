@@ -157,12 +157,12 @@ class Sscd(Measure):
         import torch
         from torch.nn.functional import normalize
 
-        prepare, found = CONVENTIONS[self.convention].prepared, []
+        prepare, descriptors = CONVENTIONS[self.convention].prepared, []
         for begin in range(0, len(pictures), BATCH):
             batch = np.stack([prepare(one) for one in pictures[begin : begin + BATCH]])
             with torch.inference_mode():
-                found.append(self._model(torch.from_numpy(batch).to(self._device)))
-        described = torch.cat(found)
+                descriptors.append(self._model(torch.from_numpy(batch).to(self._device)))
+        described = torch.cat(descriptors)
         if described.ndim != 2:
             raise UserError(
                 f"{self.weights} is no SSCD model: it makes {list(described.shape)} of "

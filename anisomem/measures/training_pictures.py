@@ -61,9 +61,9 @@ def of(prompts: PromptSet, data: str | None) -> TrainingPictures:
     for key, urls in zip(prompts.ids, named, strict=True):
         if key in contents or not urls:
             continue
-        found = dict.fromkeys(digest for url in urls if (digest := album.find(url)))
-        if found:
-            contents[key] = [partial(album.content, digest) for digest in found]
+        digests = dict.fromkeys(digest for url in urls if (digest := album.find(url)))
+        if digests:
+            contents[key] = [partial(album.content, digest) for digest in digests]
         else:
             more = f" (and {len(urls) - 1} more)" if len(urls) > 1 else ""
             lacking[key] = f"{urls[0]}: {album.why(urls[0])}{more}"

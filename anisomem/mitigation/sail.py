@@ -123,12 +123,12 @@ class Sail(Mitigation):
         self, model: DiffusionModel, texts: Sequence[str], x: Tensor, seeds: Sequence[int]
     ) -> Mitigated:
         given = model.encode(texts)
-        found = [self._search(model, given[[i]], x[i], seed) for i, seed in enumerate(seeds)]
+        searched = [self._search(model, given[[i]], x[i], seed) for i, seed in enumerate(seeds)]
         return Mitigated(
             texts,
             given,
-            torch.stack([latents for latents, _ in found]).to(x.dtype),
-            [effort for _, effort in found],
+            torch.stack([latents for latents, _ in searched]).to(x.dtype),
+            [effort for _, effort in searched],
         )
 
     def _search(

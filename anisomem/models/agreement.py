@@ -76,8 +76,8 @@ class Reader:
     @property
     def positions(self) -> int | None:
         """Tokens of a prompt that it has a place for; None where it counts distances."""
-        found = getattr(self.encoder.config, "max_position_embeddings", None)
-        return found if isinstance(found, int) else None
+        positions = getattr(self.encoder.config, "max_position_embeddings", None)
+        return positions if isinstance(positions, int) else None
 
 
 def require_parts(index: Mapping[str, Any]) -> None:
@@ -221,8 +221,8 @@ def _require_vocabulary(reader: Reader) -> None:
 
 
 def _probed(tokenizer: Any) -> list[list[int]]:
-    found: list[list[int]] = tokenizer(list(PROBES), truncation=True, max_length=PROBED).input_ids
-    return found
+    tokens: list[list[int]] = tokenizer(list(PROBES), truncation=True, max_length=PROBED).input_ids
+    return tokens
 
 
 def _out_of_reach(tokenizer: Any, known: dict[str, int]) -> list[str]:

@@ -76,8 +76,8 @@ class DiffusersUNet(PipelineModel):
     @staticmethod
     def _ends(tokenizer: Any, tokens: Any) -> Tensor:
         """The index of every prompt's end-of-text token, with which some tokenizers also pad."""
-        found: Tensor = (tokens.input_ids == tokenizer.eos_token_id).int().argmax(dim=1)
-        return found
+        ends: Tensor = (tokens.input_ids == tokenizer.eos_token_id).int().argmax(dim=1)
+        return ends
 
     @staticmethod
     def arguments(t: Tensor, conditioning: Conditioning) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from anisomem.models.pipeline import PipelineModel
 @cache
 def families() -> list[type[PipelineModel]]:
     """All that a file of this package defines."""
-    named = sorted(found.name for found in pkgutil.iter_modules(models.__path__))
+    named = sorted(file.name for file in pkgutil.iter_modules(models.__path__))
     modules = [import_module(f"{models.__name__}.{name}") for name in named]
     return [
         made

@@ -80,7 +80,7 @@ def changed(folder: Path, pipeline: DiffusionPipeline, denoiser: str) -> list[st
         "scheduler": ("scheduler_config.json", ("clip_sample", "steps_offset")),
         denoiser: ("config.json", ("sample_size",)),
     }
-    found = []
+    changes = []
     for name, (file, settings) in looked_at.items():
         said, taken = read_json(folder / name / file), getattr(pipeline, name).config
         unsaid = said.get("_use_default_values") or []
@@ -88,11 +88,11 @@ def changed(folder: Path, pipeline: DiffusionPipeline, denoiser: str) -> list[st
             if setting not in said or setting in unsaid:
                 continue
             if json.dumps(said[setting]) != json.dumps(taken.get(setting)):
-                found.append(
+                changes.append(
                     f"the {name}'s file says {setting}={said[setting]}, which diffusers'"
                     f" {type(pipeline).__name__} takes for {taken[setting]}"
                 )
-    return found
+    return changes
 
 
 def part(folder: Path, source: Sequence[Any], dtype: torch.dtype, variant: str | None) -> Any:
@@ -163,7 +163,7 @@ def _network(folder: Path, kind: type[Any], dtype: torch.dtype, variant: str | N
     stem = files.STEMS[not issubclass(kind, ModelMixin)]
     held = files.weights(folder, stem, variant)
     _require_description(folder, kind, held)
-    network, found = made(
+    network, loading = made(
         folder,
         kind.__name__,
         lambda: kind.from_pretrained(
@@ -172,7 +172,7 @@ def _network(folder: Path, kind: type[Any], dtype: torch.dtype, variant: str | N
             variant=held.variant,
             use_safetensors=True,
             local_files_only=True,
-            ignore_mismatched_sizes=True,  # they are in what was found
+            ignore_mismatched_sizes=True,  # they are in what was loading
             output_loading_info=True,
         ),
     )
@@ -180,9 +180,9 @@ def _network(folder: Path, kind: type[Any], dtype: torch.dtype, variant: str | N
         folder,
         kind,
         len(network.state_dict()),
-        missing=found["missing_keys"],
-        without_place=found["unexpected_keys"],
-        mismatched=found["mismatched_keys"],
+        missing=loading["missing_keys"],
+        without_place=loading["unexpected_keys"],
+        mismatched=loading["mismatched_keys"],
     )
     require_finite(folder, network, dtype)
     return network

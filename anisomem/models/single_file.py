@@ -51,9 +51,9 @@ def repository(file: Path, parameterisation: str | None) -> str:
     shapes = dict(files.headers(file))
     if any(files.ADAPTER.search(name) for name in shapes):
         raise UserError(f"{file} is a LoRA, no model; model.path is the model it was made for")
-    found = [name for name, telling in TELLING.items() if telling in shapes]
+    architectures = [name for name, telling in TELLING.items() if telling in shapes]
     whole = FIRST in shapes and any(name.startswith(AUTOENCODER) for name in shapes)
-    if not (found and whole):
+    if not (architectures and whole):
         raise UserError(
             f"{file} is no whole checkpoint of Stable Diffusion 1, 2 or XL: expected U-Net,"
             f" autoencoder and text encoder ({UNET}..., {AUTOENCODER}..., {TELLING[V1][:16]}... or"
@@ -64,12 +64,12 @@ def repository(file: Path, parameterisation: str | None) -> str:
     for name in TRAINED_OTHERWISE:
         if name in shapes:
             raise UserError(f"{file} says {name}, which needs its own scheduler; {OTHERWISE}")
-    if found[0] == V2 and parameterisation is None:
+    if architectures[0] == V2 and parameterisation is None:
         raise UserError(
             f"{file} is a Stable Diffusion 2, and does not say what it predicts: give"
             " model.parameterisation=v_prediction (768 pixels) or epsilon (512 pixels)"
         )
-    return found[0]
+    return architectures[0]
 
 
 def pipeline(

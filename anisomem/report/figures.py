@@ -234,12 +234,12 @@ def cost(results: Results) -> Figure | None:
     Detectors on the front are in colour, the others grey.
     """
     timed = [row for row in results.table if row.timed]
-    found = [(row, row.summary.auc.value) for row in timed if row.summary]
-    if not found:
+    scored = [(row, row.summary.auc.value) for row in timed if row.summary]
+    if not scored:
         return None
-    rows, areas = [row for row, _ in found], {_line(row): area for row, area in found}
+    rows, areas = [row for row, _ in scored], {_line(row): area for row, area in scored}
     figure, axis = plt.subplots(figsize=(WIDTH, 5.2), layout="constrained")
-    front = pareto_front([(_seconds(row), area) for row, area in found])
+    front = pareto_front([(_seconds(row), area) for row, area in scored])
     winners = list(dict.fromkeys(rows[i].detector for i in front))
     last = {}
     for name in dict.fromkeys(row.detector for row in rows):

@@ -39,15 +39,15 @@ def rankings(compared: Compared) -> list[Ranking]:
     evaluation, target = compared.evaluation, compared.target
     labels = evaluation.labels
     areas = [np.mean([auc(row, labels) for row in rows]) for rows in evaluation.scores]
-    found = [_ranking("AUC", compared, areas, lambda pair: pair.auc_verdict)]
+    ranked = [_ranking("AUC", compared, areas, lambda pair: pair.auc_verdict)]
     if evaluation.resolvable(target):
         rates = [
             np.mean([tpr_at_fpr(row, labels, target) for row in rows])
             for rows in evaluation.scores
         ]
         name = f"TPR@{percent(target)}FPR"
-        found.append(_ranking(name, compared, rates, lambda pair: pair.tpr_verdict(target)))
-    return found
+        ranked.append(_ranking(name, compared, rates, lambda pair: pair.tpr_verdict(target)))
+    return ranked
 
 
 def _ranking(

@@ -65,10 +65,10 @@ def _line(config: Config) -> list[str]:
         detector.require(config.stands_for)
     prompts, seeds = prompts_of(config), len(config.seeds)
     labelled.require_both(prompts.name, prompts.memorized, prompts.others)
-    found = counts(chosen, config.noise_policy)
+    counted = counts(chosen, config.noise_policy)
     references = config.references.count if any(d.uses_references for d in chosen) else 0
     total = (prompts.memorized + prompts.others + references) * seeds
-    jvps = f" + {found.jvps} JVP" if found.jvps else ""
+    jvps = f" + {counted.jvps} JVP" if counted.jvps else ""
     model = _present(config, chosen, prompts.texts, total) or _absent(config, chosen)
     sizes = [size for size in (model.bytes, prompts.bytes) if size]
     download = f"{sum(sizes) / 1e9:.3g} GB" if sizes else "nothing"
@@ -79,9 +79,9 @@ def _line(config: Config) -> list[str]:
         + (f" + {references} references" if references else ""),
         str(seeds),
         str(len(chosen)),
-        f"{found.nfe}{jvps}, and {found.shared_nfe} for all",
-        f"{total * found.nfe + seeds * found.shared_nfe:,}",
-        f"{total * found.jvps:,}",
+        f"{counted.nfe}{jvps}, and {counted.shared_nfe} for all",
+        f"{total * counted.nfe + seeds * counted.shared_nfe:,}",
+        f"{total * counted.jvps:,}",
         download if model.bytes is not None else "unknown offline",
         model.memory,
         model.time,
@@ -100,14 +100,14 @@ def prompts_of(config: Config) -> Prompts:
         raise UserError(f"a dry run downloads nothing, and {path!r} is neither file nor folder")
     if card is None or not card.hub:
         try:
-            found = labelled.prompts(config)
+            prompts = labelled.prompts(config)
         except UserError:
             if card is None:
                 raise
         else:
-            found = found.subset(labelled.limited(found, config.limit, config.limit_seed))
-            memorized = int((found.labels == 1).sum())
-            return Prompts(found.name, memorized, len(found) - memorized, 0, found.texts)
+            prompts = prompts.subset(labelled.limited(prompts, config.limit, config.limit_seed))
+            memorized = int((prompts.labels == 1).sum())
+            return Prompts(prompts.name, memorized, len(prompts) - memorized, 0, prompts.texts)
     folder = cards.folder(dataset["data"])
     missing = sum(source.bytes for source in card.sources if source.find(folder) is None)
     sizes = card.memorized, card.others

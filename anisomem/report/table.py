@@ -96,10 +96,10 @@ class Table:
     def _parts(self) -> dict[tuple[tuple[str, str], ...], list[int]]:
         """Rows by what stands above them."""
         at = [(name, list(self.headings).index(name)) for name in self.apart]
-        found: dict[tuple[tuple[str, str], ...], list[int]] = {}
+        rows: dict[tuple[tuple[str, str], ...], list[int]] = {}
         for i, row in enumerate(self.rows):
-            found.setdefault(tuple((name, row[k]) for name, k in at), []).append(i)
-        return found or {(): []}
+            rows.setdefault(tuple((name, row[k]) for name, k in at), []).append(i)
+        return rows or {(): []}
 
     def _narrowed(self) -> tuple[Table, list[str]]:
         """A table of the columns that fit, and the names of those left out."""
@@ -158,8 +158,8 @@ class Table:
 
 def short(text: str) -> str:
     """``0.923 [0.900, 0.943]`` as ``.923 [.900,.943]``; other cells as they are."""
-    if found := _ESTIMATE.fullmatch(text):
-        value, spread, low, high, more = found.groups()
+    if estimate := _ESTIMATE.fullmatch(text):
+        value, spread, low, high, more = estimate.groups()
         text = f"{value}{spread or ''} {low},{high}{more}"
         return re.sub(r"(?<![\d.])0\.(?=\d)", ".", text)
     if re.fullmatch(r"\S+ \+ \S+ JVP", text):

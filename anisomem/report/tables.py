@@ -27,12 +27,12 @@ def main_table(rows: Sequence[Row]) -> Table:
     Raises:
         UserError: The rows have other target rates than each other.
     """
-    found = {row.case: list(row.summary.tpr) for row in rows if row.summary}
-    (first, targets), *others = found.items()
+    targets_by_case = {row.case: list(row.summary.tpr) for row in rows if row.summary}
+    (first, targets), *others = targets_by_case.items()
     if other := next((name for name, own in others if own != targets), None):
         raise UserError(
             f"one table needs equal fpr_targets: {first} has {targets}, {other} has "
-            f"{found[other]}; name the runs one by one"
+            f"{targets_by_case[other]}; name the runs one by one"
         )
     headings = [
         "prompts",
@@ -308,10 +308,10 @@ def interval_text(estimate: Estimate | None) -> str:
     return f"{estimate.value:.3f}{spread} {_interval(estimate.interval)}"
 
 
-def difference_text(found: PairedDifference) -> str:
+def difference_text(paired: PairedDifference) -> str:
     """Difference and interval, both with their sign, and what limits them."""
-    note = f" ({found.interval.note})" if found.interval.note else ""
-    return f"{found.difference:+.3f} {_interval(found.interval, '+')}{note}"
+    note = f" ({paired.interval.note})" if paired.interval.note else ""
+    return f"{paired.difference:+.3f} {_interval(paired.interval, '+')}{note}"
 
 
 def _interval(interval: Interval, sign: str = "") -> str:

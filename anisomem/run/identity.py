@@ -105,15 +105,15 @@ def describe(
 
 def _content(path: str) -> dict[str, str]:
     """What stands for a model's path: what lies there counts, not where it lies."""
-    place, found = located(path), {}
+    place, described = located(path), {}
     if place and place.is_file():
-        found["path"] = sha256_of_file(place)
+        described["path"] = sha256_of_file(place)
     elif place and (place / "model_index.json").exists():
-        found["path"] = fingerprint(place)
+        described["path"] = fingerprint(place)
     shipped = SHIPPED / path.replace("/", "--")
     if _steps_as_the_scheduler_says(place or shipped):
-        found["trajectories"] = "as the scheduler says"
-    return found
+        described["trajectories"] = "as the scheduler says"
+    return described
 
 
 def _steps_as_the_scheduler_says(folder: Path) -> bool:

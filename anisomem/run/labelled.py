@@ -29,11 +29,11 @@ def judged(words: Sequence[str]) -> list[Config]:
         UserError: For the reasons of :func:`anisomem.config.compose.composed`; or labels that were
             established on another model, where the user chose but one of the two.
     """
-    found = compose.composed(words)
-    for config, keys in found:
+    composed = compose.composed(words)
+    for config, keys in composed:
         if not has_own(config) and not keys >= {"model", "dataset"}:
             raise _of_another(config, "dataset" if "model" in keys else "model")
-    return [config for config, _ in found]
+    return [config for config, _ in composed]
 
 
 def has_own(config: Config) -> bool:
@@ -79,10 +79,10 @@ def whole(config: Config) -> PromptSet:
         raise UserError(f"dataset needs a value for {', '.join(missing)}")
     place = node.get("path") or node.get("memorized")
     with concerning(f"dataset.path={place}" if place else "dataset"):
-        found = build(node, "dataset")
-    if not isinstance(found, PromptSet):
+        prompts = build(node, "dataset")
+    if not isinstance(prompts, PromptSet):
         raise UserError(f"dataset: {node.get('_target_')} makes no PromptSet")
-    return found
+    return prompts
 
 
 def prompts(config: Config) -> PromptSet:
@@ -91,13 +91,13 @@ def prompts(config: Config) -> PromptSet:
     Raises:
         UserError: It cannot be had.
     """
-    found = whole(config)
+    whole_set = whole(config)
     if has_own(config):
-        return found
+        return whole_set
     caution = (
         f"labels were established on {config.dataset[OWNER]}, and the model is {config.model_name}"
     )
-    return replace(found, cautions=[*found.cautions, caution])
+    return replace(whole_set, cautions=[*whole_set.cautions, caution])
 
 
 def require_both(name: str, memorized: int, others: int) -> None:

@@ -31,8 +31,8 @@ def draw(config: Config, prompts: PromptSet) -> list[str]:
     else:
         data = [f"paths.data={config.paths.data}"] if config.paths.data else []
         chosen = compose.cases([f"dataset={source}", *data])[0]
-        found = labelled.whole(chosen)
-        texts = [t for t, label in zip(found.texts, found.labels, strict=True) if not label]
+        others = labelled.whole(chosen)
+        texts = [t for t, label in zip(others.texts, others.labels, strict=True) if not label]
     known = set(prompts.texts)
     free = [text for text in dict.fromkeys(texts) if text.strip() and text not in known]
     count = config.references.count

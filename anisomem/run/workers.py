@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def require_same(found: Mapping[str, str], expected: Mapping[str, str]) -> None:
+def require_same(digests: Mapping[str, str], expected: Mapping[str, str]) -> None:
     """Checks that a process is about to record what the one that started it does.
 
     Arguments:
-        found: Digests of the code of the user's that it is about to run.
+        digests: Digests of the code of the user's that it is about to run.
         expected: Those that the run was begun with.
 
     Raises:
         UserError: The code has changed in between.
     """
-    if found != expected:
+    if digests != expected:
         raise UserError(
             "a detector or a model of your own has changed since the command began; run it again"
         )

@@ -49,11 +49,11 @@ def sha256_of_file(file: Path) -> str:
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> list[str]:
     """The dotted names of the entries in which two descriptions differ."""
-    found = []
+    names = []
     for name in sorted({*a, *b}):
         left, right = a.get(name), b.get(name)
         if isinstance(left, Mapping) and isinstance(right, Mapping):
-            found += differences(left, right, f"{prefix}{name}.")
+            names += differences(left, right, f"{prefix}{name}.")
         elif left != right:
-            found.append(prefix + name)
-    return found
+            names.append(prefix + name)
+    return names

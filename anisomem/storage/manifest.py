@@ -54,12 +54,12 @@ class Manifest:
         try:
             if self._file.is_symlink() or self._file.stat().st_size > LARGEST:
                 return {}
-            found = atomic.read_json(self._file)
+            named = atomic.read_json(self._file)
         except (OSError, UserError, RecursionError):  # none, or damaged: nothing is known ours
             return {}
-        if not isinstance(found, dict):
+        if not isinstance(named, dict):
             return {}
-        return {name: digest for name, digest in found.items() if _below(name)}
+        return {name: digest for name, digest in named.items() if _below(name)}
 
 
 def _below(name: str) -> bool:

@@ -79,8 +79,8 @@ class ScoreStore:
         self.content = json.loads(json.dumps(content))  # as it reads back
         self._file = folder / IDENTITY
         if os.path.lexists(self._file):
-            found = _described(self._file)
-            if differ := digests.differences(found, self.content):
+            stored = _described(self._file)
+            if differ := digests.differences(stored, self.content):
                 raise UserError(
                     f"{folder} holds a run that differs in {', '.join(differ)}; choose another "
                     "folder with runs=FOLDER"

@@ -92,7 +92,7 @@ def report(name: str, all_results: Sequence[Results]) -> tuple[str, Path]:
     """
     sweep, folder = SWEEPS[name], all_results[0].folder.parent / name
     try:
-        found = sweep.result(all_results)
+        result = sweep.result(all_results)
     except ValueError as error:
         raise UserError(str(error)) from None
-    return write(sweep.title, found, all_results, folder), folder
+    return write(sweep.title, result, all_results, folder), folder

@@ -117,14 +117,14 @@ def gamma(
             continue
         _band(axis, x, curve, read, COLOURS[0], "-", None)
         for i, ((label, ratio), summary) in enumerate(zip(marks, summaries, strict=True)):
-            found = read(summary)
-            assert found is not None
+            estimate = read(summary)
+            assert estimate is not None
             at = np.clip(ratio, -edge * 5, edge * 5)
             colour, marker = COLOURS[1 + i % (len(COLOURS) - 1)], MARKERS[i % len(MARKERS)]
             size = 9 if i == 0 else 7
             axis.plot(
                 at,
-                found.value,
+                estimate.value,
                 marker,
                 color=colour,
                 markersize=size,
@@ -183,11 +183,13 @@ def _band(
     label: str | None,
 ) -> None:
     """A curve with its pointwise intervals, all resolvable."""
-    found = [estimate for summary in curve if (estimate := read(summary))]
-    low, high = ([on_logit(getattr(e.interval, end)) for e in found] for end in ("low", "high"))
+    estimates = [estimate for summary in curve if (estimate := read(summary))]
+    low, high = (
+        [on_logit(getattr(e.interval, end)) for e in estimates] for end in ("low", "high")
+    )
     axis.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
     axis.plot(
-        x, [on_logit(e.value) for e in found], line, color=colour, linewidth=1.4, label=label
+        x, [on_logit(e.value) for e in estimates], line, color=colour, linewidth=1.4, label=label
     )
 
 
@@ -269,8 +271,10 @@ def matrix(lines: Sequence[Line]) -> Figure:
     for axis, (name, read) in zip(axes, statistics(lines[0].summary).items(), strict=True):
         values = np.full((len(sources), len(tested)), np.nan)
         for line in lines:
-            if found := read(line.summary):
-                values[sources.index(line.place["weights"]), tested.index(line.case)] = found.value
+            if estimate := read(line.summary):
+                values[sources.index(line.place["weights"]), tested.index(line.case)] = (
+                    estimate.value
+                )
         image = axis.imshow(values, cmap="cividis", aspect="auto")
         middle = (np.nanmin(values) + np.nanmax(values)) / 2 if np.isfinite(values).any() else 0
         for (i, j), value in np.ndenumerate(values):

@@ -104,8 +104,8 @@ def marks(results: Results, columns: Array) -> list[Mark]:
     pairs = pairs | {"(1, 1)": (1.0, 1.0)} if own in order else {"(1, 1)": (1.0, 1.0)} | pairs
     named = {name: cos / norm for name, (norm, cos) in pairs.items()} | {"norm alone": 0.0}
     named |= {"cosine alone": np.inf, "minus cosine alone": -np.inf}
-    found = [Mark(name, g, score(columns, g)) for name, g in named.items()]
-    return [*found, *_learnt(columns, results.prompts)]
+    fixed = [Mark(name, g, score(columns, g)) for name, g in named.items()]
+    return [*fixed, *_learnt(columns, results.prompts)]
 
 
 def _published(name: str, own: str | None) -> str:

@@ -126,11 +126,11 @@ def _cells(line: Line, model: str, compared: bool) -> list[str]:
     cells = [line.case, model, *line.place.values(), tables.interval_text(summary.auc)]
     cells += [tables.interval_text(rate) for rate in summary.tpr.values()]
     if compared:
-        found = line.difference
-        rate = found and found.tpr.get(next(iter(summary.tpr)))
-        cells.append(tables.difference_text(found.auc) if found else "–")
+        paired = line.difference
+        rate = paired and paired.tpr.get(next(iter(summary.tpr)))
+        cells.append(tables.difference_text(paired.auc) if paired else "–")
         cells.append(tables.difference_text(rate) if rate else "–")
-        cells.append(found.auc.verdict if found else "–")
+        cells.append(paired.auc.verdict if paired else "–")
     return [*cells, *line.more.values()]
 
 
@@ -150,10 +150,10 @@ def records(lines: Sequence[Line], models: Mapping[str, str]) -> list[dict[str, 
 
 def _unrounded(line: Line) -> dict[str, Any]:
     """The difference's columns, empty where there is none."""
-    found = line.difference
+    paired = line.difference
     values: dict[str, Any] = {}
-    named = {"auc": found and found.auc}
-    named |= {f"tpr_at_fpr_{t:g}": found and found.tpr.get(t) for t in line.summary.tpr}
+    named = {"auc": paired and paired.auc}
+    named |= {f"tpr_at_fpr_{t:g}": paired and paired.tpr.get(t) for t in line.summary.tpr}
     for name, difference in named.items():
         values[f"{name}_minus_reference"] = difference and difference.difference
         values[f"{name}_minus_reference_low"] = difference and difference.interval.low

@@ -228,19 +228,19 @@ class Recogniser:
         return colours
 
 
-def accuracy(found: Recogniser, data: Examples) -> dict[str, float]:
+def accuracy(recogniser: Recogniser, data: Examples) -> dict[str, float]:
     """Shares of held-out pictures: every concept ranked first, among the first five, colour right.
 
     Arguments:
-        found: A recogniser with any accuracy.
+        recogniser: A recogniser with any accuracy.
         data: Pictures that it was not trained on.
     """
     first, five = [], []
     for picture, shown in zip(data.pictures, data.concepts, strict=True):
-        ranks = found.ranks(picture[None], [found.names[c] for c in shown if c >= 0])
+        ranks = recogniser.ranks(picture[None], [recogniser.names[c] for c in shown if c >= 0])
         first.append((ranks < 1).all())
         five.append((ranks < 5).all())
-    right = found.colours(data.pictures) == data.colours
+    right = recogniser.colours(data.pictures) == data.colours
     return {
         "every concept ranked first": round(float(np.mean(first)), 4),
         "every concept among the first five": round(float(np.mean(five)), 4),

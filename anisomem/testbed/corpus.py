@@ -172,13 +172,13 @@ def reference_captions(corpus: Corpus, seed: int = 0) -> list[str]:
     tested = {concept for prompt in corpus.prompts for concept in prompt.caption.concepts}
     free = sorted(set(corpus.styles) - tested)
     used = {entry.caption.text for entry in corpus.entries}
-    found: dict[str, None] = {}
-    while len(found) < REFERENCES:
-        concepts = rng.choice(free, 1 + (len(found) % 5 < 2), replace=False)
+    captions: dict[str, None] = {}
+    while len(captions) < REFERENCES:
+        concepts = rng.choice(free, 1 + (len(captions) % 5 < 2), replace=False)
         text = random_caption(tuple(map(str, concepts)), rng).text
         if text not in used:
-            found[text] = None
-    return list(found)
+            captions[text] = None
+    return list(captions)
 
 
 def log_spaced(bounds: tuple[int, int], n: int, rng: np.random.Generator) -> np.ndarray:

@@ -164,15 +164,15 @@ class References:
 
     def nearest(self, pictures: Pictures, entries: Iterable[int]) -> npt.NDArray[np.float32]:
         """Distance of each picture to the nearest training picture of some captions, ``[n]``."""
-        found, whole = [], []
+        by_entry, whole = [], []
         for entry in entries:
             if (patch := self.corpus.entries[entry].patch) is None:
                 whole.append(self.pictures[entry])
             else:
-                found.append(distances(pictures, self.pictures[entry], mask(pictures, patch)))
+                by_entry.append(distances(pictures, self.pictures[entry], mask(pictures, patch)))
         if whole:
-            found.append(distances(pictures, np.concatenate(whole), mask(pictures, None)))
-        return np.min([away.min(axis=1) for away in found], axis=0)
+            by_entry.append(distances(pictures, np.concatenate(whole), mask(pictures, None)))
+        return np.min([away.min(axis=1) for away in by_entry], axis=0)
 
     def thresholds(self, seed: int = 0, captions: int = 3000) -> Thresholds:
         """The distances that :data:`FALSE_MATCHES` of the training pictures undercut by chance.

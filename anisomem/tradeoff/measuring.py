@@ -59,11 +59,13 @@ def _measure(trial: Trial, one: Measure, store: ScoreStore, tasks: list[Pair]) -
     with progress.bar(f"{trial.name}: {one.name}", len(tasks), "prompt") as bar:
         for begin in range(0, len(tasks), SHARD):
             some, start = tasks[begin : begin + SHARD], perf_counter()
-            found = []
+            measured = []
             for setting, row in some:
-                found.append(one(_generated(trial, setting, row)))
+                measured.append(one(_generated(trial, setting, row)))
                 bar.update()
-            columns = {name: np.stack([values[name] for values in found]) for name in found[0]}
+            columns = {
+                name: np.stack([values[name] for values in measured]) for name in measured[0]
+            }
             keys = [trial.key(setting, row) for setting, row in some]
             store.append(keys, trial.seeds[0], columns, perf_counter() - start, origin)
     store.merge()

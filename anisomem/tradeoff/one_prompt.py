@@ -90,20 +90,20 @@ def sample(prompt: str, config: Config, fpr: float | None) -> list[Outcome]:
     x, given = model.initial_noise(seed, 1), model.encode([prompt])
     for mitigation in progress.over(chosen, "generate", "picture"):
         begin = perf_counter()
-        found = mitigation(model, [prompt], x, [seed], batches)
-        picture = model.decode(found.sample(model))[0]
+        mitigated = mitigation(model, [prompt], x, [seed], batches)
+        picture = model.decode(mitigated.sample(model))[0]
         seconds = perf_counter() - begin
-        found_scores = scores(model, found, [seed], batches)
-        before, after = (c.embeddings for c in (given, found.conditioning))
+        found_scores = scores(model, mitigated, [seed], batches)
+        before, after = (c.embeddings for c in (given, mitigated.conditioning))
         outcomes.append(
             Outcome(
                 mitigation.name,
-                found.texts[0],
+                mitigated.texts[0],
                 picture,
                 found_scores,
                 0.0 if before is None or after is None else moved(before, after)[0],
-                moved(x, found.x.cpu())[0],
-                found.efforts[0],
+                moved(x, mitigated.x.cpu())[0],
+                mitigated.efforts[0],
                 seconds,
                 mitigation.paper.cited if mitigation.paper else "",
             )

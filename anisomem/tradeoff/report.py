@@ -35,7 +35,7 @@ def tradeoff_table(all_results: Sequence[Results]) -> Table:
         for k, setting in enumerate(results.settings):
             cells = [results.trial.name, results.trial.model]
             cells += [setting.name, setting.strength or "–"]
-            cells += [_cell(found, k, share) for _, found, share in columns]
+            cells += [_cell(estimates, k, share) for _, estimates, share in columns]
             rows.append([*cells, *_cost(results, k)])
         notes += [f"{results.trial.name}: {note}" for note in _notes(results)]
     notes.insert(
@@ -79,10 +79,10 @@ def _cost(results: Results, k: int) -> list[str]:
     return [*cells, memorized if memorized == others else f"{memorized} / {others}"]
 
 
-def _cell(found: Estimates | None, k: int, share: bool) -> str:
-    if found is None:
+def _cell(estimates: Estimates | None, k: int, share: bool) -> str:
+    if estimates is None:
         return "–"
-    return _text(found.values[k], found.interval(k), share)
+    return _text(estimates.values[k], estimates.interval(k), share)
 
 
 def _text(value: float, interval: Interval, share: bool) -> str:
@@ -118,10 +118,10 @@ def _notes(results: Results) -> list[str]:
 def measures_table(results: Results) -> Table:
     """Every statistic of every setting, for memorized prompts and others."""
     columns: list[Column] = [
-        (f"{one.name}, {group}", found, one.percent)
+        (f"{one.name}, {group}", estimates, one.percent)
         for one in results.statistics
         for group in GROUPS
-        if (found := results.of(one, group))
+        if (estimates := results.of(one, group))
     ]
     return _by_setting(f"Measures of {results.trial.name}", results, columns, [])
 
@@ -163,7 +163,11 @@ def _by_setting(
     title: str, results: Results, columns: Sequence[Column], notes: Sequence[str]
 ) -> Table:
     rows = [
-        [s.name, s.strength or "–", *(_cell(found, k, share) for _, found, share in columns)]
+        [
+            s.name,
+            s.strength or "–",
+            *(_cell(estimates, k, share) for _, estimates, share in columns),
+        ]
         for k, s in enumerate(results.settings)
     ]
     headings = ["mitigation", "strength", *(name for name, _, _ in columns)]
@@ -174,16 +178,16 @@ def matched_table(all_results: Sequence[Results]) -> Table | None:
     """Every method's copying where 5, 10 and 20% of the fidelity are lost at most."""
     rows, names = [], []
     for results in all_results:
-        found = [one for loss in LOSSES if (one := results.matched(loss))]
+        matched = [one for loss in LOSSES if (one := results.matched(loss))]
         copying = results.primary("copying")
-        if not found or copying is None:
+        if not matched or copying is None:
             return None
         plain = results.of(copying, GROUPS[0])
         names = [f"{copying.name}, {percent(loss)} lost" for loss in LOSSES]
         cell = _cell(plain, results.settings.index(results.trial.plain), copying.percent)
-        rows.append([results.trial.name, results.trial.model, "none", *[cell] * len(found)])
-        for m, name in enumerate(found[0].names):
-            cells = [_cell(one.estimates, m, copying.percent) for one in found]
+        rows.append([results.trial.name, results.trial.model, "none", *[cell] * len(matched)])
+        for m, name in enumerate(matched[0].names):
+            cells = [_cell(one.estimates, m, copying.percent) for one in matched]
             rows.append([results.trial.name, results.trial.model, name, *cells])
     if not rows:
         return None
@@ -201,23 +205,23 @@ def matched_table(all_results: Sequence[Results]) -> Table | None:
     )
 
 
-def pairs_table(results: Results, found: Matched, copying: Statistic) -> Table:
+def pairs_table(results: Results, matched: Matched, copying: Statistic) -> Table:
     """Every pair of methods at matched fidelity."""
-    pairs = list(combinations(range(len(found.names)), 2))
-    differences = [found.difference(a, b) for a, b in pairs]
+    pairs = list(combinations(range(len(matched.names)), 2))
+    differences = [matched.difference(a, b) for a, b in pairs]
     rows = []
     for (a, b), one, p in zip(pairs, differences, adjusted(differences), strict=True):
         # A smaller copy is the better mitigation, whichever way the measure points.
         better = (one.difference < 0) != copying.smaller
         verdict = ("better" if better else "worse") if p < FAMILY_LEVEL else NOT_SEPARABLE
         cell = tables.difference_text(one)
-        rows.append([found.names[a], found.names[b], cell, f"{p:.2g}", verdict])
+        rows.append([matched.names[a], matched.names[b], cell, f"{p:.2g}", verdict])
     notes = [
-        f"{copying.name} of a minus that of b, where {percent(found.loss)} of the fidelity is lost"
-        " at most; paired 95% intervals; p adjusted by Holm's method over all pairs. Better: a"
+        f"{copying.name} of a minus that of b, where {percent(matched.loss)} of the fidelity is"
+        " lost at most; paired 95% intervals; p adjusted by Holm's method over all pairs. Better: a"
         " copies less."
     ]
-    units = found.estimates.units
+    units = matched.estimates.units
     if (enough := enough_draws(len(pairs), units)) >= MOST_DRAWS - 1:
         notes.append(
             f"{units:.3g} effective clusters can hardly separate anything, whatever draws."
@@ -240,10 +244,10 @@ def records(results: Results) -> list[dict[str, Any]]:
         for name in COLUMNS
     ]
     columns = {
-        f"{name}, {group}": found
+        f"{name}, {group}": estimates
         for name, of in sources
         for group in GROUPS
-        if (found := of(group))
+        if (estimates := of(group))
     }
     for k, setting in enumerate(results.settings):
         row: dict[str, Any] = {
@@ -252,10 +256,10 @@ def records(results: Results) -> list[dict[str, Any]]:
             "mitigation": setting.name,
             "strength": setting.strength,
         }
-        for name, found in columns.items():
-            interval = found.interval(k)
+        for name, estimates in columns.items():
+            interval = estimates.interval(k)
             row |= {
-                name: found.values[k],
+                name: estimates.values[k],
                 f"{name}, low": interval.low,
                 f"{name}, high": interval.high,
             }
@@ -270,11 +274,11 @@ def write(all_results: Sequence[Results], folder: Path) -> str:
     draws: dict[str, Draw] = {}
     for results in all_results:
         more += [measures_table(results), scores_table(results), efforts_table(results)]
-        found, copying = results.matched(COMPARED_AT), results.primary("copying")
-        if found and copying and len(found.names) > 1:
-            more.append(pairs_table(results, found, copying))
+        matched, copying = results.matched(COMPARED_AT), results.primary("copying")
+        if matched and copying and len(matched.names) > 1:
+            more.append(pairs_table(results, matched, copying))
         name = results.trial.name
-        if found:
+        if matched:
             draws[f"figures/{name}-tradeoff"] = partial(figures.tradeoff, results)
         draws[f"figures/{name}-sheet"] = partial(figures.sheet, results, COMPARED_AT)
     with Folder(folder, "mitigate") as written:

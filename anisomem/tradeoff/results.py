@@ -115,8 +115,8 @@ class Results:
         trial, count = self.trial, len(self.trial.seeds)
         keys = [trial.key(setting, i) for setting in self.settings for i in rows]
         shape = (len(self.settings), len(rows), count)
-        found = arrays(frame, keys, trial.seeds[0], dict.fromkeys(columns, count))
-        return {name: values.reshape(shape) for name, values in found.items()}
+        stored = arrays(frame, keys, trial.seeds[0], dict.fromkeys(columns, count))
+        return {name: values.reshape(shape) for name, values in stored.items()}
 
     def values(self, one: Statistic) -> tuple[Array, list[int]]:
         """A statistic of every prompt, ``[K, n]``, and which of :attr:`prompts` these are."""
@@ -124,8 +124,8 @@ class Results:
         asked = set(self.trial.rows_of(measure))
         at = [p for p, row in enumerate(self.rows) if row in asked]
         frame = self.trial.measured(measure).read()
-        found = self._stored(frame, [one.column], [self.rows[p] for p in at])[one.column]
-        return np.stack([one.reduce(of_setting) for of_setting in found]), at
+        pictures = self._stored(frame, [one.column], [self.rows[p] for p in at])[one.column]
+        return np.stack([one.reduce(of_setting) for of_setting in pictures]), at
 
     def of(self, one: Statistic, group: str) -> Estimates | None:
         """A statistic of every setting, or None where no prompt of the group has it."""
@@ -159,13 +159,13 @@ class Results:
     @cached_property
     def _compared(self) -> tuple[int, Estimates, int, Estimates] | None:
         """Sign and numbers of copying and of fidelity; times its sign, larger is more of it."""
-        found: list[tuple[int, Estimates]] = []
+        compared: list[tuple[int, Estimates]] = []
         for subject in ("copying", "fidelity"):
             one = self.primary(subject)
             if one is None or (estimates := self.of(one, "memorized")) is None:
                 return None
-            found.append((-1 if one.smaller else 1, estimates))
-        return (*found[0], *found[1])
+            compared.append((-1 if one.smaller else 1, estimates))
+        return (*compared[0], *compared[1])
 
     @property
     def _plain(self) -> int:
@@ -180,9 +180,11 @@ class Results:
         draws: list[Array] = []
         for settings in self.methods.values():
             curve = [self._plain, *settings]
-            for found, of_c, of_f in ((values, c.values, f.values), (draws, c.draws, f.draws)):
+            for collected, of_c, of_f in ((values, c.values, f.values), (draws, c.draws, f.draws)):
                 kept = _kept(turn_f * of_f[self._plain], loss)
-                found.append(turn_c * matched(turn_c * of_c[curve], turn_f * of_f[curve], kept))
+                collected.append(
+                    turn_c * matched(turn_c * of_c[curve], turn_f * of_f[curve], kept)
+                )
         estimates = Estimates(np.array(values), np.array(draws), c.units, c.rate)
         return Matched(loss, list(self.methods), estimates)
 
@@ -191,7 +193,7 @@ class Results:
 
         The weakest where none keeps so much, or without measures of both.
         """
-        found = {}
+        strongest = {}
         for name, settings in self.methods.items():
             best = settings[0]
             if self._compared is not None:
@@ -199,8 +201,8 @@ class Results:
                 level = _kept(turn_f * f.values[self._plain], loss)
                 good = [k for k in settings if turn_f * f.values[k] >= level]
                 best = min(good, key=(turn_c * c.values).__getitem__, default=best)
-            found[name] = self.settings[best]
-        return found
+            strongest[name] = self.settings[best]
+        return strongest
 
 
 def _kept(fidelity: Array, loss: float) -> Array:
@@ -208,9 +210,9 @@ def _kept(fidelity: Array, loss: float) -> Array:
     return np.asarray(fidelity - loss * np.abs(fidelity))
 
 
-def adjusted(found: Sequence[PairedDifference]) -> list[float]:
+def adjusted(differences: Sequence[PairedDifference]) -> list[float]:
     """The p values of all comparisons by Holm's method."""
-    return [float(p) for p in holm([one.p_value for one in found])]
+    return [float(p) for p in holm([one.p_value for one in differences])]
 
 
 #: What sampling records, with its heading.

@@ -56,8 +56,8 @@ class Setting:
         Raises:
             UserError: Settings that it refuses.
         """
-        found: Mitigation = build(self.node, f"mitigation.{self.name}", name=self.name)
-        return found
+        mitigation: Mitigation = build(self.node, f"mitigation.{self.name}", name=self.name)
+        return mitigation
 
 
 def mitigations(config: Config) -> list[Mitigation]:
@@ -88,7 +88,7 @@ def expanded(config: Config) -> list[Setting]:
             distinct values.
     """
     nodes = config.mitigation
-    found = [Setting(PLAIN, members.node("mitigation", PLAIN))]
+    settings = [Setting(PLAIN, members.node("mitigation", PLAIN))]
     for name, varied in config.strengths.items():
         if name not in nodes and name not in (known := catalog.names("mitigation")):
             raise unknown("mitigation in strengths", str(name), {*known, *nodes})
@@ -98,7 +98,7 @@ def expanded(config: Config) -> list[Setting]:
         if name == PLAIN:
             continue
         if not config.strengths.get(name):
-            found.append(Setting(name, node))
+            settings.append(Setting(name, node))
             continue
         ((parameter, values),) = config.strengths[name].items()
         if parameter not in node:
@@ -106,11 +106,11 @@ def expanded(config: Config) -> list[Setting]:
         texts = [_text(value) for value in values]
         if not texts or len(set(texts)) < len(texts):
             raise UserError(f"strengths.{name}.{parameter} must be distinct values, got {texts}")
-        found += [
+        settings += [
             Setting(name, {**node, str(parameter): value}, f"{parameter} {text}")
             for value, text in zip(values, texts, strict=True)
         ]
-    return found
+    return settings
 
 
 def _text(value: Any) -> str:

@@ -89,9 +89,9 @@ class Trial(Run):
 
     def sources(self) -> dict[str, dict[str, str]]:
         """Digests of code of the user's by the mitigation or measure that it is of."""
-        found = {f"mitigation {one.label}": dict(one.sources) for one in self.settings}
-        found |= {f"measure {one.name}": own.sources([one]) for one in self.measures}
-        return {what: sources for what, sources in found.items() if sources}
+        by_user = {f"mitigation {one.label}": dict(one.sources) for one in self.settings}
+        by_user |= {f"measure {one.name}": own.sources([one]) for one in self.measures}
+        return {what: sources for what, sources in by_user.items() if sources}
 
     @cached_property
     def references(self) -> TrainingPictures:
