@@ -218,8 +218,8 @@ def pairs_table(results: Results, matched: Matched, copying: Statistic) -> Table
         rows.append([matched.names[a], matched.names[b], cell, f"{p:.2g}", verdict])
     notes = [
         f"{copying.name} of a minus that of b, where {percent(matched.loss)} of the fidelity is"
-        " lost at most; paired 95% intervals; p adjusted by Holm's method over all pairs. Better: a"
-        " copies less."
+        " lost at most; paired 95% intervals; p adjusted by Holm's method over all pairs. Better:"
+        " a copies less."
     ]
     units = matched.estimates.units
     if (enough := enough_draws(len(pairs), units)) >= MOST_DRAWS - 1:
