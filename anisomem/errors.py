@@ -76,7 +76,7 @@ def reported(action: Callable[[], int], name: str = "anisomem") -> int:
         _say(name, str(error))
         return 2
     except Exception as error:  # ours, a library's, the system's, or of a class of the user's
-        _say(name, f"{_told(error)}; {_kept(error)}")
+        _say(name, f"{_told(error)}; {_keep_traceback(error)}")
         return 3
 
 
@@ -112,7 +112,7 @@ def _place(error: Exception) -> str:
     return ""
 
 
-def _kept(error: Exception) -> str:
+def _keep_traceback(error: Exception) -> str:
     """Prints the traceback, or writes it to a file of the system's; where it is, in words."""
     import tempfile
     import traceback

@@ -68,7 +68,7 @@ class WebsterWhiteBox(Detector):
     def require_of(self, model: DiffusionModel) -> None:
         import torch
 
-        t = self.at.within(model)
+        t = self.at.timestep_in(model)
         if not model.scales(torch.tensor([t]))[0].item():
             raise UserError(
                 f"Webster's white box divides by alpha, which is 0 at timestep {t} of this model; "

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from anisomem.bench import cases, commands, evaluations, full_size, growth, scoring
-from anisomem.bench.line import Line
+from anisomem.bench.line import CostLine
 from anisomem.config import compose
 from anisomem.config.build import build
 from anisomem.models.pipeline import PipelineModel
@@ -25,7 +25,7 @@ TURNS = 5
 
 
 @dataclass(frozen=True)
-class Plan:
+class Amounts:
     """How much is measured.
 
     Attributes:
@@ -49,7 +49,7 @@ class Plan:
     draws: int = 10_000
 
 
-def bench(model: Sequence[str], plan: Plan, out: Path | None = None) -> str:
+def bench(model: Sequence[str], amounts: Amounts, out: Path | None = None) -> str:
     """The table of costs as Markdown.
 
     Arguments:
@@ -65,9 +65,9 @@ def bench(model: Sequence[str], plan: Plan, out: Path | None = None) -> str:
         settings = compose.cases(cases.overrides(folder, model, 2))[0]
         network = build(settings.model, "model")
         if settings.model.get("weights") == "random":
-            lines, third, note = _full_size(folder, model, network, plan)
+            lines, third, note = _full_size(folder, model, network, amounts)
         else:
-            lines, third, note = _claims(folder, model, network, plan)
+            lines, third, note = _claims(folder, model, network, amounts)
     table = Table(
         "Costs",
         ["cost", "measured", third, "machine"],
@@ -79,7 +79,7 @@ def bench(model: Sequence[str], plan: Plan, out: Path | None = None) -> str:
         card = {
             **provenance(network),
             "model": list(model),
-            "plan": asdict(plan),
+            "plan": asdict(amounts),
             "lines": [asdict(line) for line in lines],
         }
         atomic.write_text(out.with_suffix(".md"), text)
@@ -89,25 +89,25 @@ def bench(model: Sequence[str], plan: Plan, out: Path | None = None) -> str:
 
 
 def _claims(
-    folder: Path, model: Sequence[str], network: PipelineModel, plan: Plan
-) -> tuple[list[Line], str, str]:
+    folder: Path, model: Sequence[str], network: PipelineModel, amounts: Amounts
+) -> tuple[list[CostLine], str, str]:
     torch.set_num_threads(1)  # as in the processes of a run
-    turns, sizes = plan.turns or TURNS, plan.growth or growth.SIZES
+    turns, sizes = amounts.turns or TURNS, amounts.growth or growth.SIZES
     lines = [
-        *evaluations.lines(folder, model, network, plan.evaluated, turns),
+        *evaluations.lines(folder, model, network, amounts.evaluated, turns),
         *growth.lines(folder, model, network.device, sizes, turns),
-        *commands.lines(folder, model, plan.finished, plan.draws, turns),
-        *scoring.lines(folder, model, plan.scored, plan.pairs, plan.draws, turns),
+        *commands.lines(folder, model, amounts.finished, amounts.draws, turns),
+        *scoring.lines(folder, model, amounts.scored, amounts.pairs, amounts.draws, turns),
     ]
     return lines, "target", NOTE.format(turns=turns)
 
 
 def _full_size(
-    folder: Path, model: Sequence[str], network: PipelineModel, plan: Plan
-) -> tuple[list[Line], str, str]:
+    folder: Path, model: Sequence[str], network: PipelineModel, amounts: Amounts
+) -> tuple[list[CostLine], str, str]:
     on_cpu = network.device.type == "cpu"
-    turns = plan.turns or (1 if on_cpu else TURNS)
-    sizes = plan.growth or (full_size.SIZES[:1] if on_cpu else full_size.SIZES)
+    turns = amounts.turns or (1 if on_cpu else TURNS)
+    sizes = amounts.growth or (full_size.SIZES[:1] if on_cpu else full_size.SIZES)
     lines = full_size.lines(folder, model, network, sizes, turns)
     return (
         lines,

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from anisomem.bench import cases
-from anisomem.bench.line import Line, spread
+from anisomem.bench.line import CostLine, spread
 from anisomem.run.clock import take_turns
 from anisomem.run.provenance import processor
 
@@ -21,7 +21,9 @@ COMMAND = (
 )
 
 
-def lines(folder: Path, model: Sequence[str], prompts: int, draws: int, turns: int) -> list[Line]:
+def lines(
+    folder: Path, model: Sequence[str], prompts: int, draws: int, turns: int
+) -> list[CostLine]:
     """Wall time of the help, a list, and a finished run again, each in a process of its own.
 
     Arguments:
@@ -45,7 +47,7 @@ def lines(folder: Path, model: Sequence[str], prompts: int, draws: int, turns: i
     titles = {name: f"anisomem {name}" for name in commands} | {"run": again}
     targets = dict.fromkeys(commands, "≤ 1 s") | {"run": "without torch"}
     return [
-        Line(
+        CostLine(
             titles[name],
             f"{spread(seconds[name])} s, {torch[name]}",
             targets[name],

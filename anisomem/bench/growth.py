@@ -9,7 +9,7 @@ from time import perf_counter
 import torch
 
 from anisomem.bench import cases
-from anisomem.bench.line import Line, spread
+from anisomem.bench.line import CostLine, spread
 from anisomem.benchmark.case import Case
 from anisomem.benchmark.record import record
 from anisomem.config.build import build
@@ -24,7 +24,7 @@ Growth = Mapping[str, float]
 
 def lines(
     folder: Path, model: Sequence[str], device: torch.device, sizes: Sequence[int], turns: int
-) -> list[Line]:
+) -> list[CostLine]:
     """Time per prompt of recording and of the store, and peak memory, by number of prompts.
 
     Every number of prompts is recorded in a process of its own, which is what its peak memory is
@@ -81,7 +81,7 @@ def _line(
     by_size: Mapping[int, Sequence[Growth]],
     per_prompt: float | None,
     machine: str,
-) -> Line:
+) -> CostLine:
     """One number per number of prompts; ``per_prompt`` is the unit where it is divided by them."""
     values = {
         size: [run[key] * per_prompt / size if per_prompt else run[key] for run in runs]
@@ -91,4 +91,4 @@ def _line(
     digits = 2 if per_prompt else 0
     cells = " / ".join(spread(numbers, digits) for numbers in values.values())
     named = {str(size): numbers for size, numbers in values.items()}
-    return Line(f"{what} {sizes} prompts", cells, "flat", machine, named)
+    return CostLine(f"{what} {sizes} prompts", cells, "flat", machine, named)

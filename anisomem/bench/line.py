@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Line:
+class CostLine:
     """A claim about cost beside what was measured.
 
     Attributes:

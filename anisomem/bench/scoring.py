@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from anisomem.bench import cases
-from anisomem.bench.line import Line, spread
+from anisomem.bench.line import CostLine, spread
 from anisomem.benchmark.case import Case
 from anisomem.benchmark.results import Results
 from anisomem.detection.anisotropy import Anisotropy
@@ -21,7 +21,7 @@ DETECTORS, TARGETS = 10, (0.01, 0.03, 0.05)
 
 def lines(
     folder: Path, model: Sequence[str], prompts: int, pairs: int, draws: int, turns: int
-) -> list[Line]:
+) -> list[CostLine]:
     """Seconds of a sweep over the metric's weights, and of the bootstrap of a table.
 
     The components are drawn at random: sorting and counting take no notice of what they mean.
@@ -56,7 +56,7 @@ def lines(
     }
     targets = {"sweep": "≤ 5 s on two cores", "table": "≤ 3 s"}
     return [
-        Line(
+        CostLine(
             titles[key],
             f"{spread(seconds[key])} s on one core",
             targets[key],

@@ -138,7 +138,7 @@ class Case(Run):
         now, case.content = case.content, content
         case.folder, case.store = file.parent, store
         case.identity = digests.digest(content)
-        if content.get("prompts") != identity.of_prompts(case.prompts):
+        if content.get("prompts") != identity.describe_prompts(case.prompts):
             holds = f"its {PROMPTS} holds" if prompts else f"dataset {case.name!r} now holds"
             raise UserError(f"{case.folder} was recorded on other prompts than {holds}")
         if differ := digests.differences(content.get("sources", {}), now.get("sources", {})):
@@ -235,7 +235,7 @@ def sources(config: Config, configured: Sequence[Detector]) -> dict[str, str]:
     return own.sources(configured) | sources_of_model(config)
 
 
-def named_apart(cases: Iterable[Case]) -> list[Case]:
+def with_distinct_names(cases: Iterable[Case]) -> list[Case]:
     """The cases, each once; those of the same prompts with other settings by their folders."""
     different = {case.folder.resolve(): case for case in cases}.values()
     names = Counter(case.name for case in different)
@@ -266,7 +266,7 @@ def stored_cases(files: Iterable[Path], allowed: Collection[str] = ()) -> list[C
         if not any((case.folder.parent, case.name) == place for case in cases):
             raise one
         print(f"anisomem: left out: {one}", file=sys.stderr)
-    return named_apart(cases)
+    return with_distinct_names(cases)
 
 
 def _require_sensible(config: Config) -> None:

@@ -44,7 +44,7 @@ class Recorder:
         self.engine = Engine(model, configured, config.noise_policy, config.batch_size)
 
     @classmethod
-    def of(cls, case: Case, model: DiffusionModel) -> Recorder:
+    def for_case(cls, case: Case, model: DiffusionModel) -> Recorder:
         """The recorder of a case whose model is loaded."""
         return cls(model, case.configured, case.config, case.store, case.tensors)
 
@@ -75,7 +75,7 @@ def record(case: Case, model: DiffusionModel, batches: Sequence[Batch]) -> None:
     start = partial(_recorder, case.config, case.store, case.tensors)
     total = sum(len(batch.ids) for batch in batches)
     workers = case.config.workers or cores(model)
-    do_all(batches, Recorder.of(case, model), start, workers, total, case.name, "prompt")
+    do_all(batches, Recorder.for_case(case, model), start, workers, total, case.name, "prompt")
 
 
 def _recorder(config: Config, store: ScoreStore, tensors: TensorFiles) -> Recorder:

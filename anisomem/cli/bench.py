@@ -43,6 +43,6 @@ def command(
     out: Path | None,
 ) -> None:
     """Measure on this machine what evaluating, scoring and the command itself cost."""
-    from anisomem.bench.bench import Plan, bench
+    from anisomem.bench.bench import Amounts, bench
 
-    print(bench(overrides, Plan(turns, growth), out))
+    print(bench(overrides, Amounts(turns, growth), out))

@@ -167,7 +167,7 @@ class Named(click.ParamType[str]):
         )
 
 
-class Place(click.ParamType[Path]):
+class PathWord(click.ParamType[Path]):
     """The path of a file or folder.
 
     Arguments:
@@ -186,7 +186,7 @@ class Place(click.ParamType[Path]):
         return completion.items([incomplete], self.kind)
 
 
-FILE, FOLDER = Place("file"), Place("dir")
+FILE, FOLDER = PathWord("file"), PathWord("dir")
 
 
 class Checked(click.ParamType[Any]):
@@ -221,7 +221,7 @@ def positive(text: str) -> int:
     return int(text)
 
 
-class Override(click.ParamType[str]):
+class OverrideWord(click.ParamType[str]):
     """A setting and its value, which are checked where the configuration is composed."""
 
     name = "override"
@@ -230,7 +230,7 @@ class Override(click.ParamType[str]):
         return completion.overrides(incomplete)
 
 
-OVERRIDE = Override()
+OVERRIDE = OverrideWord()
 
 
 def overrides(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

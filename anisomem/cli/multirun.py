@@ -112,7 +112,7 @@ def job(_: DictConfig) -> None:
     overrides = list(HydraConfig.get().overrides.task)
     GlobalHydra.instance().clear()  # composing the cases initialises it anew
     named = f"anisomem: {' '.join(overrides)}"
-    code = reported(partial(run, overrides, apart=True), named)
+    code = reported(partial(run, overrides, own_report=True), named)
     if code == INTERRUPTED:
         raise KeyboardInterrupt
     if code:

@@ -52,7 +52,7 @@ def read(words: Sequence[str], several: bool = False) -> list[Override]:
     Raises:
         UserError: A word that is none, with how to quote it.
     """
-    return [_one(word, words[at + 1 :], several) for at, word in enumerate(words)]
+    return [_read_one(word, words[at + 1 :], several) for at, word in enumerate(words)]
 
 
 def experiment(words: Sequence[str]) -> str | None:
@@ -97,7 +97,7 @@ def quoted(text: str) -> str:
     return f"'{escaped}{ends * chr(92)}'"
 
 
-def _one(word: str, following: Sequence[str], several: bool) -> Override:
+def _read_one(word: str, following: Sequence[str], several: bool) -> Override:
     name, separator, value = word.partition("=")
     if not separator or not name:
         raise UserError(f"an override reads name=value, got {word!r}")

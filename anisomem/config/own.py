@@ -110,7 +110,7 @@ def _digest(name: str, parts: Iterable[Any]) -> str:
     }
     waiting = [module for module in modules.values() if module is not None]
     while waiting:
-        for other in _beside(waiting.pop()):
+        for other in _modules_beside(waiting.pop()):
             if other.__name__ not in modules:
                 modules[other.__name__] = other
                 waiting.append(other)
@@ -128,7 +128,7 @@ def _digest(name: str, parts: Iterable[Any]) -> str:
     return total.hexdigest()
 
 
-def _beside(module: ModuleType) -> Iterator[ModuleType]:
+def _modules_beside(module: ModuleType) -> Iterator[ModuleType]:
     """Modules that a module refers to, of its own package or folder."""
     top = sys.modules.get(module.__name__.partition(".")[0], module)
     file = getattr(top, "__file__", None)

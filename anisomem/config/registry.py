@@ -168,7 +168,7 @@ class Offered(Known):
 def not_built_in() -> list[Known]:
     """All that are not built in; a copy of a built-in file is none of its own."""
     shipped = catalog.folder() / "detector"
-    own = [file for file in sorted(HERE.glob("*.yaml")) if not _same(file, shipped / file.name)]
+    own = [file for file in sorted(HERE.glob("*.yaml")) if not _is_copy(file, shipped / file.name)]
     return [*(InFile(file.stem, file) for file in own), *installed()]
 
 
@@ -178,7 +178,7 @@ def installed() -> list[Offered]:
     return [Offered(entry.name, entry) for entry in offered]
 
 
-def _same(file: Path, shipped: Path) -> bool:
+def _is_copy(file: Path, shipped: Path) -> bool:
     """Whether a file is a copy of a built-in one; one that cannot be read is none."""
     try:
         return shipped.exists() and shipped.read_bytes() == file.read_bytes()

@@ -19,7 +19,7 @@ Content = bytes  # the sources have a field of that name
 
 
 @dataclass(frozen=True)
-class Source:
+class PublishedFile:
     """A file of a GitHub repository at a commit."""
 
     role: str
@@ -97,7 +97,7 @@ class Card:
     labels: str
     defects: Sequence[str]
     variants: Sequence[str]
-    sources: Sequence[Source]
+    sources: Sequence[PublishedFile]
     hub: Hub | None = None
     cautions: Sequence[str] = ()
 
@@ -115,7 +115,7 @@ def read(name: str) -> Card:
     """
     one_of("published prompt set", name, names())
     content: dict[str, Any] = yaml.safe_load((FOLDER / f"{name}.yaml").read_text("utf-8"))
-    content["sources"] = [Source(**source) for source in content["sources"]]
+    content["sources"] = [PublishedFile(**source) for source in content["sources"]]
     if hub := content.get("hub"):
         content["hub"] = Hub(**hub)
     return Card(name, **content)

@@ -12,7 +12,7 @@ import requests
 
 from anisomem.console import progress
 from anisomem.datasets import cards, tables, web
-from anisomem.datasets.cards import Source
+from anisomem.datasets.cards import PublishedFile
 from anisomem.errors import UserError, one_of
 from anisomem.storage import atomic
 
@@ -71,7 +71,7 @@ def fetch(name: str, data: str | None = None) -> Iterator[str]:
         yield f"{hub.repository}: {len(table.rows)} prompts at hand; licence: {hub.licence}"
 
 
-def _at_hand(source: Source, folder: Path) -> bool:
+def _at_hand(source: PublishedFile, folder: Path) -> bool:
     try:
         return source.find(folder) is not None
     except UserError:  # another file of its name, which a download may replace

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from anisomem.datasets import clusters, labels, places, tables
 from anisomem.datasets.images import require_picture
 from anisomem.datasets.prompts import LABELS, PromptSet
-from anisomem.datasets.tables import Columns, Row, Table
+from anisomem.datasets.tables import Columns, RawTable, Row
 from anisomem.errors import UserError, unknown
 
 UNKNOWN = "unknown"  # what the source of a prompt does not say
@@ -238,9 +238,9 @@ def _is_file(path: str) -> bool:
     )
 
 
-def _lines(file: Path) -> Table:
+def _lines(file: Path) -> RawTable:
     """One prompt a line."""
-    table = Table(chosen={"prompt": "prompt"})
+    table = RawTable(chosen={"prompt": "prompt"})
     for number, line in enumerate(tables.lines(file), 1):
         if number == 1 and _heads(line):
             raise UserError(
@@ -268,7 +268,7 @@ def _tabular(
     split: str,
     revision: str | None,
     config: str | None,
-) -> Table:
+) -> RawTable:
     """The rows of a table with the columns that count.
 
     Raises:
@@ -302,7 +302,7 @@ def _tabular(
     return table
 
 
-def _override(table: Table, needed: Sequence[str]) -> str:
+def _override(table: RawTable, needed: Sequence[str]) -> str:
     """What to type for the columns that are not found, with a heading that may be meant."""
     lacking = [column for column in needed if column not in table.chosen]
     usual = [h for h in table.headings if h.lower() in ("caption", "captions", "text", "prompts")]

@@ -67,7 +67,7 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Table:
+class RawTable:
     """What was read.
 
     Attributes:
@@ -100,16 +100,16 @@ class Table:
         return ", ".join(name or "''" for name in names[:SHOWN] + more)
 
 
-Reader = Callable[[Path, Columns, Table], None]
+Reader = Callable[[Path, Columns, RawTable], None]
 
 
-def read(files: Sequence[Path], columns: Columns) -> Table:
+def read(files: Sequence[Path], columns: Columns) -> RawTable:
     """The rows of some files, one after another.
 
     Raises:
         UserError: A file cannot be read, is too large, or is no table; the line is named.
     """
-    table = Table()
+    table = RawTable()
     for file in files:
         require_file(file)
         READERS[suffix(file)](file, columns, table)
@@ -219,7 +219,7 @@ def _plain(heading: str) -> str:
     return unicodedata.normalize("NFC", heading).strip()
 
 
-def _csv(file: Path, columns: Columns, table: Table) -> None:
+def _csv(file: Path, columns: Columns, table: RawTable) -> None:
     """Rows under a heading.
 
     The delimiter is the one by which the heading has most of the columns that are sought, of
@@ -296,7 +296,7 @@ class _Object(dict[str, Any]):
         self.repeated = {key for key, count in counts.items() if count > 1}
 
 
-def _jsonl(file: Path, columns: Columns, table: Table) -> None:
+def _jsonl(file: Path, columns: Columns, table: RawTable) -> None:
     """One JSON object a line."""
     for number, line in enumerate(lines(file), 1):
         where = f"{file}, line {number}"
@@ -307,7 +307,7 @@ def _jsonl(file: Path, columns: Columns, table: Table) -> None:
         _add_object(where, cells, line, columns, table)
 
 
-def _json(file: Path, columns: Columns, table: Table) -> None:
+def _json(file: Path, columns: Columns, table: RawTable) -> None:
     """A list of objects, or one object a line."""
     with one_line(file), _opened(file) as stream:
         content = stream.read(DOCUMENT + 1)
@@ -340,7 +340,7 @@ def _parsed(text: str, where: object) -> Any:
         raise UserError(f"{where}: JSON within JSON, too deep to be a row") from None
 
 
-def _add_object(where: str, cells: Any, text: str, columns: Columns, table: Table) -> None:
+def _add_object(where: str, cells: Any, text: str, columns: Columns, table: RawTable) -> None:
     if not isinstance(cells, _Object):
         raise UserError(f"{where}: expected a JSON object, got {text[:40]!r}")
     table.headings.update(dict.fromkeys(cells))
@@ -351,7 +351,7 @@ def _add_object(where: str, cells: Any, text: str, columns: Columns, table: Tabl
     table.add(where, {ours: cells[theirs] for ours, theirs in chosen.items()})
 
 
-def _parquet(file: Path, columns: Columns, table: Table) -> None:
+def _parquet(file: Path, columns: Columns, table: RawTable) -> None:
     import pyarrow.parquet as pq
 
     if file.suffix.lower() == ".gz":
@@ -369,7 +369,7 @@ def _parquet(file: Path, columns: Columns, table: Table) -> None:
 
 
 def _add_batches(
-    name: str, batches: Iterable[Any], schema: Any, chosen: Mapping[str, str], table: Table
+    name: str, batches: Iterable[Any], schema: Any, chosen: Mapping[str, str], table: RawTable
 ) -> None:
     """Rows of Arrow; numbers that stand for names become these."""
     classes = {
@@ -399,7 +399,7 @@ def _class_names(schema: Any, heading: str) -> list[str] | None:
 
 def hub(
     repository: str, columns: Columns, split: str, revision: str | None, config: str | None = None
-) -> Table:
+) -> RawTable:
     """The rows of a dataset in the Hugging Face hub, or in a folder laid out like one.
 
     Raises:
@@ -415,7 +415,7 @@ def hub(
         ) from None
     if not isinstance(rows, Dataset):
         raise UserError(f"{repository}: {split!r} is no one split (dataset.split=NAME)")
-    table = Table(headings=dict.fromkeys(rows.column_names))
+    table = RawTable(headings=dict.fromkeys(rows.column_names))
     table.chosen.update(columns.chosen(rows.column_names, repository))
     if len(rows) > ROWS:
         raise UserError(f"{repository} has {len(rows):,} rows; no run takes more than {ROWS:,}")

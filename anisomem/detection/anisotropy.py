@@ -78,7 +78,7 @@ class Gamma:
     cos_std: float | None = None
 
     @classmethod
-    def over(cls, weights: Array, source: str) -> Gamma:
+    def mean_of(cls, weights: Array, source: str) -> Gamma:
         """The mean of several pairs ``[k, 2]``, with their spread."""
         norm, cos = weights.mean(axis=0).tolist()
         if len(weights) == 1:
@@ -258,9 +258,9 @@ class Anisotropy(Detector):
         columns = [self.features(one) for one in recorded]
         if self.weights == "equal":
             spreads = np.array([column[labels == 0].std(axis=0) for column in columns])
-            return Gamma.over(1 / spreads, "equal: 1 / standard deviation over the negatives")
+            return Gamma.mean_of(1 / spreads, "equal: 1 / standard deviation over the negatives")
         fits = [fit_in_folds(column, labels, clusters).weights for column in columns]
-        return Gamma.over(np.concatenate(fits), "fitted in folds by logistic regression")
+        return Gamma.mean_of(np.concatenate(fits), "fitted in folds by logistic regression")
 
 
 def _is_pair(weights: object) -> bool:

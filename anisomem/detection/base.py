@@ -46,7 +46,7 @@ class Component:
     needs: Sequence[Need]
     compute: Callable[..., Tensor]
 
-    def of(self, evaluations: Evaluations) -> Tensor:
+    def read(self, evaluations: Evaluations) -> Tensor:
         """The number of every prompt of a batch, ``[B]``."""
         return self.compute(*(evaluations[need] for need in self.needs))
 
@@ -66,7 +66,7 @@ class AcrossSamples:
     keep: Callable[..., Tensor]
     compute: Callable[[Sequence[Tensor]], Tensor]
 
-    def of(self, evaluations: Evaluations) -> Tensor:
+    def read(self, evaluations: Evaluations) -> Tensor:
         """What is compared with other samples, ``[B, ...]``."""
         return self.keep(*(evaluations[need] for need in self.needs))
 

@@ -48,11 +48,11 @@ class Batches:
         """Evaluations so far that serve every prompt."""
         return len(self._unconditional)
 
-    def without(self, x: Tensor, t: float) -> Prediction:
+    def predict_unconditional(self, x: Tensor, t: float) -> Prediction:
         """The prediction without prompt."""
         return self.model.predict(x, t, self.empty[[0] * len(x)])
 
-    def without_on_noise(self, x: Tensor, t: float, draw: tuple[int, int]) -> Prediction:
+    def unconditional_on_noise(self, x: Tensor, t: float, draw: tuple[int, int]) -> Prediction:
         """The prediction without prompt on pure noise, evaluated once where all share it.
 
         Arguments:
@@ -61,11 +61,11 @@ class Batches:
             draw: Seed and number of the noise sample.
         """
         if self.noise_policy == "per_prompt":
-            parts = self.in_batches(len(x), lambda rows: self.without(x[rows], t))
+            parts = self.in_batches(len(x), lambda rows: self.predict_unconditional(x[rows], t))
             return _finite(Prediction.cat(parts))
         key = (*draw, t)
         if key not in self._unconditional:
-            self._unconditional[key] = _finite(self.without(x[:1], t))
+            self._unconditional[key] = _finite(self.predict_unconditional(x[:1], t))
         return self._unconditional[key].expand(len(x))
 
     def in_batches(self, n: int, part: Callable[[slice], T], width: int = 1) -> list[T]:

@@ -93,7 +93,7 @@ class Engine:
             for name, component in self.components.items():
                 if self.samples[name] <= sample:
                     continue
-                value = component.of(evaluations)
+                value = component.read(evaluations)
                 if isinstance(component, AcrossSamples):
                     kept[name].append(value)
                     value = component.compute(kept[name])
@@ -133,7 +133,7 @@ def _placed(detector: Detector, needs: Sequence[Need], model: DiffusionModel) ->
     placed = {}
     for need in needs:
         try:
-            placed[need] = need.on(model)
+            placed[need] = need.resolved(model)
         except UserError as error:
             places = (
                 f.name for f in fields(detector) if isinstance(getattr(detector, f.name), At)

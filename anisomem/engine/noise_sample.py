@@ -51,7 +51,7 @@ def made_from(needs: Iterable[Need], model: DiffusionModel) -> set[Need]:
     needed: set[Need] = set()
     waiting = list(needs)
     while waiting:
-        need = waiting.pop().on(model)
+        need = waiting.pop().resolved(model)
         if need not in needed:
             needed.add(need)
             waiting += need.made_from()
@@ -92,7 +92,7 @@ class NoiseSample:
         self._with_prompt()
         for t in self._timesteps(NOISE):
             if of(Unconditional, t) in self.by_place[NOISE, t]:
-                without = self.batches.without_on_noise(self.x, t, self.draw)
+                without = self.batches.unconditional_on_noise(self.x, t, self.draw)
                 self.evaluated[of(Unconditional, t)] = without
             self._in_batches(partial(self._beside_noise, t), width=2)
         for latents, width in ((UNGUIDED, 1), (GUIDED, 2)):
@@ -230,7 +230,9 @@ class NoiseSample:
             here = self.by_place[latents, step.t]
             both: Values = {of(Conditional, step.t, latents): step.conditional}
             if (unconditional := of(Unconditional, step.t, latents)) in here:
-                without = step.unconditional or self.batches.without(step.conditional.x, step.t)
+                without = step.unconditional or self.batches.predict_unconditional(
+                    step.conditional.x, step.t
+                )
                 both[unconditional] = without
             if (after := After(At.timestep(step.t))) in here:
                 values[after] = step.after
@@ -262,7 +264,7 @@ class NoiseSample:
         prediction = self.model.predict(x, t, self.encoded[rows])
         values: Values = {of(Conditional, t, GENERATED): prediction}
         if (unconditional := of(Unconditional, t, GENERATED)) in self.by_place[GENERATED, t]:
-            values[unconditional] = self.batches.without(x, t)
+            values[unconditional] = self.batches.predict_unconditional(x, t)
         return values | self._differentiated(GENERATED, t, rows, values)
 
     def _end(self, rows: slice) -> Tensor:

@@ -197,7 +197,7 @@ class Spectra:
 
     def __init__(self, recording: Recording) -> None:
         stored = list(recording.spectra())
-        self.levels = recording.plan.levels
+        self.levels = recording.extent.levels
         self.rows = [row for row, _ in stored if row is not None]
         self.by_row = dict(stored)
         self.labels = recording.prompts.labels[self.rows]

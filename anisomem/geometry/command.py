@@ -16,7 +16,7 @@ from anisomem.config import catalog
 from anisomem.config.schema import Config
 from anisomem.console import progress
 from anisomem.errors import UserError
-from anisomem.geometry.record import LATENTS, PLAN, Plan, Recording
+from anisomem.geometry.record import EXTENT, LATENTS, Extent, Recording
 from anisomem.models import families, hub
 from anisomem.report.folder import Draw, Folder
 from anisomem.report.table import Table
@@ -42,12 +42,12 @@ NOTES = [
 ]
 
 
-def geometry(overrides: Sequence[str], of: Plan = PLAN) -> str:
+def geometry(overrides: Sequence[str], extent: Extent = EXTENT) -> str:
     """Evaluates, writes tables and figures, and returns the table of claims as Markdown.
 
     Arguments:
         overrides: The overrides of a run; both bundled models if they choose none.
-        of: How much is evaluated.
+        extent: How much is evaluated.
 
     Raises:
         UserError: Overrides that are wrong or choose detectors.
@@ -55,10 +55,10 @@ def geometry(overrides: Sequence[str], of: Plan = PLAN) -> str:
     with progress.phase("reading the configuration", brief=True):
         configs = composed(overrides)
     if configs[0].dry_run:
-        return plan(configs, of).markdown()
+        return plan(configs, extent).markdown()
     name = parent(overrides, configs)
     with progress.phase("reading the prompts and pictures", brief=True):
-        recordings = [Recording(config, name, of) for config in configs]
+        recordings = [Recording(config, name, extent) for config in configs]
     for recording in recordings:
         if recording.missing():
             from anisomem.geometry.evaluate import complete
@@ -134,7 +134,7 @@ def _report(recordings: Sequence[Recording], folder: Path, content: dict[str, An
     headings = ["claim", "of", "on", "number", "region", "measured", "verdict"]
     notes = [*NOTES, *(_counted(r) for r in recordings)]
     cells_of = [claim.cells() for claim in judged]
-    table = Table("Claims", headings, cells_of, notes, apart=("claim", "number"))
+    table = Table("Claims", headings, cells_of, notes, above=("claim", "number"))
     with Folder(folder, "geometry") as written:
         for name, rows in data.items():
             written.numbers(name, rows)
@@ -152,7 +152,8 @@ def _counted(recording: Recording) -> str:
         f"{recording.title}: {int(labels.sum())} memorized prompts, {int(real.sum())} of them with"
         f" their training picture, and {int((labels == 0).sum())} others,"
         f" {int(recording.with_picture[labels == 0].sum())} with one; noise seed"
-        f" {recording.config.seeds[0]}. Spectra of {recording.plan.spectra} prompts of each class."
+        f" {recording.config.seeds[0]}. Spectra of {recording.extent.spectra} prompts of each"
+        " class."
     )
 
 
@@ -213,7 +214,7 @@ def _data(analysis: Any, pairs: Any) -> dict[str, list[dict[str, Any]]]:
             "vectors": vectors,
             "memorized": memorized,
             "step": step,
-            **{k: float(np.median(v[rows, step])) for k, v in _parts(alignment).items()},
+            **{k: float(np.median(v[rows, step])) for k, v in _parts_of_cosine(alignment).items()},
         }
         for on in LATENTS
         for vectors in ("output", "score")
@@ -231,7 +232,7 @@ def _data(analysis: Any, pairs: Any) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def _parts(alignment: Any) -> dict[str, Any]:
+def _parts_of_cosine(alignment: Any) -> dict[str, Any]:
     """What the cosine is made of, ``[N, steps]`` each."""
     return {
         "cosine": alignment.cosine,
@@ -242,14 +243,14 @@ def _parts(alignment: Any) -> dict[str, Any]:
     }
 
 
-def plan(configs: Sequence[Config], of: Plan) -> Table:
+def plan(configs: Sequence[Config], extent: Extent) -> Table:
     """What would be evaluated, counted without the models."""
     from anisomem.report.plan import prompts_of
 
     rows = []
     for config in configs:
         prompts = prompts_of(config)
-        classes = [min(n, of.per_class) for n in (prompts.memorized, prompts.others)]
+        classes = [min(n, extent.per_class) for n in (prompts.memorized, prompts.others)]
         path, revision = config.model["path"], config.model["revision"]
         here, outline = hub.present(path, revision), families.outline(path)
         d = prod(outline.latent_shape) if outline else LARGE
@@ -259,7 +260,7 @@ def plan(configs: Sequence[Config], of: Plan) -> Table:
                 prompts.name,
                 " / ".join(map(str, classes)),
                 f"{sum(classes) * 7 * 50 + len(LATENTS) * 50:,}",
-                f"{directional(d, of, classes):,}",
+                f"{directional(d, extent, classes):,}",
                 _bytes(0 if here else hub.size(path, revision), prompts.bytes),
             ]
         )
@@ -268,17 +269,19 @@ def plan(configs: Sequence[Config], of: Plan) -> Table:
     return Table("Plan of geometry", headings, rows, notes)
 
 
-def directional(d: int, of: Plan, classes: Sequence[int]) -> int:
+def directional(d: int, extent: Extent, classes: Sequence[int]) -> int:
     """Directional derivatives of the spectra; Lanczos is counted at 60 steps of two."""
     from anisomem.geometry.evaluate import EXACT
 
-    whole = d if d <= EXACT else 2 * of.probes + 2 * 60
-    probes = 2 * of.probes
-    at_whole = len(of.whole_levels) * whole + (len(of.levels) - len(of.whole_levels)) * probes
-    each = [min(n, of.spectra) for n in classes]
-    exact = [min(n, of.whole) for n in each]
+    whole = d if d <= EXACT else 2 * extent.probes + 2 * 60
+    probes = 2 * extent.probes
+    at_whole = (
+        len(extent.whole_levels) * whole + (len(extent.levels) - len(extent.whole_levels)) * probes
+    )
+    each = [min(n, extent.spectra) for n in classes]
+    exact = [min(n, extent.whole) for n in each]
     rest = sum(each) - sum(exact)
-    return at_whole * (3 * sum(exact) + 1) + 3 * rest * len(of.levels) * probes
+    return at_whole * (3 * sum(exact) + 1) + 3 * rest * len(extent.levels) * probes
 
 
 def _bytes(model: int | None, prompts: int) -> str:

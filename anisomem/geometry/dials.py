@@ -37,14 +37,14 @@ DRAWS = 1_000
 
 
 @dataclass(frozen=True)
-class Setting:
+class Dials:
     """Where the dials stand."""
 
     condition_number: float
     shrinkage: float
 
 
-def family(setting: Setting, generator: torch.Generator) -> tuple[Mixture, Array]:
+def family(setting: Dials, generator: torch.Generator) -> tuple[Mixture, Array]:
     """The mixture, and which components are memorized ``[K]``."""
     spread = torch.logspace(0, 1, DIMENSIONS, base=setting.condition_number, dtype=torch.float64)
     spread = spread / spread.mean() / 2
@@ -115,7 +115,7 @@ def grid(seed: int = 0) -> list[Record]:
     """Every measure over the dials; the seed's draws are behind all settings alike."""
     records = []
     for condition_number, shrinkage in product(CONDITION_NUMBERS, SHRINKAGES):
-        setting = Setting(condition_number, shrinkage)
+        setting = Dials(condition_number, shrinkage)
         for place, summary in summaries(setting, seed).items():
             area = summary.auc
             ends = area.interval.low, area.interval.high
@@ -123,7 +123,7 @@ def grid(seed: int = 0) -> list[Record]:
     return records
 
 
-def summaries(setting: Setting, seed: int = 0) -> dict[tuple[str, int, str], Summary]:
+def summaries(setting: Dials, seed: int = 0) -> dict[tuple[str, int, str], Summary]:
     """Summaries of the two labels by measure, timestep and input."""
     generator = torch.Generator().manual_seed(seed)
     mixture, labels = family(setting, generator)

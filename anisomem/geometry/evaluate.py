@@ -114,28 +114,28 @@ class Evaluator:
 
         Without a row: without a prompt on pure noise, which is the same for all prompts.
         """
-        plan, recording = self.recording.plan, self.recording
+        extent, recording = self.recording.extent, self.recording
         exact = not rows or any(
-            rows[0] in recording.of_class(label, plan.whole) for label in (1, 0)
+            rows[0] in recording.of_class(label, extent.whole) for label in (1, 0)
         )
         cases: list[tuple[str, str, Tensor | None]] = [("noise", "", None)]
         if rows:
             text, latents = recording.prompts.texts[rows[0]], self._true(rows)
             cases = [("noise", text, None), ("noised", text, latents), ("noised", "", latents)]
         columns: dict[str, list[Any]] = {}
-        for level in plan.levels:
+        for level in extent.levels:
             t = self.steps[level]
             sigma = float(self.model.scales(torch.tensor([t]))[1])
             for kind, text, z in cases:
                 x = self._noise(1) if z is None else self._noised(z, t)
                 jacobian = ScoreJacobian(self.model, x, t, self.model.encode([text]))
-                whole = exact and level in plan.whole_levels
+                whole = exact and level in extent.whole_levels
                 values = {
                     "level": level,
                     "on_noise": kind == "noise",
                     "conditional": text != "",
                     "sigma": sigma,
-                    **_moments(jacobian, whole, plan.probes, self.seed),
+                    **_moments(jacobian, whole, extent.probes, self.seed),
                 }
                 for key, value in values.items():
                     columns.setdefault(key, []).append(value)
@@ -186,7 +186,7 @@ def _moments(jacobian: ScoreJacobian, whole: bool, probes: int, seed: int) -> di
     small = d <= EXACT
     eigenvalues = np.full(d if small else 8, np.nan)
     if whole and small:
-        spectrum = Spectrum.of(jacobian.dense())
+        spectrum = Spectrum.of_matrix(jacobian.dense())
         eigenvalues = spectrum.eigenvalues
         squares = float((eigenvalues**2).sum())
         numbers = (spectrum.anisotropy_index, 0.0, squares, spectrum.antisymmetric**2)

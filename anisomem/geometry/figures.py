@@ -192,8 +192,8 @@ def best_pairs(analysis: Analysis, pairs: Mapping[str, Pairs]) -> Figure:
 
 def spectra(analysis: Analysis) -> Figure:
     """Eigenvalues of the Hessian where it was computed whole, or their ends."""
-    recorded, plan = analysis.spectra, analysis.recording.plan
-    shown = plan.whole_levels
+    recorded, extent = analysis.spectra, analysis.recording.extent
+    shown = extent.whole_levels
     figure, axes = plt.subplots(
         2, len(shown), figsize=(WIDTH, 4.4), layout="constrained", sharex=True, squeeze=False
     )

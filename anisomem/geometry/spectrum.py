@@ -110,7 +110,7 @@ class Spectrum:
     antisymmetric: float
 
     @classmethod
-    def of(cls, jacobian: Array) -> Spectrum:
+    def of_matrix(cls, jacobian: Array) -> Spectrum:
         """The spectrum of a matrix ``[d, d]``."""
         values = np.linalg.eigvalsh((jacobian + jacobian.T) / 2).astype(np.float64)
         return cls(values, float(np.linalg.norm(jacobian - jacobian.T)) / 2)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from anisomem.errors import UserError
 from anisomem.measures.base import Array, Generated, Measure, Statistic, TrainingPictures, mean
-from anisomem.measures.weights import Weights, device
+from anisomem.measures.weights import WeightsFile, device
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -141,14 +141,14 @@ class Aesthetic(Measure):
     _layers: list[tuple[Tensor, Tensor]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        Weights(self.weights, self.sha256)
+        WeightsFile(self.weights, self.sha256)
 
     @property
     def statistics(self) -> Sequence[Statistic]:
         return (Statistic("aesthetic score", "fidelity", "aesthetic", mean),)
 
     def start(self, references: TrainingPictures, device_name: str) -> None:
-        self._layers = _layers(self.weights, Weights(self.weights, self.sha256).read())
+        self._layers = _layers(self.weights, WeightsFile(self.weights, self.sha256).read())
         self._clip = load(self.model, self.revision, device(device_name))
         if (taken := self._layers[0][0].shape[1]) != self._clip.width:
             raise UserError(

@@ -25,7 +25,7 @@ from anisomem.measures.base import (
     largest_three,
     mean,
 )
-from anisomem.measures.weights import Weights, device
+from anisomem.measures.weights import WeightsFile, device
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -110,7 +110,7 @@ class Sscd(Measure):
 
     def __post_init__(self) -> None:
         one_of("SSCD convention", self.convention, CONVENTIONS)
-        Weights(self.weights, self.sha256)
+        WeightsFile(self.weights, self.sha256)
 
     @property
     def statistics(self) -> Sequence[Statistic]:
@@ -127,7 +127,7 @@ class Sscd(Measure):
     def start(self, references: TrainingPictures, device_name: str) -> None:
         import torch
 
-        content = Weights(self.weights, self.sha256).read()
+        content = WeightsFile(self.weights, self.sha256).read()
         self._device, self._references, self._known = device(device_name), references, {}
         try:
             model = torch.jit.load(io.BytesIO(content), self._device)  # type: ignore[no-untyped-call]

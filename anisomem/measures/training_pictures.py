@@ -38,7 +38,7 @@ class Decoded(Mapping[str, Sequence[Picture]]):
         return len(self.contents)
 
 
-def of(prompts: PromptSet, data: str | None) -> TrainingPictures:
+def find_training_pictures(prompts: PromptSet, data: str | None) -> TrainingPictures:
     """Finds the pictures that the set carries, and those of its addresses that were fetched.
 
     A prompt that has neither a picture nor an address is not in it.

@@ -15,7 +15,7 @@ Content = bytes  # the class has a field of that name
 
 
 @dataclass(frozen=True)
-class Weights:
+class WeightsFile:
     """A file with a known sha256, on this machine or on another.
 
     Arguments:

@@ -45,7 +45,7 @@ class OnNoise:
         places: Sequence[At],
     ) -> None:
         self.model, self.n = model, n
-        self.places = {at: at.within(model) for at in places}
+        self.places = {at: at.timestep_in(model) for at in places}
         self.steps = list(dict.fromkeys(self.places.values()))
         further = [model.initial_noise(seed, n)[1:] for seed in seeds]
         self.x = torch.cat([x[:, None], torch.stack(further).to(x)], dim=1)  # [B, n, C, H, W]

@@ -82,4 +82,4 @@ def _scores(model: DiffusionModel, mitigated: Mitigated, seeds: Sequence[int]) -
         rows = torch.arange(len(x))
         evaluations = metric.on_noise.evaluations(mitigated.conditioning[prompts], rows)
     norms = guidance_norm(*(evaluations[need] for need in pair(FIRST)))
-    return torch.stack([metric.of(evaluations), norms]).double().cpu().numpy()
+    return torch.stack([metric.score(evaluations), norms]).double().cpu().numpy()

@@ -45,7 +45,7 @@ class Conditioning:
         )
 
     @classmethod
-    def of(cls, given: "Conditioning") -> Self:
+    def checked(cls, given: "Conditioning") -> Self:
         """Returns the conditioning itself, as one of this class.
 
         Raises:

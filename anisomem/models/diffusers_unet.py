@@ -16,7 +16,7 @@ from anisomem.models.layout import Layout
 from anisomem.models.pipeline import PipelineModel
 from anisomem.models.prediction import Parameterisation, Prediction
 from anisomem.models.schedule import DDIMSchedule
-from anisomem.models.unet_attention import Recorder, editing, recording
+from anisomem.models.unet_attention import AttentionRecorder, editing, recording
 from anisomem.models.vocabulary import TOKENS
 
 
@@ -92,7 +92,7 @@ class DiffusersUNet(PipelineModel):
         self, x: Tensor, t: Tensor | float, conditioning: Conditioning, first: int = 0
     ) -> tuple[Prediction, Attention]:
         end = conditioning.required_end()
-        recorder = Recorder(slice(first, None), end, self.latent_shape[1:])
+        recorder = AttentionRecorder(slice(first, None), end, self.latent_shape[1:])
         with recording(self.denoiser, recorder):
             prediction = self.predict(x, t, conditioning)
         return prediction, recorder.attention()

@@ -29,7 +29,7 @@ def families() -> list[type[PipelineModel]]:
     ]
 
 
-def of(index: dict[str, Any], path: str) -> type[PipelineModel]:
+def family_of(index: dict[str, Any], path: str) -> type[PipelineModel]:
     """Finds the family of a pipeline.
 
     Arguments:
@@ -59,7 +59,7 @@ def load(path: str, revision: str | None = None, **settings: Any) -> PipelineMod
         UserError: What :meth:`PipelineModel.load` refuses, or it is of no family.
     """
     source = Source(path, revision, **settings)
-    return of(source.index, path).read(source)
+    return family_of(source.index, path).read(source)
 
 
 def outline(path: str) -> Outline | None:
@@ -72,4 +72,4 @@ def outline(path: str) -> Outline | None:
         folder = architecture.folder(path)
     except UserError:
         return None
-    return Outline(of(files.read_index(folder), path), folder)
+    return Outline(family_of(files.read_index(folder), path), folder)

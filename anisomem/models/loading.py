@@ -211,7 +211,7 @@ def _folder(source: Source, layout: Layout) -> Loaded:
     layout.require(pipeline)
     told = parts.changed(folder, pipeline, layout.denoiser)
     variant = files.chosen(folder, index, source.variant)
-    return Loaded(pipeline, variant, [*told, *beside(folder)])
+    return Loaded(pipeline, variant, [*told, *unloaded_beside(folder)])
 
 
 @contextmanager
@@ -227,7 +227,7 @@ def readable(place: Path) -> Iterator[None]:
         raise UserError(f"{error.filename or place} cannot be read: {error.strerror}") from None
 
 
-def beside(folder: Path) -> list[str]:
+def unloaded_beside(folder: Path) -> list[str]:
     """What lies beside a pipeline and is not loaded, in words."""
     return [
         f"{name} beside the model is not loaded: scores are those of the model without it"

@@ -99,7 +99,7 @@ class StableDiffusion3(PipelineModel):
 
     @staticmethod
     def arguments(t: Tensor, conditioning: Conditioning) -> dict[str, Any]:
-        given = PooledConditioning.of(conditioning)
+        given = PooledConditioning.checked(conditioning)
         return {
             "timestep": t,
             "encoder_hidden_states": given.embeddings,

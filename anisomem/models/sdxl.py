@@ -89,7 +89,7 @@ class StableDiffusionXL(DiffusersUNet):
 
     @staticmethod
     def arguments(t: Tensor, conditioning: Conditioning) -> dict[str, Any]:
-        given = SizedConditioning.of(conditioning)
+        given = SizedConditioning.checked(conditioning)
         return {
             "timestep": t,
             "encoder_hidden_states": given.embeddings,

@@ -22,7 +22,7 @@ LARGEST = 2**26  # numbers of a layer's maps that are computed at once
 DOWN = "down_blocks"
 
 
-class Recorder:
+class AttentionRecorder:
     """Collects reduced maps of some rows while a U-Net computes.
 
     Arguments:
@@ -78,7 +78,7 @@ class Recorder:
 class _Recording:
     """A layer's processor, whose input is recorded first."""
 
-    def __init__(self, processor: Any, recorder: Recorder, down: bool) -> None:
+    def __init__(self, processor: Any, recorder: AttentionRecorder, down: bool) -> None:
         self.processor, self.recorder, self.down = processor, recorder, down
 
     def __call__(
@@ -160,7 +160,7 @@ def replaced(unet: nn.Module, processor: Callable[[str, Any], Any]) -> Iterator[
             layer.set_processor(processors[name])
 
 
-def recording(unet: nn.Module, recorder: Recorder) -> AbstractContextManager[None]:
+def recording(unet: nn.Module, recorder: AttentionRecorder) -> AbstractContextManager[None]:
     """The U-Net's cross-attention is recorded meanwhile."""
     return replaced(unet, lambda name, own: _Recording(own, recorder, name.startswith(DOWN)))
 

@@ -48,8 +48,8 @@ def named(results: Results, names: Sequence[str]) -> list[Detector]:
     return [rows[name.replace(" ", "")] for name in names_by_key.values()]
 
 
-def parts(results: Results) -> dict[str, list[int]]:
-    """All prompts and :meth:`Results.parts`, name to rows; equal ones once, by all names."""
+def named_parts(results: Results) -> dict[str, list[int]]:
+    """All prompts and :meth:`Results.named_parts`, name to rows; equal ones once, by all names."""
     names: dict[tuple[int, ...], list[str]] = {}
     for name, rows in {ALL: list(range(len(results.prompts))), **results.parts()}.items():
         names.setdefault(tuple(sorted(rows)), []).append(name)
@@ -94,7 +94,7 @@ def _by_part(
     results: Results, detectors: Sequence[Detector]
 ) -> tuple[dict[str, Compared], list[str]]:
     """All prompts, then every part that can be judged; and why others cannot."""
-    (first, _), *others = parts(results).items()
+    (first, _), *others = named_parts(results).items()
     by_part, notes = {first: compared(results, detectors)}, []
     for name, rows in progress.over(others, results.name, "part"):
         try:
@@ -139,7 +139,7 @@ def _table(results: Results, by_part: dict[str, Compared], notes: Sequence[str])
         [*parted, "a", "b", *found_by],
         cells,
         [*explained, *(f"{note}." for note in results.notes()), *notes, *unresolved],
-        apart=parted,
+        above=parted,
         optional=[found_by[2], p, difference],
         shorter={by_rate: f"by {rate}"},
     )

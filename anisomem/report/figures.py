@@ -36,7 +36,7 @@ from anisomem.report.tables import percent
 MOST_BLOCKS = 12  # that a legend names; the largest
 
 
-def of(results: Results) -> dict[str, Draw]:
+def figures_of(results: Results) -> dict[str, Draw]:
     """All figures of a case by name, not drawn yet; one that does not apply is drawn as None."""
     draws: dict[str, Draw] = {draw.__name__: partial(draw, results) for draw in FIGURES}
     detectors = at_largest_n(results.detectors)

@@ -22,7 +22,7 @@ COLOURS = "cividis"  # perceptually uniform, and the same to colour-blind reader
 
 
 @dataclass(frozen=True)
-class Card:
+class Exhibit:
     """One prompt: texts, and pictures as PNG in base64.
 
     Attributes:
@@ -54,7 +54,7 @@ class Shown:
     """
 
     plan: Mapping[str, Any]
-    groups: Mapping[str, list[Card]]
+    groups: Mapping[str, list[Exhibit]]
     low: float
     high: float
     scale: str
@@ -69,7 +69,7 @@ def shown(results: Results) -> Shown | None:
     low, high = float(stored.maps.min()), float(stored.maps.max())
     spread = max(high - low, 1e-12)
     facts = _facts(results)
-    groups: dict[str, list[Card]] = {
+    groups: dict[str, list[Exhibit]] = {
         "Memorized prompts, lowest scores first": [],
         "Other prompts, highest scores first": [],
     }
@@ -78,7 +78,7 @@ def shown(results: Results) -> Shown | None:
         encoded = results.prompts.pictures[row] if results.prompts.pictures else None
         training = _training(encoded) if encoded else None
         damaged = " · training picture damaged" * (training is None and bool(encoded))
-        card = Card(
+        card = Exhibit(
             results.prompts.texts[row],
             facts[row] + damaged,
             training,

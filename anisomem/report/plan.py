@@ -28,7 +28,7 @@ PATIENCE = 5.0  # seconds for one prompt above which it is measured on that one
 
 
 @dataclass(frozen=True)
-class Prompts:
+class PromptCounts:
     """What they are called, how many there are, bytes to be fetched first, texts to measure on."""
 
     name: str
@@ -88,7 +88,7 @@ def _line(config: Config) -> list[str]:
     ]
 
 
-def prompts_of(config: Config) -> Prompts:
+def prompts_of(config: Config) -> PromptCounts:
     """Reads prompts from their files; where they are not here, from the set's card or the hub.
 
     Raises:
@@ -107,7 +107,9 @@ def prompts_of(config: Config) -> Prompts:
         else:
             prompts = prompts.subset(labelled.limited(prompts, config.limit, config.limit_seed))
             memorized = int((prompts.labels == 1).sum())
-            return Prompts(prompts.name, memorized, len(prompts) - memorized, 0, prompts.texts)
+            return PromptCounts(
+                prompts.name, memorized, len(prompts) - memorized, 0, prompts.texts
+            )
     folder = cards.folder(dataset["data"])
     missing = sum(source.bytes for source in card.sources if source.find(folder) is None)
     sizes = card.memorized, card.others
@@ -116,11 +118,11 @@ def prompts_of(config: Config) -> Prompts:
     if config.limit and config.limit < sum(sizes):  # to within one a block
         memorized = max(2, round(config.limit * sizes[0] / sum(sizes)))
         sizes = memorized, config.limit - memorized
-    return Prompts(str(dataset["name"]), *sizes, missing, ["a photograph"])
+    return PromptCounts(str(dataset["name"]), *sizes, missing, ["a photograph"])
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelDemand:
     """What a model asks for.
 
     Attributes:
@@ -135,7 +137,7 @@ class Model:
 
 def _present(
     config: Config, detectors: Sequence[Detector], texts: Sequence[str], total: int
-) -> Model | None:
+) -> ModelDemand | None:
     """Measured on one batch; None where the model is not here."""
     if not hub.present(config.model["path"], config.model["revision"]):
         return None
@@ -153,10 +155,10 @@ def _present(
         batch = texts[: PROBE if alone < PATIENCE else 1]
         peak = peak_mb(model, lambda: seconds(batch))
         each = seconds(batch) / len(batch) if alone < PATIENCE else alone
-    return Model(0, f"{peak / 1e3:.2g} GB", f"{each * total:.0f} s in one process")
+    return ModelDemand(0, f"{peak / 1e3:.2g} GB", f"{each * total:.0f} s in one process")
 
 
-def _absent(config: Config, detectors: Sequence[Detector]) -> Model:
+def _absent(config: Config, detectors: Sequence[Detector]) -> ModelDemand:
     """Asks the hub's list of files, and the architecture where we have it."""
     dtype = Source(config.model["path"], dtype=config.model["dtype"]).precision
     outline, memory = families.outline(config.model["path"]), "unknown"
@@ -169,4 +171,4 @@ def _absent(config: Config, detectors: Sequence[Detector]) -> Model:
         memory = "{}: {} + {} + {batch} × {each:.2g} GB".format(
             *parts, batch=batch, each=each / 1e9
         )
-    return Model(hub.size(config.model["path"], config.model["revision"]), memory, "unknown")
+    return ModelDemand(hub.size(config.model["path"], config.model["revision"]), memory, "unknown")

@@ -66,7 +66,7 @@ def _row(card: Mapping[str, Any], row: Mapping[str, Any]) -> Published:
     )
 
 
-def of(results: Results, row: Row) -> list[Published]:
+def published_beside(results: Results, row: Row) -> list[Published]:
     """What is published of a row of a table, where its detector is as we configure it."""
     key = (results.config.stands_for, results.case.prompts.name, row.detector, row.n)
     published_here = [
@@ -94,7 +94,7 @@ def comparison(all_results: Sequence[Results], rows: Sequence[Row]) -> Table | N
     for row in rows:
         if row.summary is None:
             continue
-        published_here = of(by_name[row.case], row)
+        published_here = published_beside(by_name[row.case], row)
         lines = [line for one in published_here for line in _lines(row, row.summary, one)]
         missing = ["AUC", interval_text(row.summary.auc), "–", "not published", "–", "–", "–"]
         reported = any("auc" in one.values for one in published_here)
@@ -102,7 +102,7 @@ def comparison(all_results: Sequence[Results], rows: Sequence[Row]) -> Table | N
             cells.append([row.case, row.model, row.detector, str(row.n or "–"), *line])
     headings = ["prompts", "model", "detector", "n", "number", "measured", "by the source's rule"]
     headings += ["published", "difference", "in our interval", "source"]
-    known = any(of(by_name[row.case], row) for row in rows)
+    known = any(published_beside(by_name[row.case], row) for row in rows)
     if not known:
         return None
     return Table(
@@ -110,7 +110,7 @@ def comparison(all_results: Sequence[Results], rows: Sequence[Row]) -> Table | N
         headings,
         cells,
         [NOTE],
-        apart=("model", "prompts"),
+        above=("model", "prompts"),
         optional=("source", "in our interval"),
         shorter={"by the source's rule": "its rule"},
     )

@@ -208,7 +208,7 @@ def _table(all_results: Sequence[Results], scores: pd.DataFrame) -> Table:
         ["prompts", "model", "label", "block", "id", *keys, "prompt"],
         rows,
         notes,
-        apart=("model", "prompts"),
+        above=("model", "prompts"),
         optional=("block", "id"),
     )
 

@@ -50,7 +50,7 @@ def main_table(rows: Sequence[Row]) -> Table:
         headings,
         [_main_cells(row, len(targets)) for row in rows],
         notes_of(rows),
-        apart=("model", "prompts"),
+        above=("model", "prompts"),
         optional=("s shared", "s alone", "NFE", *reversed(headings[5:-3])),
         shorter={"s alone": "s"},
     )

@@ -97,7 +97,7 @@ def describe(
         **{name: getattr(settings, name) for name in INSIDE - {"model"}},
         "model": model,
         "components": dict(components),
-        "prompts": of_prompts(prompts),
+        "prompts": describe_prompts(prompts),
         **({"references": list(references)} if references else {}),
         **({"sources": dict(sources)} if sources else {}),
     }
@@ -136,7 +136,7 @@ def _steps_as_the_scheduler_says(folder: Path) -> bool:
     return any(taken.get(name) != value for name, value in usual.items()) or offset not in (0, 1)
 
 
-def of_prompts(prompts: PromptSet) -> str:
+def describe_prompts(prompts: PromptSet) -> str:
     """sha256 of ids and texts; labels and clusters concern the table alone."""
     return _of_lists(prompts.ids, prompts.texts)
 

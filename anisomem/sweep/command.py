@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from anisomem.benchmark.case import Case, named_apart
+from anisomem.benchmark.case import Case, with_distinct_names
 from anisomem.benchmark.complete import complete
 from anisomem.benchmark.results import Results
 from anisomem.config.overrides import experiment
@@ -71,7 +71,7 @@ def composed(name: str, overrides: Sequence[str]) -> list[Config]:
 
 def recorded(configs: Sequence[Config], parent: str) -> list[Results]:
     """The cases of a sweep, what was missing recorded; equal components share a store."""
-    cases = named_apart(Case(config, parent) for config in configs)
+    cases = with_distinct_names(Case(config, parent) for config in configs)
     for case in cases:
         complete(case)
     return [Results(case) for case in cases]

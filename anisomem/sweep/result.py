@@ -116,7 +116,7 @@ def table(title: str, result: Result, all_results: Sequence[Results]) -> Table:
         headings,
         cells,
         [*about, *result.notes, *tables.notes_of(rows)],
-        apart=("model", "prompts"),
+        above=("model", "prompts"),
         optional=(*rates[1:], f"{rates[0]} − ref.", *reversed(list(first.more)), rates[0]),
     )
 

@@ -28,7 +28,7 @@ from anisomem.storage import atomic
 from anisomem.testbed import checkpoint
 from anisomem.testbed.autoencoder import to_tensor
 from anisomem.testbed.ground_truth import Pictures, render
-from anisomem.testbed.pictures import SMALL, Icons, Layout, draw, random_layout
+from anisomem.testbed.pictures import SMALL, Icons, PictureLayout, draw, random_layout
 from anisomem.testbed.recipe import Recipe
 
 FOLDER = Path(__file__).parent / "concepts"
@@ -90,7 +90,7 @@ class Examples:
     colours: npt.NDArray[np.int64]
 
 
-def colour(layout: Layout) -> int:
+def colour(layout: PictureLayout) -> int:
     """The index in :data:`COLOURS` of a layout's background."""
     import colorsys
 

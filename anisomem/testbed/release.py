@@ -185,7 +185,7 @@ def _encoded(picture: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def parts(folder: Path) -> str:
+def parts_table(folder: Path) -> str:
     """Markdown table rows: every part of a pipeline with its class, shape and size."""
     index = json.loads((folder / "model_index.json").read_text())
     lines = []
@@ -253,7 +253,7 @@ def write(
         .format(
             variant=variant,
             loading=loading(folder, variant),
-            parts=parts(folder),
+            parts=parts_table(folder),
             shown=shown,
             repeated=len(counts),
             fewest=min(counts),

@@ -17,7 +17,7 @@ from anisomem.models.capability import Capability
 from anisomem.run import labelled
 from anisomem.storage import atomic, digests
 from anisomem.tradeoff.measuring import measure, start
-from anisomem.tradeoff.results import Results
+from anisomem.tradeoff.results import TradeoffResults
 from anisomem.tradeoff.trial import Trial
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def mitigate(overrides: Sequence[str]) -> int:
 
     folder = trials[0].folder.parent
     with phase("estimating and drawing"):
-        text = report.write([Results(trial) for trial in trials], folder)
+        text = report.write([TradeoffResults(trial) for trial in trials], folder)
     print(text)
     print(f"Report: {folder}/ (tables, figures; pictures in a folder per model)")
     return 0

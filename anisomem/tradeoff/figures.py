@@ -13,17 +13,17 @@ from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter, StrMe
 
 from anisomem.report.style import COLOURS, GREY, MARKERS, WIDTH
 from anisomem.report.tables import percent
-from anisomem.tradeoff.results import GROUPS, Estimates, Results
+from anisomem.tradeoff.results import GROUPS, Estimates, TradeoffResults
 
 LINES = ("-", "--", ":")  # as colours repeat
 
 
-def tradeoff(results: Results) -> Figure:
+def tradeoff(results: TradeoffResults) -> Figure:
     """Copying against fidelity, and against seconds for a picture, a line for each method."""
     copying, fidelity = results.primary("copying"), results.primary("fidelity")
     assert copying is not None
     assert fidelity is not None
-    y, x = results.of(copying, GROUPS[0]), results.of(fidelity, GROUPS[0])
+    y, x = results.estimates_of(copying, GROUPS[0]), results.estimates_of(fidelity, GROUPS[0])
     assert y is not None
     assert x is not None
     total = results.sampled["mitigation_seconds"] + results.sampled["sampling_seconds"]
@@ -69,7 +69,7 @@ def _cross(axis: Axes, x: Estimates, y: Estimates, k: int, colour: str) -> None:
     axis.plot([x.values[k]] * 2, [up.low, up.high], **faint)
 
 
-def sheet(results: Results, loss: float) -> Figure:
+def sheet(results: TradeoffResults, loss: float) -> Figure:
     """Training picture, unmitigated picture, and each method's, for some prompts."""
     trial, shown = results.trial, results.chosen(loss)
     count = trial.config.trial.sheet

@@ -74,7 +74,7 @@ class Matched:
         return paired_difference(values[a], values[b], draws[a], draws[b], units)
 
 
-class Results:
+class TradeoffResults:
     """What a finished trial says.
 
     Arguments:
@@ -127,12 +127,12 @@ class Results:
         pictures = self._stored(frame, [one.column], [self.rows[p] for p in at])[one.column]
         return np.stack([one.reduce(of_setting) for of_setting in pictures]), at
 
-    def of(self, one: Statistic, group: str) -> Estimates | None:
+    def estimates_of(self, one: Statistic, group: str) -> Estimates | None:
         """A statistic of every setting, or None where no prompt of the group has it."""
         values, at = self.values(one)
         return self._estimates(values, at, group, one.percent)
 
-    def of_sampling(self, column: str, group: str) -> Estimates | None:
+    def estimates_of_sampling(self, column: str, group: str) -> Estimates | None:
         """Something recorded while sampling, averaged over pictures."""
         values = self.sampled[column].mean(axis=2)
         return self._estimates(values, range(len(self.rows)), group)
@@ -162,7 +162,7 @@ class Results:
         compared: list[tuple[int, Estimates]] = []
         for subject in ("copying", "fidelity"):
             one = self.primary(subject)
-            if one is None or (estimates := self.of(one, "memorized")) is None:
+            if one is None or (estimates := self.estimates_of(one, "memorized")) is None:
                 return None
             compared.append((-1 if one.smaller else 1, estimates))
         return (*compared[0], *compared[1])
@@ -181,7 +181,7 @@ class Results:
         for settings in self.methods.values():
             curve = [self._plain, *settings]
             for collected, of_c, of_f in ((values, c.values, f.values), (draws, c.draws, f.draws)):
-                kept = _kept(turn_f * of_f[self._plain], loss)
+                kept = _fidelity_left(turn_f * of_f[self._plain], loss)
                 collected.append(
                     turn_c * matched(turn_c * of_c[curve], turn_f * of_f[curve], kept)
                 )
@@ -198,14 +198,14 @@ class Results:
             best = settings[0]
             if self._compared is not None:
                 turn_c, c, turn_f, f = self._compared
-                level = _kept(turn_f * f.values[self._plain], loss)
+                level = _fidelity_left(turn_f * f.values[self._plain], loss)
                 good = [k for k in settings if turn_f * f.values[k] >= level]
                 best = min(good, key=(turn_c * c.values).__getitem__, default=best)
             strongest[name] = self.settings[best]
         return strongest
 
 
-def _kept(fidelity: Array, loss: float) -> Array:
+def _fidelity_left(fidelity: Array, loss: float) -> Array:
     """What is left of it where a share is lost."""
     return np.asarray(fidelity - loss * np.abs(fidelity))
 

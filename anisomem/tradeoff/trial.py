@@ -96,7 +96,7 @@ class Trial(Run):
     @cached_property
     def references(self) -> TrainingPictures:
         """The training pictures of the whole set's prompts."""
-        return training_pictures.of(self.whole, self.config.paths.data)
+        return training_pictures.find_training_pictures(self.whole, self.config.paths.data)
 
     def _chosen(self) -> list[int]:
         """The rows that are sampled: memorized ones with a training picture, and others.
@@ -142,14 +142,16 @@ class Trial(Run):
 
     def noise_seeds(self, row: int) -> list[int]:
         """The seeds that the noise of a prompt's pictures is drawn from."""
-        return self._apart(self.chosen[row])
+        return self._seeds_of_row(self.chosen[row])
 
     def ordinary_seeds(self) -> list[int]:
         """What the noise of every ordinary prompt is drawn from; they take turns at the seeds."""
         count = len(self.seeds)
-        return [self._apart(len(self.whole) + i)[i % count] for i in range(len(self.ordinary))]
+        return [
+            self._seeds_of_row(len(self.whole) + i)[i % count] for i in range(len(self.ordinary))
+        ]
 
-    def _apart(self, row: int) -> list[int]:
+    def _seeds_of_row(self, row: int) -> list[int]:
         """The seeds, or for noise by prompt such that no two prompts share one."""
         own = row if self.config.noise_policy == "per_prompt" else 0
         return [seed + own * (max(self.seeds) - min(self.seeds) + 1) for seed in self.seeds]
