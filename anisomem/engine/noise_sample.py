@@ -91,9 +91,9 @@ class NoiseSample:
         """Evaluates everything, each after what it is made from."""
         self._with_prompt()
         for t in self._timesteps(NOISE):
-            if of(Unconditional, t) in self.by_place[NOISE, t]:
+            if need_at(Unconditional, t) in self.by_place[NOISE, t]:
                 without = self.batches.unconditional_on_noise(self.x, t, self.draw)
-                self.evaluated[of(Unconditional, t)] = without
+                self.evaluated[need_at(Unconditional, t)] = without
             self._in_batches(partial(self._beside_noise, t), width=2)
         for latents, width in ((UNGUIDED, 1), (GUIDED, 2)):
             if steps := self._timesteps(latents):
@@ -118,7 +118,7 @@ class NoiseSample:
     def _with_prompt(self) -> None:
         """Predictions and attention on pure noise, all timesteps together."""
         steps = [
-            t for t in self._timesteps(NOISE) if of(Conditional, t) in self.by_place[NOISE, t]
+            t for t in self._timesteps(NOISE) if need_at(Conditional, t) in self.by_place[NOISE, t]
         ]
         if not steps:
             return
@@ -134,14 +134,14 @@ class NoiseSample:
                 return prediction, attention.tokens, attention.end
             return self.model.predict(x[rows], t[rows], prompts[rows]), None, None
 
-        predictions, *attention = zip(*self.batches.in_batches(len(x), part), strict=True)
+        predictions, tokens, ends = zip(*self.batches.in_batches(len(x), part), strict=True)
         prediction = Prediction.cat(predictions)
         for i, step in enumerate(steps):
             rows = slice(i * n, (i + 1) * n)
-            self.evaluated[of(Conditional, step)] = prediction[rows]
+            self.evaluated[need_at(Conditional, step)] = prediction[rows]
             for need in self._attention(NOISE, step):
-                kind = attention[isinstance(need, EndAttention)]
-                self.evaluated[need] = torch.cat(kind)[rows]
+                attention = ends if isinstance(need, EndAttention) else tokens
+                self.evaluated[need] = torch.cat(attention)[rows]
 
     def _attention(self, latents: str, t: float) -> list[Need]:
         return [
@@ -150,7 +150,7 @@ class NoiseSample:
 
     def _beside_noise(self, t: float, rows: slice) -> Values:
         """Directional derivatives on noise, and predictions beside it."""
-        both = of(Conditional, t), of(Unconditional, t)
+        both = need_at(Conditional, t), need_at(Unconditional, t)
         known: Values = {
             need: self.evaluated[need][rows] for need in both if need in self.evaluated
         }
@@ -168,14 +168,17 @@ class NoiseSample:
         for need in self.by_place[latents, t]:
             match need:
                 case GuidanceDerivative():
-                    both = known[of(Conditional, t, latents)], known[of(Unconditional, t, latents)]
+                    both = (
+                        known[need_at(Conditional, t, latents)],
+                        known[need_at(Unconditional, t, latents)],
+                    )
                     values[need] = self._guidance_derivative(t, *both, self.encoded[rows])
                 case Divergence(probes=probes):
-                    x = known[of(Conditional, t, latents)].x
+                    x = known[need_at(Conditional, t, latents)].x
                     products = [self._quadratic(x, t, rows, probe) for probe in range(probes)]
                     values[need] = torch.stack(products, dim=1)
                 case Nearby(radius=radius, probe=probe):
-                    x, v = known[of(Conditional, t, latents)].x, self._direction(probe)
+                    x, v = known[need_at(Conditional, t, latents)].x, self._direction(probe)
                     there = x + self._distance(t, radius) * v / v.norm()
                     values[need] = self.model.predict(there, t, self.encoded[rows])
         return values
@@ -216,8 +219,8 @@ class NoiseSample:
 
         def evaluate(x: Tensor, t: float) -> tuple[Prediction, Prediction | None]:
             if t == first:
-                without = self.evaluated[of(Unconditional, t)][rows] if guided else None
-                return self.evaluated[of(Conditional, t)][rows], without
+                without = self.evaluated[need_at(Unconditional, t)][rows] if guided else None
+                return self.evaluated[need_at(Conditional, t)][rows], without
             if guided:
                 both = Conditioning.cat([self.batches.empty[[0] * len(x)], prompts])
                 prediction = self._attended(latents, torch.cat([x, x]), t, both, values)
@@ -228,8 +231,8 @@ class NoiseSample:
         x = self.x[rows]
         for step in self.model.trajectory(x, prompts, guidance=guidance, evaluate=evaluate):
             here = self.by_place[latents, step.t]
-            both: Values = {of(Conditional, step.t, latents): step.conditional}
-            if (unconditional := of(Unconditional, step.t, latents)) in here:
+            both: Values = {need_at(Conditional, step.t, latents): step.conditional}
+            if (unconditional := need_at(Unconditional, step.t, latents)) in here:
                 without = step.unconditional or self.batches.predict_unconditional(
                     step.conditional.x, step.t
                 )
@@ -262,8 +265,8 @@ class NoiseSample:
         generated = self._end(rows)
         x = (alpha.to(generated) * generated).to(self.model.dtype)
         prediction = self.model.predict(x, t, self.encoded[rows])
-        values: Values = {of(Conditional, t, GENERATED): prediction}
-        if (unconditional := of(Unconditional, t, GENERATED)) in self.by_place[GENERATED, t]:
+        values: Values = {need_at(Conditional, t, GENERATED): prediction}
+        if (unconditional := need_at(Unconditional, t, GENERATED)) in self.by_place[GENERATED, t]:
             values[unconditional] = self.batches.predict_unconditional(x, t)
         return values | self._differentiated(GENERATED, t, rows, values)
 
@@ -279,7 +282,7 @@ class NoiseSample:
                 case Picture():
                     latents = self._end(rows)
                 case OneStepPicture():
-                    c, u = (self.evaluated[of(kind, need.t)][rows] for kind in PAIR)
+                    c, u = (self.evaluated[need_at(kind, need.t)][rows] for kind in PAIR)
                     latents = u.guided(c, GUIDANCE).x0
                 case _:
                     continue
@@ -290,6 +293,6 @@ class NoiseSample:
 PAIR = (Conditional, Unconditional)
 
 
-def of(kind: type[OnLatents], t: float, latents: str = NOISE) -> OnLatents:
+def need_at(kind: type[OnLatents], t: float, latents: str = NOISE) -> OnLatents:
     """A need at a timestep of the model."""
     return kind(At.timestep(t), latents)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
+from itertools import product
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -207,29 +208,26 @@ def _data(analysis: Any, pairs: Any) -> dict[str, list[dict[str, Any]]]:
         }
         for on, p in pairs.items()
     ]
-    sign = [
-        {
-            "prompts": name,
-            "on": on,
-            "vectors": vectors,
-            "memorized": memorized,
-            "step": step,
-            **{k: float(np.median(v[rows, step])) for k, v in _parts_of_cosine(alignment).items()},
-        }
-        for on in LATENTS
-        for vectors in ("output", "score")
-        for alignment in [recording.alignment(on, vectors)]
-        for memorized in (1, 0)
-        for rows in [recording.prompts.labels == memorized]
-        for step in range(len(recording.timesteps))
-    ]
     return {
         "levels": levels,
         "overlap": overlaps,
         "spectra": spectra,
         "pairs": chosen,
-        "sign": sign,
+        "sign": _signs(name, recording),
     }
+
+
+def _signs(name: str, recording: Recording) -> list[dict[str, Any]]:
+    """Medians of what the cosine is made of, a record per latents, vectors, class and step."""
+    records = []
+    for on, vectors in product(LATENTS, ("output", "score")):
+        parts = _parts_of_cosine(recording.alignment(on, vectors))
+        for memorized, step in product((1, 0), range(len(recording.timesteps))):
+            rows = recording.prompts.labels == memorized
+            place = {"prompts": name, "on": on, "vectors": vectors, "memorized": memorized}
+            medians = {part: float(np.median(v[rows, step])) for part, v in parts.items()}
+            records.append({**place, "step": step, **medians})
+    return records
 
 
 def _parts_of_cosine(alignment: Any) -> dict[str, Any]:

@@ -170,7 +170,11 @@ class Evaluator:
 
 
 def _products(u: Prediction, c: Prediction) -> Array:
-    """``[vectors, quantities, B]``."""
+    """What compares outputs, then scores, ``[vectors, quantities, B]``.
+
+    The quantities are the inner products uu, cc and uc, and the mean over positions of the cosine
+    over channels, which the released code takes.
+    """
     products_by_batch = []
     for name in VECTORS:
         a, b = getattr(u, name).double(), getattr(c, name).double()

@@ -33,10 +33,18 @@ def all_of(
     analysis: Analysis, pairs: Mapping[str, Pairs]
 ) -> dict[str, Callable[[], Figure | None]]:
     """Every picture of a model, by name and not drawn yet."""
-    of_analysis = (levels, norms, overlap, alignment, sign, repetitions, spectra, anisotropy, maps)
-    drawn: dict[str, Callable[[], Figure | None]]
-    drawn = {draw.__name__: partial(draw, analysis) for draw in of_analysis}
-    return drawn | {"pairs": partial(best_pairs, analysis, pairs)}
+    return {
+        "levels": partial(levels, analysis),
+        "norms": partial(norms, analysis),
+        "overlap": partial(overlap, analysis),
+        "alignment": partial(alignment, analysis),
+        "sign": partial(sign, analysis),
+        "repetitions": partial(repetitions, analysis),
+        "spectra": partial(spectra, analysis),
+        "anisotropy": partial(anisotropy, analysis),
+        "maps": partial(maps, analysis),
+        "pairs": partial(best_pairs, analysis, pairs),
+    }
 
 
 def levels(analysis: Analysis) -> Figure:

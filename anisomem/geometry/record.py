@@ -32,9 +32,6 @@ Array = npt.NDArray[np.float64]
 Task = tuple[str, list[int]]  # a name, and the rows of some prompts
 
 LATENTS = ("noise", "noised", "guided", "unguided")
-#: Of network outputs, then of scores: inner products, and the mean over positions of the cosine
-#: over channels, which the released code takes.
-QUANTITIES = ("uu", "cc", "uc", "map")
 VECTORS = ("output", "score")
 BATCH = 32  # prompts of a file
 LEAST = 5  # prompts of each class, which weights are chosen on in as many folds

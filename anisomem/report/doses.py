@@ -16,7 +16,6 @@ from anisomem.report.style import COLOURS, panels
 from anisomem.report.tables import percent
 
 DETECTED, SCORED = COLOURS[0], COLOURS[1]
-SCORE = "mean score in standard deviations of the others (right)"
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Pictures of a case."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import matplotlib.pyplot as plt
@@ -38,14 +38,14 @@ MOST_BLOCKS = 12  # that a legend names; the largest
 
 def figures_of(results: Results) -> dict[str, Draw]:
     """All figures of a case by name, not drawn yet; one that does not apply is drawn as None."""
-    draws: dict[str, Draw] = {draw.__name__: partial(draw, results) for draw in FIGURES}
+    draws: dict[str, Draw] = {name: partial(draw, results) for name, draw in FIGURES.items()}
     detectors = at_largest_n(results.detectors)
     if len(detectors) > 1:
         pairs_of_all = attempt(
             f"figures of pairs of {results.name}", partial(compared, results, detectors)
         )
         if pairs_of_all:
-            draws |= {draw.__name__: partial(draw, pairs_of_all) for draw in OF_PAIRS}
+            draws |= {name: partial(draw, pairs_of_all) for name, draw in OF_PAIRS.items()}
     return draws
 
 
@@ -327,12 +327,15 @@ def spread(wanted: Sequence[float], gap: float) -> list[float]:
     return placed
 
 
-FIGURES: tuple[Callable[[Results], Figure | None], ...] = (
-    roc,
-    forest,
-    distributions,
-    dose_response,
-    norm_cosine,
-    cost,
-)
-OF_PAIRS: tuple[Callable[[Compared], Figure], ...] = (pairs.critical_difference, pairs.verdicts)
+FIGURES: Mapping[str, Callable[[Results], Figure | None]] = {
+    "roc": roc,
+    "forest": forest,
+    "distributions": distributions,
+    "dose_response": dose_response,
+    "norm_cosine": norm_cosine,
+    "cost": cost,
+}
+OF_PAIRS: Mapping[str, Callable[[Compared], Figure]] = {
+    "critical_difference": pairs.critical_difference,
+    "verdicts": pairs.verdicts,
+}

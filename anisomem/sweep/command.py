@@ -49,7 +49,7 @@ SWEEPS = {
         variants.LATENTS_OF_COSINE.result,
     ),
     "negatives": Sweep("Sources of negatives", negatives.nodes, negatives.result),
-    "transfer": Sweep("Transfer of weights", transfer.nodes, transfer.result),
+    "transfer": Sweep("Transfer of weights", gamma.nodes, transfer.result),
 }
 
 

@@ -20,7 +20,6 @@ from anisomem.report.table import Table
 from anisomem.report.tables import interval_text, percent
 from anisomem.sweep import figures, grids
 from anisomem.sweep.gamma import metric
-from anisomem.sweep.gamma import nodes as nodes
 from anisomem.sweep.result import Difference, Line, Result
 
 NOTES = [
