@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 Picture = npt.NDArray[np.uint8]  # [H, W, 3]
+SUBJECTS = ("copying", "fidelity", "diversity", "change")
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Statistic:
 
     Attributes:
         name: The statistic's name as a heading.
-        subject: What it says something about: copying, fidelity, diversity or change.
+        subject: What it says something about, of :data:`SUBJECTS`.
         column: The column of a measure.
         reduce: ``[N, S]`` for N prompts of S pictures to ``[N]``.
         percent: Whether it is a share, printed as a percentage.
