@@ -1,4 +1,8 @@
-"""The papers that detectors and mitigations come from, each said once."""
+"""The papers that detectors and mitigations come from, each said once.
+
+Whoever implements one names it in its ``info`` or ``paper``; numbers that papers report are cards
+in ``results/published``.
+"""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,7 @@
-"""Controls every table carries: what separates the classes without looking at the model."""
+"""Controls every table carries: what separates the classes without looking at the model.
+
+The text-only score itself is fitted in :mod:`anisomem.evaluation.text`.
+"""
 
 from __future__ import annotations
 

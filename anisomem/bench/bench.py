@@ -1,4 +1,7 @@
-"""Measures all lines and writes them as one table."""
+"""Measures all lines and writes them as one table.
+
+The measurements themselves are in the files beside this one; what a line is, in ``line``.
+"""
 
 import json
 import tempfile

@@ -1,4 +1,7 @@
-"""How long the command takes to answer, and that a finished run needs no torch."""
+"""How long the command takes to answer, and that a finished run needs no torch.
+
+The work that a run does is measured in ``evaluations`` and ``growth``, and scoring in ``scoring``.
+"""
 
 import os
 import subprocess

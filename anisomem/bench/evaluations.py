@@ -1,4 +1,8 @@
-"""What a run asks of the model, and what the engine adds to that."""
+"""What a run asks of the model, and what the engine adds to that.
+
+Counts evaluations of detectors alone and together, and times the engine against the bare network.
+How time and memory grow with prompts is in ``growth``.
+"""
 
 from collections.abc import Callable, Sequence
 from functools import partial

@@ -1,4 +1,8 @@
-"""What one full-size model with random weights costs: a forward pass, a prompt, ten prompts."""
+"""What one full-size model with random weights costs: a forward pass, a prompt, ten prompts.
+
+The bundled models are too small to tell; these have the published architectures, so numbers of
+evaluations and bytes are right and scores mean nothing.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

@@ -1,4 +1,7 @@
-"""Whether a prompt costs the same, in time and memory, however many there are."""
+"""Whether a prompt costs the same, in time and memory, however many there are.
+
+Each number of prompts is recorded in a process of its own, so that its peak memory is its own.
+"""
 
 import multiprocessing
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,7 @@
-"""What scoring costs once everything is recorded."""
+"""What scoring costs once everything is recorded.
+
+Times the table and a sweep of weights on components of random numbers, without a model.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace

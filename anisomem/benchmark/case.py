@@ -1,4 +1,8 @@
-"""A case: one model on one prompt set with all its detectors, and what its store lacks of them."""
+"""A case: one model on one prompt set with all its detectors, and what its store lacks of them.
+
+A case only says what is asked and where it is kept. ``complete`` records it and ``results`` reads
+it; what it has in common with trade-offs and the geometry is :class:`anisomem.run.base.Run`.
+"""
 
 from __future__ import annotations
 

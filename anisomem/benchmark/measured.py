@@ -1,4 +1,8 @@
-"""What a run measures besides the components: costs, machine, truncated prompts."""
+"""What a run measures besides the components: costs, machine, truncated prompts.
+
+It is one JSON file in the folder of a run, read as data that may be a stranger's. Taking the
+measurements is for ``costs`` and ``complete``.
+"""
 
 from __future__ import annotations
 

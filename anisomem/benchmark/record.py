@@ -1,4 +1,8 @@
-"""Evaluates batches of a case's prompts, in this process or in several, into its store."""
+"""Evaluates batches of a case's prompts, in this process or in several, into its store.
+
+The evaluation of a batch is :class:`anisomem.engine.engine.Engine`; sharing batches among
+processes is :mod:`anisomem.run.workers`.
+"""
 
 from __future__ import annotations
 

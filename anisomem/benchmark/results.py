@@ -1,4 +1,8 @@
-"""What is made of a complete case from its store alone: scores, estimates, notes."""
+"""What is made of a complete case from its store alone: scores, estimates, notes.
+
+Nothing here needs the model or torch. Statistics are from ``evaluation``; tables, figures and the
+page are made of these results in ``report``.
+"""
 
 from __future__ import annotations
 

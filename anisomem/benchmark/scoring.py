@@ -1,4 +1,8 @@
-"""From what is recorded to scores; a detector that cannot be scored costs its own row only."""
+"""Makes scores of what is recorded; a detector that cannot be scored costs its own row only.
+
+The formula of a score is its detector's ``combine``; what is judged by the scores is in
+``results``.
+"""
 
 from __future__ import annotations
 

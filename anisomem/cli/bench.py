@@ -1,4 +1,7 @@
-"""``anisomem bench``: what things cost on this machine."""
+"""``anisomem bench``: what things cost on this machine.
+
+The measurements are in :mod:`anisomem.bench`.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

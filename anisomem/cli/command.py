@@ -1,4 +1,7 @@
-"""What every command of ``anisomem`` has: help, ``-v`` and ``-q``, and its arguments' types."""
+"""What every command of ``anisomem`` has: help, ``-v`` and ``-q``, and its arguments' types.
+
+The commands are in the files named after them, and the group that holds them is ``main``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""``anisomem list``: what can be run, by name."""
+"""``anisomem list``: what can be run, by name.
+
+What is listed are configuration files and installed detectors; :mod:`anisomem.config` knows them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""``anisomem``: the group of commands, what they share, and the guard around them."""
+"""``anisomem``: the group of commands, what they share, and the guard around them.
+
+Each command is a file beside this one. The guard is :func:`anisomem.errors.reported`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""``anisomem new-detector``: a working detector to change, with its configuration and test."""
+"""``anisomem new-detector``: a working detector to change, with its configuration and test.
+
+The files come from ``conformance/templates``; checking them is ``anisomem check-detector``.
+"""
 
 import keyword
 import os

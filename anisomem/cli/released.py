@@ -1,4 +1,7 @@
-"""``anisomem import-released`` and ``export-released``: files of the anisotropy paper's code."""
+"""``anisomem import-released`` and ``export-released``: files of the anisotropy paper's code.
+
+The layout of those files is read and written in :mod:`anisomem.benchmark.released`.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

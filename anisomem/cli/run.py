@@ -1,4 +1,7 @@
-"""``anisomem run``: an experiment, from overrides to the printed table."""
+"""``anisomem run``: an experiment, from overrides to the printed table.
+
+Composing is :mod:`anisomem.config`, and all that comes after it is in ``outcome``.
+"""
 
 from __future__ import annotations
 

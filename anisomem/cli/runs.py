@@ -1,4 +1,7 @@
-"""Finished runs by their folders, for the commands that read what is stored."""
+"""Finished runs by their folders, for the commands that read what is stored.
+
+A stored configuration is checked in :mod:`anisomem.run.stored` before it is believed.
+"""
 
 from __future__ import annotations
 

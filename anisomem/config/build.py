@@ -1,4 +1,7 @@
-"""The object that some settings describe."""
+"""The object that some settings describe.
+
+Which class that is, and whether it may be named, is looked up in ``own``.
+"""
 
 from __future__ import annotations
 

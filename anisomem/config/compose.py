@@ -1,4 +1,8 @@
-"""From command-line overrides to one checked configuration per case, with Hydra."""
+"""Composes command-line overrides to one checked configuration for each case, with Hydra.
+
+The words are read in ``overrides``; types are declared in ``schema`` and values checked in
+``values``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Which settings a case has, and of which type."""
+"""Which settings a case has, and of which type.
+
+Their defaults are in ``conf/config.yaml``, and what values they may have is in ``values``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules, each a function of a trial.
+"""The rules, each a function of an examination: of one detector on one model.
 
 It returns what it found, "" if there is nothing to add to what it says it checks.
 

@@ -1,4 +1,7 @@
-"""What a detector is tried on: models with prompts, and its components there."""
+"""What a detector is tried on: models with prompts, and its components there.
+
+The rules are in ``checks``; detectors like the given one, for rules that compare, in ``variants``.
+"""
 
 from __future__ import annotations
 

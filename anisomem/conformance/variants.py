@@ -1,4 +1,7 @@
-"""Detectors like a given one: with another setting, with more noise samples; and all built in."""
+"""Detectors like a given one: with another setting, with more noise samples; and all built in.
+
+The models that they are tried on are in ``examination``.
+"""
 
 from __future__ import annotations
 

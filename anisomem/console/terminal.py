@@ -1,4 +1,7 @@
-"""Where the command's words go: they may be closed, full, or know ASCII alone."""
+"""Where the command's words go: they may be closed, full, or know ASCII alone.
+
+What is said while something goes on is ``progress``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The published prompt sets: what each is made of, means and lacks, one card a set."""
+"""The published prompt sets: what each is made of, means and lacks, one card a set.
+
+A card is a YAML file in ``cards/``. The files that it names are downloaded by ``fetch`` and read
+by ``published``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Prompts that are not independent of each other: near-duplicates and shared pictures."""
+"""Prompts that are not independent of each other: near-duplicates and shared pictures.
+
+Intervals and folds keep the prompts of a cluster together, in :mod:`anisomem.evaluation`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Downloads the files of published prompt sets; each gets its name once it is verified."""
+"""Downloads the files of published prompt sets; each gets its name once it is verified.
+
+What the files mean is said in ``published``; training pictures are fetched by ``pictures``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prompts from a user's own file or from a hub dataset."""
+"""Makes a prompt set of a user's file or a hub dataset; ``tables`` reads the rows."""
 
 from __future__ import annotations
 

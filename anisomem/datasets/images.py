@@ -1,4 +1,7 @@
-"""Pictures from elsewhere, opened within bounds and in few formats."""
+"""Pictures from elsewhere, opened within bounds and in few formats.
+
+Where they come from is for ``pictures`` and ``files``.
+"""
 
 from __future__ import annotations
 

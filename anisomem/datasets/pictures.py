@@ -1,4 +1,7 @@
-"""Training pictures that a set names by addresses: downloaded once, kept under their sha256."""
+"""Training pictures that a set names by addresses: downloaded once, kept under their sha256.
+
+How a picture is opened is in ``images``, and how hosts are asked in ``web``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Which files a user's path names: one, those of a pattern, or those of a folder."""
+"""Which files a user's path names: one, those of a pattern, or those of a folder.
+
+Their rows are read in ``tables``, and made to prompts in ``files``.
+"""
 
 from __future__ import annotations
 

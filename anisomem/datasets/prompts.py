@@ -1,4 +1,7 @@
-"""A set of prompts with their labels."""
+"""A set of prompts with their labels.
+
+Nothing here reads a file: ``files``, ``published`` and ``kept`` do.
+"""
 
 from __future__ import annotations
 

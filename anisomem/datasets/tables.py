@@ -1,4 +1,4 @@
-"""Tables from elsewhere: rows of CSV, JSON and parquet, within bounds, and only what counts."""
+"""Reads rows of CSV, JSON and parquet from elsewhere, within bounds; ``files`` judges them."""
 
 from __future__ import annotations
 

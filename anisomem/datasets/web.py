@@ -1,4 +1,7 @@
-"""Answers of hosts that are not trusted: few redirects, to public addresses alone."""
+"""Answers of hosts that are not trusted: few redirects, to public addresses alone.
+
+What is fetched is said in ``fetch`` and ``pictures``.
+"""
 
 from __future__ import annotations
 

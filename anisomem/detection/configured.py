@@ -1,4 +1,7 @@
-"""The detectors that settings describe."""
+"""The detectors that settings describe.
+
+Which detectors there are is :mod:`anisomem.config.registry`.
+"""
 
 from __future__ import annotations
 

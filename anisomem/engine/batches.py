@@ -1,4 +1,7 @@
-"""A model evaluated in batches that fit its memory."""
+"""A model evaluated in batches that fit its memory.
+
+It knows neither detectors nor needs, so mitigations take it too.
+"""
 
 import logging
 from collections.abc import Callable

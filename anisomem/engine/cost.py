@@ -1,4 +1,7 @@
-"""What detectors cost, as it is counted and timed."""
+"""What detectors cost, as it is counted and timed.
+
+Counting is in ``counting``; seconds are measured in :mod:`anisomem.benchmark.costs`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""What detectors evaluate, counted by the engine at a stand-in of closed form."""
+"""What detectors evaluate, counted by the engine at a stand-in of closed form.
+
+The stand-in takes no time, so costs are known before a model is loaded. Seconds are measured in
+:mod:`anisomem.benchmark.costs`.
+"""
 
 from collections.abc import Sequence
 from contextlib import suppress

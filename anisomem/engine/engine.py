@@ -1,4 +1,8 @@
-"""Evaluates a model for all detectors of a run at once, and nothing twice."""
+"""Evaluates a model for all detectors of a run at once, and nothing twice.
+
+How a need is evaluated is in ``noise_sample``; where components are kept is
+:mod:`anisomem.storage.store`.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields

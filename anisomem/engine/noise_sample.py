@@ -1,4 +1,8 @@
-"""The passes through a model that serve one noise sample: on noise and along trajectories."""
+"""The passes through a model that serve one noise sample: on noise and along trajectories.
+
+Which needs there are is :mod:`anisomem.detection.needs`; a new one adds its evaluation here.
+Components are made of the values in ``engine``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Full evaluations of a few named prompts, as safetensors beside what a run records of all."""
+"""Full evaluations of a few named prompts, as safetensors beside what a run records of all.
+
+The components of all prompts are kept in :mod:`anisomem.storage.store`.
+"""
 
 from __future__ import annotations
 

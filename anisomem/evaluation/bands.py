@@ -1,4 +1,7 @@
-"""What the bootstrap draws say along a curve: ROC bands, and rates by groups of prompts."""
+"""What the bootstrap draws say along a curve: ROC bands, and rates by groups of prompts.
+
+The draws are :func:`anisomem.evaluation.bootstrap.resample`; curves themselves are in ``curves``.
+"""
 
 from collections.abc import Sequence
 

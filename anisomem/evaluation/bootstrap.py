@@ -1,4 +1,7 @@
-"""The stratified cluster bootstrap of AUC and TPR@FPR, and paired comparisons."""
+"""The stratified cluster bootstrap of AUC and TPR@FPR, and paired comparisons.
+
+Intervals are made of the draws in ``interval``; tests that need no draws are in ``delong``.
+"""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,8 @@
-"""Scores fitted on labels, always on other prompts than the ones they score."""
+"""Scores fitted on labels, always on other prompts than the ones they score.
+
+The folds keep clusters together. What is fitted are weights of components, or the text control of
+``text``.
+"""
 
 import warnings
 from dataclasses import dataclass

@@ -1,4 +1,8 @@
-"""Which detectors cannot be told apart, as the bars of a critical-difference picture."""
+"""Which detectors cannot be told apart, as the bars of a critical-difference picture.
+
+Whether a pair is separable is for ``bootstrap``; the picture is drawn in
+:mod:`anisomem.report.pairs`.
+"""
 
 from collections.abc import Iterable
 from itertools import combinations

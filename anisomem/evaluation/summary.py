@@ -1,4 +1,8 @@
-"""What a table says about each detector, and about each pair of them."""
+"""What a table says about each detector, and about each pair of them.
+
+It calls the other files of this package in the order that a table needs; Markdown and CSV are made
+in :mod:`anisomem.report.tables`.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,7 @@
-"""Scores that many prompts share, which an AUC and a TPR can hide."""
+"""Scores that many prompts share, which an AUC and a TPR can hide.
+
+The warnings that a reader sees are written in :mod:`anisomem.report`.
+"""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,7 @@
-"""What a recording says, with intervals over prompt clusters; no model is needed."""
+"""What a recording says, with intervals over prompt clusters; no model is needed.
+
+What is recorded is in ``record``; verdicts are in ``claims`` and pictures in ``figures``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Pictures of the closed-form models."""
+"""Pictures of the closed-form models.
+
+The numbers are from ``dials`` and ``tightness``; pictures of recorded models are in ``figures``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""``anisomem geometry``: evaluates what is missing, then draws and judges everything."""
+"""``anisomem geometry``: evaluates what is missing, then draws and judges everything.
+
+Each step has a file beside this one: ``record``, ``evaluate``, ``analysis``, ``claims``,
+``figures``.
+"""
 
 from __future__ import annotations
 

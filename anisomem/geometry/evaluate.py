@@ -1,4 +1,7 @@
-"""Evaluates the tasks of a recording."""
+"""Evaluates the tasks of a recording.
+
+Which tasks there are, and where their arrays lie, is in ``record``; needs the model and torch.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Pictures of a model's geometry."""
+"""Pictures of a model's geometry.
+
+The numbers are from ``analysis``; those of closed-form models are drawn in ``closed_figures``.
+"""
 
 from __future__ import annotations
 

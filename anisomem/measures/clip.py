@@ -1,4 +1,7 @@
-"""Fidelity by CLIP: whether pictures show the prompt, and how they please."""
+"""Fidelity by CLIP: whether pictures show the prompt, and how they please.
+
+Weights are downloaded and verified by ``weights``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Copying by pixels: needs no model and no download."""
+"""Copying by pixels: needs no model and no download.
+
+Copying as a trained descriptor sees it is in ``sscd``.
+"""
 
 from __future__ import annotations
 

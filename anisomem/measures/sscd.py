@@ -1,4 +1,7 @@
-"""Copying by SSCD, a descriptor for copy detection (Pizzi et al., 2022)."""
+"""Copying by SSCD, a descriptor for copy detection (Pizzi et al., 2022).
+
+Its weights are verified in ``weights``; copying without a network is in ``pixels``.
+"""
 
 from __future__ import annotations
 

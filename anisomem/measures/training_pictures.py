@@ -1,4 +1,7 @@
-"""The training pictures of a prompt set."""
+"""The training pictures of a prompt set.
+
+They are downloaded by :mod:`anisomem.datasets.pictures`; here those at hand are found and decoded.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Weights of measures, verified before anything reads them."""
+"""Weights of measures, verified before anything reads them.
+
+Weights of diffusion models are loaded in :mod:`anisomem.models`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Gradient descent on one tensor a prompt, every row for itself."""
+"""Gradient descent on one tensor a prompt, every row for itself.
+
+What is descended is the caller's: ``anisotropy``, ``wen`` and ``sail`` bring their loss.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Predictions with and without prompts on fixed noise, differentiable in the prompts."""
+"""Predictions with and without prompts on fixed noise, differentiable in the prompts.
+
+Losses over them are in ``anisotropy`` and ``wen``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a pass attends to in its cross-attention, and how that may be changed: the values alone."""
+"""What a pass attends to in its cross-attention, and how that may be changed: the values alone.
+
+The hooks that record and change it are in ``unet_attention``.
+"""
 
 from __future__ import annotations
 

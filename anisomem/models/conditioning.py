@@ -1,4 +1,7 @@
-"""Encoded prompts."""
+"""Encoded prompts.
+
+The prompts are encoded by a family's own ``encode``.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields

@@ -1,4 +1,7 @@
-"""Text-to-image pipelines of diffusers with one text encoder and a U-Net (SD v1, SD v2)."""
+"""Text-to-image pipelines of diffusers with one text encoder and a U-Net (SD v1, SD v2).
+
+What families share is in ``pipeline``; the attention of a U-Net is in ``unet_attention``.
+"""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager

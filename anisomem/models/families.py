@@ -1,4 +1,7 @@
-"""Which families there are: each file of this package that has one; and whose a pipeline is."""
+"""Which families there are: each file of this package that has one; and whose a pipeline is.
+
+What a family declares is a :class:`~anisomem.models.layout.Layout`; loading is in ``loading``.
+"""
 
 import pkgutil
 from functools import cache

@@ -1,4 +1,7 @@
-"""Where a pipeline comes from: a local folder or file, or a repository of the hub."""
+"""Where a pipeline comes from: a local folder or file, or a repository of the hub.
+
+What lies in a local folder is read in ``files``; the parts are loaded in ``parts``.
+"""
 
 import os
 from pathlib import Path

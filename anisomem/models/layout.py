@@ -1,4 +1,7 @@
-"""What a family declares of its pipelines: their parts, in diffusers' names."""
+"""What a family declares of its pipelines: their parts, in diffusers' names.
+
+The declarations stand in the family's own files; ``parts`` loads by them.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""From what a user names to a pipeline of diffusers, by what its family declares.
+"""Loads a pipeline of diffusers from what a user names, by what its family declares.
 
 A :class:`Source` is what a user asks for; :func:`load` makes a family's pipeline of it.
 """

@@ -1,4 +1,7 @@
-"""What a model would take, by the files that describe it: its weights are never read."""
+"""What a model would take, by the files that describe it: its weights are never read.
+
+Its own numbers come from ``architecture``; the dry run in :mod:`anisomem.report.plan` prints them.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""Stable Diffusion 3: three text encoders and a transformer trained by flow matching."""
+"""Stable Diffusion 3: three text encoders and a transformer trained by flow matching.
+
+What families share is in ``pipeline``; the schedule is ``FlowSchedule`` in ``schedule``.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,8 @@
-"""Stable Diffusion XL: two text encoders, and a U-Net that is also told size and pooled prompt."""
+"""Stable Diffusion XL: two text encoders, and a U-Net that is also told size and pooled prompt.
+
+What it shares with other U-Nets is in ``diffusers_unet``, and what all families share in
+``pipeline``.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

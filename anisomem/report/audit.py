@@ -1,4 +1,7 @@
-"""What is wrong with a prompt set, and what its text alone gives away."""
+"""What is wrong with a prompt set, and what its text alone gives away.
+
+The prompts are read in :mod:`anisomem.datasets`, and no model is asked.
+"""
 
 from __future__ import annotations
 

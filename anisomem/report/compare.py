@@ -1,4 +1,7 @@
-"""Some detectors of finished runs against each other, on all prompts and on parts of them."""
+"""Some detectors of finished runs against each other, on all prompts and on parts of them.
+
+The tests of a pair are in :mod:`anisomem.evaluation`; pictures of them are in ``pairs``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Detectors of a case on the same prompts, every pair of them compared."""
+"""Detectors of a case on the same prompts, every pair of them compared.
+
+Their tables are written in ``compare`` and ``tables``, their pictures drawn in ``pairs``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What detectors say of memorized prompts by how often their picture was in the training set."""
+"""What detectors say of memorized prompts by how often their picture was in the training set.
+
+The count of repetitions comes with the prompt set; other pictures of a case are in ``figures``.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,8 @@
-"""Pictures of a case."""
+"""Pictures of a case.
+
+Pictures of pairs are in ``pairs`` and of repetitions in ``doses``; sweeps, trade-offs and the
+geometry have their own.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence

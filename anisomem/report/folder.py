@@ -1,4 +1,7 @@
-"""A report's folder while it is written: tables, unrounded numbers, figures."""
+"""A report's folder while it is written: tables, unrounded numbers, figures.
+
+What earlier reports left is known by :mod:`anisomem.storage.manifest`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The stored gallery as a page shows it."""
+"""The stored gallery as a page shows it.
+
+The pictures are generated in :mod:`anisomem.benchmark.gallery`.
+"""
 
 import base64
 import io

@@ -1,4 +1,7 @@
-"""Texts of figures as they are: no formulas, no control characters, any script."""
+"""Texts of figures as they are: no formulas, no control characters, any script.
+
+What is drawn, and in which colours, is in ``figures`` and ``style``.
+"""
 
 import logging
 import re

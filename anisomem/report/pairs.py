@@ -1,4 +1,7 @@
-"""Pictures of which detectors can be told apart."""
+"""Pictures of which detectors can be told apart.
+
+Which pairs are separable is known from ``compared``.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

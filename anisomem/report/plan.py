@@ -1,4 +1,8 @@
-"""What an experiment would do: prompts, evaluations, bytes, memory and time. Starts nothing."""
+"""What an experiment would do: prompts, evaluations, bytes, memory and time. Starts nothing.
+
+It asks files, cards and the hub's list of files; the plan of a trade-off is
+:mod:`anisomem.tradeoff.plan`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

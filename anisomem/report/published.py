@@ -1,4 +1,7 @@
-"""Measured numbers beside published ones."""
+"""Measured numbers beside published ones.
+
+The published numbers are cards in ``results/published``, the papers are in :mod:`anisomem.papers`.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

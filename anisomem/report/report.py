@@ -1,4 +1,7 @@
-"""Everything a run leaves for people to read, made from its stores."""
+"""Everything a run leaves for people to read, made from its stores.
+
+Tables are from ``tables``, figures from ``figures``; the page is ``report.html.j2``.
+"""
 
 import base64
 import json

@@ -1,4 +1,7 @@
-"""What all pictures share: for colour-blind readers and for print."""
+"""What all pictures share: for colour-blind readers and for print.
+
+The pictures are in ``figures``, ``pairs`` and ``doses``, and in the rooms above.
+"""
 
 import io
 from collections.abc import Callable

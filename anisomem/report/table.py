@@ -1,4 +1,7 @@
-"""Tables of text, in Markdown, LaTeX and CSV, and as a terminal shows them."""
+"""Tables of text, in Markdown, LaTeX and CSV, and as a terminal shows them.
+
+Which tables there are is in ``tables`` and in the rooms above; text is made safe in ``escape``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of a run: as people read them (Markdown, LaTeX) and unrounded (CSV, JSON)."""
+"""The tables of a run for people (Markdown, LaTeX) and unrounded (CSV, JSON), see ``table``."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

@@ -1,4 +1,7 @@
-"""Weights & Biases gets a finished run once, as a whole."""
+"""Weights & Biases gets a finished run once, as a whole.
+
+It only mirrors what ``report`` has written; nothing is read back from there.
+"""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,8 @@
-"""A run: one model on one prompt set, as it is asked for, and the folder that keeps it."""
+"""A run: one model on one prompt set, as it is asked for, and the folder that keeps it.
+
+Its children are ``Case`` in ``benchmark``, ``Trial`` in ``tradeoff`` and ``Recording`` in
+``geometry``; what makes two runs the same is in ``identity``.
+"""
 
 from __future__ import annotations
 

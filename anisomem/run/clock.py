@@ -1,4 +1,7 @@
-"""Seconds of contenders that take turns, and the memory that work takes at its peak."""
+"""Seconds of contenders that take turns, and the memory that work takes at its peak.
+
+What is timed is the caller's: :mod:`anisomem.benchmark.costs` and :mod:`anisomem.bench`.
+"""
 
 from collections.abc import Callable, Mapping
 from threading import Event, Thread

@@ -1,4 +1,7 @@
-"""The prompts of a configuration: on which model their labels were established, and a part."""
+"""The prompts of a configuration: on which model their labels were established, and a part.
+
+The set itself is read in :mod:`anisomem.datasets`; ordinary prompts beside it are in ``ordinary``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Prompts outside a set that a detector may take as ordinary."""
+"""Prompts outside a set that a detector may take as ordinary.
+
+The prompts of the run are in ``labelled``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tasks that are done in this process, or shared among several that end together."""
+"""Tasks that are done in this process, or shared among several that end together.
+
+What the tasks are is the caller's; one gets no more than what it is handed.
+"""
 
 from __future__ import annotations
 

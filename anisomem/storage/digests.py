@@ -1,4 +1,7 @@
-"""Digests of descriptions and of files, and in what two descriptions differ."""
+"""Digests of descriptions and of files, and in what two descriptions differ.
+
+What a run's digest is made of is :mod:`anisomem.run.identity`.
+"""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,7 @@
-"""What a report has written into a folder, so that the next one removes what it no longer says."""
+"""What a report has written into a folder, so that the next one removes what it no longer says.
+
+Writing them is :mod:`anisomem.report.folder`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Which sweeps there are, and how one is run."""
+"""Which sweeps there are, and how one is run.
+
+What one finds is in its own file; recording is ``benchmark``, and writing ``result``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Pictures of the sweeps, in the style of a run's."""
+"""Pictures of the sweeps, in the style of a run's.
+
+The numbers are from the files of the sweeps.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a sweep finds, and the files it leaves."""
+"""What a sweep finds, and the files it leaves.
+
+What is swept, and with which detectors, is in the files of the sweeps.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Where each term is read: every pair of the 50 DDIM steps from 50 evaluations per prompt."""
+"""Where each term is read: every pair of the 50 DDIM steps from 50 evaluations per prompt.
+
+Weights at the published steps are swept in ``gamma``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Weights fitted on one model and prompt set, tested on each other."""
+"""Weights fitted on one model and prompt set, tested on each other.
+
+Within one set, folds do the same for ``fitted`` weights, in :mod:`anisomem.evaluation.fitting`.
+"""
 
 from __future__ import annotations
 

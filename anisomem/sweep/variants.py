@@ -1,4 +1,7 @@
-"""Sweeps over a setting of the metric that changes what is recorded."""
+"""Sweeps over a setting of the metric that changes what is recorded.
+
+Settings that change only the score are in ``gamma``; steps are in ``timesteps``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The bundled models' autoencoder: pictures to latents of 4 channels and a quarter of the side."""
+"""The bundled models' autoencoder: pictures to latents of 4 channels and a quarter of the side.
+
+The denoisers that learn on its latents are in ``networks``.
+"""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,8 @@
-"""Training of the bundled models' denoisers, at most as far as it is asked for and resumable."""
+"""Training of the bundled models' denoisers, at most as far as it is asked for and resumable.
+
+The networks are in ``networks``, what they learn is in ``objectives``, and the latents are in
+``latents``.
+"""
 
 import math
 import time

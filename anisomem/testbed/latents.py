@@ -1,4 +1,7 @@
-"""The encoded corpus: latents of every distinct picture, in parts that are made when needed."""
+"""The encoded corpus: latents of every distinct picture, in parts that are made when needed.
+
+The encoder is trained in ``autoencoder``; the captions and pictures are those of ``corpus``.
+"""
 
 import hashlib
 from collections.abc import Callable

@@ -1,4 +1,7 @@
-"""The bundled models' denoisers with their text encoders, which are trained together."""
+"""The bundled models' denoisers with their text encoders, which are trained together.
+
+Text encoders and the tokenizer are built in ``text``; training is in ``diffusion``.
+"""
 
 import math
 from abc import ABC, abstractmethod

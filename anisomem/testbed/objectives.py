@@ -1,4 +1,7 @@
-r"""What the bundled denoisers learn: from data and noise, an input, its timestep and a target."""
+r"""What the bundled denoisers learn: from data and noise, an input, its timestep and a target.
+
+The loop that trains is in ``diffusion``.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

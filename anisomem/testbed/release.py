@@ -1,4 +1,7 @@
-"""What lies beside a bundled model: its prompts with measured labels, and its card."""
+"""What lies beside a bundled model: its prompts with measured labels, and its card.
+
+Which prompts are memorized is measured in ``ground_truth``.
+"""
 
 import io
 import json

@@ -1,4 +1,8 @@
-"""From icons to diffusers folders: the stages that make the bundled models."""
+"""The stages that make the bundled models, from icons to diffusers folders.
+
+Each stage has a file of its own; the commands are ``scripts/train_testbed.py`` and
+``confirm_testbed.py``.
+"""
 
 import json
 from collections.abc import Sequence

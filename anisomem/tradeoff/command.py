@@ -1,4 +1,7 @@
-"""``anisomem mitigate``: samples, measures and reports what is missing."""
+"""``anisomem mitigate``: samples, measures and reports what is missing.
+
+The steps are in ``sampling``, ``measuring`` and ``report``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Pictures of a trial: copying against fidelity and time, and the pictures themselves."""
+"""Pictures of a trial: copying against fidelity and time, and the pictures themselves.
+
+The numbers are from ``results``, the tables in ``report``.
+"""
 
 from __future__ import annotations
 

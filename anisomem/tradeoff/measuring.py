@@ -1,4 +1,7 @@
-"""Measures what is missing of a trial's pictures."""
+"""Measures what is missing of a trial's pictures.
+
+The measures are :mod:`anisomem.measures`; the pictures are made in ``sampling``.
+"""
 
 from __future__ import annotations
 

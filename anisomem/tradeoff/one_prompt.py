@@ -1,4 +1,7 @@
-"""One prompt's picture as it is sampled without and with a mitigation, and its scores."""
+"""One prompt's picture as it is sampled without and with a mitigation, and its scores.
+
+Nothing is stored but the picture that is asked for; a whole set is a ``trial``.
+"""
 
 from __future__ import annotations
 

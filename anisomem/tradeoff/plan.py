@@ -1,4 +1,7 @@
-"""What a trial would sample: pictures, evaluations, downloads, time. Starts nothing."""
+"""What a trial would sample: pictures, evaluations, downloads, time. Starts nothing.
+
+A run's own plan is :mod:`anisomem.report.plan`.
+"""
 
 from __future__ import annotations
 

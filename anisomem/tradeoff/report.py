@@ -1,4 +1,7 @@
-"""Tables and pictures of finished trials."""
+"""Tables and pictures of finished trials.
+
+The numbers are from ``results``, the pictures in ``figures``.
+"""
 
 from __future__ import annotations
 

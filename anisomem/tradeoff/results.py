@@ -1,4 +1,7 @@
-"""From what is stored of a trial to estimates with intervals; needs no model."""
+"""Estimates with intervals of what is stored of a trial; no model is needed.
+
+The tables are made in ``report``; what is stored is said in ``trial``.
+"""
 
 from __future__ import annotations
 

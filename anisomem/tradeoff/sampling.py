@@ -1,4 +1,8 @@
-"""Samples what is missing of a trial, in this process or in several."""
+"""Samples what is missing of a trial, in this process or in several.
+
+What is changed before sampling is :mod:`anisomem.mitigation`; the pictures are measured in
+``measuring``.
+"""
 
 from __future__ import annotations
 

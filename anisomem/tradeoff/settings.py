@@ -1,4 +1,7 @@
-"""Every mitigation of a run at every strength that is asked for."""
+"""Every mitigation of a run at every strength that is asked for.
+
+The mitigations' classes are :mod:`anisomem.mitigation`; what is sampled with them is a ``trial``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""One model with all mitigations: what is sampled, where it is kept, what is missing."""
+"""One model with all mitigations: what is sampled, where it is kept, what is missing.
+
+A trial only says what is asked; ``sampling`` and ``measuring`` do it, ``results`` reads it.
+"""
 
 from __future__ import annotations
 

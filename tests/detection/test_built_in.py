@@ -6,7 +6,7 @@ import pytest
 from anisomem.config import catalog
 from anisomem.conformance import check
 from anisomem.conformance.checks import CHECKS
-from anisomem.conformance.examination import FITTED, Setup, bundled, mixture, setups, examinations
+from anisomem.conformance.examination import FITTED, Setup, bundled, examinations, mixture, setups
 from anisomem.conformance.variants import shipped
 from anisomem.detection import configured
 from anisomem.models.diffusers_unet import DiffusersUNet
