@@ -86,7 +86,7 @@ class PLaplace(Detector):
         return Cost(nfe=(centre + self.probes) * self.n)
 
     def _laplacian(self, centre: Prediction, *around: Prediction) -> Tensor:
-        """``[B]``."""
+        """The negated p-Laplacian of a batch, ``[B]``."""
         radius = self.radius * centre.sigma[0].item() * prod(centre.x.shape[1:]) ** 0.5
         return p_laplacian(centre, around, self.p, radius)
 

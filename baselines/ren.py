@@ -84,7 +84,7 @@ class LayerEntropy(Detector):
         return Cost(nfe=self.n)
 
     def _entropy(self, layers: Tensor) -> Tensor:
-        """``[B]``."""
+        """The entropy of one layer's attention, ``[B]``."""
         if self.layer >= layers.shape[1]:
             raise UserError(
                 f"layer {self.layer} of {self.name}: the model has cross-attention layers 0 to "

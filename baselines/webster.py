@@ -83,7 +83,7 @@ class WebsterWhiteBox(Detector):
 
 
 def distance(c: Prediction, u: Prediction) -> Tensor:
-    """``[B]``."""
+    """How far one step moves the noise, squared, over D, ``[B]``."""
     guided = u.guided(c, GUIDANCE)
     ratio = (guided.sigma / guided.alpha).to(guided.output)
     return ratio**2 * guided.epsilon.square().mean(dim=(1, 2, 3))

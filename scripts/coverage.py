@@ -30,7 +30,7 @@ def alone(n: int) -> np.ndarray:
 
 
 def fives(n: int) -> np.ndarray:
-    """Clusters of five."""
+    """Draws clusters of five."""
     return np.arange(n) // 5
 
 

@@ -148,7 +148,7 @@ def _import(
 
 
 def _column(case: Case, folder: Path, setting: ReleasedSetting, seed: int, cosine: bool) -> Array:
-    """Both classes' numbers in the order of the case's prompts, ``[N, n]``."""
+    """Reads both classes' numbers in the order of the case's prompts, ``[N, n]``."""
     labels, factor = case.prompts.labels, 1.0 if cosine else NORM.get(setting.set, 1.0)
     column = np.empty((len(labels), setting.n))
     for kind, label in CLASSES.items():
@@ -243,7 +243,7 @@ def _as_released(detector: Anisotropy, samples: Mapping[str, int]) -> bool:
 
 
 def no_model(scores: str, stands_for: str | None) -> NoReturn:
-    """What ``model=released_scores`` loads.
+    """The model that ``model=released_scores`` loads: none, since scores are there.
 
     Raises:
         UserError: Always: what is not among the scores cannot be computed from them.

@@ -73,7 +73,7 @@ class Results:
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """What is stored."""
+        """All rows of the case's store, as a frame."""
         return self.case.store.read()
 
     @cached_property

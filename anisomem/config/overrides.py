@@ -29,7 +29,7 @@ LONGEST = 255  # bytes of a file's name
 
 @dataclass(frozen=True)
 class Override:
-    """One of them.
+    """One setting as it was typed, and as it is read.
 
     Attributes:
         key: The setting, without Hydra's ``+``.

@@ -173,7 +173,7 @@ def download(url: str) -> bytes:
 
 
 def check(content: bytes) -> None:
-    """Decodes a picture.
+    """Decodes a picture to see that it is one.
 
     Raises:
         NoPictureError: A page, no picture, or one that shows nothing.

@@ -68,7 +68,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class RawTable:
-    """What was read.
+    """The rows that were read, with what is known of their columns.
 
     Attributes:
         rows: The rows with the cells that count, by our names.
@@ -328,7 +328,7 @@ def _json(file: Path, columns: Columns, table: RawTable) -> None:
 
 
 def _parsed(text: str, where: object) -> Any:
-    """What JSON says.
+    """Parses JSON; what cannot be parsed is one line.
 
     Raises:
         ValueError: It is none.

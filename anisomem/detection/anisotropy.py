@@ -191,14 +191,14 @@ class Anisotropy(Detector):
         return np.stack([recorded.mean(name, self.n) for name in self.component_names], axis=1)
 
     def _norm(self, c: Prediction, u: Prediction) -> Tensor:
-        """``[B]``."""
+        """The norm of the guidance under the convention, ``[B]``."""
         norm = flat_norm(self._vectors(c) - self._vectors(u))
         if self.convention == "released" and c.parameterisation == "v_prediction":
             return norm * (c.alpha / c.sigma**2).to(norm)
         return norm
 
     def _cosine(self, c: Prediction, u: Prediction) -> Tensor:
-        """``[B]``."""
+        """The cosine of the vectors under the convention, ``[B]``."""
         from torch.nn.functional import cosine_similarity
 
         if self.convention == "released":

@@ -78,7 +78,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Summary:
-    """A detector's row.
+    """What a table's row says of one detector.
 
     Attributes:
         auc: Area under the ROC curve.
@@ -128,7 +128,7 @@ class Comparison:
         return _adjusted(self.auc, self.holm_p)
 
     def tpr_verdict(self, target: float) -> str:
-        """Likewise by the TPR at a resolvable target."""
+        """The verdict by the TPR at a resolvable target, in the same words."""
         return _adjusted(self.tpr[target], self.tpr_holm_p[target])
 
 
@@ -179,12 +179,12 @@ class Evaluation:
 
     @property
     def n_positive(self) -> int:
-        """Memorized prompts."""
+        """The number of memorized prompts."""
         return int((self.labels == 1).sum())
 
     @property
     def n_negative(self) -> int:
-        """Other prompts."""
+        """The number of other prompts."""
         return int((self.labels == 0).sum())
 
     @property
@@ -197,7 +197,7 @@ class Evaluation:
         return bool(allowed_false_positives(target, self.n_negative) >= 1)
 
     def summaries(self) -> list[Summary]:
-        """One per detector."""
+        """Summarises every detector, in their order."""
         return [self._summary(d) for d in range(len(self.scores))]
 
     def comparisons(self, of: Sequence[int] | None = None) -> list[Comparison]:

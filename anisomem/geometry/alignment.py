@@ -43,12 +43,12 @@ class Alignment:
 
     @property
     def relative_norm(self) -> Array:
-        """Q."""
+        """The relative norm q of the guidance."""
         return self.norm / np.sqrt(self.uu)
 
     @property
     def excess(self) -> Array:
-        """E."""
+        """The excess E of the length with the prompt."""
         return (self.cc - self.uu) / self.norm**2
 
     @property

@@ -55,7 +55,7 @@ class Mixture:
 
     @cached_property
     def precisions(self) -> Tensor:
-        """``[K, d, d]``."""
+        """The inverse covariances, ``[K, d, d]``."""
         return torch.linalg.inv(self.covariances)
 
     def pulls(self, x: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ class Mixture:
         return self.weights.log() - 0.5 * (squares + logdet + constant)
 
     def log_density(self, x: Tensor) -> Tensor:
-        """``[n]``."""
+        """The log density at x, ``[n]``."""
         return self._joint(x).logsumexp(-1)
 
     def score(self, x: Tensor) -> Tensor:

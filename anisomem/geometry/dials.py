@@ -38,7 +38,7 @@ DRAWS = 1_000
 
 @dataclass(frozen=True)
 class Dials:
-    """Where the dials stand."""
+    """The positions of the two dials."""
 
     condition_number: float
     shrinkage: float

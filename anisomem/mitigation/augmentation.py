@@ -88,7 +88,7 @@ class RandomTokens(Augmentation):
 
 @dataclass
 class RandomNumbers(Augmentation):
-    """Random numbers."""
+    """Inserts random numbers."""
 
     def drawn(self, words: Sequence[str], rng: np.random.Generator, model: DiffusionModel) -> str:
         return str(rng.integers(NUMBERS))

@@ -29,7 +29,7 @@ Objective = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Descent:
-    """How to descend.
+    """How the optimiser descends, and when it stops.
 
     Attributes:
         optimiser: ``adam``, ``adamw`` (PyTorch's weight decay, 0.01) or ``sgd``.

@@ -192,7 +192,7 @@ class Loss:
         self.alpha = (0.01 if velocity else 0.05) if method.alpha is None else method.alpha
 
     def __call__(self, x: Tensor, rows: Tensor) -> Tensor:
-        """``[b]``."""
+        """The loss of some rows, ``[b]``."""
         if self.method.convention == "paper":
             here = self._difference(x)
             there = self._difference(x + self.method.delta * _unit(here))

@@ -32,7 +32,7 @@ class Outline:
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
-        """``(C, H, W)``."""
+        """The latents' shape ``(C, H, W)``."""
         return self.family.shape_of(read_json(self.denoiser / "config.json"))
 
     @property

@@ -62,7 +62,7 @@ class StableDiffusion3(PipelineModel):
 
     @property
     def _t5(self) -> Sequence[Reader]:
-        """None, or one."""
+        """The T5 encoder, one or none."""
         return self.readers[2:]
 
     def _require_widths(self) -> None:

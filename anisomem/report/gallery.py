@@ -47,7 +47,7 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class Shown:
-    """A case's gallery.
+    """A case's gallery as the page shows it.
 
     Attributes:
         plan: How it was made, see :func:`anisomem.benchmark.gallery.plan`.

@@ -99,7 +99,7 @@ class _Literal(Formatter):
 
 
 def plain_power(formula: str) -> str:
-    r"""``$\mathdefault{10^{-2}}$`` as ``10⁻²``."""
+    r"""Writes a power of ten in plain characters, ``$\mathdefault{10^{-2}}$`` as ``10⁻²``."""
     raised = str.maketrans("0123456789-−+.", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻⁺·")
     text = re.sub(r"\\math\w+", "", formula.strip("$")).replace(r"\times", "×")
     text = re.sub(r"\^\{([^{}]*)\}", lambda match: match[1].translate(raised), text)

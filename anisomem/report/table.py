@@ -47,7 +47,7 @@ class Table:
         return "\n".join(_piped(_escaped([self.headings, *self.rows]))) + "\n\n" + notes
 
     def section(self) -> str:
-        """Likewise under its title."""
+        """The Markdown table under its title."""
         return f"## {escape.markdown_line(self.title)}\n\n{self.markdown()}"
 
     def printed(self) -> str:

@@ -49,6 +49,6 @@ def draw(config: Config, prompts: PromptSet) -> list[str]:
 
 
 def _default(model: str) -> str:
-    """Where they come from if the user names nothing."""
+    """The prompt set that they come from if the user names nothing."""
     bundled = Path(model).resolve().parent == BUNDLED
     return str(BUNDLED / "references.txt") if bundled else HUB

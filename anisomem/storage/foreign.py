@@ -32,7 +32,7 @@ def located(path: str) -> Path | None:
 
 
 def regular(file: Path) -> Path:
-    """The file itself.
+    """Returns the file, which is a regular one.
 
     Raises:
         UserError: It is not there, or no regular file, which may never end when it is read.

@@ -137,7 +137,7 @@ def _ratio(norm: float, cosine: float) -> float:
 
 
 def metric(results: Results) -> Anisotropy:
-    """The one detector."""
+    """The anisotropy metric, the one detector of this sweep."""
     (detector,) = results.detectors
     assert isinstance(detector, Anisotropy)
     return detector

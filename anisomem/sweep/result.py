@@ -99,7 +99,7 @@ def write(title: str, result: Result, all_results: Sequence[Results], folder: Pa
 
 
 def table(title: str, result: Result, all_results: Sequence[Results]) -> Table:
-    """The main table."""
+    """The main table of a sweep."""
     first = result.lines[0]
     rates = [f"TPR@{percent(target)}FPR" for target in first.summary.tpr]
     headings = ["prompts", "model", *first.place, "AUC", *rates]

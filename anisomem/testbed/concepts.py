@@ -168,7 +168,7 @@ def train(
 
 @dataclass(frozen=True)
 class Recogniser:
-    """The trained classifier.
+    """A trained classifier with the names of its concepts.
 
     Arguments:
         model: It.

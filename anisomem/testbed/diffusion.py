@@ -228,7 +228,7 @@ class Training:
         file.with_suffix(".partial").rename(file)
 
     def result(self) -> Denoiser:
-        """The moving average."""
+        """The network whose weights are the moving average."""
         module: Denoiser = self.average.module
         return module
 

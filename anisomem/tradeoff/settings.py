@@ -54,7 +54,7 @@ class Setting:
         return digests.digest({**by_class_name(self.node), **ordinary, **sources})[:12]
 
     def build(self) -> Mitigation:
-        """The mitigation.
+        """Builds the mitigation that these settings describe.
 
         Raises:
             UserError: Settings that it refuses.
