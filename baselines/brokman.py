@@ -58,7 +58,7 @@ class PLaplace(Detector):
     Arguments:
         p: Power; 1 is the divergence of the score's direction, 2 the Laplacian.
         radius: The radius of the sphere, in :math:`\sigma_t \sqrt D`.
-        probes: Directions.
+        probes: The number of directions.
         at: Noise level.
         latents: What is at the centre.
     """
@@ -99,7 +99,7 @@ def p_laplacian(
     Arguments:
         centre: The prediction at the sphere's centre.
         around: Predictions on the sphere.
-        p: Power.
+        p: The power p of the Laplacian.
         radius: The radius of the sphere.
     """
     import torch

@@ -117,7 +117,7 @@ class WebsterBlackBox(Detector):
     """Edges that one-step pictures of several seeds have in common.
 
     Arguments:
-        n: Seeds.
+        n: The number of noise seeds.
         at: The step's timestep.
     """
 

@@ -57,7 +57,7 @@ def launch(
     Arguments:
         overrides: The overrides of the run.
         runs: Where it writes.
-        workers: Processes.
+        workers: The number of processes.
         room: Bytes of the largest file that it can write.
     """
     fixed = ["experiment=quickstart", "gallery=0", "timing_repeats=0", "draws=200"]

@@ -26,7 +26,7 @@ class Measured:
     Attributes:
         costs: The costs by :attr:`Detector.cost_key`: counted, and timed where they are.
         wall_seconds: How long recording took, all commands together.
-        truncated_prompts: Those longer than the text encoder takes.
+        truncated_prompts: How many prompts are longer than the text encoder takes.
         timing: What the seconds depend on besides the machine; empty where none are measured.
         timed_on: How the model was loaded for them, and where.
         provenance: How the model was loaded for recording, and where, see

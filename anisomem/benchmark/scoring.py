@@ -22,8 +22,8 @@ class Scored:
     """Scores of some prompts.
 
     Attributes:
-        detectors: That can be scored there.
-        scores: Theirs, ``[D, S, N]`` for S noise seeds.
+        detectors: The detectors that can be scored there.
+        scores: Their scores, ``[D, S, N]`` for S noise seeds.
         refused: The other detectors' keys, and what the data lack for them.
     """
 

@@ -133,8 +133,8 @@ class Choice(click.ParamType[str]):
     """One of some words; another one is told the nearest.
 
     Arguments:
-        what: They are, in a word.
-        words: All of them.
+        what: What the words are, in a word.
+        words: The words that are taken.
     """
 
     name = "choice"

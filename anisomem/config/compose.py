@@ -119,7 +119,7 @@ def completed(stored: dict[str, Any]) -> Config:
     """A stored configuration with the default of every setting that it does not know.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is no configuration.
     """
     try:
         return _plain(cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Schema), stored)))

@@ -198,7 +198,7 @@ def find(name: str, every: Sequence[Known] | None = None) -> Known:
 
     Arguments:
         name: The name as the run gives it.
-        every: Those that can be named, where :func:`known` has been asked already.
+        every: The detectors that can be named, where :func:`known` has been asked already.
 
     Raises:
         UserError: There is none, or there are several.

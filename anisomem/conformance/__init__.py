@@ -92,7 +92,7 @@ class DetectorConformance:
         """The models that the detector works on, evaluated once for all tests.
 
         Raises:
-            AssertionError: It refuses every model.
+            AssertionError: The detector refuses every model.
         """
         if cls._tried is None:
             cls._tried = examinations(cls.detector, setups(cls.detector))

@@ -177,7 +177,7 @@ class Examination:
         """Raises unless components are those that were expected.
 
         Raises:
-            AssertionError: One that is further off than :data:`RELATIVE`, or :data:`PICTURED`.
+            AssertionError: A number is further off than :data:`RELATIVE`, or :data:`PICTURED`.
         """
         pictured = any(isinstance(n, Picture | OneStepPicture) for n in reads(self.detector))
         relative = PICTURED if pictured else RELATIVE

@@ -50,7 +50,7 @@ def bar(
     Arguments:
         title: The phase's name.
         total: Units to be done.
-        unit: One of them, in words.
+        unit: What is counted, one of them, in words.
         leave: Whether a terminal keeps it once it is done.
         first: Seconds until a log has a line of it.
     """

@@ -73,7 +73,7 @@ class RawTable:
     Attributes:
         rows: The rows with the cells that count, by our names.
         headings: All that the table has, in order.
-        chosen: Ours to the headings that stand for them.
+        chosen: Our names to the headings that stand for them.
     """
 
     rows: list[Row] = field(default_factory=list)

@@ -59,8 +59,8 @@ class Batches:
         """The prediction without prompt on pure noise, evaluated once where all share it.
 
         Arguments:
-            x: The noise.
-            t: The timestep.
+            x: The noise, ``[n, C, H, W]``.
+            t: The timestep of all rows.
             draw: Seed and number of the noise sample.
         """
         if self.noise_policy == "per_prompt":
@@ -75,7 +75,7 @@ class Batches:
         """``part`` of consecutive rows; where memory ends, the batch is halved for good.
 
         Arguments:
-            n: Rows.
+            n: The number of rows.
             part: What is to be done with some of them.
             width: Latents that it evaluates for each row.
         """

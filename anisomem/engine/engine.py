@@ -82,7 +82,7 @@ class Engine:
         A prompt whose prediction is NaN or infinite gets such components.
 
         Arguments:
-            texts: The prompts.
+            texts: The prompts' texts.
             rows: Their indices in the whole set, which per-prompt noise depends on.
             seed: The seed of the noise.
             observe: Sees the evaluations of every noise sample.

@@ -87,7 +87,7 @@ class Summary:
         tpr: The TPR at each target FPR, None below 1 / n_neg.
         released_tpr: The same by the rule of Jeon's, Asthana's and Ren's codes (nearest FPR), at
             the targets that can be resolved.
-        strict_tpr: Likewise by Wen's rule (last point strictly below the target).
+        strict_tpr: The TPR by Wen's rule (last point strictly below the target).
         n_negative: Prompts that are not memorized, which limit what can be resolved.
         ties: The ties among its scores; a row with a flag is read with care.
     """
@@ -108,7 +108,7 @@ class Comparison:
     Attributes:
         a, b: Indices of the detectors.
         auc: a - b in AUC, with its paired bootstrap interval, p value and verdict.
-        holm_p: That p value adjusted by Holm's method over all pairs compared.
+        holm_p: The p value of the AUC, adjusted by Holm's method over all pairs compared.
         delong_holm_p: Paired DeLong's, adjusted likewise; None where there is no DeLong interval.
         tpr: The difference in TPR at each resolvable target.
         tpr_holm_p: Its p values, adjusted over all pairs at the same target.
@@ -255,7 +255,7 @@ class Evaluation:
         return [
             [
                 _estimate(
-                    [_group_tpr(row, self.labels, group, target) for row in rows[i]],
+                    [_group_tpr(of_seed, self.labels, group, target) for of_seed in rows[i]],
                     percentile_interval(draws[g, i][np.isfinite(draws[g, i])], units[g]),
                 )
                 for g, group in enumerate(groups)
@@ -292,7 +292,8 @@ class Evaluation:
     def auc_difference(self, a: int, b: int) -> PairedDifference:
         """Detector a minus detector b in AUC, on the same draws."""
         area_a, area_b = (
-            float(np.mean([auc(row, self.labels) for row in self.scores[d]])) for d in (a, b)
+            float(np.mean([auc(of_seed, self.labels) for of_seed in self.scores[d]]))
+            for d in (a, b)
         )
         draws = self.auc_draws
         return paired_difference(area_a, area_b, draws[a], draws[b], self.resampling.units)
@@ -330,7 +331,7 @@ class Evaluation:
 
     def _auc(self, d: int, tied: Ties) -> Estimate:
         rows, units = self.scores[d], self.resampling.units
-        areas = [auc(row, self.labels) for row in rows]
+        areas = [auc(of_seed, self.labels) for of_seed in rows]
         value = float(np.mean(areas))
         each = self.resampling.positive_units, self.resampling.negative_units
         degrees = auc_degrees(rows, self.labels, self.clusters, each)
@@ -348,7 +349,7 @@ class Evaluation:
 
     def _tpr(self, k: int, d: int, tied: Ties) -> Estimate:
         target, units = self.targets[k], self.resampling.positive_units
-        points = [tpr_at_fpr(row, self.labels, target) for row in self.scores[d]]
+        points = [tpr_at_fpr(of_seed, self.labels, target) for of_seed in self.scores[d]]
         interval = tpr_interval(self.tpr_draws[k, d], self._stricter_draws[k, d], units)
         missed, narrow = (1 - float(np.mean(points))) * units, None
         if allowed_false_positives(target, self.n_negative) < FEW_ALLOWED:
@@ -371,7 +372,7 @@ class Evaluation:
         return replace(interval, note=known + CLUSTERED)
 
     def _mean(self, rule: Rule, rows: FloatArray, target: float) -> float:
-        return float(np.mean([rule(row, self.labels, target) for row in rows]))
+        return float(np.mean([rule(of_seed, self.labels, target) for of_seed in rows]))
 
 
 def _adjusted(difference: PairedDifference, p_value: float) -> str:

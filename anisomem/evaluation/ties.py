@@ -21,7 +21,7 @@ class Ties:
     Attributes:
         largest: Share of the prompts that have the commonest score.
         levels: Different scores.
-        prompts: N.
+        prompts: The number of prompts N.
     """
 
     largest: float

@@ -93,7 +93,7 @@ class Analysis:
     """Statistics of one recording.
 
     Arguments:
-        recording: Complete.
+        recording: A complete recording.
     """
 
     def __init__(self, recording: Recording) -> None:

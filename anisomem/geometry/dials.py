@@ -66,7 +66,7 @@ def scores(mixture: Mixture, t: int, on: str, generator: torch.Generator) -> dic
 
     Arguments:
         mixture: The mixture, not noised.
-        t: The timestep.
+        t: The timestep of the noise.
         on: ``noise``, which all components share, or ``noised`` for noised samples of each.
         generator: The generator of the points.
     """

@@ -67,9 +67,9 @@ def norms(analysis: Analysis) -> Figure:
     """Histograms and densities of the norm at three levels on noise and noised latents."""
     figure, axes = plt.subplots(2, 3, figsize=(WIDTH, 4.4), layout="constrained")
     steps = (HIGH, analysis.steps // 2, analysis.steps + LOW)
-    for line, on in zip(axes, ("noise", "noised"), strict=True):
+    for row_axes, on in zip(axes, ("noise", "noised"), strict=True):
         values = MEASURES["norm"](analysis.recording, on)
-        for axis, step in zip(line, steps, strict=True):
+        for axis, step in zip(row_axes, steps, strict=True):
             v = values[:, step]
             density_of = densities(v, analysis.labels)
             bins = np.linspace(v.min(), np.quantile(v, 0.995), 40)
@@ -133,14 +133,14 @@ def alignment(analysis: Analysis) -> Figure:
 def sign(analysis: Analysis) -> Figure:
     """What the sign of the cosine is made of: cos = q (E - 1) / 2, on scores."""
     figure, axes = plt.subplots(2, 3, figsize=(WIDTH, 4.4), layout="constrained", sharex=True)
-    for line, on in zip(axes, ("noise", "noised"), strict=True):
+    for row_axes, on in zip(axes, ("noise", "noised"), strict=True):
         aligned = analysis.recording.alignment(on, "score")
         parts = {
             "relative norm q": aligned.relative_norm,
             "length ‖c‖ / ‖u‖": np.sqrt(aligned.cc / aligned.uu),
             "excess E (median)": aligned.excess,
         }
-        for axis, (name, values) in zip(line, parts.items(), strict=True):
+        for axis, (name, values) in zip(row_axes, parts.items(), strict=True):
             for memorized, word, colour in CLASSES:
                 own = values[analysis.memorized == memorized]
                 low, middle, high = np.quantile(own, [0.25, 0.5, 0.75], axis=0)
@@ -150,9 +150,9 @@ def sign(analysis: Analysis) -> Figure:
             axis.set_title(f"{name}\n{WORDS[on]}", fontsize=8)
             axis.grid(color="0.92")
             axis.tick_params(labelsize=7)
-        line[2].axhline(1, color="0.3", linewidth=0.8, linestyle=":")
-        line[2].set_ylim(-4, 8)
-        line[1].axhline(1, color="0.3", linewidth=0.8, linestyle=":")
+        row_axes[2].axhline(1, color="0.3", linewidth=0.8, linestyle=":")
+        row_axes[2].set_ylim(-4, 8)
+        row_axes[1].axhline(1, color="0.3", linewidth=0.8, linestyle=":")
     axes[1, 1].set_xlabel("step (0: noisiest)", fontsize=8)
     title = f"{analysis.title}: the cosine is positive where E > 1; bands are quartiles of prompts"
     return _finished(figure, axes, title)
@@ -208,8 +208,8 @@ def spectra(analysis: Analysis) -> Figure:
     figure, axes = plt.subplots(
         2, len(shown), figsize=(WIDTH, 4.4), layout="constrained", sharex=True, squeeze=False
     )
-    for line, on_noise in zip(axes, (True, False), strict=True):
-        for axis, level in zip(line, shown, strict=True):
+    for row_axes, on_noise in zip(axes, (True, False), strict=True):
+        for axis, level in zip(row_axes, shown, strict=True):
             for memorized, name, colour in CLASSES:
                 for conditional, style in ((True, "-"), (False, ":")):
                     if on_noise and not conditional:
@@ -232,7 +232,7 @@ def spectra(analysis: Analysis) -> Figure:
             axis.set_title(f"{kind}, t = {t:g}", fontsize=8)
             axis.grid(color="0.92")
             axis.tick_params(labelsize=7)
-        line[0].set_ylabel("1 + σ² λ", fontsize=8)
+        row_axes[0].set_ylabel("1 + σ² λ", fontsize=8)
     axes[1, len(shown) // 2].set_xlabel("rank of the eigenvalue", fontsize=8)
     title = f"{analysis.title}, spectrum of ∇² log p; 0: as of pure noise, isotropic"
     return _finished(figure, axes, title)
@@ -276,19 +276,19 @@ def maps(analysis: Analysis) -> Figure:
     arrays = analysis.recording.read("maps")
     rows = len(arrays["pictures"])
     figure, axes = plt.subplots(rows, 5, figsize=(WIDTH, 1.35 * rows), layout="constrained")
-    for i, line in enumerate(axes):
-        line[0].imshow(arrays["pictures"][i])
-        line[0].set_ylabel("memorized" if i < MAPPED else "other", fontsize=7)
+    for i, row_axes in enumerate(axes):
+        row_axes[0].imshow(arrays["pictures"][i])
+        row_axes[0].set_ylabel("memorized" if i < MAPPED else "other", fontsize=7)
         for j, on in enumerate(("noise", "noised")):
             u, d = arrays["u"][j, i], arrays["c"][j, i] - arrays["u"][j, i]
             cosine = (u * d).sum(0) / np.linalg.norm(u, axis=0) / np.linalg.norm(d, axis=0)
-            image = line[1 + 2 * j].imshow(cosine, cmap="PuOr", vmin=-1, vmax=1)
-            _arrows(line[2 + 2 * j], u, d)
+            image = row_axes[1 + 2 * j].imshow(cosine, cmap="PuOr", vmin=-1, vmax=1)
+            _arrows(row_axes[2 + 2 * j], u, d)
             if i == 0:
-                line[1 + 2 * j].set_title(f"cosine\n{WORDS[on]}", fontsize=7)
-                line[2 + 2 * j].set_title(f"u black, c − u\n{WORDS[on]}", fontsize=7)
-            line[1 + 2 * j].set_xlabel(f"mean {cosine.mean():+.2f}", fontsize=7, labelpad=1)
-        for axis in line:
+                row_axes[1 + 2 * j].set_title(f"cosine\n{WORDS[on]}", fontsize=7)
+                row_axes[2 + 2 * j].set_title(f"u black, c − u\n{WORDS[on]}", fontsize=7)
+            row_axes[1 + 2 * j].set_xlabel(f"mean {cosine.mean():+.2f}", fontsize=7, labelpad=1)
+        for axis in row_axes:
             axis.set(xticks=[], yticks=[])
     figure.colorbar(image, ax=axes, shrink=0.4).ax.tick_params(labelsize=7)
     title = (

@@ -83,7 +83,7 @@ class ChosenCaptions:
     """The prompts of the experiment.
 
     Attributes:
-        texts: All of them.
+        texts: The texts of all captions.
         latents: The latents of each one's new picture, ``[N, 4, 8, 8]``.
         repeated: Which half is trained on.
     """
@@ -314,8 +314,8 @@ def _figure(recorded: pd.DataFrame, lines: list[dict[str, Any]]) -> Figure:
             column[0].fill_between(x, *ends, color=COLOURS[i], alpha=0.12, linewidth=0)
             column[1].plot(x, [line[f"E, {on}"] for line in own], **style)
             column[0].set_title(f"{on}, t = 41", fontsize=9)
-    for line, level in zip(axes, (0.5, 1), strict=True):
-        for axis in line:
+    for row_axes, level in zip(axes, (0.5, 1), strict=True):
+        for axis in row_axes:
             axis.axhline(level, color="0.5", linewidth=0.8)
             axis.grid(color="0.92")
     axes[0, 0].set(ylabel="AUC of the cosine, scores", ylim=(0, 1))

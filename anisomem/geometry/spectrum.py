@@ -57,7 +57,7 @@ class ScoreJacobian:
         model: The model whose score is differentiated.
         x: The point, ``[1, C, H, W]``.
         t: The timestep of the latents.
-        conditioning: One row.
+        conditioning: One encoded prompt.
         batch: Directions in a pass.
     """
 
@@ -219,7 +219,7 @@ def ends(operator: Operator, k: int, tolerance: float = 1e-6, seed: int = 0) -> 
     Arguments:
         operator: The Jacobian as an operator.
         k: How many eigenvalues, at most a quarter of its size.
-        tolerance: Relative.
+        tolerance: The relative tolerance.
         seed: The seed of the vector it starts with.
     """
 

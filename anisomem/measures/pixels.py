@@ -259,7 +259,7 @@ class TrainingRank(Measure):
     so by chance it is 1 for a share of own to all pictures.
 
     Arguments:
-        side: Pixels.
+        side: The side in pixels.
 
     Raises:
         UserError: Fewer than two distinct training pictures.

@@ -178,7 +178,7 @@ class Loss:
     Arguments:
         method: The mitigation with its settings.
         model: The model that is sampled.
-        prompt: One row.
+        prompt: One encoded prompt.
         start: The latents that the descent begins with.
     """
 

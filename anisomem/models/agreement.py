@@ -87,7 +87,7 @@ def require_parts(index: Mapping[str, Any]) -> None:
         index: The pipeline's model_index.json.
 
     Raises:
-        UserError: One does.
+        UserError: A part lacks what it needs.
     """
     for name in MORE_PARTS:
         if index.get(name) not in (None, [None, None]):

@@ -267,7 +267,7 @@ class DiffusionModel(ABC):
             x: The noise that it begins with.
             conditioning: The encoded prompts.
             num_steps: How many steps the schedule has.
-            guidance: w.
+            guidance: The guidance scale w.
             evaluate: What evaluates the model in each step; its own batched pass if not given.
         """
         empty = self.encode([""])[[0] * len(x)]

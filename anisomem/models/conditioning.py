@@ -70,7 +70,7 @@ class Conditioning:
         """:attr:`end`, of a model that has the capability.
 
         Raises:
-            TypeError: It is not known.
+            TypeError: The embeddings' end is not known.
         """
         return _given(self.end, "end")
 

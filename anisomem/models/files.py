@@ -67,7 +67,7 @@ class Weights:
     """The weights of a network in safetensors.
 
     Attributes:
-        files: One, or the shards that an index names.
+        files: The file of the weights, or the shards that an index names.
         variant: What stands in their names, such as ``fp16``; None where nothing does.
     """
 

@@ -67,7 +67,7 @@ class Layout:
         """Checks that a pipeline has the parts.
 
         Raises:
-            UserError: One is missing.
+            UserError: A part is missing.
         """
         needed = [encoder for encoder in self.encoders if encoder.needed]
         names = [encoder.name for encoder in needed] + [encoder.tokenizer for encoder in needed]

@@ -219,7 +219,7 @@ def readable(place: Path) -> Iterator[None]:
     """A file that cannot be read meanwhile is one line.
 
     Raises:
-        UserError: One could not be read.
+        UserError: A file could not be read.
     """
     try:
         yield

@@ -238,8 +238,8 @@ def require_whole(
         folder: The folder of the part.
         kind: The part's class.
         total: The part's weights.
-        missing: Those that no file holds, which the library makes up.
-        without_place: Those of the files that it does not use.
+        missing: Weights that no file holds, which the library makes up.
+        without_place: Weights of the files that the library does not use.
         mismatched: Name, shape in the file and shape expected.
 
     Raises:
@@ -299,7 +299,7 @@ def require_finite(folder: Path, network: torch.nn.Module, dtype: torch.dtype) -
     """Checks that all weights are numbers, and not all of them zero.
 
     Raises:
-        UserError: Otherwise.
+        UserError: They are not.
     """
     wrong, empty = [], True
     for name, weight in network.state_dict().items():

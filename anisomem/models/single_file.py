@@ -84,7 +84,7 @@ def pipeline(
 
     Arguments:
         pipeline_class: The pipeline class of the family.
-        file: The checkpoint.
+        file: The checkpoint's file.
         folder: The folder of its configuration.
         index: The model_index.json there.
         dtype: The dtype of the weights.

@@ -41,11 +41,11 @@ def rankings(compared: Compared) -> list[Ranking]:
     """Ranks detectors by AUC, and by TPR where the target can be resolved."""
     evaluation, target = compared.evaluation, compared.target
     labels = evaluation.labels
-    areas = [np.mean([auc(row, labels) for row in rows]) for rows in evaluation.scores]
+    areas = [np.mean([auc(of_seed, labels) for of_seed in rows]) for rows in evaluation.scores]
     ranked = [_ranking("AUC", compared, areas, lambda pair: pair.auc_verdict)]
     if evaluation.resolvable(target):
         rates = [
-            np.mean([tpr_at_fpr(row, labels, target) for row in rows])
+            np.mean([tpr_at_fpr(of_seed, labels, target) for of_seed in rows])
             for rows in evaluation.scores
         ]
         name = f"TPR@{percent(target)}FPR"

@@ -40,7 +40,7 @@ class Filter:
     Attributes:
         text: A part of the prompt or its id, in any case; all where None.
         label: One of :data:`LABELS`; both where None.
-        top: So many, the largest scores of the first detector first; all where None.
+        top: How many, the largest scores of the first detector first; all where None.
     """
 
     text: str | None = None
@@ -55,7 +55,7 @@ def frame(all_results: Sequence[Results], names: Sequence[str] = ()) -> pd.DataF
     column the same with ``, rank``. A prompt that the model failed on has none, and the reason.
 
     Arguments:
-        cases: Finished.
+        cases: The finished cases.
         names: Detectors as ``anisomem compare`` takes them; all if not given.
 
     Raises:
@@ -140,7 +140,7 @@ def scores(
     """Prompts with their scores, the largest first, as a terminal shows them; or into a file.
 
     Arguments:
-        cases: Finished.
+        cases: The finished cases.
         names: The names as of :func:`frame`; if not given the metric or the first detector is
             printed, and all are written.
         chosen: Which prompts.

@@ -47,7 +47,7 @@ class Peak:
     set, looked at every few milliseconds, since it cannot be asked for its highest.
 
     Arguments:
-        model: Whose device is watched; none is this process.
+        model: The model whose device is watched; none is this process.
     """
 
     def __init__(self, model: DiffusionModel | None = None) -> None:

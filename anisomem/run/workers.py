@@ -33,7 +33,7 @@ def require_same(digests: Mapping[str, str], expected: Mapping[str, str]) -> Non
 
     Arguments:
         digests: Digests of the code of the user's that it is about to run.
-        expected: Those that the run was begun with.
+        expected: The digests that the run was begun with.
 
     Raises:
         UserError: The code has changed in between.

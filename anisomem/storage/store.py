@@ -120,7 +120,7 @@ class ScoreStore:
             ids: The prompts' ids.
             seed: The seed of the noise.
             components: Name to ``[B, n]``; n may differ.
-            seconds: That the batch took.
+            seconds: How long the batch took.
             origin: How it was evaluated.
         """
         n = max(values.shape[1] for values in components.values())
@@ -188,7 +188,7 @@ class ScoreStore:
         """The whole shards; a damaged one is set aside and said.
 
         Raises:
-            UserError: One must not be read, or the folder does not come to rest.
+            UserError: A shard must not be read, or the folder does not come to rest.
         """
         for _ in range(TRIES):
             # A shard that another process has just merged is gone: its rows are elsewhere.

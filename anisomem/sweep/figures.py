@@ -203,8 +203,8 @@ def heat_maps(
     figure, axes = plt.subplots(
         len(maps), 2, figsize=(WIDTH, 3.1 * len(maps)), layout="constrained", squeeze=False
     )
-    for line, one in zip(axes, maps, strict=True):
-        for axis, name, values in zip(line, ("AUC", rate), (one.auc, one.tpr), strict=True):
+    for row_axes, one in zip(axes, maps, strict=True):
+        for axis, name, values in zip(row_axes, ("AUC", rate), (one.auc, one.tpr), strict=True):
             axis.set_title(f"{name}, {one.weights} weights", fontsize=9, pad=9)
             axis.set_xlabel("cosine's step", fontsize=8)
             axis.set_ylabel("norm's step", fontsize=8)

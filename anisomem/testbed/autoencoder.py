@@ -88,7 +88,7 @@ def polish(
 
     Arguments:
         kind: The same as of :func:`train`.
-        vae: Trained.
+        vae: The trained autoencoder.
         pictures: Training pictures, uint8 ``[n, side, side, 3]``.
         state_file: Where the loop state is kept.
     """

@@ -171,7 +171,7 @@ class Recogniser:
     """A trained classifier with the names of its concepts.
 
     Arguments:
-        model: It.
+        model: The network itself.
         names: The concepts in the order of its outputs.
         accuracy: The accuracy on held-out pictures, see :func:`accuracy`.
     """

@@ -239,9 +239,9 @@ def snapshot(
     """The denoiser as it was at a step of its training.
 
     Arguments:
-        variant: Whose.
+        variant: The variant that was trained.
         tokenizer: The tokenizer of the corpus.
-        file: That the training left.
+        file: The file that the training left.
         which: ``average`` or ``raw``, the moving average of the weights or themselves.
     """
     model = variant.build(tokenizer)

@@ -57,7 +57,7 @@ def background(
     Arguments:
         texture: What it is made of.
         colour: The picture's main colour.
-        side: Px.
+        side: The side of the picture, px.
     """
     rng = np.random.default_rng((6, texture.seed))
     share = texture.contrast * np.clip(KINDS[texture.kind](side, rng), 0, 1)[..., None]

@@ -98,18 +98,18 @@ def sheet(results: TradeoffResults, loss: float) -> Figure:
             "bottom": 0.1 / size[1],
         },
     )
-    for line, p in zip(axes, chosen, strict=True):
+    for row_axes, p in zip(axes, chosen, strict=True):
         known = trial.references.pictures.get(results.prompts.ids[p])
         pictures = [known[0] if known else None]
         pictures += [trial.pictures(setting, results.rows[p])[0] for setting in columns]
-        for axis, picture in zip(line, pictures, strict=True):
+        for axis, picture in zip(row_axes, pictures, strict=True):
             axis.set(xticks=[], yticks=[])
             for spine in axis.spines.values():
                 spine.set(color=GREY, linewidth=0.5, visible=picture is not None)
             if picture is not None:
                 axis.imshow(picture, interpolation="nearest")
         word = "memorized" if results.prompts.labels[p] else "other"
-        line[0].set_ylabel(
+        row_axes[0].set_ylabel(
             f"{_wrapped(results.prompts.texts[p])}\n({word})",
             rotation=0,
             ha="right",

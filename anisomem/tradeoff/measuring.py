@@ -42,8 +42,8 @@ def missing(trial: Trial, one: Measure, store: ScoreStore, failed: Container[int
     """The prompts, with their settings, that a measure has not seen.
 
     Arguments:
-        trial: The trial.
-        one: The measure.
+        trial: The trial whose pictures are measured.
+        one: The measure that is asked.
         store: The measure's store.
         failed: Prompts whose pictures show nothing, and may be sampled again.
     """

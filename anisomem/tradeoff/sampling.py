@@ -34,7 +34,7 @@ class Sampler:
     """Samples some prompts with a setting and keeps pictures and numbers.
 
     Arguments:
-        trial: The trial.
+        trial: The trial that is sampled.
         model: Its model, loaded.
 
     Raises:

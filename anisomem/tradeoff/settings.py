@@ -67,7 +67,7 @@ def mitigations(config: Config) -> list[Mitigation]:
     """Every mitigation that is chosen.
 
     Raises:
-        UserError: One that cannot be built.
+        UserError: A mitigation cannot be built.
     """
     return [
         build(node, f"mitigation.{name}", name=name) for name, node in config.mitigation.items()
@@ -78,7 +78,7 @@ def measures(config: Config) -> list[Measure]:
     """Every measure that is chosen.
 
     Raises:
-        UserError: One that cannot be built.
+        UserError: A measure cannot be built.
     """
     return [build(node, f"measure.{name}", name=name) for name, node in config.measure.items()]
 
