@@ -107,7 +107,11 @@ def _place(error: Exception) -> str:
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         file = Path(frame.filename)
         library = {"site-packages", "dist-packages"} & set(file.parts)
-        if file.is_file() and not library and not any(file.is_relative_to(at) for at in known):
+        if (
+            file.is_file()
+            and not library
+            and not any(file.is_relative_to(folder) for folder in known)
+        ):
             return f" ({file}, line {frame.lineno})"
     return ""
 

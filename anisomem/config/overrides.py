@@ -52,7 +52,7 @@ def read(words: Sequence[str], several: bool = False) -> list[Override]:
     Raises:
         UserError: A word that is none, with how to quote it.
     """
-    return [_read_one(word, words[at + 1 :], several) for at, word in enumerate(words)]
+    return [_read_one(word, words[i + 1 :], several) for i, word in enumerate(words)]
 
 
 def experiment(words: Sequence[str]) -> str | None:

@@ -171,14 +171,14 @@ def _webster(content: _Files, role: str = "memorized", pictures: str = "pictures
     urls = joined(texts, content.objects(pictures))
     return [
         Prompt(
-            f"{content.stem(role)}-{at}",
+            f"{content.stem(role)}-{number}",
             text,
             1,
             "LAION",
             row.get("overfit_type", UNKNOWN),
             urls=[row["url"]],
         )
-        for at, (text, row) in enumerate(zip(texts, urls, strict=True), 1)
+        for number, (text, row) in enumerate(zip(texts, urls, strict=True), 1)
     ]
 
 
@@ -189,8 +189,8 @@ def _sd14(content: _Files) -> list[Prompt]:
 
 def _head_and_tail(prompts: Sequence[Prompt]) -> list[Prompt]:
     return [
-        replace(prompt, block=f"LAION {'head' if at < HEAD else 'tail'}")
-        for at, prompt in enumerate(prompts)
+        replace(prompt, block=f"LAION {'head' if number < HEAD else 'tail'}")
+        for number, prompt in enumerate(prompts)
     ]
 
 
@@ -232,8 +232,8 @@ def _plain(content: _Files, role: str, label: int, blocks: Sequence[str]) -> lis
     """A file of one prompt a line."""
     stem = content.stem(role)
     return [
-        Prompt(f"{stem}-{at}", text, label, block)
-        for at, (text, block) in enumerate(zip(content.lines(role), blocks, strict=True), 1)
+        Prompt(f"{stem}-{number}", text, label, block)
+        for number, (text, block) in enumerate(zip(content.lines(role), blocks, strict=True), 1)
     ]
 
 
@@ -242,8 +242,8 @@ def _nemo(content: _Files) -> list[Prompt]:
     stem = content.stem("memorized")
     rows = content.table("memorized")
     prompts = [
-        _similar(Prompt(f"{stem}-{at}", row["Caption"], 1, "LAION"), row)
-        for at, row in enumerate(rows, 1)
+        _similar(Prompt(f"{stem}-{number}", row["Caption"], 1, "LAION"), row)
+        for number, row in enumerate(rows, 1)
     ]
     return _head_and_tail(prompts)
 
@@ -252,8 +252,8 @@ def _laion(content: _Files, role: str = "others") -> list[Prompt]:
     """NeMo's LAION captions that are not known to be memorized."""
     stem = content.stem(role)
     return [
-        Prompt(f"{stem}-{at}", row["Caption"], 0, "LAION", urls=[row["URL"]])
-        for at, row in enumerate(content.table(role), 1)
+        Prompt(f"{stem}-{number}", row["Caption"], 0, "LAION", urls=[row["URL"]])
+        for number, row in enumerate(content.table(role), 1)
     ]
 
 
@@ -264,8 +264,8 @@ def _membench(content: _Files) -> list[Prompt]:
     groups = clusters.near_duplicates([""] * len(rows), urls)
     stem = content.stem("memorized")
     return [
-        Prompt(f"{stem}-{at}", row["prompt"], 1, "MemBench", family=f"pictures {g}", urls=some)
-        for at, (row, some, g) in enumerate(zip(rows, urls, groups, strict=True), 1)
+        Prompt(f"{stem}-{number}", row["prompt"], 1, "MemBench", family=f"pictures {g}", urls=some)
+        for number, (row, some, g) in enumerate(zip(rows, urls, groups, strict=True), 1)
     ]
 
 
@@ -273,8 +273,8 @@ def _coco(content: _Files, seed: int = 0) -> list[Prompt]:
     """Distinct COCO captions, drawn with a seed."""
     stem = content.stem("others")
     first: dict[str, int] = {}
-    for at, row in enumerate(content.table("others"), 1):
-        first.setdefault(row["Caption"], at)
+    for number, row in enumerate(content.table("others"), 1):
+        first.setdefault(row["Caption"], number)
     captions = list(first)
     rng = np.random.default_rng(seed)
     drawn = rng.choice(len(captions), content.card.others, replace=False)
@@ -297,8 +297,8 @@ def _hub(
             f"{table.heading()}; expected {pinned.rows} and {pinned.column}"
         )
     return [
-        Prompt(f"gustavosta-{at}", cells["prompt"], 0, "Lexica")
-        for at, (_, cells) in enumerate(table.rows, 1)
+        Prompt(f"gustavosta-{number}", cells["prompt"], 0, "Lexica")
+        for number, (_, cells) in enumerate(table.rows, 1)
     ]
 
 

@@ -212,12 +212,12 @@ class Spectra:
         column = []
         for row in rows:
             columns = self.by_row[row]
-            (at,) = np.flatnonzero(
+            (place,) = np.flatnonzero(
                 (columns["level"] == level)
                 & (columns["on_noise"] == on_noise)
                 & (columns["conditional"] == conditional)
             )
-            column.append(columns[name][at])
+            column.append(columns[name][place])
         return np.array(column)
 
     def resampling(self, draws: int, seed: int) -> Resampling:

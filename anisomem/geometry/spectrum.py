@@ -72,9 +72,9 @@ class ScoreJacobian:
         self.model, self.x, self.t, self.batch = model, x, t, batch
         self.conditioning = conditioning
         self.size = x.numel()
-        at = model.predict(x, t, conditioning)
-        self.per_output = float(at.score_per_output[0])
-        self.per_latent = float(at.score_per_latent[0])
+        prediction = model.predict(x, t, conditioning)
+        self.per_output = float(prediction.score_per_output[0])
+        self.per_latent = float(prediction.score_per_latent[0])
 
     def apply(self, vectors: Array) -> Array:
         return self._in_batches(vectors, lambda *given: self.model.jvp(*given)[1])

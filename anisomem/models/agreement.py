@@ -87,7 +87,7 @@ def require_parts(index: Mapping[str, Any]) -> None:
         index: The pipeline's model_index.json.
 
     Raises:
-        UserError: A part lacks what it needs.
+        UserError: A part makes the network another input.
     """
     for name in MORE_PARTS:
         if index.get(name) not in (None, [None, None]):

@@ -74,16 +74,18 @@ def roc(results: Results) -> Figure:
     named = [key for key in ranked if key in coloured]
     grey = [key for key in ranked if key not in coloured]
     for key in [*grey, *named]:
-        at = named.index(key) if key in coloured else None
+        colour_index = named.index(key) if key in coloured else None
         curve = roc_curve(scores[key], labels)
         axis.step(
             np.maximum(curve.fpr, first),
             curve.tpr,
             where="post",
-            color=GREY if at is None else COLOURS[at],
-            linestyle="--" if at and at % 2 else "-",  # equal curves show each other
-            linewidth=2 if key in banded else 0.7 if at is None else 1.2,
-            label=None if at is None else f"{key} ({areas[key]:.3f})",
+            color=GREY if colour_index is None else COLOURS[colour_index],
+            linestyle="--"
+            if colour_index and colour_index % 2
+            else "-",  # equal curves show each other
+            linewidth=2 if key in banded else 0.7 if colour_index is None else 1.2,
+            label=None if colour_index is None else f"{key} ({areas[key]:.3f})",
         )
         if key in banded:
             rates = _rates(evaluation.n_negative)

@@ -127,9 +127,9 @@ def _points(axis: Axes, ranking: Ranking, keys: Sequence[str]) -> None:
 
 
 def _bars(axis: Axes, groups: Sequence[Sequence[int]], count: int) -> None:
-    for at, group in enumerate(groups):
-        axis.plot([at, at], [group[0], group[-1]], color="0.25", linewidth=1.2)
-        axis.plot([at] * len(group), group, "o", color="0.25", markersize=3.5)
+    for x, group in enumerate(groups):
+        axis.plot([x, x], [group[0], group[-1]], color="0.25", linewidth=1.2)
+        axis.plot([x] * len(group), group, "o", color="0.25", markersize=3.5)
     axis.set(xlim=(-0.7, max(1, len(groups)) - 0.3), ylim=(count - 0.4, -0.6))
     axis.axis("off")
 

@@ -98,10 +98,10 @@ class Table:
 
     def _rows_by_group(self) -> dict[tuple[tuple[str, str], ...], list[int]]:
         """Rows by what stands above them."""
-        at = [(name, list(self.headings).index(name)) for name in self.above]
+        columns = [(name, list(self.headings).index(name)) for name in self.above]
         rows: dict[tuple[tuple[str, str], ...], list[int]] = {}
         for i, row in enumerate(self.rows):
-            rows.setdefault(tuple((name, row[k]) for name, k in at), []).append(i)
+            rows.setdefault(tuple((name, row[k]) for name, k in columns), []).append(i)
         return rows or {(): []}
 
     def _narrowed(self) -> tuple[Table, list[str]]:

@@ -122,11 +122,11 @@ def gamma(
         for i, ((label, ratio), summary) in enumerate(zip(marks, summaries, strict=True)):
             estimate = read(summary)
             assert estimate is not None
-            at = np.clip(ratio, -edge * 5, edge * 5)
+            x_of_mark = np.clip(ratio, -edge * 5, edge * 5)
             colour, marker = COLOURS[1 + i % (len(COLOURS) - 1)], MARKERS[i % len(MARKERS)]
             size = 9 if i == 0 else 7
             axis.plot(
-                at,
+                x_of_mark,
                 estimate.value,
                 marker,
                 color=colour,

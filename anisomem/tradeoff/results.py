@@ -125,15 +125,15 @@ class TradeoffResults:
         """A statistic of every prompt, ``[K, n]``, and which of :attr:`prompts` these are."""
         measure = next(m for m in self.trial.measures if one in m.statistics)
         asked = set(self.trial.rows_of(measure))
-        at = [p for p, row in enumerate(self.rows) if row in asked]
+        positions = [p for p, row in enumerate(self.rows) if row in asked]
         frame = self.trial.measured(measure).read()
-        pictures = self._stored(frame, [one.column], [self.rows[p] for p in at])[one.column]
-        return np.stack([one.reduce(of_setting) for of_setting in pictures]), at
+        pictures = self._stored(frame, [one.column], [self.rows[p] for p in positions])[one.column]
+        return np.stack([one.reduce(of_setting) for of_setting in pictures]), positions
 
     def estimates_of(self, one: Statistic, group: str) -> Estimates | None:
         """A statistic of every setting, or None where no prompt of the group has it."""
-        values, at = self.values(one)
-        return self._estimates(values, at, group, one.percent)
+        values, positions = self.values(one)
+        return self._estimates(values, positions, group, one.percent)
 
     def estimates_of_sampling(self, column: str, group: str) -> Estimates | None:
         """Something recorded while sampling, averaged over pictures."""
@@ -141,13 +141,13 @@ class TradeoffResults:
         return self._estimates(values, range(len(self.rows)), group)
 
     def _estimates(
-        self, values: Array, at: Sequence[int], group: str, rate: bool = False
+        self, values: Array, positions: Sequence[int], group: str, rate: bool = False
     ) -> Estimates | None:
-        labels = self.prompts.labels[list(at)]
+        labels = self.prompts.labels[list(positions)]
         chosen = labels == GROUPS[::-1].index(group)
         if not chosen.any():
             return None
-        rows = np.array(at)[chosen]
+        rows = np.array(positions)[chosen]
         weights = self.weights[:, rows]
         units = effective_clusters(self.prompts.clusters[rows])
         some = values[:, chosen]
