@@ -1,4 +1,7 @@
-"""``python -m anisomem``."""
+"""``python -m anisomem``.
+
+The command line itself is :mod:`anisomem.cli.main`.
+"""
 
 import sys
 from pathlib import Path

@@ -76,7 +76,7 @@ def reported(action: Callable[[], int], name: str = "anisomem") -> int:
         _say(name, str(error))
         return 2
     except Exception as error:  # ours, a library's, the system's, or of a class of the user's
-        _say(name, f"{_told(error)}; {_kept(error)}")
+        _say(name, f"{_told(error)}; {_keep_traceback(error)}")
         return 3
 
 
@@ -107,12 +107,16 @@ def _place(error: Exception) -> str:
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         file = Path(frame.filename)
         library = {"site-packages", "dist-packages"} & set(file.parts)
-        if file.is_file() and not library and not any(file.is_relative_to(at) for at in known):
+        if (
+            file.is_file()
+            and not library
+            and not any(file.is_relative_to(folder) for folder in known)
+        ):
             return f" ({file}, line {frame.lineno})"
     return ""
 
 
-def _kept(error: Exception) -> str:
+def _keep_traceback(error: Exception) -> str:
     """Prints the traceback, or writes it to a file of the system's; where it is, in words."""
     import tempfile
     import traceback

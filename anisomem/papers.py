@@ -1,4 +1,8 @@
-"""The papers that detectors and mitigations come from, each said once."""
+"""The papers that detectors and mitigations come from, each said once.
+
+Whoever implements one names it in its ``info`` or ``paper``; numbers that papers report are cards
+in ``results/published``.
+"""
 
 from dataclasses import dataclass
 
@@ -11,7 +15,7 @@ class Paper:
         authors: Their surnames.
         arxiv: Its number there, such as ``2407.21720``.
         code: Where the released code lies.
-        licence: Of that code; None where it has none.
+        licence: The licence of that code; None where it has none.
     """
 
     title: str

@@ -57,8 +57,8 @@ class PLaplace(Detector):
 
     Arguments:
         p: Power; 1 is the divergence of the score's direction, 2 the Laplacian.
-        radius: Of the sphere, in :math:`\sigma_t \sqrt D`.
-        probes: Directions.
+        radius: The radius of the sphere, in :math:`\sigma_t \sqrt D`.
+        probes: The number of directions.
         at: Noise level.
         latents: What is at the centre.
     """
@@ -86,7 +86,7 @@ class PLaplace(Detector):
         return Cost(nfe=(centre + self.probes) * self.n)
 
     def _laplacian(self, centre: Prediction, *around: Prediction) -> Tensor:
-        """``[B]``."""
+        """The negated p-Laplacian of a batch, ``[B]``."""
         radius = self.radius * centre.sigma[0].item() * prod(centre.x.shape[1:]) ** 0.5
         return p_laplacian(centre, around, self.p, radius)
 
@@ -99,8 +99,8 @@ def p_laplacian(
     Arguments:
         centre: The prediction at the sphere's centre.
         around: Predictions on the sphere.
-        p: Power.
-        radius: Of the sphere.
+        p: The power p of the Laplacian.
+        radius: The radius of the sphere.
     """
     import torch
 

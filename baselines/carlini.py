@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 def tiled_distances(pictures: Tensor, grid: int) -> Tensor:
-    """Between all pairs of pictures, uint8 ``[n, H, W, 3]`` to ``[n (n - 1) / 2]``.
+    """Distances of all pairs of pictures, uint8 ``[n, H, W, 3]`` to ``[n (n - 1) / 2]``.
 
     Raises:
         UserError: Pictures with fewer pixels than tiles along a side.

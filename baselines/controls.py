@@ -1,4 +1,7 @@
-"""Controls every table carries: what separates the classes without looking at the model."""
+"""Controls every table carries: what separates the classes without looking at the model.
+
+The text-only score itself is fitted in :mod:`anisomem.evaluation.text`.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,7 @@ class Random(_PromptDetector):
     ``(n+ + n- + 1) / (12 n+ n- S)``, which its remark turns into a range.
 
     Arguments:
-        seed: Of the generator, besides the noise seed.
+        seed: The seed of the generator, besides the noise seed.
     """
 
     seed: Annotated[int, Whole(0)] = 0

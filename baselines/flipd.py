@@ -87,8 +87,9 @@ def dimension(prediction: Prediction, products: Tensor) -> Tensor:
     """The local intrinsic dimension, ``[B]``.
 
     Arguments:
-        prediction: With the prompt.
-        products: Of its directional derivatives with their directions, ``[B, probes]``.
+        prediction: The prediction with the prompt.
+        products: The products of its directional derivatives with their directions, ``[B,
+            probes]``.
     """
     score = prediction.score.flatten(1)
     products = products.to(score)

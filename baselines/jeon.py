@@ -70,7 +70,7 @@ class JeonSharpness(Detector):
         return Cost(nfe=2 * self.n * self.steps, jvps=2 * self.n * self.steps)
 
     def _hvp(self, prediction: Prediction, derivative: Tensor) -> Tensor:
-        """``[B]``."""
+        """The norm of the difference's Hessian-vector product, ``[B]``."""
         norm = flat_norm(derivative.to(prediction.output.dtype))
         # One factor turns c - u into v, the other the derivative of outputs into that of scores.
         factor = prediction.score_per_output**2

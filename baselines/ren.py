@@ -84,7 +84,7 @@ class LayerEntropy(Detector):
         return Cost(nfe=self.n)
 
     def _entropy(self, layers: Tensor) -> Tensor:
-        """``[B]``."""
+        """The entropy of one layer's attention, ``[B]``."""
         if self.layer >= layers.shape[1]:
             raise UserError(
                 f"layer {self.layer} of {self.name}: the model has cross-attention layers 0 to "
@@ -143,7 +143,7 @@ class AttentionEntropy(Detector):
 
 
 def entropy_from_end(layers: Tensor, end: Tensor) -> Tensor:
-    """Of the mean over layers, summed from the end-of-text token on, ``[B]``."""
+    """The entropy of the mean over layers, from the end-of-text token on, ``[B]``."""
     import torch
 
     attention = layers.mean(dim=1)

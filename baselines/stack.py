@@ -1,4 +1,7 @@
-"""Combinations of detectors: logistic regression on what they record, fitted in folds."""
+"""Combinations of detectors: logistic regression on what they record, fitted in folds.
+
+The fit is :mod:`anisomem.evaluation.fitting`; the members are detectors of their own.
+"""
 
 from __future__ import annotations
 

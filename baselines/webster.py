@@ -68,7 +68,7 @@ class WebsterWhiteBox(Detector):
     def require_of(self, model: DiffusionModel) -> None:
         import torch
 
-        t = self.at.within(model)
+        t = self.at.timestep_in(model)
         if not model.scales(torch.tensor([t]))[0].item():
             raise UserError(
                 f"Webster's white box divides by alpha, which is 0 at timestep {t} of this model; "
@@ -83,7 +83,7 @@ class WebsterWhiteBox(Detector):
 
 
 def distance(c: Prediction, u: Prediction) -> Tensor:
-    """``[B]``."""
+    """How far one step moves the noise, squared, over D, ``[B]``."""
     guided = u.guided(c, GUIDANCE)
     ratio = (guided.sigma / guided.alpha).to(guided.output)
     return ratio**2 * guided.epsilon.square().mean(dim=(1, 2, 3))
@@ -95,13 +95,13 @@ def edges(pictures: Tensor) -> Tensor:
     from PIL import Image
     from scipy.ndimage import sobel
 
-    found = []
+    maps = []
     for picture in pictures.cpu().numpy():
         small = Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
         values = np.asarray(small, np.float32) / 255
         magnitude = np.hypot(sobel(values, axis=0), sobel(values, axis=1))
-        found.append(torch.from_numpy(magnitude.sum(axis=2) > EDGE))
-    return torch.stack(found)
+        maps.append(torch.from_numpy(magnitude.sum(axis=2) > EDGE))
+    return torch.stack(maps)
 
 
 def shared_by_most(maps: Sequence[Tensor]) -> Tensor:
@@ -117,7 +117,7 @@ class WebsterBlackBox(Detector):
     """Edges that one-step pictures of several seeds have in common.
 
     Arguments:
-        n: Seeds.
+        n: The number of noise seeds.
         at: The step's timestep.
     """
 

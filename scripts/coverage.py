@@ -30,7 +30,7 @@ def alone(n: int) -> np.ndarray:
 
 
 def fives(n: int) -> np.ndarray:
-    """Clusters of five."""
+    """Draws clusters of five."""
     return np.arange(n) // 5
 
 
@@ -72,7 +72,7 @@ class Regime:
         return self.share * norm.cdf(shift / 2**0.5) + (1 - self.share) / 2, rates
 
     def edges(self, shift: float) -> np.ndarray:
-        """Between levels of equal width."""
+        """The edges between levels of equal width."""
         return np.linspace(-2, shift + 2, self.levels - 1)
 
     def simulate(self, shift: float, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
@@ -128,7 +128,7 @@ def coverage(regime: Regime, area: float, repeats: int, draws: int) -> dict[str,
         low, high = np.quantile(evaluation.auc_draws[0], [0.025, 0.975])
         delong = summary.auc_delong
         assert delong is not None
-        found = {
+        hit = {
             "AUC": summary.auc.interval.low <= auc <= summary.auc.interval.high,
             "percentiles": low <= auc <= high,
             "logit-DeLong": delong.low <= auc <= delong.high,
@@ -139,9 +139,9 @@ def coverage(regime: Regime, area: float, repeats: int, draws: int) -> dict[str,
             if (estimate := summary.tpr[target]) is None:
                 continue
             name, ends = f"TPR@{target:.0%}", estimate.interval
-            found[name] = ends.low - 1e-12 <= rate <= ends.high + 1e-12
-            found[f"{name} differs"] = differences[target].verdict != "not separable"
-        for name, true in found.items():
+            hit[name] = ends.low - 1e-12 <= rate <= ends.high + 1e-12
+            hit[f"{name} differs"] = differences[target].verdict != "not separable"
+        for name, true in hit.items():
             held.setdefault(name, []).append(bool(true))
     return {name: float(np.mean(values)) for name, values in held.items()}
 
@@ -162,8 +162,8 @@ def main() -> None:
         if area in regime.areas and options.only in regime.name
     ]
     for regime, area in tqdm(rows, desc="regimes"):
-        found = coverage(regime, area, options.repeats, options.draws)
-        cells = [f"{found[name]:.3f}" if name in found else "–" for name in columns]
+        held = coverage(regime, area, options.repeats, options.draws)
+        cells = [f"{held[name]:.3f}" if name in held else "–" for name in columns]
         print(f"| {regime.name} | {area} | {' | '.join(cells)} |", flush=True)
 
 

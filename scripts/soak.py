@@ -55,9 +55,9 @@ def launch(
     """The command as a user would type it, in a process group of its own.
 
     Arguments:
-        overrides: Of the run.
+        overrides: The overrides of the run.
         runs: Where it writes.
-        workers: Processes.
+        workers: The number of processes.
         room: Bytes of the largest file that it can write.
     """
     fixed = ["experiment=quickstart", "gallery=0", "timing_repeats=0", "draws=200"]
@@ -239,10 +239,10 @@ def finish(
             raise SystemExit(complaint)
         file = Path(advised[1])
         shutil.rmtree(file) if file.is_dir() else file.unlink()
-    found = outcome(runs)
-    if found[:2] != expected[:2]:
+    outcome_now = outcome(runs)
+    if outcome_now[:2] != expected[:2]:
         raise SystemExit(f"the tables in {runs} differ from the uninterrupted run's")
-    pd.testing.assert_frame_equal(found[2], expected[2], check_exact=True)
+    pd.testing.assert_frame_equal(outcome_now[2], expected[2], check_exact=True)
 
 
 def main() -> None:

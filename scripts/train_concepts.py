@@ -32,10 +32,10 @@ def main() -> None:
     vae = AutoencoderKL.from_pretrained(folder / "vae").eval()
     data = concepts.examples(recipe, styles, rendered, vae, PICTURES, seed=0)
     model = concepts.train(data, len(styles), folder / "concepts.pt", STEPS)
-    found = concepts.Recogniser(model, sorted(styles), {})
+    recogniser = concepts.Recogniser(model, sorted(styles), {})
     held_out = concepts.examples(recipe, styles, rendered, vae, HELD_OUT, seed=1)
-    measured = concepts.accuracy(found, held_out)
-    concepts.Recogniser(model, found.names, measured).save(folder / "concepts")
+    measured = concepts.accuracy(recogniser, held_out)
+    concepts.Recogniser(model, recogniser.names, measured).save(folder / "concepts")
     print(measured)
 
 

@@ -1,4 +1,7 @@
-"""Measures all lines and writes them as one table."""
+"""Measures all lines and writes them as one table.
+
+The measurements themselves are in the files beside this one; what a line is, in ``line``.
+"""
 
 import json
 import tempfile
@@ -9,7 +12,7 @@ from pathlib import Path
 import torch
 
 from anisomem.bench import cases, commands, evaluations, full_size, growth, scoring
-from anisomem.bench.line import Line
+from anisomem.bench.line import CostLine
 from anisomem.config import compose
 from anisomem.config.build import build
 from anisomem.models.pipeline import PipelineModel
@@ -25,18 +28,19 @@ TURNS = 5
 
 
 @dataclass(frozen=True)
-class Plan:
+class Amounts:
     """How much is measured.
 
     Attributes:
-        turns: Of every measurement; None is five, or one for a full-size model on a CPU.
+        turns: How often every measurement is made; None is five, or one for a full-size model on a
+            CPU.
         growth: Numbers of prompts to compare, ascending; None is 100, 1,000 and 10,000, or for a
             full-size model 1 and 10, on a CPU 1.
         evaluated: Prompts that evaluations are counted and the engine is timed on.
         finished: Prompts of the run that is run again when finished.
         scored: Prompts that are scored.
         pairs: Weight pairs of the sweep.
-        draws: Of the bootstrap.
+        draws: How many draws the bootstrap takes.
     """
 
     turns: int | None = None
@@ -48,7 +52,7 @@ class Plan:
     draws: int = 10_000
 
 
-def bench(model: Sequence[str], plan: Plan, out: Path | None = None) -> str:
+def bench(model: Sequence[str], amounts: Amounts, out: Path | None = None) -> str:
     """The table of costs as Markdown.
 
     Arguments:
@@ -64,9 +68,9 @@ def bench(model: Sequence[str], plan: Plan, out: Path | None = None) -> str:
         settings = compose.cases(cases.overrides(folder, model, 2))[0]
         network = build(settings.model, "model")
         if settings.model.get("weights") == "random":
-            lines, third, note = _full_size(folder, model, network, plan)
+            lines, third, note = _full_size(folder, model, network, amounts)
         else:
-            lines, third, note = _claims(folder, model, network, plan)
+            lines, third, note = _claims(folder, model, network, amounts)
     table = Table(
         "Costs",
         ["cost", "measured", third, "machine"],
@@ -78,7 +82,7 @@ def bench(model: Sequence[str], plan: Plan, out: Path | None = None) -> str:
         card = {
             **provenance(network),
             "model": list(model),
-            "plan": asdict(plan),
+            "plan": asdict(amounts),
             "lines": [asdict(line) for line in lines],
         }
         atomic.write_text(out.with_suffix(".md"), text)
@@ -88,25 +92,25 @@ def bench(model: Sequence[str], plan: Plan, out: Path | None = None) -> str:
 
 
 def _claims(
-    folder: Path, model: Sequence[str], network: PipelineModel, plan: Plan
-) -> tuple[list[Line], str, str]:
+    folder: Path, model: Sequence[str], network: PipelineModel, amounts: Amounts
+) -> tuple[list[CostLine], str, str]:
     torch.set_num_threads(1)  # as in the processes of a run
-    turns, sizes = plan.turns or TURNS, plan.growth or growth.SIZES
+    turns, sizes = amounts.turns or TURNS, amounts.growth or growth.SIZES
     lines = [
-        *evaluations.lines(folder, model, network, plan.evaluated, turns),
+        *evaluations.lines(folder, model, network, amounts.evaluated, turns),
         *growth.lines(folder, model, network.device, sizes, turns),
-        *commands.lines(folder, model, plan.finished, plan.draws, turns),
-        *scoring.lines(folder, model, plan.scored, plan.pairs, plan.draws, turns),
+        *commands.lines(folder, model, amounts.finished, amounts.draws, turns),
+        *scoring.lines(folder, model, amounts.scored, amounts.pairs, amounts.draws, turns),
     ]
     return lines, "target", NOTE.format(turns=turns)
 
 
 def _full_size(
-    folder: Path, model: Sequence[str], network: PipelineModel, plan: Plan
-) -> tuple[list[Line], str, str]:
+    folder: Path, model: Sequence[str], network: PipelineModel, amounts: Amounts
+) -> tuple[list[CostLine], str, str]:
     on_cpu = network.device.type == "cpu"
-    turns = plan.turns or (1 if on_cpu else TURNS)
-    sizes = plan.growth or (full_size.SIZES[:1] if on_cpu else full_size.SIZES)
+    turns = amounts.turns or (1 if on_cpu else TURNS)
+    sizes = amounts.growth or (full_size.SIZES[:1] if on_cpu else full_size.SIZES)
     lines = full_size.lines(folder, model, network, sizes, turns)
     return (
         lines,

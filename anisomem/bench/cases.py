@@ -1,4 +1,7 @@
-"""Cases to measure on: throw-away captions in the wording of the bundled models'."""
+"""Cases to measure on: throw-away captions in the wording of the bundled models'.
+
+Only the prompts and their configuration are made here; whoever measures records them.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

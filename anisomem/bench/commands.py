@@ -1,4 +1,7 @@
-"""How long the command takes to answer, and that a finished run needs no torch."""
+"""How long the command takes to answer, and that a finished run needs no torch.
+
+The work that a run does is measured in ``evaluations`` and ``growth``, and scoring in ``scoring``.
+"""
 
 import os
 import subprocess
@@ -8,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from anisomem.bench import cases
-from anisomem.bench.line import Line, spread
+from anisomem.bench.line import CostLine, spread
 from anisomem.run.clock import take_turns
 from anisomem.run.provenance import processor
 
@@ -21,15 +24,17 @@ COMMAND = (
 )
 
 
-def lines(folder: Path, model: Sequence[str], prompts: int, draws: int, turns: int) -> list[Line]:
+def lines(
+    folder: Path, model: Sequence[str], prompts: int, draws: int, turns: int
+) -> list[CostLine]:
     """Wall time of the help, a list, and a finished run again, each in a process of its own.
 
     Arguments:
-        folder: For throw-away files.
+        folder: A folder for throw-away files.
         model: Overrides that choose the model.
-        prompts: Of the run.
-        draws: Of its bootstrap.
-        turns: Of every command.
+        prompts: How many prompts the run has.
+        draws: How many draws its bootstrap takes.
+        turns: How often every command is timed.
     """
     run = ("run", *cases.overrides(folder, model, prompts, f"draws={draws}"))
     answer(*run)  # what comes after it finds it finished
@@ -45,7 +50,7 @@ def lines(folder: Path, model: Sequence[str], prompts: int, draws: int, turns: i
     titles = {name: f"anisomem {name}" for name in commands} | {"run": again}
     targets = dict.fromkeys(commands, "≤ 1 s") | {"run": "without torch"}
     return [
-        Line(
+        CostLine(
             titles[name],
             f"{spread(seconds[name])} s, {torch[name]}",
             targets[name],

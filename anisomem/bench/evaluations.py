@@ -1,4 +1,8 @@
-"""What a run asks of the model, and what the engine adds to that."""
+"""What a run asks of the model, and what the engine adds to that.
+
+Counts evaluations of detectors alone and together, and times the engine against the bare network.
+How time and memory grow with prompts is in ``growth``.
+"""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -8,7 +12,7 @@ from typing import Any
 import torch
 
 from anisomem.bench import cases
-from anisomem.bench.line import Line, spread
+from anisomem.bench.line import CostLine, spread
 from anisomem.benchmark.case import Case
 from anisomem.benchmark.costs import EVERYTHING, PROMPTS
 from anisomem.benchmark.record import Recorder
@@ -25,15 +29,15 @@ Call = tuple[torch.nn.Module, tuple[Any, ...], dict[str, Any]]  # a forward pass
 
 def lines(
     folder: Path, model: Sequence[str], network: PipelineModel, prompts: int, turns: int
-) -> list[Line]:
+) -> list[CostLine]:
     """Evaluations of the metric, the engine's share of its time, and what sharing saves.
 
     Arguments:
-        folder: For throw-away files.
+        folder: A folder for throw-away files.
         model: Overrides that choose the model.
         network: The model, loaded.
         prompts: Captions to count and time on.
-        turns: Of every measurement.
+        turns: How often every measurement is made.
     """
     metric = cases.case(folder, model, prompts, *cases.METRIC, "seeds=[42,43]")
     calls, counted = record(metric, network)
@@ -61,7 +65,7 @@ def record(case: Case, network: PipelineModel) -> tuple[list[Call], int]:
     ]
     before = network.nfe
     try:
-        recorder = Recorder.of(case, network)
+        recorder = Recorder.for_case(case, network)
         for batch in case.missing():
             recorder(batch)
     finally:
@@ -70,10 +74,10 @@ def record(case: Case, network: PipelineModel) -> tuple[list[Call], int]:
     return calls, network.nfe - before
 
 
-def _evaluations(unet_calls: Sequence[Call], counted: int, prompts: int, machine: str) -> Line:
+def _evaluations(unet_calls: Sequence[Call], counted: int, prompts: int, machine: str) -> CostLine:
     rows = sum(len(args[0]) for _, args, _ in unet_calls)
     expected = 2 * prompts * SEEDS + 2 * SEEDS
-    return Line(
+    return CostLine(
         f"evaluations by the anisotropy metric (n = 1), {prompts} prompts, {SEEDS} seeds",
         f"{counted} counted by the model, {rows} rows through its U-Net",
         f"2 × {prompts} × {SEEDS} + 2 × {SEEDS} = {expected}",
@@ -88,7 +92,7 @@ def _engine(
     calls: Sequence[Call],
     unet_calls: Sequence[Call],
     turns: int,
-) -> Line:
+) -> CostLine:
     @torch.no_grad()
     def bare(some: Sequence[Call]) -> None:
         for module, args, kwargs in some:
@@ -111,7 +115,7 @@ def _engine(
         [e / b for e, b in zip(seconds["engine"], seconds[other], strict=True)]
         for other in ("bare", "unet")
     )
-    return Line(
+    return CostLine(
         "seconds of the engine on the metric / of the bare forward passes of text encoder and"
         " U-Net on the very same tensors",
         f"{spread(ratios, 3)}; {spread(of_unet, 3)} without the text encoder's passes",
@@ -121,7 +125,7 @@ def _engine(
     )
 
 
-def _shared(experiment: str, case: Case, network: PipelineModel, turns: int) -> Line:
+def _shared(experiment: str, case: Case, network: PipelineModel, turns: int) -> CostLine:
     texts = list(case.prompts.texts)
 
     def evaluate(members: Sequence[Detector]) -> None:
@@ -141,7 +145,7 @@ def _shared(experiment: str, case: Case, network: PipelineModel, turns: int) -> 
     each = list(zip(*(seconds[key] for key in alone), strict=True))
     of_sum = [t / sum(turn) for t, turn in zip(together, each, strict=True)]
     of_most = [t / max(turn) for t, turn in zip(together, each, strict=True)]
-    return Line(
+    return CostLine(
         f"seconds of all detectors of {experiment} in one run / sum of {len(alone)} runs, one for"
         " each set of components (weightings share one)",
         f"{spread(of_sum)}; {spread(of_most)} of the most expensive one alone",

@@ -1,4 +1,8 @@
-"""What one full-size model with random weights costs: a forward pass, a prompt, ten prompts."""
+"""What one full-size model with random weights costs: a forward pass, a prompt, ten prompts.
+
+The bundled models are too small to tell; these have the published architectures, so numbers of
+evaluations and bytes are right and scores mean nothing.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -7,7 +11,7 @@ from pathlib import Path
 import torch
 
 from anisomem.bench import cases
-from anisomem.bench.line import Line, spread
+from anisomem.bench.line import CostLine, spread
 from anisomem.detection.base import Detector, groups
 from anisomem.engine.engine import Engine
 from anisomem.models.pipeline import PipelineModel
@@ -25,15 +29,15 @@ SIZES = (1, 10)  # prompts
 
 def lines(
     folder: Path, model: Sequence[str], network: PipelineModel, sizes: Sequence[int], turns: int
-) -> list[Line]:
+) -> list[CostLine]:
     """Parameters, seconds of a forward pass and of every detector, and peak memory.
 
     Arguments:
-        folder: For throw-away files.
+        folder: A folder for throw-away files.
         model: Overrides that choose the model.
         network: The model, built.
         sizes: Numbers of prompts to time each detector on.
-        turns: Of every measurement.
+        turns: How often every measurement is made.
     """
     # Published weights cost what others do, and not every model has them.
     case = cases.case(folder, [*model, "model.stands_for=sd14"], max(2, *sizes))
@@ -45,19 +49,19 @@ def lines(
         measured = [_forward(network, texts, turns)]
         for members in _distinct(case.configured):
             evaluation = _Evaluation(network, members, config.noise_policy, batch_size)
-            contenders = {str(n): evaluation.on(texts[:n], config.seeds[0]) for n in sizes}
+            contenders = {str(n): evaluation.evaluating(texts[:n], config.seeds[0]) for n in sizes}
             seconds = take_turns(contenders, turns, members[0].name, warm_up=False)
             measured.append(evaluation.line(seconds))
     return [_parameters(network), *measured, _peak(network, peak.mb)]
 
 
 def _distinct(detectors: Sequence[Detector]) -> list[list[Detector]]:
-    """At one noise sample, by what they record; one term of another's is left out."""
-    found = groups([replace(detector, n=1) for detector in detectors if detector.n])
-    names = [set(members[0].component_names) for members in found.values()]
+    """Groups detectors by what they record of one noise sample, without the terms of others."""
+    by_recorded = groups([replace(detector, n=1) for detector in detectors if detector.n])
+    names = [set(members[0].component_names) for members in by_recorded.values()]
     return [
         members
-        for members, own in zip(found.values(), names, strict=True)
+        for members, own in zip(by_recorded.values(), names, strict=True)
         if not any(own < other for other in names)
     ]
 
@@ -76,7 +80,7 @@ class _Evaluation:
         self.settings = (noise_policy, batch_size)
         self.counts: dict[int, tuple[int, int, int]] = {}
 
-    def on(self, texts: Sequence[str], seed: int) -> Callable[[], None]:
+    def evaluating(self, texts: Sequence[str], seed: int) -> Callable[[], None]:
         def evaluate() -> None:
             engine = Engine(self.network, self.members, *self.settings)
             nfe, jvps = self.network.nfe, self.network.jvps
@@ -87,11 +91,11 @@ class _Evaluation:
 
         return evaluate
 
-    def line(self, seconds: dict[str, list[float]]) -> Line:
+    def line(self, seconds: dict[str, list[float]]) -> CostLine:
         prompts = max(self.counts)
         nfe, shared, jvps = self.counts[prompts]
         derivatives = f", {jvps / prompts:g} JVPs" if jvps else ""
-        return Line(
+        return CostLine(
             f"{self.members[0].name}: seconds on {' / '.join(seconds)} prompts",
             " / ".join(spread(times) for times in seconds.values()),
             f"{(nfe - shared) / prompts:g} NFE{derivatives} per prompt + {shared} NFE shared",
@@ -100,7 +104,7 @@ class _Evaluation:
         )
 
 
-def _forward(network: PipelineModel, texts: Sequence[str], turns: int) -> Line:
+def _forward(network: PipelineModel, texts: Sequence[str], turns: int) -> CostLine:
     conditioning, t = network.encode(texts[:1]), network.timesteps()[0]
 
     def predict(n: int) -> Callable[[], None]:
@@ -114,7 +118,7 @@ def _forward(network: PipelineModel, texts: Sequence[str], turns: int) -> Line:
         return forward
 
     seconds = take_turns({str(n): predict(n) for n in (1, 2)}, turns, "forward pass")
-    return Line(
+    return CostLine(
         f"seconds of a forward pass on 1 / 2 latents of {network.latent_shape}",
         " / ".join(spread(times) for times in seconds.values()),
         "1 / 2 NFE",
@@ -123,12 +127,12 @@ def _forward(network: PipelineModel, texts: Sequence[str], turns: int) -> Line:
     )
 
 
-def _parameters(network: PipelineModel) -> Line:
+def _parameters(network: PipelineModel) -> CostLine:
     counts = {
         name: sum(p.numel() for module in modules for p in module.parameters())
         for name, modules in network.networks.items()
     }
-    return Line(
+    return CostLine(
         "parameters of " + " / ".join(counts),
         " / ".join(f"{count:,}" for count in counts.values()),
         str(network.dtype).removeprefix("torch."),
@@ -137,9 +141,9 @@ def _parameters(network: PipelineModel) -> Line:
     )
 
 
-def _peak(network: PipelineModel, megabytes: float) -> Line:
+def _peak(network: PipelineModel, megabytes: float) -> CostLine:
     where = "of the GPU" if network.device.type == "cuda" else "of the process"
-    return Line(
+    return CostLine(
         f"peak memory {where} in MB",
         f"{megabytes:.0f}",
         "",

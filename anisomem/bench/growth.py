@@ -1,4 +1,7 @@
-"""Whether a prompt costs the same, in time and memory, however many there are."""
+"""Whether a prompt costs the same, in time and memory, however many there are.
+
+Each number of prompts is recorded in a process of its own, so that its peak memory is its own.
+"""
 
 import multiprocessing
 from collections.abc import Mapping, Sequence
@@ -9,7 +12,7 @@ from time import perf_counter
 import torch
 
 from anisomem.bench import cases
-from anisomem.bench.line import Line, spread
+from anisomem.bench.line import CostLine, spread
 from anisomem.benchmark.case import Case
 from anisomem.benchmark.record import record
 from anisomem.config.build import build
@@ -24,31 +27,31 @@ Growth = Mapping[str, float]
 
 def lines(
     folder: Path, model: Sequence[str], device: torch.device, sizes: Sequence[int], turns: int
-) -> list[Line]:
+) -> list[CostLine]:
     """Time per prompt of recording and of the store, and peak memory, by number of prompts.
 
     Every number of prompts is recorded in a process of its own, which is what its peak memory is
     of; they take turns.
 
     Arguments:
-        folder: For throw-away files.
+        folder: A folder for throw-away files.
         model: Overrides that choose the model.
         device: Where it runs.
         sizes: Numbers of prompts, ascending.
-        turns: Of every number.
+        turns: How often every number is measured.
     """
-    found: dict[int, list[Growth]] = {size: [] for size in sizes}
+    by_size: dict[int, list[Growth]] = {size: [] for size in sizes}
     for turn in range(turns):
         for size in sizes:
             runs = f"runs={folder / f'growth-{turn}-{size}'}"
             name = f"dataset.name={size}_captions"
             case = cases.case(folder, model, size, *cases.METRIC, runs, name)
-            found[size].append(_in_a_process(case))
+            by_size[size].append(_in_a_process(case))
     seconds = "ms per prompt at"
     return [
-        _line(f"recording, {seconds}", "recording", found, 1000, device_name(device)),
-        _line(f"reading the store and merging it, {seconds}", "store", found, 1000, processor()),
-        _line("peak memory of the process in MB at", "peak", found, None, processor()),
+        _line(f"recording, {seconds}", "recording", by_size, 1000, device_name(device)),
+        _line(f"reading the store and merging it, {seconds}", "store", by_size, 1000, processor()),
+        _line("peak memory of the process in MB at", "peak", by_size, None, processor()),
     ]
 
 
@@ -78,17 +81,17 @@ def _grow(config: Config) -> Growth:
 def _line(
     what: str,
     key: str,
-    found: Mapping[int, Sequence[Growth]],
+    by_size: Mapping[int, Sequence[Growth]],
     per_prompt: float | None,
     machine: str,
-) -> Line:
+) -> CostLine:
     """One number per number of prompts; ``per_prompt`` is the unit where it is divided by them."""
     values = {
         size: [run[key] * per_prompt / size if per_prompt else run[key] for run in runs]
-        for size, runs in found.items()
+        for size, runs in by_size.items()
     }
-    sizes = " / ".join(f"{size:,}" for size in found)
+    sizes = " / ".join(f"{size:,}" for size in by_size)
     digits = 2 if per_prompt else 0
     cells = " / ".join(spread(numbers, digits) for numbers in values.values())
     named = {str(size): numbers for size, numbers in values.items()}
-    return Line(f"{what} {sizes} prompts", cells, "flat", machine, named)
+    return CostLine(f"{what} {sizes} prompts", cells, "flat", machine, named)

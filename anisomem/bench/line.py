@@ -1,4 +1,7 @@
-"""A line of the table of costs, and how its numbers are written."""
+"""A line of the table of costs, and how its numbers are written.
+
+What is measured for it stands in the files of the measurements.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +10,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Line:
+class CostLine:
     """A claim about cost beside what was measured.
 
     Attributes:

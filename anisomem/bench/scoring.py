@@ -1,4 +1,7 @@
-"""What scoring costs once everything is recorded."""
+"""What scoring costs once everything is recorded.
+
+Times the table and a sweep of weights on components of random numbers, without a model.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from anisomem.bench import cases
-from anisomem.bench.line import Line, spread
+from anisomem.bench.line import CostLine, spread
 from anisomem.benchmark.case import Case
 from anisomem.benchmark.results import Results
 from anisomem.detection.anisotropy import Anisotropy
@@ -21,18 +24,18 @@ DETECTORS, TARGETS = 10, (0.01, 0.03, 0.05)
 
 def lines(
     folder: Path, model: Sequence[str], prompts: int, pairs: int, draws: int, turns: int
-) -> list[Line]:
+) -> list[CostLine]:
     """Seconds of a sweep over the metric's weights, and of the bootstrap of a table.
 
     The components are drawn at random: sorting and counting take no notice of what they mean.
 
     Arguments:
-        folder: For throw-away files.
+        folder: A folder for throw-away files.
         model: Overrides that choose the model.
         prompts: Half of them memorized.
-        pairs: Of weights.
-        draws: Of the bootstrap.
-        turns: Of both.
+        pairs: How many pairs of weights are scored.
+        draws: How many draws the bootstrap takes.
+        turns: How often both are timed.
     """
     case = cases.case(folder, model, prompts, *cases.METRIC, f"runs={folder / 'scoring'}")
     _fill(case)
@@ -56,7 +59,7 @@ def lines(
     }
     targets = {"sweep": "≤ 5 s on two cores", "table": "≤ 3 s"}
     return [
-        Line(
+        CostLine(
             titles[key],
             f"{spread(seconds[key])} s on one core",
             targets[key],

@@ -1,4 +1,8 @@
-"""A case: one model on one prompt set with all its detectors, and what its store lacks of them."""
+"""A case: one model on one prompt set with all its detectors, and what its store lacks of them.
+
+A case only says what is asked and where it is kept. ``complete`` records it and ``results`` reads
+it; what it has in common with trade-offs and the geometry is :class:`anisomem.run.base.Run`.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +38,9 @@ class Batch:
     """Prompts that are recorded together at one noise seed.
 
     Attributes:
-        seed: Of the noise.
-        ids: Under which components are stored.
-        texts: The prompts.
+        seed: The seed of the noise.
+        ids: The names under which components are stored.
+        texts: The prompts' texts.
         noise_rows: Their places in the whole prompt set, which noise by prompt depends on.
     """
 
@@ -53,7 +57,7 @@ class Case(Run):
     it that some detectors score relative to.
 
     Arguments:
-        config: The settings.
+        config: The settings of the run.
         experiment: Its name, the parent folder.
         references: Prompts that detectors take as ordinary; drawn if not given and asked for.
         prompts: The prompt set; the one that the settings name if not given.
@@ -114,7 +118,7 @@ class Case(Run):
         """The case whose configuration lies at ``file``; needs neither its model nor its place.
 
         Arguments:
-            file: The configuration.
+            file: The stored configuration.
             allowed: What it may name besides, see :func:`anisomem.run.stored.read`.
 
         Raises:
@@ -138,7 +142,7 @@ class Case(Run):
         now, case.content = case.content, content
         case.folder, case.store = file.parent, store
         case.identity = digests.digest(content)
-        if content.get("prompts") != identity.of_prompts(case.prompts):
+        if content.get("prompts") != identity.describe_prompts(case.prompts):
             holds = f"its {PROMPTS} holds" if prompts else f"dataset {case.name!r} now holds"
             raise UserError(f"{case.folder} was recorded on other prompts than {holds}")
         if differ := digests.differences(content.get("sources", {}), now.get("sources", {})):
@@ -222,7 +226,7 @@ class OutdatedError(UserError):
 
     Arguments:
         message: What differs.
-        case: The case.
+        case: The case that differs.
     """
 
     def __init__(self, message: str, case: Case) -> None:
@@ -235,7 +239,7 @@ def sources(config: Config, configured: Sequence[Detector]) -> dict[str, str]:
     return own.sources(configured) | sources_of_model(config)
 
 
-def named_apart(cases: Iterable[Case]) -> list[Case]:
+def with_distinct_names(cases: Iterable[Case]) -> list[Case]:
     """The cases, each once; those of the same prompts with other settings by their folders."""
     different = {case.folder.resolve(): case for case in cases}.values()
     names = Counter(case.name for case in different)
@@ -252,7 +256,7 @@ def stored_cases(files: Iterable[Path], allowed: Collection[str] = ()) -> list[C
     """Stored cases; one that an edit has outdated is left out and said where it is there anew.
 
     Raises:
-        UserError: As :meth:`Case.stored`.
+        UserError: What :meth:`Case.stored` refuses.
     """
     cases: list[Case] = []
     outdated: list[OutdatedError] = []
@@ -266,7 +270,7 @@ def stored_cases(files: Iterable[Path], allowed: Collection[str] = ()) -> list[C
         if not any((case.folder.parent, case.name) == place for case in cases):
             raise one
         print(f"anisomem: left out: {one}", file=sys.stderr)
-    return named_apart(cases)
+    return with_distinct_names(cases)
 
 
 def _require_sensible(config: Config) -> None:

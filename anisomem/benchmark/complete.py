@@ -1,4 +1,8 @@
-"""Brings a case to its end: records what is missing, counts and times, draws the gallery."""
+"""Brings a case to its end: records what is missing, counts and times, draws the gallery.
+
+Each of these steps has a file of its own, ``record``, ``costs`` and ``gallery``. Here is their
+order, and what is done again after a change of settings.
+"""
 
 from __future__ import annotations
 

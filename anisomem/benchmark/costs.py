@@ -1,4 +1,8 @@
-"""What detectors cost: evaluations counted by the engine, seconds and memory measured."""
+"""What detectors cost: evaluations counted by the engine, seconds and memory measured.
+
+The counting is :mod:`anisomem.engine.counting`, the clock :mod:`anisomem.run.clock`; the file that
+keeps both is ``measured``.
+"""
 
 from collections.abc import Mapping, Sequence
 from functools import partial

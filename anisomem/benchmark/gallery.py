@@ -36,7 +36,7 @@ MAP = "cosine per position"
 
 @dataclass(frozen=True)
 class Gallery:
-    """Stored pictures.
+    """The pictures that a run has stored for its page.
 
     Attributes:
         plan: What they are of, see :func:`plan`.

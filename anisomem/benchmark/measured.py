@@ -1,4 +1,8 @@
-"""What a run measures besides the components: costs, machine, truncated prompts."""
+"""What a run measures besides the components: costs, machine, truncated prompts.
+
+It is one JSON file in the folder of a run, read as data that may be a stranger's. Taking the
+measurements is for ``costs`` and ``complete``.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +24,9 @@ class Measured:
     """The content of a run's ``measured.json``.
 
     Attributes:
-        costs: By :attr:`Detector.cost_key`, counted, and timed where they are.
-        wall_seconds: Of recording, all commands together.
-        truncated_prompts: Those longer than the text encoder takes.
+        costs: The costs by :attr:`Detector.cost_key`: counted, and timed where they are.
+        wall_seconds: How long recording took, all commands together.
+        truncated_prompts: How many prompts are longer than the text encoder takes.
         timing: What the seconds depend on besides the machine; empty where none are measured.
         timed_on: How the model was loaded for them, and where.
         provenance: How the model was loaded for recording, and where, see
@@ -52,20 +56,20 @@ class Measured:
         if not all(isinstance(part, dict) for part in (costs, on, timing)):
             raise atomic.damaged(file)
         try:
-            found = {key: _cost(cost, timing.get("threads") == 1) for key, cost in costs.items()}
+            counted = {key: _cost(cost, timing.get("threads") == 1) for key, cost in costs.items()}
         except (ValueError, KeyError, TypeError):
             raise atomic.damaged(file) from None
-        timed = any(isinstance(cost, TimedCounts) for cost in found.values())
+        timed = any(isinstance(cost, TimedCounts) for cost in counted.values())
         if (timed and not {"device_name", "dtype"} <= set(on)) or not all(
             value is None or _is_number(value) for value in numbers.values()
         ):
             raise atomic.damaged(file)
-        return cls(found, **numbers, timing=timing, timed_on=on, provenance=content)
+        return cls(counted, **numbers, timing=timing, timed_on=on, provenance=content)
 
     @property
     def content(self) -> dict[str, Any]:
-        """As a card lists it: what is empty is left out."""
-        found = {
+        """The measurements as a card lists them: what is empty is left out."""
+        listed = {
             "wall_seconds": self.wall_seconds,
             "truncated_prompts": self.truncated_prompts,
             **self.provenance,
@@ -73,7 +77,7 @@ class Measured:
             "timed_on": dict(self.timed_on),
             "costs": {key: asdict(cost) for key, cost in self.costs.items()},
         }
-        return {name: value for name, value in found.items() if value not in ({}, None)}
+        return {name: value for name, value in listed.items() if value not in ({}, None)}
 
     def write(self, file: Path) -> None:
         """Writes the file that :meth:`read` reads."""

@@ -1,4 +1,8 @@
-"""Evaluates batches of a case's prompts, in this process or in several, into its store."""
+"""Evaluates batches of a case's prompts, in this process or in several, into its store.
+
+The evaluation of a batch is :class:`anisomem.engine.engine.Engine`; sharing batches among
+processes is :mod:`anisomem.run.workers`.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +29,8 @@ class Recorder:
 
     Arguments:
         model: The model, loaded.
-        configured: The detectors.
-        config: The settings.
+        configured: The detectors of the case, at the places of its model.
+        config: The settings of the case.
         store: Where components are kept.
         tensors: Where whole evaluations are kept.
     """
@@ -44,8 +48,8 @@ class Recorder:
         self.engine = Engine(model, configured, config.noise_policy, config.batch_size)
 
     @classmethod
-    def of(cls, case: Case, model: DiffusionModel) -> Recorder:
-        """Of a case whose model is loaded."""
+    def for_case(cls, case: Case, model: DiffusionModel) -> Recorder:
+        """The recorder of a case whose model is loaded."""
         return cls(model, case.configured, case.config, case.store, case.tensors)
 
     def __call__(self, batch: Batch) -> int:
@@ -70,12 +74,12 @@ def record(case: Case, model: DiffusionModel, batches: Sequence[Batch]) -> None:
     """Records all batches, see :func:`anisomem.run.workers.do_all`.
 
     Raises:
-        UserError: As :class:`Recorder`, or a process died.
+        UserError: What :class:`Recorder` refuses, or a process died.
     """
     start = partial(_recorder, case.config, case.store, case.tensors)
     total = sum(len(batch.ids) for batch in batches)
     workers = case.config.workers or cores(model)
-    do_all(batches, Recorder.of(case, model), start, workers, total, case.name, "prompt")
+    do_all(batches, Recorder.for_case(case, model), start, workers, total, case.name, "prompt")
 
 
 def _recorder(config: Config, store: ScoreStore, tensors: TensorFiles) -> Recorder:

@@ -47,7 +47,7 @@ NAME = re.compile(r"(.+)_(mem|nmem)(_cosine)?_gen(\d+)_mode(.+)_seed(\d+)\.pt")
 
 
 @dataclass(frozen=True)
-class Setting:
+class ReleasedSetting:
     """What one of the released code's runs was made with; sorts and groups its files."""
 
     set: str
@@ -55,29 +55,29 @@ class Setting:
     mode: str
 
 
-def file_name(setting: Setting, kind: str, cosine: bool, seed: int) -> str:
+def file_name(setting: ReleasedSetting, kind: str, cosine: bool, seed: int) -> str:
     """A file's name; ``kind`` is ``mem`` or ``nmem``."""
     middle = "_cosine" * cosine
     return f"{setting.set}_{kind}{middle}_gen{setting.n}_mode{setting.mode}_seed{seed}.pt"
 
 
-def settings(folder: Path) -> dict[Setting, list[int]]:
+def settings(folder: Path) -> dict[ReleasedSetting, list[int]]:
     """The settings whose files lie in a folder, with their noise seeds.
 
     Raises:
         UserError: There are none.
     """
-    found: dict[Setting, set[int]] = {}
+    seeds_by_setting: dict[ReleasedSetting, set[int]] = {}
     for path in sorted(folder.glob("*.pt")):
         if match := NAME.fullmatch(path.name):
-            setting = Setting(match[1], int(match[4]), match[5])
-            found.setdefault(setting, set()).add(int(match[6]))
-    if not found:
+            setting = ReleasedSetting(match[1], int(match[4]), match[5])
+            seeds_by_setting.setdefault(setting, set()).add(int(match[6]))
+    if not seeds_by_setting:
         raise UserError(
             f"no released scores in {str(folder)!r} (expected files like "
-            f"{file_name(Setting('sd1', 1, 'x,c|x'), 'mem', False, 42)})"
+            f"{file_name(ReleasedSetting('sd1', 1, 'x,c|x'), 'mem', False, 42)})"
         )
-    return {setting: sorted(seeds) for setting, seeds in found.items()}
+    return {setting: sorted(seeds) for setting, seeds in seeds_by_setting.items()}
 
 
 def load(folder: Path, overrides: Sequence[str], experiment: str) -> list[Case]:
@@ -88,8 +88,8 @@ def load(folder: Path, overrides: Sequence[str], experiment: str) -> list[Case]:
 
     Arguments:
         folder: Where the files lie.
-        overrides: As of ``anisomem run``; ``dataset=`` and ``model.stands_for=`` for sets of
-            prompts that the released code does not name.
+        overrides: The overrides as of ``anisomem run``; ``dataset=`` and ``model.stands_for=`` for
+            sets of prompts that the released code does not name.
         experiment: Parent folder of the cases.
 
     Raises:
@@ -102,7 +102,11 @@ def load(folder: Path, overrides: Sequence[str], experiment: str) -> list[Case]:
 
 
 def _import(
-    folder: Path, setting: Setting, seeds: Sequence[int], overrides: Sequence[str], experiment: str
+    folder: Path,
+    setting: ReleasedSetting,
+    seeds: Sequence[int],
+    overrides: Sequence[str],
+    experiment: str,
 ) -> Case:
     names = [
         file_name(setting, kind, cosine, seed)
@@ -143,8 +147,8 @@ def _import(
     return case
 
 
-def _column(case: Case, folder: Path, setting: Setting, seed: int, cosine: bool) -> Array:
-    """Both classes' numbers in the order of the case's prompts, ``[N, n]``."""
+def _column(case: Case, folder: Path, setting: ReleasedSetting, seed: int, cosine: bool) -> Array:
+    """Reads both classes' numbers in the order of the case's prompts, ``[N, n]``."""
     labels, factor = case.prompts.labels, 1.0 if cosine else NORM.get(setting.set, 1.0)
     column = np.empty((len(labels), setting.n))
     for kind, label in CLASSES.items():
@@ -220,7 +224,7 @@ def _export(results: Results) -> dict[str, Array]:
         ):
             continue
         named = names.get(what, results.prompts.name)
-        setting = Setting(named, detector.n, detector.mode)
+        setting = ReleasedSetting(named, detector.n, detector.mode)
         for seed in results.config.seeds:
             recorded = results.recorded(seed)
             for component, cosine in ((detector.norm_name, False), (detector.cos_name, True)):
@@ -239,7 +243,7 @@ def _as_released(detector: Anisotropy, samples: Mapping[str, int]) -> bool:
 
 
 def no_model(scores: str, stands_for: str | None) -> NoReturn:
-    """What ``model=released_scores`` loads.
+    """The model that ``model=released_scores`` loads: none, since scores are there.
 
     Raises:
         UserError: Always: what is not among the scores cannot be computed from them.

@@ -1,4 +1,8 @@
-"""What is made of a complete case from its store alone: scores, estimates, notes."""
+"""What is made of a complete case from its store alone: scores, estimates, notes.
+
+Nothing here needs the model or torch. Statistics are from ``evaluation``; tables, figures and the
+page are made of these results in ``report``.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +73,7 @@ class Results:
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """What is stored."""
+        """All rows of the case's store, as a frame."""
         return self.case.store.read()
 
     @cached_property
@@ -189,9 +193,9 @@ class Results:
         Fitted weights are fitted on the prompts evaluated, so a part refits them.
 
         Arguments:
-            rows: The prompts.
+            rows: The prompts' rows in the set.
             of: The detectors; all that can be scored if not given.
-            draws: Of the bootstrap; the table's if not given.
+            draws: The draws of the bootstrap; the table's if not given.
 
         Raises:
             UserError: Settings of the table are wrong, or no detector can be scored.
@@ -215,7 +219,7 @@ class Results:
         Arguments:
             scores: ``[D, S, N]`` for D detectors and S noise seeds.
             prompts: The N prompts; all that are judged if not given.
-            draws: Of the bootstrap; the table's if not given.
+            draws: The draws of the bootstrap; the table's if not given.
         """
         chosen, config = prompts or self.prompts, self.config
         settings = (config.fpr_targets, draws or config.draws, config.bootstrap_seed)

@@ -1,4 +1,8 @@
-"""From what is recorded to scores; a detector that cannot be scored costs its own row only."""
+"""Makes scores of what is recorded; a detector that cannot be scored costs its own row only.
+
+The formula of a score is its detector's ``combine``; what is judged by the scores is in
+``results``.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +22,8 @@ class Scored:
     """Scores of some prompts.
 
     Attributes:
-        detectors: That can be scored there.
-        scores: Theirs, ``[D, S, N]`` for S noise seeds.
+        detectors: The detectors that can be scored there.
+        scores: Their scores, ``[D, S, N]`` for S noise seeds.
         refused: The other detectors' keys, and what the data lack for them.
     """
 
@@ -53,13 +57,13 @@ def score(detectors: Sequence[Detector], recorded: Sequence[Recorded]) -> Scored
     refused: dict[str, str] = {}
     for detector in detectors:
         try:
-            found = np.array([detector.combine(one) for one in recorded], dtype=np.float64)
-            check_scores(found, labels, ndim=2)
+            scores = np.array([detector.combine(one) for one in recorded], dtype=np.float64)
+            check_scores(scores, labels, ndim=2)
         except (ValueError, ArithmeticError, UserError) as error:
             refused[detector.key] = str(error)
         else:
             kept.append(detector)
-            rows.append(found)
+            rows.append(scores)
     if not kept:
         reasons = "; ".join(f"{key}: {reason}" for key, reason in refused.items())
         raise UserError(f"no detector can be scored on these prompts ({reasons})")

@@ -1,4 +1,7 @@
-"""``anisomem audit``: what is wrong with a prompt set."""
+"""``anisomem audit``: what is wrong with a prompt set.
+
+The findings are made in :mod:`anisomem.report.audit`.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""``anisomem bench``: what things cost on this machine."""
+"""``anisomem bench``: what things cost on this machine.
+
+The measurements are in :mod:`anisomem.bench`.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,6 +46,6 @@ def command(
     out: Path | None,
 ) -> None:
     """Measure on this machine what evaluating, scoring and the command itself cost."""
-    from anisomem.bench.bench import Plan, bench
+    from anisomem.bench.bench import Amounts, bench
 
-    print(bench(overrides, Plan(turns, growth), out))
+    print(bench(overrides, Amounts(turns, growth), out))

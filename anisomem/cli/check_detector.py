@@ -1,4 +1,7 @@
-"""``anisomem check-detector``: whether a detector keeps what every detector has to."""
+"""``anisomem check-detector``: whether a detector keeps what every detector has to.
+
+The rules are in :mod:`anisomem.conformance`; here they are printed with their verdicts.
+"""
 
 from collections.abc import Sequence
 

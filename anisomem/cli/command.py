@@ -1,4 +1,7 @@
-"""What every command of ``anisomem`` has: help, ``-v`` and ``-q``, and its arguments' types."""
+"""What every command of ``anisomem`` has: help, ``-v`` and ``-q``, and its arguments' types.
+
+The commands are in the files named after them, and the group that holds them is ``main``.
+"""
 
 from __future__ import annotations
 
@@ -95,7 +98,8 @@ class Command(Helpful):
     Arguments:
         examples: Command lines that can be typed as they stand.
         settings: The overrides most used with it, by name.
-        usual: Of these, the values it has by default where ``conf/config.yaml`` has others.
+        usual: Which of these settings have another default in ``conf/config.yaml``, with its
+            value.
     """
 
     def __init__(
@@ -129,8 +133,8 @@ class Choice(click.ParamType[str]):
     """One of some words; another one is told the nearest.
 
     Arguments:
-        what: They are, in a word.
-        words: All of them.
+        what: What the words are, in a word.
+        words: The words that are taken.
     """
 
     name = "choice"
@@ -150,7 +154,7 @@ class Named(click.ParamType[str]):
     """A name that is checked where it is used, and completed from a configuration group.
 
     Arguments:
-        groups: Of which it may be a member.
+        groups: The groups of which it may be a member.
         more: Other words that it may be.
     """
 
@@ -166,7 +170,7 @@ class Named(click.ParamType[str]):
         )
 
 
-class Place(click.ParamType[Path]):
+class PathWord(click.ParamType[Path]):
     """The path of a file or folder.
 
     Arguments:
@@ -185,14 +189,14 @@ class Place(click.ParamType[Path]):
         return completion.items([incomplete], self.kind)
 
 
-FILE, FOLDER = Place("file"), Place("dir")
+FILE, FOLDER = PathWord("file"), PathWord("dir")
 
 
 class Checked(click.ParamType[Any]):
     """A value that a function reads.
 
     Arguments:
-        read: From text; raises ValueError with what is expected.
+        read: Makes the value from text; raises ValueError with what is expected.
     """
 
     name = "value"
@@ -220,7 +224,7 @@ def positive(text: str) -> int:
     return int(text)
 
 
-class Override(click.ParamType[str]):
+class OverrideWord(click.ParamType[str]):
     """A setting and its value, which are checked where the configuration is composed."""
 
     name = "override"
@@ -229,7 +233,7 @@ class Override(click.ParamType[str]):
         return completion.overrides(incomplete)
 
 
-OVERRIDE = Override()
+OVERRIDE = OverrideWord()
 
 
 def overrides(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -1,4 +1,7 @@
-"""``anisomem compare``: detectors of finished runs, pair by pair."""
+"""``anisomem compare``: detectors of finished runs, pair by pair.
+
+The comparison is :mod:`anisomem.report.compare`.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -80,8 +80,8 @@ def _settings_of(group: str, name: str) -> tuple[str, ...]:
     file = next((file for file in places if file.is_file()), None)
     lines = file.read_text(encoding="utf-8").splitlines() if file else []
     indent = "  " if group in catalog.LISTS else ""
-    found = (re.match(rf"{indent}([a-z]\w*):", line) for line in lines)
-    return tuple(key[1] for key in found if key and key[1] != "defaults")
+    keys = (re.match(rf"{indent}([a-z]\w*):", line) for line in lines)
+    return tuple(key[1] for key in keys if key and key[1] != "defaults")
 
 
 def _values(name: str, value: str) -> Iterator[str]:
@@ -104,10 +104,10 @@ def _files(typed: str) -> Iterator[str]:
     folder, _, start = typed.rpartition("/")
     place = Path(f"{folder}/").expanduser() if folder or typed.startswith("/") else Path()
     try:
-        found = sorted(place.iterdir())
+        below = sorted(place.iterdir())
     except OSError:
         return
-    for file in found:
+    for file in below:
         if file.name.startswith(start) and (start or not file.name.startswith(".")):
             yield f"{typed[: len(typed) - len(start)]}{file.name}{'/' * file.is_dir()}"
 

@@ -1,4 +1,7 @@
-"""``anisomem fetch``: a published prompt set, downloaded and verified."""
+"""``anisomem fetch``: a published prompt set, downloaded and verified.
+
+The download is :mod:`anisomem.datasets.fetch`, of pictures :mod:`anisomem.datasets.pictures`.
+"""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,7 @@
-"""``anisomem generate``: one prompt's picture before and after a mitigation, with its scores."""
+"""``anisomem generate``: one prompt's picture before and after a mitigation, with its scores.
+
+The pictures and their scores are made in :mod:`anisomem.tradeoff.one_prompt`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""``anisomem geometry``: the claims about the log-probability's geometry, with verdicts."""
+"""``anisomem geometry``: the claims about the log-probability's geometry, with verdicts.
+
+The evaluation and the report are :mod:`anisomem.geometry`.
+"""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,7 @@
-"""``anisomem list``: what can be run, by name."""
+"""``anisomem list``: what can be run, by name.
+
+What is listed are configuration files and installed detectors; :mod:`anisomem.config` knows them.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +37,9 @@ def command(what: str, long: bool) -> None:
             raise UserError(f"--long is of detectors, not of {what}")
         print(described().markdown())
         return
-    found = detectors() if what == "detectors" else _members(what.removesuffix("s"))
-    for name, title in found:
-        print(f"{name:{max(len(name) for name, _ in found)}}  {title}")
+    titles = detectors() if what == "detectors" else _members(what.removesuffix("s"))
+    for name, title in titles:
+        print(f"{name:{max(len(name) for name, _ in titles)}}  {title}")
 
 
 def _members(group: str) -> list[tuple[str, str]]:

@@ -1,4 +1,7 @@
-"""``anisomem``: the group of commands, what they share, and the guard around them."""
+"""``anisomem``: the group of commands, what they share, and the guard around them.
+
+Each command is a file beside this one. The guard is :func:`anisomem.errors.reported`.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     141 where the reader of the output has gone.
 
     Arguments:
-        arguments: As on the command line; None takes that.
+        arguments: The words of the command line; None takes those of this process.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     with terminal.restored():

@@ -1,4 +1,7 @@
-"""``anisomem mitigate``: what every mitigation changes, and what it costs."""
+"""``anisomem mitigate``: what every mitigation changes, and what it costs.
+
+The pictures, their measures and the tables are :mod:`anisomem.tradeoff`.
+"""
 
 from collections.abc import Sequence
 

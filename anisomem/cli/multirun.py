@@ -88,7 +88,7 @@ def _require_known(flags: Sequence[str]) -> None:
     """Refuses options that are Hydra's no more than ours.
 
     Raises:
-        UserError: With the nearest that there is.
+        UserError: A name does not exist; says the nearest that does.
     """
     from hydra._internal.utils import get_args_parser
 
@@ -112,7 +112,7 @@ def job(_: DictConfig) -> None:
     overrides = list(HydraConfig.get().overrides.task)
     GlobalHydra.instance().clear()  # composing the cases initialises it anew
     named = f"anisomem: {' '.join(overrides)}"
-    code = reported(partial(run, overrides, apart=True), named)
+    code = reported(partial(run, overrides, own_report=True), named)
     if code == INTERRUPTED:
         raise KeyboardInterrupt
     if code:

@@ -1,4 +1,7 @@
-"""``anisomem new-detector``: a working detector to change, with its configuration and test."""
+"""``anisomem new-detector``: a working detector to change, with its configuration and test.
+
+The files come from ``conformance/templates``; checking them is ``anisomem check-detector``.
+"""
 
 import keyword
 import os
@@ -38,8 +41,8 @@ def write(name: str, folder: Path) -> list[str]:
     """Writes the files of a new detector; what was written, and the commands to go on with.
 
     Arguments:
-        name: Of the detector and its module.
-        folder: Where.
+        name: The name of the detector and its module.
+        folder: The folder that the files are written to.
 
     Raises:
         UserError: A name that is none for a module or is taken, or a file that exists.

@@ -1,4 +1,8 @@
-"""From chosen cases to a written and printed table, and the exit code that says how it went."""
+"""Brings chosen cases to a printed table, and to the exit code that says how it went.
+
+``run``, ``sweep`` and ``released`` end here. Completing a case is ``benchmark``, the table
+``report``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""``anisomem import-released`` and ``export-released``: files of the anisotropy paper's code."""
+"""``anisomem import-released`` and ``export-released``: files of the anisotropy paper's code.
+
+The layout of those files is read and written in :mod:`anisomem.benchmark.released`.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,9 +28,9 @@ from anisomem.cli.outcome import finish
 def import_released(folder: Path, overrides: Sequence[str]) -> int:
     """Score tensors of the anisotropy paper's code: store and table."""
     from anisomem.benchmark import released
-    from anisomem.benchmark.case import named_apart
+    from anisomem.benchmark.case import with_distinct_names
 
-    cases = named_apart(released.load(folder, overrides, "released"))
+    cases = with_distinct_names(released.load(folder, overrides, "released"))
     return finish(cases, cases[0].folder.parent)
 
 

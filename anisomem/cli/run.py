@@ -1,4 +1,7 @@
-"""``anisomem run``: an experiment, from overrides to the printed table."""
+"""``anisomem run``: an experiment, from overrides to the printed table.
+
+Composing is :mod:`anisomem.config`, and all that comes after it is in ``outcome``.
+"""
 
 from __future__ import annotations
 
@@ -44,18 +47,18 @@ def command(overrides: Sequence[str]) -> int:
     return run(overrides)
 
 
-def run(overrides: Sequence[str], apart: bool = False) -> int:
+def run(overrides: Sequence[str], own_report: bool = False) -> int:
     """Runs the cases that the overrides choose, or continues them; the exit code.
 
     Arguments:
-        overrides: As on the command line.
-        apart: Every case has a report of its own in its folder, where no other process writes.
+        overrides: The words of the command line.
+        own_report: Whether every case has a report in its folder, where no other process writes.
 
     Raises:
         UserError: Overrides that are wrong, or choose no detector.
     """
     with phase("reading the configuration", brief=True):
-        from anisomem.benchmark.case import Case, named_apart
+        from anisomem.benchmark.case import Case, with_distinct_names
         from anisomem.config import compose
         from anisomem.config.build import build
         from anisomem.run import labelled
@@ -66,9 +69,9 @@ def run(overrides: Sequence[str], apart: bool = False) -> int:
     if composed[0].dry_run:
         return show_plan(composed, name)
     with phase("reading the prompts and what is recorded", brief=True):
-        cases = named_apart(Case(one, name) for one in composed)
+        cases = with_distinct_names(Case(one, name) for one in composed)
     settings = cases[0].config.logger
     logger = build(settings, "logger") if settings else None
-    if apart:
+    if own_report:
         return max(finish([case], case.folder, logger) for case in cases)
     return finish(cases, cases[0].folder.parent, logger)

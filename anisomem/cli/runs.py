@@ -1,4 +1,7 @@
-"""Finished runs by their folders, for the commands that read what is stored."""
+"""Finished runs by their folders, for the commands that read what is stored.
+
+A stored configuration is checked in :mod:`anisomem.run.stored` before it is believed.
+"""
 
 from __future__ import annotations
 
@@ -60,9 +63,9 @@ def stored(runs: Sequence[Path], allowed: Sequence[str] = ()) -> list[Case]:
 
 def _configurations(run: Path) -> list[Path]:
     """The stored configurations of a case's folder, or of an experiment's with several."""
-    found = sorted([*run.glob("config.yaml"), *run.glob("*/config.yaml")])
-    if not found:
+    configurations = sorted([*run.glob("config.yaml"), *run.glob("*/config.yaml")])
+    if not configurations:
         raise UserError(
             f"no run at {str(run)!r} (expected a folder that anisomem run has written)"
         )
-    return found
+    return configurations

@@ -1,4 +1,7 @@
-"""``anisomem scores``: what every prompt of a finished run scored."""
+"""``anisomem scores``: what every prompt of a finished run scored.
+
+The rows are chosen and written in :mod:`anisomem.report.scores`.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

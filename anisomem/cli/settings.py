@@ -17,11 +17,11 @@ LINE = re.compile(
 
 
 @dataclass(frozen=True)
-class Setting:
+class Default:
     """A setting that an override names.
 
     Attributes:
-        default: As the file writes it.
+        default: The default as the file writes it.
         note: What the comment behind it says; "" for none.
     """
 
@@ -30,9 +30,9 @@ class Setting:
 
 
 @cache
-def defaults() -> dict[str, Setting]:
+def defaults() -> dict[str, Default]:
     """Every setting of the file by its dotted name, in the file's order."""
-    found: dict[str, Setting] = {}
+    settings: dict[str, Default] = {}
     parent = ""
     for line in (catalog.folder() / "config.yaml").read_text(encoding="utf-8").splitlines():
         if not (read := LINE.fullmatch(line)):
@@ -43,5 +43,5 @@ def defaults() -> dict[str, Setting]:
         if parent == "hydra" or (not value and parent):
             continue
         inside = f"{parent}." if read["indent"] and parent != "defaults" else ""
-        found[f"{inside}{name}"] = Setting(value, note)
-    return found
+        settings[f"{inside}{name}"] = Default(value, note)
+    return settings

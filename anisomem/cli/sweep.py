@@ -1,4 +1,7 @@
-"""``anisomem sweep``: one setting's values, recorded once and scored all."""
+"""``anisomem sweep``: one setting's values, recorded once and scored all.
+
+What each sweep records and draws is in :mod:`anisomem.sweep`.
+"""
 
 from __future__ import annotations
 

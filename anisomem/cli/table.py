@@ -1,4 +1,7 @@
-"""``anisomem table``: the table of finished runs, from what they have stored."""
+"""``anisomem table``: the table of finished runs, from what they have stored.
+
+It needs no model; the table is made in :mod:`anisomem.report.report`.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""From the words of a command line to the settings of a case, and from settings to objects.
+"""Turns the words of a command line into the settings of a case, and settings into objects.
 
 ``overrides`` reads the words, ``schema`` says which settings there are and ``values`` what they
 may hold, ``catalog`` and ``registry`` know what can be named, ``compose`` puts all together with

@@ -1,4 +1,7 @@
-"""The object that some settings describe."""
+"""The object that some settings describe.
+
+Which class that is, and whether it may be named, is looked up in ``own``.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +38,9 @@ def build(node: Mapping[str, Any], what: str, **more: object) -> Any:
     try:
         with concerning(what):  # an own class may raise anything
             with own.importable(targets):
-                found = instantiate(dict(node), _partial_=True, _convert_="all")
+                make = instantiate(dict(node), _partial_=True, _convert_="all")
             # Detectors are passed as they are; Hydra would take dataclasses for settings.
-            return found(**more)
+            return make(**more)
     except UserError:
         raise
     except (HydraException, TypeError, ValueError, ImportError, AttributeError) as error:

@@ -28,7 +28,7 @@ def testbed(variant: str) -> str:
 
 @cache
 def folder() -> Path:
-    """The configuration files."""
+    """The folder that holds the configuration files."""
     spec = find_spec("anisomem.conf")
     assert spec and spec.submodule_search_locations  # it is a part of this package
     return Path(spec.submodule_search_locations[0])

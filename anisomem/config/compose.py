@@ -1,4 +1,8 @@
-"""From command-line overrides to one checked configuration per case, with Hydra."""
+"""Composes command-line overrides to one checked configuration for each case, with Hydra.
+
+The words are read in ``overrides``; types are declared in ``schema`` and values checked in
+``values``.
+"""
 
 from __future__ import annotations
 
@@ -49,24 +53,25 @@ def composed(words: Sequence[str]) -> list[tuple[Config, set[str]]]:
         whole = compose("config", [one.text for one in overrides])
         chosen = {one.text for one in overrides if one.key in ("model", "dataset")}
         matching = [case for case in whole.cases if chosen <= set(case)]
-        found = []
+        configs = []
         for case in matching or [[]]:
             every = [*checked(case), *overrides]
             config = compose("config", [one.text for one in every]) if case else whole
             values.check(config)
-            found.append((_plain(config), {one.key for one in every}))
-    return found
+            configs.append((_plain(config), {one.key for one in every}))
+    return configs
 
 
 def checked(words: Sequence[str], several: bool = False) -> list[Override]:
     """Overrides of which settings and group members exist.
 
     Arguments:
-        words: As on the command line.
+        words: The words of the command line.
         several: A setting may have several values with commas between them.
 
     Raises:
-        UserError: With the nearest name that does, or why a detector of one's own cannot be read.
+        UserError: A name does not exist, with the nearest that does; or why a detector of one's
+            own cannot be read.
     """
     overrides = read(words, several)
     known = {f.name for f in fields(Schema)} | set(GROUPS)
@@ -114,7 +119,7 @@ def completed(stored: dict[str, Any]) -> Config:
     """A stored configuration with the default of every setting that it does not know.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is no configuration.
     """
     try:
         return _plain(cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Schema), stored)))

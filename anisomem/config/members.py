@@ -1,4 +1,7 @@
-"""What the shipped configuration files say, read one by one."""
+"""What the shipped configuration files say, read one by one.
+
+Names alone are in ``catalog``; a whole configuration is composed in ``compose``.
+"""
 
 from __future__ import annotations
 

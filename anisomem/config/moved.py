@@ -1,4 +1,7 @@
-"""Where classes of this package stand now that stored configurations name by an earlier place."""
+"""Where classes of this package stand now that stored configurations name by an earlier place.
+
+Only names stand here. A stored configuration is read in :mod:`anisomem.run.stored`.
+"""
 
 #: How a dotted name began, and begins now.
 MOVED = {

@@ -29,11 +29,11 @@ LONGEST = 255  # bytes of a file's name
 
 @dataclass(frozen=True)
 class Override:
-    """One of them.
+    """One setting as it was typed, and as it is read.
 
     Attributes:
         key: The setting, without Hydra's ``+``.
-        value: As it is read.
+        value: The value as it is read.
         text: What Hydra is given.
     """
 
@@ -46,13 +46,13 @@ def read(words: Sequence[str], several: bool = False) -> list[Override]:
     """The overrides that some words are.
 
     Arguments:
-        words: As on the command line.
+        words: The words of the command line.
         several: A setting may have several values with commas between them.
 
     Raises:
         UserError: A word that is none, with how to quote it.
     """
-    return [_one(word, words[at + 1 :], several) for at, word in enumerate(words)]
+    return [_read_one(word, words[i + 1 :], several) for i, word in enumerate(words)]
 
 
 def experiment(words: Sequence[str]) -> str | None:
@@ -97,7 +97,7 @@ def quoted(text: str) -> str:
     return f"'{escaped}{ends * chr(92)}'"
 
 
-def _one(word: str, following: Sequence[str], several: bool) -> Override:
+def _read_one(word: str, following: Sequence[str], several: bool) -> Override:
     name, separator, value = word.partition("=")
     if not separator or not name:
         raise UserError(f"an override reads name=value, got {word!r}")
@@ -138,15 +138,15 @@ def _parser() -> OverridesParser:
 
 
 def _parsed(name: str, key: str, word: str, several: bool) -> Override:
-    """By Hydra's grammar.
+    """Parses a word by Hydra's grammar.
 
     Raises:
         HydraException, ValueError: It makes no sense there.
         UserError: Several values where there can be one.
     """
-    found = _parser().parse_override(word)
-    if not found.is_sweep_override():
-        value = found.value()
+    override = _parser().parse_override(word)
+    if not override.is_sweep_override():
+        value = override.value()
         plain = isinstance(value, str) and re.fullmatch(r"\w+", value, re.ASCII)
         if isinstance(value, dict) or key.startswith("dataset.columns."):
             word = f"++{key}={word.partition('=')[2]}"  # a mapping may name what is not there yet
@@ -172,16 +172,16 @@ def _text(name: str, key: str, value: str, several: bool) -> Override:
     texts = [value]
     if value.startswith(QUOTES) or "\\" in value or value in ("null", "None"):
         try:
-            found = _parser().parse_override(f"x={value}")
+            override = _parser().parse_override(f"x={value}")
         except HydraException:
             pass
         else:
-            if found.is_sweep_override() and several:
+            if override.is_sweep_override() and several:
                 return Override(key, None, f"{name}={value}")
-            if found.value() is None:
+            if override.value() is None:
                 return Override(key, None, f"{name}=null")
-            if isinstance(found.value(), str):
-                texts = [found.value()]
+            if isinstance(override.value(), str):
+                texts = [override.value()]
     elif several:
         texts = value.split(",")
     if PATHS.fullmatch(key):
@@ -237,8 +237,8 @@ def _balanced(value: str) -> bool:
 def _with_quotes(value: str) -> str:
     """A list or mapping with double quotes around what is more than letters and digits."""
 
-    def put(found: re.Match[str]) -> str:
-        atom = found[0].strip()
-        return found[0] if re.fullmatch(r"[\w/.+-]+", atom, re.ASCII) else f'"{atom}"'
+    def put(match: re.Match[str]) -> str:
+        atom = match[0].strip()
+        return match[0] if re.fullmatch(r"[\w/.+-]+", atom, re.ASCII) else f'"{atom}"'
 
     return re.sub(r"[^\[\]{},:\"'\s][^\[\]{},:\"']*", put, value)

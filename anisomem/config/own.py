@@ -84,13 +84,13 @@ def sources(things: Iterable[object], names: Iterable[str] = ()) -> dict[str, st
         UserError: One has no file to read, so that an edit would go unseen.
     """
     made = {made for thing in things for made in _classes(thing)}
-    found = {f"{one.__module__}.{one.__qualname__}": one.__mro__ for one in made}
+    owners = {f"{one.__module__}.{one.__qualname__}": one.__mro__ for one in made}
     for name in filter(is_own, names):
         with importable([name]):
             one = get_object(name)
         owner = getattr(one, "__self__", one)  # a class's own constructor
-        found[name] = owner.__mro__ if isinstance(owner, type) else (owner,)
-    return {name: _digest(name, parts) for name, parts in sorted(found.items()) if is_own(name)}
+        owners[name] = owner.__mro__ if isinstance(owner, type) else (owner,)
+    return {name: _digest(name, parts) for name, parts in sorted(owners.items()) if is_own(name)}
 
 
 def _classes(thing: object) -> Iterator[type]:
@@ -110,7 +110,7 @@ def _digest(name: str, parts: Iterable[Any]) -> str:
     }
     waiting = [module for module in modules.values() if module is not None]
     while waiting:
-        for other in _beside(waiting.pop()):
+        for other in _modules_beside(waiting.pop()):
             if other.__name__ not in modules:
                 modules[other.__name__] = other
                 waiting.append(other)
@@ -128,7 +128,7 @@ def _digest(name: str, parts: Iterable[Any]) -> str:
     return total.hexdigest()
 
 
-def _beside(module: ModuleType) -> Iterator[ModuleType]:
+def _modules_beside(module: ModuleType) -> Iterator[ModuleType]:
     """Modules that a module refers to, of its own package or folder."""
     top = sys.modules.get(module.__name__.partition(".")[0], module)
     file = getattr(top, "__file__", None)

@@ -35,7 +35,7 @@ class Known(ABC):
     @property
     @abstractmethod
     def where(self) -> str:
-        """Where it comes from, in words."""
+        """The place it comes from, in words."""
 
     @abstractmethod
     def title(self) -> str:
@@ -59,7 +59,7 @@ class InFile(Known):
     """A detector that a file of a configuration group describes.
 
     Arguments:
-        file: The file.
+        file: The file that configures it.
     """
 
     file: Path
@@ -114,17 +114,17 @@ class Offered(Known):
             UserError: It cannot be imported, or is none of a detector.
         """
         try:
-            found = self.entry.load()
+            loaded = self.entry.load()
         except Exception as error:  # whatever a module does while it is imported
             raise UserError(
                 f"detector {self.name!r} of {self.where} cannot be imported: "
                 f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
             ) from None
-        if not (isinstance(found, type) and is_dataclass(found)):
+        if not (isinstance(loaded, type) and is_dataclass(loaded)):
             raise UserError(
                 f"detector {self.name!r} of {self.where}: {self.entry.value} is no Detector class"
             )
-        return found
+        return loaded
 
     def offers(self, target: str) -> bool:
         """Whether its class has a dotted name; it is imported only where it could."""
@@ -168,7 +168,7 @@ class Offered(Known):
 def not_built_in() -> list[Known]:
     """All that are not built in; a copy of a built-in file is none of its own."""
     shipped = catalog.folder() / "detector"
-    own = [file for file in sorted(HERE.glob("*.yaml")) if not _same(file, shipped / file.name)]
+    own = [file for file in sorted(HERE.glob("*.yaml")) if not _is_copy(file, shipped / file.name)]
     return [*(InFile(file.stem, file) for file in own), *installed()]
 
 
@@ -178,7 +178,7 @@ def installed() -> list[Offered]:
     return [Offered(entry.name, entry) for entry in offered]
 
 
-def _same(file: Path, shipped: Path) -> bool:
+def _is_copy(file: Path, shipped: Path) -> bool:
     """Whether a file is a copy of a built-in one; one that cannot be read is none."""
     try:
         return shipped.exists() and shipped.read_bytes() == file.read_bytes()
@@ -197,27 +197,27 @@ def find(name: str, every: Sequence[Known] | None = None) -> Known:
     """The detector of a name.
 
     Arguments:
-        name: The name.
-        every: Those that can be named, where :func:`known` has been asked already.
+        name: The name as the run gives it.
+        every: The detectors that can be named, where :func:`known` has been asked already.
 
     Raises:
         UserError: There is none, or there are several.
     """
     every = known() if every is None else every
-    found = [one for one in every if one.name == name]
-    if not found:
+    offered = [one for one in every if one.name == name]
+    if not offered:
         raise unknown("detector", name, {one.name for one in every})
-    if len(found) > 1:
-        places = " and ".join(one.where for one in found)
+    if len(offered) > 1:
+        places = " and ".join(one.where for one in offered)
         raise UserError(f"several detectors are named {name!r}: {places}; rename yours")
-    return found[0]
+    return offered[0]
 
 
 def offer(*names: str) -> None:
     """Lets Hydra find detectors that are not built in.
 
     Raises:
-        UserError: As :func:`find`, or one cannot be read or imported.
+        UserError: What :func:`find` refuses, or one cannot be read or imported.
     """
     from hydra.core.config_store import ConfigStore
 

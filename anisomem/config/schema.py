@@ -1,4 +1,7 @@
-"""Which settings a case has, and of which type."""
+"""Which settings a case has, and of which type.
+
+Their defaults are in ``conf/config.yaml``, and what values they may have is in ``values``.
+"""
 
 from __future__ import annotations
 
@@ -107,13 +110,13 @@ class Config(Schema):
 
 def missing(node: Mapping[str, Any], prefix: str = "") -> list[str]:
     """The dotted names of the values that are still to be given, sorted."""
-    found: list[str] = []
+    names: list[str] = []
     for name, value in node.items():
         if isinstance(value, Mapping):
-            found += missing(value, f"{prefix}{name}.")
+            names += missing(value, f"{prefix}{name}.")
         elif value == "???":
-            found.append(f"{prefix}{name}")
-    return sorted(found)
+            names.append(f"{prefix}{name}")
+    return sorted(names)
 
 
 def parsed(text: str) -> dict[str, Any]:
@@ -123,9 +126,9 @@ def parsed(text: str) -> dict[str, Any]:
         ValueError: It is no mapping, or none that settings can be.
     """
     try:
-        found = OmegaConf.to_container(OmegaConf.create(text))
+        settings = OmegaConf.to_container(OmegaConf.create(text))
     except (OmegaConfBaseException, YAMLError) as error:
         raise ValueError(str(error)) from None
-    if not isinstance(found, dict) or not found:
+    if not isinstance(settings, dict) or not settings:
         raise ValueError("no settings")
-    return {str(name): value for name, value in found.items()}
+    return {str(name): value for name, value in settings.items()}

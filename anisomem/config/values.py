@@ -1,4 +1,7 @@
-"""What a setting may hold that has the right type."""
+"""What a setting may hold that has the right type.
+
+Types and misspelt names are refused by ``schema``.
+"""
 
 from __future__ import annotations
 

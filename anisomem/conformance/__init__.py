@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from anisomem.conformance.checks import CHECKS
-from anisomem.conformance.examination import Examination, Place, places, trials
+from anisomem.conformance.examination import Examination, Setup, examinations, setups
 from anisomem.detection.base import Detector
 
 
@@ -46,32 +46,32 @@ class Finding:
         return f"{verdict:6}  {self.check:13}  {self.detail}".rstrip()
 
 
-def check(detector: Detector, on: Sequence[Place] | None = None) -> Iterator[Finding]:
+def check(detector: Detector, on: Sequence[Setup] | None = None) -> Iterator[Finding]:
     """Every finding about a detector, one after the other as they are made.
 
     Arguments:
-        detector: The detector.
-        on: The models; if not given, those of :func:`places`.
+        detector: The detector that is tried.
+        on: The models; if not given, those of :func:`setups`.
     """
-    accepted, refused = trials(detector, places(detector) if on is None else on)
-    names = [trial.place.name for trial in accepted] or ["none"]
-    detail = [", ".join(names), *(f"refused: {place}: {why}" for place, why in refused.items())]
+    accepted, refused = examinations(detector, setups(detector) if on is None else on)
+    names = [exam.setup.name for exam in accepted] or ["none"]
+    detail = [", ".join(names), *(f"refused: {setup}: {why}" for setup, why in refused.items())]
     yield Finding("models", bool(accepted), "; ".join(detail))
     for name, function in CHECKS.items():
         wrong: dict[str, list[str]] = {}
-        found: dict[str, list[str]] = {}
-        for trial in accepted:
+        kept: dict[str, list[str]] = {}
+        for exam in accepted:
             try:
-                told = function(trial) or (function.__doc__ or "").partition("\n")[0]
-                found.setdefault(told, []).append(trial.place.name)
+                told = function(exam) or (function.__doc__ or "").partition("\n")[0]
+                kept.setdefault(told, []).append(exam.setup.name)
             except AssertionError as error:
-                wrong.setdefault(str(error), []).append(trial.place.name)
+                wrong.setdefault(str(error), []).append(exam.setup.name)
             except Exception as error:  # somebody's code, of which one line is wanted
                 why = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-                wrong.setdefault(why, []).append(trial.place.name)
+                wrong.setdefault(why, []).append(exam.setup.name)
         detail = [
             text if len(where) == len(accepted) else f"{text} ({', '.join(where)})"
-            for text, where in (wrong or found).items()
+            for text, where in (wrong or kept).items()
         ]
         if accepted:
             yield Finding(name, not wrong, "; ".join(detail))
@@ -92,10 +92,10 @@ class DetectorConformance:
         """The models that the detector works on, evaluated once for all tests.
 
         Raises:
-            AssertionError: It refuses every model.
+            AssertionError: The detector refuses every model.
         """
         if cls._tried is None:
-            cls._tried = trials(cls.detector, places(cls.detector))
+            cls._tried = examinations(cls.detector, setups(cls.detector))
         accepted, refused = cls._tried
         assert accepted, f"refuses every model: {refused}"
         return accepted
@@ -103,11 +103,11 @@ class DetectorConformance:
 
 def _test(function: Callable[[Examination], str]) -> Callable[[DetectorConformance], None]:
     def test(self: DetectorConformance) -> None:
-        for trial in self.tried():
+        for exam in self.tried():
             try:
-                function(trial)
+                function(exam)
             except AssertionError as error:
-                raise AssertionError(f"{trial.place.name}: {error}") from None
+                raise AssertionError(f"{exam.setup.name}: {error}") from None
 
     test.__doc__ = function.__doc__
     return test

@@ -1,4 +1,7 @@
-"""What a detector is tried on: models with prompts, and its components there."""
+"""What a detector is tried on: models with prompts, and its components there.
+
+The rules are in ``checks``; detectors like the given one, for rules that compare, in ``variants``.
+"""
 
 from __future__ import annotations
 
@@ -42,13 +45,13 @@ MEMORIZED_STD, ORDINARY_STD = 0.05, 0.8
 
 
 @dataclass(frozen=True)
-class Place:
+class Setup:
     """A model with prompts to try a detector on.
 
     Attributes:
-        name: Of the model, in words.
-        model: The model.
-        prompts: Of both classes.
+        name: The name of the model, in words.
+        model: The model itself.
+        prompts: The prompts of both classes.
         references: Further prompts, for detectors that compare with some.
         closed: Whether it is a mixture of many prompts, of which some are memorized beyond doubt.
     """
@@ -61,7 +64,7 @@ class Place:
 
 
 @cache
-def mixture(parameterisation: Parameterisation, wide: bool = False) -> Place:
+def mixture(parameterisation: Parameterisation, wide: bool = False) -> Setup:
     """A mixture in double precision, so that rounding hides nothing; flow has its own schedule."""
     side, each = (WIDE, WIDE_EACH) if wide else (SIDE, EACH)
     n = 2 * each
@@ -84,11 +87,11 @@ def mixture(parameterisation: Parameterisation, wide: bool = False) -> Place:
         ["component"] * n,
     )
     name = f"{'wide ' * wide}{parameterisation} mixture"
-    return Place(name, model, prompts, texts[n:], closed=not wide)
+    return Setup(name, model, prompts, texts[n:], closed=not wide)
 
 
 @cache
-def bundled(variant: str, each: int) -> Place:
+def bundled(variant: str, each: int) -> Setup:
     """A bundled model with as many prompts of each class."""
     case = compose.cases([f"model=testbed_{variant}", f"dataset=testbed_{variant}"])[0]
     every = labelled.whole(case)
@@ -98,7 +101,7 @@ def bundled(variant: str, each: int) -> Place:
     prompts = every.subset([*memorized[:each], *others[:each]])
     model = build(case.model, "model")
     references = [every.texts[i] for i in others[-2:]]
-    return Place(f"bundled {variant}", model, prompts, references, closed=False)
+    return Setup(f"bundled {variant}", model, prompts, references, closed=False)
 
 
 def reads(detector: Detector) -> set[Need]:
@@ -106,14 +109,14 @@ def reads(detector: Detector) -> set[Need]:
     return {need for component in detector.components() for need in component.needs}
 
 
-def places(detector: Detector) -> list[Place]:
+def setups(detector: Detector) -> list[Setup]:
     """The models that a detector is to be tried on, by what it reads."""
     for_bundled = TokenAttention | EndAttention | EndToken | Picture | OneStepPicture
     if any(isinstance(need, for_bundled) for need in reads(detector)):
         each = FITTED if detector.uses_labels else FEW
         return [bundled(variant, each) for variant in ("epsilon", "velocity")]
     mixtures = [mixture(parameterisation) for parameterisation in Parameterisation]
-    if any(_accepts(place.model, detector) for place in mixtures):
+    if any(_accepts(setup.model, detector) for setup in mixtures):
         return mixtures
     return [mixture(parameterisation, wide=True) for parameterisation in Parameterisation]
 
@@ -130,13 +133,13 @@ class Examination:
     """A detector on a model; what several checks need is evaluated once.
 
     Arguments:
-        detector: The detector.
+        detector: The detector that is tried.
         place: The model and its prompts.
     """
 
-    def __init__(self, detector: Detector, place: Place) -> None:
-        self.detector, self.place = detector, place
-        self.rows = list(range(len(place.prompts)))
+    def __init__(self, detector: Detector, setup: Setup) -> None:
+        self.detector, self.setup = detector, setup
+        self.rows = list(range(len(setup.prompts)))
 
     def evaluate(
         self,
@@ -146,9 +149,9 @@ class Examination:
     ) -> dict[str, Array]:
         """Components of some of the prompts, name to ``[B, n]``; by default of the detector."""
         chosen = [self.detector] if detectors is None else detectors
-        engine = Engine(self.place.model, chosen, batch_size=batch_size)
+        engine = Engine(self.setup.model, chosen, batch_size=batch_size)
         with one_thread():
-            return engine.evaluate([self.place.prompts.texts[i] for i in rows], rows, SEED)
+            return engine.evaluate([self.setup.prompts.texts[i] for i in rows], rows, SEED)
 
     @cached_property
     def expected(self) -> dict[str, Array]:
@@ -160,10 +163,10 @@ class Examination:
         """The same, as a score is made from it."""
         references: Mapping[str, Array] = {}
         if self.detector.uses_references:
-            texts = self.place.references
-            engine = Engine(self.place.model, [self.detector])
+            texts = self.setup.references
+            engine = Engine(self.setup.model, [self.detector])
             references = engine.evaluate(texts, range(len(texts)), SEED)
-        return Recorded(self.expected, self.place.prompts, "sd14", references)
+        return Recorded(self.expected, self.setup.prompts, "sd14", references)
 
     @cached_property
     def scores(self) -> Array:
@@ -174,7 +177,7 @@ class Examination:
         """Raises unless components are those that were expected.
 
         Raises:
-            AssertionError: One that is further off than :data:`RELATIVE`, or :data:`PICTURED`.
+            AssertionError: A number is further off than :data:`RELATIVE`, or :data:`PICTURED`.
         """
         pictured = any(isinstance(n, Picture | OneStepPicture) for n in reads(self.detector))
         relative = PICTURED if pictured else RELATIVE
@@ -183,28 +186,30 @@ class Examination:
                 continue
             whole = self.expected[name]
             expected = whole[list(rows)][:, : values.shape[1]]
-            found = values[:, : whole.shape[1]]
+            numbers = values[:, : whole.shape[1]]
             least = relative / 10 * float(np.abs(whole[np.isfinite(whole)]).max(initial=0))
-            close = np.isclose(found, expected, rtol=relative, atol=least, equal_nan=True)
+            close = np.isclose(numbers, expected, rtol=relative, atol=least, equal_nan=True)
             if not close.all():
                 row, sample = np.argwhere(~close)[0]
                 raise AssertionError(
-                    f"{name} of {self.place.prompts.texts[rows[row]]!r} is "
-                    f"{expected[row, sample]:.6g}, and {found[row, sample]:.6g} {how}"
+                    f"{name} of {self.setup.prompts.texts[rows[row]]!r} is "
+                    f"{expected[row, sample]:.6g}, and {numbers[row, sample]:.6g} {how}"
                 )
 
 
-def trials(detector: Detector, on: Sequence[Place]) -> tuple[list[Examination], dict[str, str]]:
+def examinations(
+    detector: Detector, on: Sequence[Setup]
+) -> tuple[list[Examination], dict[str, str]]:
     """The models that a detector works on, and why it refuses the others, by name."""
     accepted, refused = [], {}
-    for place in on:
-        trial = Examination(detector, place)
+    for setup in on:
+        exam = Examination(detector, setup)
         try:
-            _ = trial.expected
+            _ = exam.expected
         except UserError as error:
-            refused[place.name] = str(error)
+            refused[setup.name] = str(error)
             continue
         except Exception:  # each check says so
             pass
-        accepted.append(trial)
+        accepted.append(exam)
     return accepted, refused

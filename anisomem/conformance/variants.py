@@ -1,4 +1,7 @@
-"""Detectors like a given one: with another setting, with more noise samples; and all built in."""
+"""Detectors like a given one: with another setting, with more noise samples; and all built in.
+
+The models that they are tried on are in ``examination``.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ def variants(detector: Detector) -> Iterator[tuple[str, Detector]]:
 
 
 def members(detector: Detector) -> Sequence[Detector]:
-    """Of a combination of detectors, which costs what they cost."""
+    """The members of a combination of detectors, which costs what they cost."""
     return getattr(detector, "members", ())
 
 

@@ -26,7 +26,7 @@ class Bar(Protocol):
     """Counts what is done."""
 
     def update(self, done: int = 1) -> object:
-        """So much more is done."""
+        """Says that so much more is done."""
 
     def __enter__(self) -> Self: ...
 
@@ -48,9 +48,9 @@ def bar(
     """A bar to be entered; without a total it shows the time that a phase takes.
 
     Arguments:
-        title: Of the phase.
+        title: The phase's name.
         total: Units to be done.
-        unit: One of them, in words.
+        unit: What is counted, one of them, in words.
         leave: Whether a terminal keeps it once it is done.
         first: Seconds until a log has a line of it.
     """
@@ -66,7 +66,7 @@ def phase(title: str, brief: bool = False) -> Iterator[None]:
     """Something that takes its time, without a number of parts.
 
     Arguments:
-        title: What.
+        title: What is being done.
         brief: Whether a log is to have no line of it unless it lasts half a minute, so that a
             mistake that it finds is the only line.
     """

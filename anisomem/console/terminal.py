@@ -1,4 +1,7 @@
-"""Where the command's words go: they may be closed, full, or know ASCII alone."""
+"""Where the command's words go: they may be closed, full, or know ASCII alone.
+
+What is said while something goes on is ``progress``.
+"""
 
 from __future__ import annotations
 
@@ -137,12 +140,12 @@ def _plainly(error: UnicodeError) -> tuple[str | bytes, int]:
     """What stands for characters that an encoding has not: plain ones, else their numbers."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    found = []
+    plain = []
     for character in error.object[error.start : error.end]:
         parts = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
         number = character.encode("ascii", "backslashreplace").decode()
-        found.append(PLAIN.get(character) or parts or number)
-    return "".join(found), error.end
+        plain.append(PLAIN.get(character) or parts or number)
+    return "".join(plain), error.end
 
 
 def _in_a_line(message: Warning | str, *_: Any) -> str:

@@ -1,4 +1,8 @@
-"""The published prompt sets: what each is made of, means and lacks, one card a set."""
+"""The published prompt sets: what each is made of, means and lacks, one card a set.
+
+A card is a YAML file in ``cards/``. The files that it names are downloaded by ``fetch`` and read
+by ``published``.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ Content = bytes  # the sources have a field of that name
 
 
 @dataclass(frozen=True)
-class Source:
+class PublishedFile:
     """A file of a GitHub repository at a commit."""
 
     role: str
@@ -97,7 +101,7 @@ class Card:
     labels: str
     defects: Sequence[str]
     variants: Sequence[str]
-    sources: Sequence[Source]
+    sources: Sequence[PublishedFile]
     hub: Hub | None = None
     cautions: Sequence[str] = ()
 
@@ -115,7 +119,7 @@ def read(name: str) -> Card:
     """
     one_of("published prompt set", name, names())
     content: dict[str, Any] = yaml.safe_load((FOLDER / f"{name}.yaml").read_text("utf-8"))
-    content["sources"] = [Source(**source) for source in content["sources"]]
+    content["sources"] = [PublishedFile(**source) for source in content["sources"]]
     if hub := content.get("hub"):
         content["hub"] = Hub(**hub)
     return Card(name, **content)

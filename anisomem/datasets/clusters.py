@@ -1,4 +1,7 @@
-"""Prompts that are not independent of each other: near-duplicates and shared pictures."""
+"""Prompts that are not independent of each other: near-duplicates and shared pictures.
+
+Intervals and folds keep the prompts of a cluster together, in :mod:`anisomem.evaluation`.
+"""
 
 from __future__ import annotations
 
@@ -60,8 +63,8 @@ def near_duplicates(texts: Sequence[str], urls: Sequence[Sequence[str]] | None =
     j = np.concatenate([count + groups, offset + pictures.col])
     nodes = offset + pictures.shape[1]
     graph = coo_array((np.ones(len(i), np.int8), (i, j)), shape=(nodes, nodes))
-    found = connected_components(graph, directed=False)[1][:count]
-    return in_order(found.tolist())
+    components = connected_components(graph, directed=False)[1][:count]
+    return in_order(components.tolist())
 
 
 def in_order(names: Sequence[object]) -> Rows:
@@ -89,11 +92,11 @@ class _Forest:
 
     def find(self, rows: Rows) -> Rows:
         """The first row of each row's group."""
-        found = self.parents[rows]
-        while not np.array_equal(found, above := self.parents[found]):
-            found = above
-        self.parents[rows] = found
-        return found
+        roots = self.parents[rows]
+        while not np.array_equal(roots, above := self.parents[roots]):
+            roots = above
+        self.parents[rows] = roots
+        return roots
 
     def link(self, left: Rows, right: Rows) -> None:
         """Joins the groups of ``left[k]`` and ``right[k]`` for every k."""
@@ -118,8 +121,8 @@ class _Sets:
     Ma, Srikant, Scaling up all pairs similarity search, WWW 2007.)
 
     Attributes:
-        incidence: Of words (columns) in sets (rows).
-        sizes: Of the sets.
+        incidence: The incidence of words (columns) in sets (rows).
+        sizes: The sizes of the sets.
         asking: Words of each set by which a smaller or equal one may be found, sets by words;
             how many of the set's words are left from there, the word with them.
         answering: The same of the words by which a larger or equal one finds it.
@@ -191,8 +194,8 @@ def _by_rare_words(sets: _Sets, rare: npt.NDArray[np.bool_]) -> Iterator[tuple[R
     most = asking @ np.diff(answering.indptr)  # candidates of a row, at most
     cuts = np.searchsorted(np.cumsum(most), np.arange(0, most.sum() + PAIRS, PAIRS))
     for begin, end in pairwise(np.unique([*cuts, len(most)])):
-        found = (asking[begin:end] @ answering).tocoo()
-        yield found.row.astype(np.int64) + begin, found.col.astype(np.int64)
+        links = (asking[begin:end] @ answering).tocoo()
+        yield links.row.astype(np.int64) + begin, links.col.astype(np.int64)
 
 
 def _by_common_word(

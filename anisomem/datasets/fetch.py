@@ -1,4 +1,7 @@
-"""Downloads the files of published prompt sets; each gets its name once it is verified."""
+"""Downloads the files of published prompt sets; each gets its name once it is verified.
+
+What the files mean is said in ``published``; training pictures are fetched by ``pictures``.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import requests
 
 from anisomem.console import progress
 from anisomem.datasets import cards, tables, web
-from anisomem.datasets.cards import Source
+from anisomem.datasets.cards import PublishedFile
 from anisomem.errors import UserError, one_of
 from anisomem.storage import atomic
 
@@ -33,7 +36,7 @@ class Pinned(Protocol):
 
     @property
     def sha256(self) -> str:
-        """Of its content."""
+        """The sha256 of the content."""
 
     @property
     def bytes(self) -> int | None:
@@ -47,7 +50,7 @@ def fetch(name: str, data: str | None = None) -> Iterator[str]:
     """Downloads what is missing of a set, or of ``all``; yields a line on each file's licence.
 
     Arguments:
-        name: Of a set's card, or ``all``.
+        name: The name of a set's card, or ``all``.
         data: Folder to look in and to download to; null: the user's cache.
 
     Raises:
@@ -67,11 +70,11 @@ def fetch(name: str, data: str | None = None) -> Iterator[str]:
             yield f"{source.repository}/{source.path}: {state}; licence: {source.licence}"
     for hub in (card.hub for card in chosen if card.hub):
         columns = tables.Columns({"prompt": hub.column})
-        found = tables.hub(hub.repository, columns, hub.split, hub.revision)  # fills its cache
-        yield f"{hub.repository}: {len(found.rows)} prompts at hand; licence: {hub.licence}"
+        table = tables.hub(hub.repository, columns, hub.split, hub.revision)  # fills its cache
+        yield f"{hub.repository}: {len(table.rows)} prompts at hand; licence: {hub.licence}"
 
 
-def _at_hand(source: Source, folder: Path) -> bool:
+def _at_hand(source: PublishedFile, folder: Path) -> bool:
     try:
         return source.find(folder) is not None
     except UserError:  # another file of its name, which a download may replace
@@ -82,7 +85,8 @@ def download(source: Pinned, place: Path, session: web.Session) -> None:
     """Downloads a file to ``place``, continuing what an earlier attempt left beside it.
 
     Raises:
-        UserError: As :func:`fetch`; what came is kept where the same command can continue.
+        UserError: What :func:`fetch` refuses; what came is kept where the same command can
+            continue.
     """
     partial = place.with_name(place.name + ".partial")
     try:

@@ -1,4 +1,4 @@
-"""Prompts from a user's own file or from a hub dataset."""
+"""Makes a prompt set of a user's file or a hub dataset; ``tables`` reads the rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from anisomem.datasets import clusters, labels, places, tables
 from anisomem.datasets.images import require_picture
 from anisomem.datasets.prompts import LABELS, PromptSet
-from anisomem.datasets.tables import Columns, Row, Table
+from anisomem.datasets.tables import Columns, RawTable, Row
 from anisomem.errors import UserError, unknown
 
 UNKNOWN = "unknown"  # what the source of a prompt does not say
@@ -34,20 +34,20 @@ def _numbers(low: float, high: float) -> Reader:
     """Reads numbers from ``low`` to ``high``; one that is missing is NaN."""
 
     def read(cells: Sequence[Any]) -> npt.NDArray[np.float64]:
-        found = np.array([math.nan if _empty(cell) else float(cell) for cell in cells])
-        if ((found < low) | (found > high)).any():
+        numbers = np.array([math.nan if _empty(cell) else float(cell) for cell in cells])
+        if ((numbers < low) | (numbers > high)).any():
             raise ValueError
-        return found
+        return numbers
 
     return read
 
 
 def _counts(cells: Sequence[Any]) -> npt.NDArray[np.int64]:
     """Whole numbers, as pandas writes them too where some are missing."""
-    found = np.array([0 if _empty(cell) else _integer(cell) for cell in cells], np.int64)
-    if (found < 0).any():
+    counts = np.array([0 if _empty(cell) else _integer(cell) for cell in cells], np.int64)
+    if (counts < 0).any():
         raise ValueError
-    return found
+    return counts
 
 
 def _integer(cell: Any) -> int:
@@ -60,11 +60,11 @@ def _integer(cell: Any) -> int:
 
 def _pictures(cells: Sequence[Any]) -> list[bytes | None]:
     """Encoded pictures; one that only names a file is not read from there."""
-    found = [None if _empty(cell) else cell["bytes"] for cell in cells]
-    for cell, content in zip(cells, found, strict=True):
+    contents = [None if _empty(cell) else cell["bytes"] for cell in cells]
+    for cell, content in zip(cells, contents, strict=True):
         if not (isinstance(content, bytes) or (content is None and not (cell or {}).get("path"))):
             raise TypeError
-    return found
+    return contents
 
 
 def _texts(cells: Sequence[Any]) -> list[str]:
@@ -90,9 +90,9 @@ class _List:
     """A path and what it says of its prompts by being given.
 
     Attributes:
-        path: Of a file, a folder, a pattern or a hub dataset.
+        path: The path of a file, a folder, a pattern or a hub dataset.
         stem: What its prompts are numbered and called by.
-        label: Of all of them, where the place gives it.
+        label: The label of all prompts, where the place gives it.
     """
 
     path: str
@@ -124,7 +124,7 @@ def load(
             .parquet, all but the last also with .gz behind it; a folder of such files or a
             pattern, ``parts/*.parquet``; or a hub dataset as OWNER/NAME, or its folder.
         memorized, others: Instead of it, two text files with one prompt a line, or two tables.
-        name: Of the set; the file's own if not given.
+        name: The name of the set; the file's own if not given.
         columns: The file's name of a column where it is another.
         split, revision, config: Of a hub dataset.
 
@@ -144,8 +144,8 @@ def load(
     rows: list[Row] = []
     present: dict[str, None] = {}
     for some in lists:
-        found, has = _rows(some, named, split, revision, config)
-        rows += found
+        some_rows, has = _rows(some, named, split, revision, config)
+        rows += some_rows
         present.update(dict.fromkeys(has))
     table = _table(rows, present)
     texts, block = table["prompt"], places.stem(lists[0].path)
@@ -170,7 +170,7 @@ def texts(path: str) -> list[str]:
     """The prompts of a file without regard to labels, but those that a table calls memorized.
 
     Raises:
-        UserError: As :func:`load`.
+        UserError: What :func:`load` refuses.
     """
     rows, _ = _rows(_List(path, places.stem(path), LABELS[0]), {}, "train", None, None, False)
     return [cells["prompt"] for _, cells in rows if cells["label"] == 0]
@@ -238,9 +238,9 @@ def _is_file(path: str) -> bool:
     )
 
 
-def _lines(file: Path) -> Table:
+def _lines(file: Path) -> RawTable:
     """One prompt a line."""
-    table = Table(chosen={"prompt": "prompt"})
+    table = RawTable(chosen={"prompt": "prompt"})
     for number, line in enumerate(tables.lines(file), 1):
         if number == 1 and _heads(line):
             raise UserError(
@@ -268,7 +268,7 @@ def _tabular(
     split: str,
     revision: str | None,
     config: str | None,
-) -> Table:
+) -> RawTable:
     """The rows of a table with the columns that count.
 
     Raises:
@@ -302,7 +302,7 @@ def _tabular(
     return table
 
 
-def _override(table: Table, needed: Sequence[str]) -> str:
+def _override(table: RawTable, needed: Sequence[str]) -> str:
     """What to type for the columns that are not found, with a heading that may be meant."""
     lacking = [column for column in needed if column not in table.chosen]
     usual = [h for h in table.headings if h.lower() in ("caption", "captions", "text", "prompts")]
@@ -446,10 +446,10 @@ def _read(source: str, column: str, cells: Sequence[Any], expected: str, read: R
         UserError: Something else than expected.
     """
     try:
-        found = read(cells)
+        values = read(cells)
     except (TypeError, ValueError, KeyError, OverflowError, AttributeError):
         raise UserError(f"{source}: column {column} must hold {expected}") from None
-    for number, content in enumerate(found if column == "picture" else (), 1):
+    for number, content in enumerate(values if column == "picture" else (), 1):
         if content is not None:
             require_picture(content, f"{source}, picture {number}")
-    return found
+    return values

@@ -1,4 +1,7 @@
-"""Pictures from elsewhere, opened within bounds and in few formats."""
+"""Pictures from elsewhere, opened within bounds and in few formats.
+
+Where they come from is for ``pictures`` and ``files``.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,8 @@ def decoded(content: bytes, name: str, mode: str = "RGB") -> Image.Image:
     """An encoded picture; of a moving one the first frame.
 
     Arguments:
-        content: As it came.
-        name: Of the picture, for messages.
+        content: The bytes as they came.
+        name: The name of the picture, for messages.
         mode: Pillow's; in RGB transparency is dropped.
 
     Raises:
@@ -37,7 +40,7 @@ def require_picture(content: bytes, name: str) -> None:
     """Checks a picture by its first bytes, which takes no time.
 
     Raises:
-        UserError: As :func:`decoded`, but for what only the rest shows.
+        UserError: What :func:`decoded` refuses, but for what only the rest of the file shows.
     """
     with _opened(content, name):
         pass

@@ -1,4 +1,8 @@
-"""A prompt set as a run keeps it: the file that it came from may move or change."""
+"""A prompt set as a run keeps it: the file that it came from may move or change.
+
+A parquet file in the run's folder, with everything that the set holds. A user's own files are read
+in ``files``.
+"""
 
 from __future__ import annotations
 

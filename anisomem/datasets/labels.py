@@ -1,4 +1,7 @@
-"""What the words in a column of labels mean."""
+"""What the words in a column of labels mean.
+
+Columns and files are found in ``files`` and ``places``.
+"""
 
 from __future__ import annotations
 

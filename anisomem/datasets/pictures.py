@@ -1,4 +1,7 @@
-"""Training pictures that a set names by addresses: downloaded once, kept under their sha256."""
+"""Training pictures that a set names by addresses: downloaded once, kept under their sha256.
+
+How a picture is opened is in ``images``, and how hosts are asked in ``web``.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ class Album:
     beside it (``pictures``), or to the reason why there is none (``dead``).
 
     Arguments:
-        folder: Of the data.
+        folder: The folder of the data.
 
     Raises:
         UserError: The manifest is damaged.
@@ -105,7 +108,7 @@ def fetch_pictures(name: str, data: str | None = None) -> Iterator[str]:
     addresses that serve the same bytes: one picture, or the placeholder of a host.
 
     Arguments:
-        name: Of a set's card whose files are at hand, or ``all``.
+        name: The name of a set's card whose files are at hand, or ``all``.
         data: Folder of the data; null: the user's cache.
 
     Raises:
@@ -170,7 +173,7 @@ def download(url: str) -> bytes:
 
 
 def check(content: bytes) -> None:
-    """Decodes a picture.
+    """Decodes a picture to see that it is one.
 
     Raises:
         NoPictureError: A page, no picture, or one that shows nothing.
@@ -190,17 +193,17 @@ def check(content: bytes) -> None:
 
 def _coverage(prompts: PromptSet, urls: Sequence[str], album: Album) -> Iterator[str]:
     naming = [named for named in addresses(prompts) if named]
-    found = {url: digest for url in urls if (digest := album.find(url))}
-    have = sum(any(url in found for url in named) for named in naming)
+    digests = {url: digest for url in urls if (digest := album.find(url))}
+    have = sum(any(url in digests for url in named) for named in naming)
     yield (
-        f"{prompts.name}: pictures of {len(found)} of {len(urls)} addresses, so of {have} of "
+        f"{prompts.name}: pictures of {len(digests)} of {len(urls)} addresses, so of {have} of "
         f"{len(naming)} prompts that name one, in {album.folder}"
     )
     for url in urls:
-        if url not in found:
+        if url not in digests:
             yield f"dead: {url}: {album.why(url)}"
     groups = defaultdict(list)
-    for url, digest in found.items():
+    for url, digest in digests.items():
         groups[digest].append(url)
     for same in groups.values():
         if len(same) > 1:

@@ -1,4 +1,7 @@
-"""Which files a user's path names: one, those of a pattern, or those of a folder."""
+"""Which files a user's path names: one, those of a pattern, or those of a folder.
+
+Their rows are read in ``tables``, and made to prompts in ``files``.
+"""
 
 from __future__ import annotations
 
@@ -43,10 +46,10 @@ def files(path: str) -> list[Path] | None:
     if os.path.isdir(place):
         return _folder(place)
     if not os.path.lexists(place) and glob.has_magic(path):
-        found = sorted(islice(glob.iglob(str(place)), MOST + 1))
-        if not found or len(found) > MOST:
-            raise UserError(f"{path!r} names {len(found):,} files, expected 1 to {MOST:,}")
-        return [_table(Path(file)) for file in found]
+        matches = sorted(islice(glob.iglob(str(place)), MOST + 1))
+        if not matches or len(matches) > MOST:
+            raise UserError(f"{path!r} names {len(matches):,} files, expected 1 to {MOST:,}")
+        return [_table(Path(file)) for file in matches]
     if os.path.lexists(place) or is_list(path):
         return [_table(place)]
     if not HUB.fullmatch(path):
@@ -87,21 +90,21 @@ def _table(file: Path) -> Path:
 def _folder(place: Path) -> list[Path] | None:
     """A folder's tables; None where splits or configurations of a hub dataset are to be chosen."""
     below = _below(place)
-    found = [file for file in below if is_table(file)]
-    if not found:
+    tables_below = [file for file in below if is_table(file)]
+    if not tables_below:
         raise UserError(f"{str(place)!r} is a folder without a file in {FORMATS}")
-    for file in found:
+    for file in tables_below:
         tables.require_file(file)
     card = place / "README.md"
-    if card in below or any(SPLIT.search(str(file.relative_to(place))) for file in found):
+    if card in below or any(SPLIT.search(str(file.relative_to(place))) for file in tables_below):
         return None
-    suffixes = sorted({tables.suffix(file) for file in found})
+    suffixes = sorted({tables.suffix(file) for file in tables_below})
     if len(suffixes) > 1:
         raise UserError(
             f"{str(place)!r} has files in {' and '.join(suffixes)}; name those that are meant, "
             f"such as dataset.path='{place}/*{suffixes[0]}'"
         )
-    return sorted(found)
+    return sorted(tables_below)
 
 
 def _below(place: Path) -> list[Path]:
@@ -110,22 +113,22 @@ def _below(place: Path) -> list[Path]:
     Raises:
         UserError: It is too much, or may not be read.
     """
-    found: list[Path] = []
+    below: list[Path] = []
 
     def refuse(error: OSError) -> None:
         raise UserError(f"{error.filename!r} cannot be read: {error.strerror}")
 
     for folder, folders, names in os.walk(place, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(folder, name) for name in names if not name.startswith((".", "_"))]
+        below += [Path(folder, name) for name in names if not name.startswith((".", "_"))]
         if linked := [name for name in folders if os.path.islink(os.path.join(folder, name))]:
             raise UserError(
                 f"{str(Path(folder, linked[0]))!r} is a link to another folder; name the files "
                 "that are meant"
             )
-        if len(found) + len(folders) > MOST:
+        if len(below) + len(folders) > MOST:
             raise UserError(
                 f"{str(place)!r} has more than {MOST:,} files; name those that are meant, such as "
                 f"dataset.path='{place}/*.parquet'"
             )
-    return found
+    return below

@@ -1,4 +1,7 @@
-"""A set of prompts with their labels."""
+"""A set of prompts with their labels.
+
+Nothing here reads a file: ``files``, ``published`` and ``kept`` do.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ def _require_name(name: object) -> None:
     """Checks that a folder in a run's can be called so.
 
     Raises:
-        UserError: With one that can.
+        UserError: It cannot; with a name that can.
     """
     if not isinstance(name, str):
         raise UserError(f"dataset.name must be a text, got {name!r}")
@@ -48,7 +51,7 @@ class PromptSet:
     """Prompts in a fixed order, all sequences of length N.
 
     Attributes:
-        name: Of the set.
+        name: The name of the set.
         ids: Unique keys, under which components are stored.
         texts: The prompts, verbatim.
         labels: 1 = memorized, 0 = not (known to be) memorized, int8 ``[N]``.

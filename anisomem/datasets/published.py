@@ -78,11 +78,11 @@ def load(
     (``one_per_cluster``). Clusters are those of the whole set.
 
     Arguments:
-        name: Of the set's card.
+        name: The name of the set's card.
         data: Folder with the files, in any layout; null: the user's cache.
         variant: One of those on the card.
         clean: Removes the quotes, HTML tags and entities that are in the captions.
-        seed: Of the draw of COCO captions (membench_sd14).
+        seed: The seed of the draw of COCO captions (membench_sd14).
         memorized_by: The model whose list counts as memorized, sd14 or sd20 (model_swap).
         hub, revision: Another hub dataset or folder than the card's, and its commit (gustavosta).
 
@@ -147,11 +147,11 @@ class _Files:
         return self._counted(role, self.text(role).removesuffix("\n").split("\n"))
 
     def objects(self, role: str) -> list[dict[str, str]]:
-        """Of a JSONL file."""
+        """The objects of a JSONL file."""
         return [json.loads(line) for line in self.lines(role)]
 
     def table(self, role: str, delimiter: str = ";") -> list[dict[str, str]]:
-        """Of a CSV file with a header."""
+        """The rows of a CSV file with a header."""
         stream = io.StringIO(self.text(role), newline="")
         return self._counted(role, list(csv.DictReader(stream, delimiter=delimiter, strict=True)))
 
@@ -171,14 +171,14 @@ def _webster(content: _Files, role: str = "memorized", pictures: str = "pictures
     urls = joined(texts, content.objects(pictures))
     return [
         Prompt(
-            f"{content.stem(role)}-{at}",
+            f"{content.stem(role)}-{number}",
             text,
             1,
             "LAION",
             row.get("overfit_type", UNKNOWN),
             urls=[row["url"]],
         )
-        for at, (text, row) in enumerate(zip(texts, urls, strict=True), 1)
+        for number, (text, row) in enumerate(zip(texts, urls, strict=True), 1)
     ]
 
 
@@ -189,8 +189,8 @@ def _sd14(content: _Files) -> list[Prompt]:
 
 def _head_and_tail(prompts: Sequence[Prompt]) -> list[Prompt]:
     return [
-        replace(prompt, block=f"LAION {'head' if at < HEAD else 'tail'}")
-        for at, prompt in enumerate(prompts)
+        replace(prompt, block=f"LAION {'head' if number < HEAD else 'tail'}")
+        for number, prompt in enumerate(prompts)
     ]
 
 
@@ -232,8 +232,8 @@ def _plain(content: _Files, role: str, label: int, blocks: Sequence[str]) -> lis
     """A file of one prompt a line."""
     stem = content.stem(role)
     return [
-        Prompt(f"{stem}-{at}", text, label, block)
-        for at, (text, block) in enumerate(zip(content.lines(role), blocks, strict=True), 1)
+        Prompt(f"{stem}-{number}", text, label, block)
+        for number, (text, block) in enumerate(zip(content.lines(role), blocks, strict=True), 1)
     ]
 
 
@@ -242,8 +242,8 @@ def _nemo(content: _Files) -> list[Prompt]:
     stem = content.stem("memorized")
     rows = content.table("memorized")
     prompts = [
-        _similar(Prompt(f"{stem}-{at}", row["Caption"], 1, "LAION"), row)
-        for at, row in enumerate(rows, 1)
+        _similar(Prompt(f"{stem}-{number}", row["Caption"], 1, "LAION"), row)
+        for number, row in enumerate(rows, 1)
     ]
     return _head_and_tail(prompts)
 
@@ -252,8 +252,8 @@ def _laion(content: _Files, role: str = "others") -> list[Prompt]:
     """NeMo's LAION captions that are not known to be memorized."""
     stem = content.stem(role)
     return [
-        Prompt(f"{stem}-{at}", row["Caption"], 0, "LAION", urls=[row["URL"]])
-        for at, row in enumerate(content.table(role), 1)
+        Prompt(f"{stem}-{number}", row["Caption"], 0, "LAION", urls=[row["URL"]])
+        for number, row in enumerate(content.table(role), 1)
     ]
 
 
@@ -264,8 +264,8 @@ def _membench(content: _Files) -> list[Prompt]:
     groups = clusters.near_duplicates([""] * len(rows), urls)
     stem = content.stem("memorized")
     return [
-        Prompt(f"{stem}-{at}", row["prompt"], 1, "MemBench", family=f"pictures {g}", urls=some)
-        for at, (row, some, g) in enumerate(zip(rows, urls, groups, strict=True), 1)
+        Prompt(f"{stem}-{number}", row["prompt"], 1, "MemBench", family=f"pictures {g}", urls=some)
+        for number, (row, some, g) in enumerate(zip(rows, urls, groups, strict=True), 1)
     ]
 
 
@@ -273,8 +273,8 @@ def _coco(content: _Files, seed: int = 0) -> list[Prompt]:
     """Distinct COCO captions, drawn with a seed."""
     stem = content.stem("others")
     first: dict[str, int] = {}
-    for at, row in enumerate(content.table("others"), 1):
-        first.setdefault(row["Caption"], at)
+    for number, row in enumerate(content.table("others"), 1):
+        first.setdefault(row["Caption"], number)
     captions = list(first)
     rng = np.random.default_rng(seed)
     drawn = rng.choice(len(captions), content.card.others, replace=False)
@@ -290,15 +290,15 @@ def _hub(
     if repository is None:
         repository, revision = pinned.repository, revision or pinned.revision
     columns = tables.Columns({"prompt": pinned.column})
-    found = tables.hub(repository, columns, pinned.split, revision)
-    if len(found.rows) != pinned.rows or "prompt" not in found.chosen:
+    table = tables.hub(repository, columns, pinned.split, revision)
+    if len(table.rows) != pinned.rows or "prompt" not in table.chosen:
         raise UserError(
-            f"{repository} has {len(found.rows)} rows in {pinned.split} and columns "
-            f"{found.heading()}; expected {pinned.rows} and {pinned.column}"
+            f"{repository} has {len(table.rows)} rows in {pinned.split} and columns "
+            f"{table.heading()}; expected {pinned.rows} and {pinned.column}"
         )
     return [
-        Prompt(f"gustavosta-{at}", cells["prompt"], 0, "Lexica")
-        for at, (_, cells) in enumerate(found.rows, 1)
+        Prompt(f"gustavosta-{number}", cells["prompt"], 0, "Lexica")
+        for number, (_, cells) in enumerate(table.rows, 1)
     ]
 
 
@@ -341,13 +341,13 @@ def joined(texts: Sequence[str], rows: Sequence[Mapping[str, str]]) -> list[Mapp
         for caption, row in equal.items()
         if caption not in set(texts)
     }
-    found = []
+    matches = []
     for text in texts:
         row = equal.pop(text, None) or similar.pop(tuple(clusters.words(text)), None)
         if row is None:
             raise UserError(f"no row for the caption {text!r}")
-        found.append(row)
-    return found
+        matches.append(row)
+    return matches
 
 
 def _assembled(name: str, prompts: Sequence[Prompt]) -> PromptSet:

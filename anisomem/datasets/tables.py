@@ -1,4 +1,4 @@
-"""Tables from elsewhere: rows of CSV, JSON and parquet, within bounds, and only what counts."""
+"""Reads rows of CSV, JSON and parquet from elsewhere, within bounds; ``files`` judges them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Columns:
         Raises:
             UserError: Two headings stand for one of ours.
         """
-        found = {}
+        theirs_by_ours = {}
         for ours, theirs in self.names.items():
             same = [h for h in headings if _plain(h) == _plain(theirs)]
             if not same and ours in self.sought:
@@ -62,18 +62,18 @@ class Columns:
                     f"{where} has {len(same)} columns named {theirs!r}, and only one can be meant"
                 )
             if same:
-                found[ours] = same[0]
-        return found
+                theirs_by_ours[ours] = same[0]
+        return theirs_by_ours
 
 
 @dataclass(frozen=True)
-class Table:
-    """What was read.
+class RawTable:
+    """The rows that were read, with what is known of their columns.
 
     Attributes:
-        rows: With the cells that count, by our names.
+        rows: The rows with the cells that count, by our names.
         headings: All that the table has, in order.
-        chosen: Ours to the headings that stand for them.
+        chosen: Our names to the headings that stand for them.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -100,16 +100,16 @@ class Table:
         return ", ".join(name or "''" for name in names[:SHOWN] + more)
 
 
-Reader = Callable[[Path, Columns, Table], None]
+Reader = Callable[[Path, Columns, RawTable], None]
 
 
-def read(files: Sequence[Path], columns: Columns) -> Table:
+def read(files: Sequence[Path], columns: Columns) -> RawTable:
     """The rows of some files, one after another.
 
     Raises:
         UserError: A file cannot be read, is too large, or is no table; the line is named.
     """
-    table = Table()
+    table = RawTable()
     for file in files:
         require_file(file)
         READERS[suffix(file)](file, columns, table)
@@ -219,7 +219,7 @@ def _plain(heading: str) -> str:
     return unicodedata.normalize("NFC", heading).strip()
 
 
-def _csv(file: Path, columns: Columns, table: Table) -> None:
+def _csv(file: Path, columns: Columns, table: RawTable) -> None:
     """Rows under a heading.
 
     The delimiter is the one by which the heading has most of the columns that are sought, of
@@ -227,7 +227,7 @@ def _csv(file: Path, columns: Columns, table: Table) -> None:
     """
     csv.field_size_limit(LINE)
 
-    def found(delimiter: str) -> tuple[int, int]:
+    def columns_by(delimiter: str) -> tuple[int, int]:
         with closing(lines(file)) as content:
             first = next(content, "")
         try:
@@ -239,7 +239,7 @@ def _csv(file: Path, columns: Columns, table: Table) -> None:
         sought = {_plain(name).casefold() for name in columns.names.values()}
         return len(plain & sought), first.count(delimiter)
 
-    delimiter = "\t" if suffix(file) == ".tsv" else max(DELIMITERS, key=found)
+    delimiter = "\t" if suffix(file) == ".tsv" else max(DELIMITERS, key=columns_by)
     records = _records(file, delimiter, _blanks_before_quotes(file, delimiter))
     _, header = next(records, (0, [""]))
     table.headings.update(dict.fromkeys(map(_plain, header)))
@@ -296,7 +296,7 @@ class _Object(dict[str, Any]):
         self.repeated = {key for key, count in counts.items() if count > 1}
 
 
-def _jsonl(file: Path, columns: Columns, table: Table) -> None:
+def _jsonl(file: Path, columns: Columns, table: RawTable) -> None:
     """One JSON object a line."""
     for number, line in enumerate(lines(file), 1):
         where = f"{file}, line {number}"
@@ -307,7 +307,7 @@ def _jsonl(file: Path, columns: Columns, table: Table) -> None:
         _add_object(where, cells, line, columns, table)
 
 
-def _json(file: Path, columns: Columns, table: Table) -> None:
+def _json(file: Path, columns: Columns, table: RawTable) -> None:
     """A list of objects, or one object a line."""
     with one_line(file), _opened(file) as stream:
         content = stream.read(DOCUMENT + 1)
@@ -328,7 +328,7 @@ def _json(file: Path, columns: Columns, table: Table) -> None:
 
 
 def _parsed(text: str, where: object) -> Any:
-    """What JSON says.
+    """Parses JSON; what cannot be parsed is one line.
 
     Raises:
         ValueError: It is none.
@@ -340,7 +340,7 @@ def _parsed(text: str, where: object) -> Any:
         raise UserError(f"{where}: JSON within JSON, too deep to be a row") from None
 
 
-def _add_object(where: str, cells: Any, text: str, columns: Columns, table: Table) -> None:
+def _add_object(where: str, cells: Any, text: str, columns: Columns, table: RawTable) -> None:
     if not isinstance(cells, _Object):
         raise UserError(f"{where}: expected a JSON object, got {text[:40]!r}")
     table.headings.update(dict.fromkeys(cells))
@@ -351,7 +351,7 @@ def _add_object(where: str, cells: Any, text: str, columns: Columns, table: Tabl
     table.add(where, {ours: cells[theirs] for ours, theirs in chosen.items()})
 
 
-def _parquet(file: Path, columns: Columns, table: Table) -> None:
+def _parquet(file: Path, columns: Columns, table: RawTable) -> None:
     import pyarrow.parquet as pq
 
     if file.suffix.lower() == ".gz":
@@ -369,7 +369,7 @@ def _parquet(file: Path, columns: Columns, table: Table) -> None:
 
 
 def _add_batches(
-    name: str, batches: Iterable[Any], schema: Any, chosen: Mapping[str, str], table: Table
+    name: str, batches: Iterable[Any], schema: Any, chosen: Mapping[str, str], table: RawTable
 ) -> None:
     """Rows of Arrow; numbers that stand for names become these."""
     classes = {
@@ -399,7 +399,7 @@ def _class_names(schema: Any, heading: str) -> list[str] | None:
 
 def hub(
     repository: str, columns: Columns, split: str, revision: str | None, config: str | None = None
-) -> Table:
+) -> RawTable:
     """The rows of a dataset in the Hugging Face hub, or in a folder laid out like one.
 
     Raises:
@@ -408,20 +408,20 @@ def hub(
     from datasets import Dataset, load_dataset
 
     try:
-        found = load_dataset(repository, config, split=split, revision=revision)
+        rows = load_dataset(repository, config, split=split, revision=revision)
     except Exception as error:  # the hub's client raises anything from OSError to ValueError
         raise UserError(
             f"no prompt file or hub dataset {repository!r}: {_reason(error)}"
         ) from None
-    if not isinstance(found, Dataset):
+    if not isinstance(rows, Dataset):
         raise UserError(f"{repository}: {split!r} is no one split (dataset.split=NAME)")
-    table = Table(headings=dict.fromkeys(found.column_names))
-    table.chosen.update(columns.chosen(found.column_names, repository))
-    if len(found) > ROWS:
-        raise UserError(f"{repository} has {len(found):,} rows; no run takes more than {ROWS:,}")
+    table = RawTable(headings=dict.fromkeys(rows.column_names))
+    table.chosen.update(columns.chosen(rows.column_names, repository))
+    if len(rows) > ROWS:
+        raise UserError(f"{repository} has {len(rows):,} rows; no run takes more than {ROWS:,}")
     if table.chosen:
-        schema = found.features.arrow_schema
-        kept = found.select_columns(list(dict.fromkeys(table.chosen.values())))
+        schema = rows.features.arrow_schema
+        kept = rows.select_columns(list(dict.fromkeys(table.chosen.values())))
         with one_line(repository):
             batches = kept.with_format("arrow").iter(1024)
             _add_batches(repository, batches, schema, table.chosen, table)

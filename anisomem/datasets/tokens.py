@@ -1,4 +1,8 @@
-"""How many tokens CLIP's text encoder sees in a prompt, without a download."""
+"""How many tokens CLIP's text encoder sees in a prompt, without a download.
+
+The tokenizer is :func:`anisomem.models.vocabulary.clip_tokenizer`; what a model cuts off is its
+own ``truncated``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Answers of hosts that are not trusted: few redirects, to public addresses alone."""
+"""Answers of hosts that are not trusted: few redirects, to public addresses alone.
+
+What is fetched is said in ``fetch`` and ``pictures``.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,8 @@ def opened(session: Session, url: str, headers: Mapping[str, str]) -> Iterator[r
     """The answer of the host to which an address leads; its content is still to be read.
 
     Raises:
-        RedirectError: To no address of http or https, or to one of this machine or its network.
+        RedirectError: It leads to no address of http or https, or to one of this machine or its
+            network.
         requests.RequestException: The host cannot be reached, or redirects without end.
     """
     for _ in range(REDIRECTS + 1):
@@ -95,16 +99,16 @@ def _next(answer: requests.Response) -> str:
 def _public(host: str) -> bool:
     """Whether all addresses of a host are; one without an address cannot be reached anyway."""
     try:
-        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
+        addresses = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
     except (OSError, UnicodeError):
         return True
-    return all(_is_global(address) for address in found)
+    return all(_is_global(address) for address in addresses)
 
 
 def _is_global(address: str) -> bool:
-    found = ip_address(address.partition("%")[0])
-    inner = getattr(found, "ipv4_mapped", None) or getattr(found, "sixtofour", None)
-    return found.is_global and not found.is_multicast and (inner is None or inner.is_global)
+    ip = ip_address(address.partition("%")[0])
+    inner = getattr(ip, "ipv4_mapped", None) or getattr(ip, "sixtofour", None)
+    return ip.is_global and not ip.is_multicast and (inner is None or inner.is_global)
 
 
 def reason(error: Exception) -> str:

@@ -78,8 +78,8 @@ class Gamma:
     cos_std: float | None = None
 
     @classmethod
-    def over(cls, weights: Array, source: str) -> Gamma:
-        """Of several pairs ``[k, 2]``."""
+    def mean_of(cls, weights: Array, source: str) -> Gamma:
+        """The mean of several pairs ``[k, 2]``, with their spread."""
         norm, cos = weights.mean(axis=0).tolist()
         if len(weights) == 1:
             return cls(norm, cos, source)
@@ -191,14 +191,14 @@ class Anisotropy(Detector):
         return np.stack([recorded.mean(name, self.n) for name in self.component_names], axis=1)
 
     def _norm(self, c: Prediction, u: Prediction) -> Tensor:
-        """``[B]``."""
+        """The norm of the guidance under the convention, ``[B]``."""
         norm = flat_norm(self._vectors(c) - self._vectors(u))
         if self.convention == "released" and c.parameterisation == "v_prediction":
             return norm * (c.alpha / c.sigma**2).to(norm)
         return norm
 
     def _cosine(self, c: Prediction, u: Prediction) -> Tensor:
-        """``[B]``."""
+        """The cosine of the vectors under the convention, ``[B]``."""
         from torch.nn.functional import cosine_similarity
 
         if self.convention == "released":
@@ -258,9 +258,9 @@ class Anisotropy(Detector):
         columns = [self.features(one) for one in recorded]
         if self.weights == "equal":
             spreads = np.array([column[labels == 0].std(axis=0) for column in columns])
-            return Gamma.over(1 / spreads, "equal: 1 / standard deviation over the negatives")
+            return Gamma.mean_of(1 / spreads, "equal: 1 / standard deviation over the negatives")
         fits = [fit_in_folds(column, labels, clusters).weights for column in columns]
-        return Gamma.over(np.concatenate(fits), "fitted in folds by logistic regression")
+        return Gamma.mean_of(np.concatenate(fits), "fitted in folds by logistic regression")
 
 
 def _is_pair(weights: object) -> bool:

@@ -39,14 +39,14 @@ class Component:
     Arguments:
         name: What is computed, with everything that changes it.
         needs: The evaluations it is computed from.
-        compute: From what was evaluated for each need, in their order, to ``[B]``.
+        compute: Maps what was evaluated for each need, in their order, to ``[B]``.
     """
 
     name: str
     needs: Sequence[Need]
     compute: Callable[..., Tensor]
 
-    def of(self, evaluations: Evaluations) -> Tensor:
+    def read(self, evaluations: Evaluations) -> Tensor:
         """The number of every prompt of a batch, ``[B]``."""
         return self.compute(*(evaluations[need] for need in self.needs))
 
@@ -66,7 +66,7 @@ class AcrossSamples:
     keep: Callable[..., Tensor]
     compute: Callable[[Sequence[Tensor]], Tensor]
 
-    def of(self, evaluations: Evaluations) -> Tensor:
+    def read(self, evaluations: Evaluations) -> Tensor:
         """What is compared with other samples, ``[B, ...]``."""
         return self.keep(*(evaluations[need] for need in self.needs))
 
@@ -120,7 +120,7 @@ class Recorded:
         stands_for: The published model whose weights apply to this one, or None.
         references: The components of R prompts that are not in the set, name to ``[R, n]``;
             empty unless a detector of the run asks for them.
-        seed: Of the noise.
+        seed: The seed of the noise.
     """
 
     components: Mapping[str, Array]
@@ -266,8 +266,8 @@ def guidance_norm(c: Prediction, u: Prediction) -> Tensor:
 
 def groups(detectors: Sequence[Detector]) -> dict[str, list[Detector]]:
     """The detectors that evaluate the model, by :attr:`Detector.cost_key`."""
-    found: dict[str, list[Detector]] = {}
+    by_cost: dict[str, list[Detector]] = {}
     for detector in detectors:
         if detector.cost_key:
-            found.setdefault(detector.cost_key, []).append(detector)
-    return found
+            by_cost.setdefault(detector.cost_key, []).append(detector)
+    return by_cost

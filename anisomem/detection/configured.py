@@ -1,4 +1,7 @@
-"""The detectors that settings describe."""
+"""The detectors that settings describe.
+
+Which detectors there are is :mod:`anisomem.config.registry`.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,7 @@ def named(target: str, settings: Sequence[str]) -> Detector:
 
     Arguments:
         target: ``wen``, or ``mine.Mine``.
-        settings: Of the detector, ``steps=5``.
+        settings: The settings of the detector, ``steps=5``.
 
     Raises:
         UserError: There is no such detector, or it cannot be built.
@@ -77,10 +80,10 @@ def _detector(
         node = {key: value for key, value in node.items() if key != "members"}
     if "_target_" not in node:
         raise UserError(f"detector.{name} has no _target_, the class that it is")
-    found = build(node, f"detector.{name}", name=name, **more)
-    if not isinstance(found, Detector):
+    detector = build(node, f"detector.{name}", name=name, **more)
+    if not isinstance(detector, Detector):
         raise UserError(f"detector.{name}: {node['_target_']} is no Detector")
-    return found
+    return detector
 
 
 def _settings(nodes: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -57,7 +57,7 @@ class At(str):
         value = self.removeprefix("t:")
         return float(value) if "." in value or "e" in value else int(value)
 
-    def within(self, model: DiffusionModel) -> float:
+    def timestep_in(self, model: DiffusionModel) -> float:
         """The timestep in ``model``'s schedule.
 
         Raises:
@@ -88,7 +88,7 @@ class Need:
 
     capability: ClassVar[Capability | None] = None
 
-    def on(self, model: DiffusionModel) -> Need:
+    def resolved(self, model: DiffusionModel) -> Need:
         """The need at the model's own timestep, so that all ways to write a place are equal.
 
         Raises:
@@ -112,12 +112,12 @@ class Placed(Need):
 
     @property
     def t(self) -> float:
-        """The timestep, where :meth:`on` has put it."""
+        """The timestep, where :meth:`resolved` has put it."""
         return self.at.t
 
-    def on(self, model: DiffusionModel) -> Need:
-        super().on(model)
-        t = At(self.at).within(model)
+    def resolved(self, model: DiffusionModel) -> Need:
+        super().resolved(model)
+        t = At(self.at).timestep_in(model)
         if self.trajectory and t not in model.timesteps():
             raise UserError(f"timestep {t} is no step of a trajectory")
         return replace(self, at=At.timestep(t))
@@ -138,9 +138,9 @@ class OnLatents(Placed):
     def trajectory(self) -> str:
         return self.latents if self.latents in (GUIDED, UNGUIDED) else ""
 
-    def on(self, model: DiffusionModel) -> Need:
-        placed = super().on(model)
-        if self.trajectory and At(self.at).within(model) == model.timesteps()[0]:
+    def resolved(self, model: DiffusionModel) -> Need:
+        placed = super().resolved(model)
+        if self.trajectory and At(self.at).timestep_in(model) == model.timesteps()[0]:
             return replace(placed, latents=NOISE)  # type: ignore[call-arg]
         return placed
 
@@ -299,7 +299,7 @@ class Evaluations:
 
     Attributes:
         noise: The pure noise, ``[B, C, H, W]``.
-        values: Of every need as it was evaluated, at timesteps of the model.
+        values: The values of every need as it was evaluated, at timesteps of the model.
         evaluated: Needs as detectors write them, each with the one that answers it.
     """
 

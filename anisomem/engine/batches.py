@@ -1,4 +1,7 @@
-"""A model evaluated in batches that fit its memory."""
+"""A model evaluated in batches that fit its memory.
+
+It knows neither detectors nor needs, so mitigations take it too.
+"""
 
 import logging
 from collections.abc import Callable
@@ -23,7 +26,7 @@ class Batches:
     """A model evaluated in batches, with what is evaluated once for every prompt.
 
     Arguments:
-        model: The model.
+        model: The model that is evaluated.
         noise_policy: ``shared`` or ``per_prompt``, see :class:`anisomem.engine.engine.Engine`.
         size: Latents in a forward pass, or None to choose.
 
@@ -48,31 +51,31 @@ class Batches:
         """Evaluations so far that serve every prompt."""
         return len(self._unconditional)
 
-    def without(self, x: Tensor, t: float) -> Prediction:
+    def predict_unconditional(self, x: Tensor, t: float) -> Prediction:
         """The prediction without prompt."""
         return self.model.predict(x, t, self.empty[[0] * len(x)])
 
-    def without_on_noise(self, x: Tensor, t: float, draw: tuple[int, int]) -> Prediction:
+    def unconditional_on_noise(self, x: Tensor, t: float, draw: tuple[int, int]) -> Prediction:
         """The prediction without prompt on pure noise, evaluated once where all share it.
 
         Arguments:
-            x: The noise.
-            t: The timestep.
+            x: The noise, ``[n, C, H, W]``.
+            t: The timestep of all rows.
             draw: Seed and number of the noise sample.
         """
         if self.noise_policy == "per_prompt":
-            parts = self.in_batches(len(x), lambda rows: self.without(x[rows], t))
+            parts = self.in_batches(len(x), lambda rows: self.predict_unconditional(x[rows], t))
             return _finite(Prediction.cat(parts))
         key = (*draw, t)
         if key not in self._unconditional:
-            self._unconditional[key] = _finite(self.without(x[:1], t))
+            self._unconditional[key] = _finite(self.predict_unconditional(x[:1], t))
         return self._unconditional[key].expand(len(x))
 
     def in_batches(self, n: int, part: Callable[[slice], T], width: int = 1) -> list[T]:
         """``part`` of consecutive rows; where memory ends, the batch is halved for good.
 
         Arguments:
-            n: Rows.
+            n: The number of rows.
             part: What is to be done with some of them.
             width: Latents that it evaluates for each row.
         """

@@ -1,4 +1,7 @@
-"""What detectors cost, as it is counted and timed."""
+"""What detectors cost, as it is counted and timed.
+
+Counting is in ``counting``; seconds are measured in :mod:`anisomem.benchmark.costs`.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,8 @@ class Counts:
     """Evaluations of one noise seed.
 
     Attributes:
-        nfe: For each prompt.
-        shared_nfe: For all prompts together, the unconditional ones.
+        nfe: The evaluations for each prompt.
+        shared_nfe: The evaluations for all prompts together, the unconditional ones.
         jvps: Directional derivatives for each prompt.
     """
 

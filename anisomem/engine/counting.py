@@ -1,4 +1,8 @@
-"""What detectors evaluate, counted by the engine at a stand-in of closed form."""
+"""What detectors evaluate, counted by the engine at a stand-in of closed form.
+
+The stand-in takes no time, so costs are known before a model is loaded. Seconds are measured in
+:mod:`anisomem.benchmark.costs`.
+"""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,9 +28,9 @@ def bytes_kept(
     """Bytes of a prompt's evaluations at one noise sample, counted at the same stand-in.
 
     Arguments:
-        detectors: Of the run.
-        shape: Of the latents.
-        dtype: Of the model; attention is float32 or better.
+        detectors: The detectors of the run.
+        shape: The shape of the latents.
+        dtype: The dtype of the model; attention is float32 or better.
     """
     engine = Engine(_stand_in(shape, dtype), detectors)
     (evaluations, *_) = engine.evaluations(["a"], [0], 0)
@@ -51,11 +55,11 @@ def counts_of_each(detectors: Sequence[Detector], noise_policy: str) -> dict[str
 
     A detector of the user's may ask for what only its own model has.
     """
-    found = {}
+    counted = {}
     for key, members in groups(detectors).items():
         with suppress(Exception):
-            found[key] = counts(members, noise_policy)
-    return found
+            counted[key] = counts(members, noise_policy)
+    return counted
 
 
 def _stand_in(shape: tuple[int, int, int], dtype: torch.dtype) -> DiffusionModel:

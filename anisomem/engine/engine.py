@@ -1,4 +1,8 @@
-"""Evaluates a model for all detectors of a run at once, and nothing twice."""
+"""Evaluates a model for all detectors of a run at once, and nothing twice.
+
+How a need is evaluated is in ``noise_sample``; where components are kept is
+:mod:`anisomem.storage.store`.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
@@ -23,7 +27,7 @@ class Engine:
     seed plus prompt index) once per prompt. A trajectory begins with the predictions on noise.
 
     Arguments:
-        model: The model.
+        model: The model that is evaluated.
         detectors: All detectors of the run.
         noise_policy: ``shared`` or ``per_prompt``.
         batch_size: Latents in a forward pass, or None to choose.
@@ -78,9 +82,9 @@ class Engine:
         A prompt whose prediction is NaN or infinite gets such components.
 
         Arguments:
-            texts: The prompts.
+            texts: The prompts' texts.
             rows: Their indices in the whole set, which per-prompt noise depends on.
-            seed: Of the noise.
+            seed: The seed of the noise.
             observe: Sees the evaluations of every noise sample.
 
         Raises:
@@ -93,7 +97,7 @@ class Engine:
             for name, component in self.components.items():
                 if self.samples[name] <= sample:
                     continue
-                value = component.of(evaluations)
+                value = component.read(evaluations)
                 if isinstance(component, AcrossSamples):
                     kept[name].append(value)
                     value = component.compute(kept[name])
@@ -133,7 +137,7 @@ def _placed(detector: Detector, needs: Sequence[Need], model: DiffusionModel) ->
     placed = {}
     for need in needs:
         try:
-            placed[need] = need.on(model)
+            placed[need] = need.resolved(model)
         except UserError as error:
             places = (
                 f.name for f in fields(detector) if isinstance(getattr(detector, f.name), At)

@@ -1,4 +1,8 @@
-"""The passes through a model that serve one noise sample: on noise and along trajectories."""
+"""The passes through a model that serve one noise sample: on noise and along trajectories.
+
+Which needs there are is :mod:`anisomem.detection.needs`; a new one adds its evaluation here.
+Components are made of the values in ``engine``.
+"""
 
 from __future__ import annotations
 
@@ -48,24 +52,24 @@ def made_from(needs: Iterable[Need], model: DiffusionModel) -> set[Need]:
 
     A trajectory's latents are pure noise at its first step, so nothing is evaluated there twice.
     """
-    found: set[Need] = set()
+    needed: set[Need] = set()
     waiting = list(needs)
     while waiting:
-        need = waiting.pop().on(model)
-        if need not in found:
-            found.add(need)
+        need = waiting.pop().resolved(model)
+        if need not in needed:
+            needed.add(need)
             waiting += need.made_from()
-    return found
+    return needed
 
 
 class NoiseSample:
     """The noise of a batch of prompts, and everything that is evaluated from it.
 
     Arguments:
-        batches: The model.
-        needs: From :func:`made_from`.
+        batches: The model, evaluated in batches that fit its memory.
+        needs: The needs from :func:`made_from`.
         x: The noise, ``[B, C, H, W]``.
-        encoded: The prompts.
+        encoded: The encoded prompts, ``B`` of them.
         draw: Seed and number of the noise sample.
     """
 
@@ -91,9 +95,9 @@ class NoiseSample:
         """Evaluates everything, each after what it is made from."""
         self._with_prompt()
         for t in self._timesteps(NOISE):
-            if of(Unconditional, t) in self.by_place[NOISE, t]:
-                without = self.batches.without_on_noise(self.x, t, self.draw)
-                self.evaluated[of(Unconditional, t)] = without
+            if need_at(Unconditional, t) in self.by_place[NOISE, t]:
+                without = self.batches.unconditional_on_noise(self.x, t, self.draw)
+                self.evaluated[need_at(Unconditional, t)] = without
             self._in_batches(partial(self._beside_noise, t), width=2)
         for latents, width in ((UNGUIDED, 1), (GUIDED, 2)):
             if steps := self._timesteps(latents):
@@ -104,21 +108,21 @@ class NoiseSample:
         return {need: self.evaluated[need] for need in self.needs}
 
     def _timesteps(self, latents: str) -> list[float]:
-        """At which something is to be evaluated there, from noise to data."""
+        """The timesteps at which these latents are needed, from noise to data."""
         return sorted((t for of, t in self.by_place if of == latents), reverse=True)
 
     def _in_batches(self, part: Callable[[slice], Values], width: int = 1) -> None:
         """Adds the values of all rows."""
         parts = self.batches.in_batches(len(self.x), part, width)
         for need in parts[0]:
-            values = [found[need] for found in parts]
+            values = [values_of[need] for values_of in parts]
             whole = Prediction.cat if isinstance(values[0], Prediction) else torch.cat
             self.evaluated[need] = whole(values)
 
     def _with_prompt(self) -> None:
         """Predictions and attention on pure noise, all timesteps together."""
         steps = [
-            t for t in self._timesteps(NOISE) if of(Conditional, t) in self.by_place[NOISE, t]
+            t for t in self._timesteps(NOISE) if need_at(Conditional, t) in self.by_place[NOISE, t]
         ]
         if not steps:
             return
@@ -134,14 +138,14 @@ class NoiseSample:
                 return prediction, attention.tokens, attention.end
             return self.model.predict(x[rows], t[rows], prompts[rows]), None, None
 
-        predictions, *attention = zip(*self.batches.in_batches(len(x), part), strict=True)
+        predictions, tokens, ends = zip(*self.batches.in_batches(len(x), part), strict=True)
         prediction = Prediction.cat(predictions)
         for i, step in enumerate(steps):
             rows = slice(i * n, (i + 1) * n)
-            self.evaluated[of(Conditional, step)] = prediction[rows]
+            self.evaluated[need_at(Conditional, step)] = prediction[rows]
             for need in self._attention(NOISE, step):
-                kind = attention[isinstance(need, EndAttention)]
-                self.evaluated[need] = torch.cat(kind)[rows]
+                attention = ends if isinstance(need, EndAttention) else tokens
+                self.evaluated[need] = torch.cat(attention)[rows]
 
     def _attention(self, latents: str, t: float) -> list[Need]:
         return [
@@ -150,7 +154,7 @@ class NoiseSample:
 
     def _beside_noise(self, t: float, rows: slice) -> Values:
         """Directional derivatives on noise, and predictions beside it."""
-        both = of(Conditional, t), of(Unconditional, t)
+        both = need_at(Conditional, t), need_at(Unconditional, t)
         known: Values = {
             need: self.evaluated[need][rows] for need in both if need in self.evaluated
         }
@@ -161,21 +165,24 @@ class NoiseSample:
 
         Arguments:
             latents, t: Where.
-            rows: The prompts.
+            rows: The prompts' rows in the batch.
             known: Their predictions there.
         """
         values: Values = {}
         for need in self.by_place[latents, t]:
             match need:
                 case GuidanceDerivative():
-                    both = known[of(Conditional, t, latents)], known[of(Unconditional, t, latents)]
+                    both = (
+                        known[need_at(Conditional, t, latents)],
+                        known[need_at(Unconditional, t, latents)],
+                    )
                     values[need] = self._guidance_derivative(t, *both, self.encoded[rows])
                 case Divergence(probes=probes):
-                    x = known[of(Conditional, t, latents)].x
+                    x = known[need_at(Conditional, t, latents)].x
                     products = [self._quadratic(x, t, rows, probe) for probe in range(probes)]
                     values[need] = torch.stack(products, dim=1)
                 case Nearby(radius=radius, probe=probe):
-                    x, v = known[of(Conditional, t, latents)].x, self._direction(probe)
+                    x, v = known[need_at(Conditional, t, latents)].x, self._direction(probe)
                     there = x + self._distance(t, radius) * v / v.norm()
                     values[need] = self.model.predict(there, t, self.encoded[rows])
         return values
@@ -210,38 +217,40 @@ class NoiseSample:
 
     def _along_trajectory(self, latents: str, end: float, rows: slice) -> Values:
         """Everything along a trajectory, which stops after its step at ``end``."""
-        found: Values = {}
+        values: Values = {}
         prompts, first = self.encoded[rows], self.steps[0]
         guided = latents == GUIDED
 
         def evaluate(x: Tensor, t: float) -> tuple[Prediction, Prediction | None]:
             if t == first:
-                without = self.evaluated[of(Unconditional, t)][rows] if guided else None
-                return self.evaluated[of(Conditional, t)][rows], without
+                without = self.evaluated[need_at(Unconditional, t)][rows] if guided else None
+                return self.evaluated[need_at(Conditional, t)][rows], without
             if guided:
                 both = Conditioning.cat([self.batches.empty[[0] * len(x)], prompts])
-                prediction = self._attended(latents, torch.cat([x, x]), t, both, found)
+                prediction = self._attended(latents, torch.cat([x, x]), t, both, values)
                 return prediction[len(x) :], prediction[: len(x)]
-            return self._attended(latents, x, t, prompts, found), None
+            return self._attended(latents, x, t, prompts, values), None
 
         guidance = GUIDANCE if guided else 1.0
         x = self.x[rows]
         for step in self.model.trajectory(x, prompts, guidance=guidance, evaluate=evaluate):
             here = self.by_place[latents, step.t]
-            both: Values = {of(Conditional, step.t, latents): step.conditional}
-            if (unconditional := of(Unconditional, step.t, latents)) in here:
-                without = step.unconditional or self.batches.without(step.conditional.x, step.t)
+            both: Values = {need_at(Conditional, step.t, latents): step.conditional}
+            if (unconditional := need_at(Unconditional, step.t, latents)) in here:
+                without = step.unconditional or self.batches.predict_unconditional(
+                    step.conditional.x, step.t
+                )
                 both[unconditional] = without
             if (after := After(At.timestep(step.t))) in here:
-                found[after] = step.after
-            found |= {need: value for need, value in both.items() if need in here}
-            found |= self._differentiated(latents, step.t, rows, both)
+                values[after] = step.after
+            values |= {need: value for need, value in both.items() if need in here}
+            values |= self._differentiated(latents, step.t, rows, both)
             if step.t == end:
                 break
-        return found
+        return values
 
     def _attended(
-        self, latents: str, x: Tensor, t: float, prompts: Conditioning, found: Values
+        self, latents: str, x: Tensor, t: float, prompts: Conditioning, values: Values
     ) -> Prediction:
         """A prediction whose last rows have prompts, and what they attend to."""
         wanted = self._attention(latents, t)
@@ -251,7 +260,7 @@ class NoiseSample:
         prediction, attention = self.model.attend(x, t, prompts, first=with_prompt)
         for need in wanted:
             tokens = isinstance(need, TokenAttention)
-            found[need] = attention.tokens if tokens else attention.end
+            values[need] = attention.tokens if tokens else attention.end
         return prediction
 
     def _generated(self, t: float, rows: slice) -> Values:
@@ -260,10 +269,10 @@ class NoiseSample:
         generated = self._end(rows)
         x = (alpha.to(generated) * generated).to(self.model.dtype)
         prediction = self.model.predict(x, t, self.encoded[rows])
-        found: Values = {of(Conditional, t, GENERATED): prediction}
-        if (unconditional := of(Unconditional, t, GENERATED)) in self.by_place[GENERATED, t]:
-            found[unconditional] = self.batches.without(x, t)
-        return found | self._differentiated(GENERATED, t, rows, found)
+        values: Values = {need_at(Conditional, t, GENERATED): prediction}
+        if (unconditional := need_at(Unconditional, t, GENERATED)) in self.by_place[GENERATED, t]:
+            values[unconditional] = self.batches.predict_unconditional(x, t)
+        return values | self._differentiated(GENERATED, t, rows, values)
 
     def _end(self, rows: slice) -> Tensor:
         """The end of the guided trajectory."""
@@ -271,23 +280,23 @@ class NoiseSample:
         return end
 
     def _pictures(self, rows: slice) -> Values:
-        found: Values = {}
+        pictures: Values = {}
         for need in self.needs:
             match need:
                 case Picture():
                     latents = self._end(rows)
                 case OneStepPicture():
-                    c, u = (self.evaluated[of(kind, need.t)][rows] for kind in PAIR)
+                    c, u = (self.evaluated[need_at(kind, need.t)][rows] for kind in PAIR)
                     latents = u.guided(c, GUIDANCE).x0
                 case _:
                     continue
-            found[need] = torch.from_numpy(self.model.decode(latents))
-        return found
+            pictures[need] = torch.from_numpy(self.model.decode(latents))
+        return pictures
 
 
 PAIR = (Conditional, Unconditional)
 
 
-def of(kind: type[OnLatents], t: float, latents: str = NOISE) -> OnLatents:
+def need_at(kind: type[OnLatents], t: float, latents: str = NOISE) -> OnLatents:
     """A need at a timestep of the model."""
     return kind(At.timestep(t), latents)

@@ -1,4 +1,7 @@
-"""Full evaluations of a few named prompts, as safetensors beside what a run records of all."""
+"""Full evaluations of a few named prompts, as safetensors beside what a run records of all.
+
+The components of all prompts are kept in :mod:`anisomem.storage.store`.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ class TensorFiles:
         self.folder, self.wanted = folder, frozenset(wanted)
 
     def path(self, prompt: str, seed: int) -> Path:
-        """Of a prompt at a noise seed."""
+        """The file of a prompt at a noise seed."""
         return self.folder / f"seed{seed}" / f"{quote(prompt, safe='')}.safetensors"
 
     def lacking(self, ids: Sequence[str], seed: int) -> bool:
@@ -49,7 +52,7 @@ class Collector:
     def __init__(self, files: TensorFiles, ids: Sequence[str], seed: int) -> None:
         self.files, self.seed = files, seed
         self.rows = {prompt: row for row, prompt in enumerate(ids) if prompt in files.wanted}
-        self.found: dict[str, dict[str, list[Tensor]]] = {prompt: {} for prompt in self.rows}
+        self.kept: dict[str, dict[str, list[Tensor]]] = {prompt: {} for prompt in self.rows}
 
     def __call__(self, sample: int, evaluations: Evaluations) -> None:
         """Keeps those of a noise sample."""
@@ -59,13 +62,13 @@ class Collector:
             named["/".join([type(need).__name__, *fields])] = getattr(value, "raw", value)
         for prompt, row in self.rows.items():
             for key, tensor in named.items():
-                self.found[prompt].setdefault(key, []).append(tensor[row].cpu().clone())
+                self.kept[prompt].setdefault(key, []).append(tensor[row].cpu().clone())
 
     def write(self) -> None:
         """Writes what was kept; each file is whole or not there."""
         import torch
         from safetensors.torch import save
 
-        for prompt, tensors in self.found.items():
+        for prompt, tensors in self.kept.items():
             stacked = {key: torch.stack(samples) for key, samples in tensors.items()}
             atomic.write_bytes(self.files.path(prompt, self.seed), save(stacked))

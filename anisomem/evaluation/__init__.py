@@ -1,4 +1,8 @@
-"""The statistics of a table: point estimates, intervals, comparisons and fitted scores."""
+"""The statistics of a table: point estimates, intervals, comparisons and fitted scores.
+
+No file here knows prompts, detectors or models: labels, scores and clusters are arrays.
+``summary`` puts together what a table says; the other files are one statistic each.
+"""
 
 from anisomem.evaluation.bands import roc_band, standardised_means, tpr_by_group
 from anisomem.evaluation.bootstrap import (

@@ -1,4 +1,7 @@
-"""What the bootstrap draws say along a curve: ROC bands, and rates by groups of prompts."""
+"""What the bootstrap draws say along a curve: ROC bands, and rates by groups of prompts.
+
+The draws are :func:`anisomem.evaluation.bootstrap.resample`; curves themselves are in ``curves``.
+"""
 
 from collections.abc import Sequence
 
@@ -25,12 +28,12 @@ def roc_band(
     Arguments:
         scores: ``[N]``, larger = more memorized.
         labels: ``[N]``, 1 = memorized; those of the resampling.
-        resampling: From :func:`resample`, for these prompts.
+        resampling: What :func:`resample` drew for these prompts.
         rates: False positive rates, fractions in (0, 1).
         confidence: A fraction in (0, 1).
 
     Raises:
-        ValueError: As :func:`statistics`.
+        ValueError: What :func:`statistics` refuses.
     """
     drawn = statistics(np.asarray(scores)[None], labels, resampling, rates)
     units = resampling.positive_units
@@ -61,12 +64,12 @@ def tpr_by_group(
     Arguments:
         scores: ``[D, N]``, larger = more memorized.
         labels: ``[N]``, 1 = memorized; those of the resampling.
-        resampling: From :func:`resample`, for these prompts.
+        resampling: What :func:`resample` drew for these prompts.
         members: Booleans ``[G, N]``; prompts that are not memorized are in no group.
         target: False positive rate, a fraction in (0, 1).
 
     Raises:
-        ValueError: As :func:`statistics`.
+        ValueError: What :func:`statistics` refuses.
     """
     values, memorized = check_scores(scores, labels, ndim=2)
     check_fraction("target", target)
@@ -122,6 +125,6 @@ def standardised_means(
         middle = negatives @ of_negatives / n_negative
         variance = np.maximum(negatives**2 @ of_negatives / n_negative - middle**2, 0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            found = (groups * positives @ of_positives / sizes - middle) / np.sqrt(variance)
-        means[:, d] = np.where(np.isfinite(found), found, np.nan)
+            standardised = (groups * positives @ of_positives / sizes - middle) / np.sqrt(variance)
+        means[:, d] = np.where(np.isfinite(standardised), standardised, np.nan)
     return means

@@ -1,4 +1,7 @@
-"""The stratified cluster bootstrap of AUC and TPR@FPR, and paired comparisons."""
+"""The stratified cluster bootstrap of AUC and TPR@FPR, and paired comparisons.
+
+Intervals are made of the draws in ``interval``; tests that need no draws are in ``delong``.
+"""
 
 import math
 from collections.abc import Sequence
@@ -55,7 +58,7 @@ class Resampling:
 
     @property
     def units(self) -> float:
-        """Of the class that has fewer."""
+        """The units of the class that has fewer."""
         return min(self.positive_units, self.negative_units)
 
 
@@ -98,7 +101,7 @@ def resample(
         labels: ``[N]``, 1 = memorized.
         clusters: ``[N]``, integers or strings; near-duplicate prompts share one.
         draws: Number of bootstrap samples.
-        seed: Of ``np.random.default_rng``.
+        seed: The seed of ``np.random.default_rng``.
 
     Raises:
         ValueError: labels not 0 or 1, one class only, other lengths.
@@ -150,7 +153,7 @@ def statistics(
     Arguments:
         scores: ``[D, N]``, larger = more memorized.
         labels: ``[N]``, 1 = memorized; those of the resampling.
-        resampling: From :func:`resample`, for these prompts.
+        resampling: What :func:`resample` drew for these prompts.
         targets: ``T`` false positive rates, fractions in (0, 1).
 
     Raises:
@@ -215,8 +218,8 @@ def _walk(
     """Pairs lost and tied ``[b]``, and positives detected ``[T, b]``, on ``b`` draws.
 
     Arguments:
-        ranking: From :func:`_ranking`.
-        weights: Of every prompt, ``[b]`` each.
+        ranking: The order of the scores from :func:`_ranking`.
+        weights: The weights of every prompt, ``[b]`` each.
         allowed: False positives, ``[T, b]``.
     """
     # A product of two numbers below 2 ** 16 is below 2 ** 32.

@@ -76,8 +76,8 @@ def logit_interval(
     """
     check_fraction("confidence", confidence)
     if auc in (0, 1):
-        found = "no inversion" if auc == 1 else "nothing but inversions"
-        note = f"{found} among {n_positive} x {n_negative} pairs"
+        extreme = "no inversion" if auc == 1 else "nothing but inversions"
+        note = f"{extreme} among {n_positive} x {n_negative} pairs"
         return rule_of_three(auc, min(n_positive, n_negative), note, confidence)
 
     explained = None if variance else "no variance: every placement is equal"

@@ -1,4 +1,8 @@
-"""Scores fitted on labels, always on other prompts than the ones they score."""
+"""Scores fitted on labels, always on other prompts than the ones they score.
+
+The folds keep clusters together. What is fitted are weights of components, or the text control of
+``text``.
+"""
 
 import warnings
 from dataclasses import dataclass
@@ -40,7 +44,7 @@ def folds(
         labels: ``[N]``, 1 = memorized; classes are spread over the folds as clusters allow.
         clusters: ``[N]``, integers or strings.
         n_splits: Number of folds.
-        seed: Of the shuffle.
+        seed: The seed of the shuffle.
 
     Raises:
         ValueError: labels not 0 or 1, other lengths, too few clusters for the folds, or a class

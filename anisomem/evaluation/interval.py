@@ -91,7 +91,7 @@ def wilson_interval(
         value: r; 0 or 1 only where all draws are.
         draws: r*, ``[draws]``.
         units: The :func:`effective_clusters` of the class that has fewer.
-        degrees: Of freedom, of the variance; ``units - 1`` if not given.
+        degrees: The degrees of freedom, of the variance; ``units - 1`` if not given.
         confidence: A fraction in (0, 1).
 
     Raises:
@@ -146,8 +146,8 @@ def tpr_interval(
     (see :func:`tpr_at_fpr`).
 
     Arguments:
-        draws: Of the TPR, ``[draws]``.
-        stricter: Of that where one false positive fewer is allowed, ``[draws]``.
+        draws: The draws of the TPR, ``[draws]``.
+        stricter: The same where one false positive fewer is allowed, ``[draws]``.
         units: The :func:`effective_clusters` of the memorized prompts.
         confidence: A fraction in (0, 1).
 
@@ -215,7 +215,7 @@ def tail_of(p_value: float, units: float) -> float:
 
 
 def t_quantile(probability: float, degrees: float) -> float:
-    """Of Student's distribution, and never infinite."""
+    """A quantile of Student's distribution, never infinite."""
     return min(MANY, float(stdtrit(degrees, probability)))
 
 

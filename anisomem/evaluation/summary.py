@@ -1,4 +1,8 @@
-"""What a table says about each detector, and about each pair of them."""
+"""What a table says about each detector, and about each pair of them.
+
+It calls the other files of this package in the order that a table needs; Markdown and CSV are made
+in :mod:`anisomem.report.tables`.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -61,7 +65,7 @@ class Estimate:
 
     Attributes:
         value: The mean over noise seeds.
-        interval: Of that mean, over prompts.
+        interval: The interval of that mean, over prompts.
         seed_std: Standard deviation over noise seeds (ddof 1), None for a single seed.
         note: What limits the number, if anything does.
     """
@@ -74,7 +78,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Summary:
-    """A detector's row.
+    """What a table's row says of one detector.
 
     Attributes:
         auc: Area under the ROC curve.
@@ -83,9 +87,9 @@ class Summary:
         tpr: The TPR at each target FPR, None below 1 / n_neg.
         released_tpr: The same by the rule of Jeon's, Asthana's and Ren's codes (nearest FPR), at
             the targets that can be resolved.
-        strict_tpr: Likewise by Wen's rule (last point strictly below the target).
+        strict_tpr: The TPR by Wen's rule (last point strictly below the target).
         n_negative: Prompts that are not memorized, which limit what can be resolved.
-        ties: Among its scores; a row with a flag is read with care.
+        ties: The ties among its scores; a row with a flag is read with care.
     """
 
     auc: Estimate
@@ -104,7 +108,7 @@ class Comparison:
     Attributes:
         a, b: Indices of the detectors.
         auc: a - b in AUC, with its paired bootstrap interval, p value and verdict.
-        holm_p: That p value adjusted by Holm's method over all pairs compared.
+        holm_p: The p value of the AUC, adjusted by Holm's method over all pairs compared.
         delong_holm_p: Paired DeLong's, adjusted likewise; None where there is no DeLong interval.
         tpr: The difference in TPR at each resolvable target.
         tpr_holm_p: Its p values, adjusted over all pairs at the same target.
@@ -124,7 +128,7 @@ class Comparison:
         return _adjusted(self.auc, self.holm_p)
 
     def tpr_verdict(self, target: float) -> str:
-        """Likewise by the TPR at a resolvable target."""
+        """The verdict by the TPR at a resolvable target, in the same words."""
         return _adjusted(self.tpr[target], self.tpr_holm_p[target])
 
 
@@ -141,7 +145,7 @@ class Evaluation:
         draws, seed: Of the bootstrap.
 
     Raises:
-        ValueError: As :func:`anisomem.evaluation.statistics`.
+        ValueError: What :func:`anisomem.evaluation.statistics` refuses.
     """
 
     def __init__(
@@ -175,12 +179,12 @@ class Evaluation:
 
     @property
     def n_positive(self) -> int:
-        """Memorized prompts."""
+        """The number of memorized prompts."""
         return int((self.labels == 1).sum())
 
     @property
     def n_negative(self) -> int:
-        """Other prompts."""
+        """The number of other prompts."""
         return int((self.labels == 0).sum())
 
     @property
@@ -193,7 +197,7 @@ class Evaluation:
         return bool(allowed_false_positives(target, self.n_negative) >= 1)
 
     def summaries(self) -> list[Summary]:
-        """One per detector."""
+        """Summarises every detector, in their order."""
         return [self._summary(d) for d in range(len(self.scores))]
 
     def comparisons(self, of: Sequence[int] | None = None) -> list[Comparison]:
@@ -251,7 +255,7 @@ class Evaluation:
         return [
             [
                 _estimate(
-                    [_group_tpr(row, self.labels, group, target) for row in rows[i]],
+                    [_group_tpr(of_seed, self.labels, group, target) for of_seed in rows[i]],
                     percentile_interval(draws[g, i][np.isfinite(draws[g, i])], units[g]),
                 )
                 for g, group in enumerate(groups)
@@ -288,7 +292,8 @@ class Evaluation:
     def auc_difference(self, a: int, b: int) -> PairedDifference:
         """Detector a minus detector b in AUC, on the same draws."""
         area_a, area_b = (
-            float(np.mean([auc(row, self.labels) for row in self.scores[d]])) for d in (a, b)
+            float(np.mean([auc(of_seed, self.labels) for of_seed in self.scores[d]]))
+            for d in (a, b)
         )
         draws = self.auc_draws
         return paired_difference(area_a, area_b, draws[a], draws[b], self.resampling.units)
@@ -310,23 +315,23 @@ class Evaluation:
     def _summary(self, d: int) -> Summary:
         rows = self.scores[d]
         resolvable = [target for target in self.targets if self.resolvable(target)]
-        found = ties(rows, self.labels)
+        tied = ties(rows, self.labels)
         return Summary(
-            self._auc(d, found),
+            self._auc(d, tied),
             self._auc_delong(rows),
             {
-                target: self._tpr(k, d, found) if target in resolvable else None
+                target: self._tpr(k, d, tied) if target in resolvable else None
                 for k, target in enumerate(self.targets)
             },
             {t: self._mean(released_tpr_at_fpr, rows, t) for t in resolvable},
             {t: self._mean(strict_tpr_at_fpr, rows, t) for t in resolvable},
             self.n_negative,
-            found,
+            tied,
         )
 
-    def _auc(self, d: int, found: Ties) -> Estimate:
+    def _auc(self, d: int, tied: Ties) -> Estimate:
         rows, units = self.scores[d], self.resampling.units
-        areas = [auc(row, self.labels) for row in rows]
+        areas = [auc(of_seed, self.labels) for of_seed in rows]
         value = float(np.mean(areas))
         each = self.resampling.positive_units, self.resampling.negative_units
         degrees = auc_degrees(rows, self.labels, self.clusters, each)
@@ -335,16 +340,16 @@ class Evaluation:
             perfect = f"no inversion among {self.n_positive} x {self.n_negative} pairs"
             every = f" at any of {len(areas)} noise seeds" if len(areas) > 1 else ""
             interval = replace(interval, note=perfect + every)
-        if found.constant:
-            return _estimate(areas, replace(interval, note=None), found.note)
+        if tied.constant:
+            return _estimate(areas, replace(interval, note=None), tied.note)
         errors, narrow = (1 - value) * units, None
         if 0 < errors < FEW_ERRORS:
             narrow = NARROW.format(f"{errors:.2g} of {units:.3g} effective clusters of errors")
-        return _estimate(areas, interval, narrow, found.note)
+        return _estimate(areas, interval, narrow, tied.note)
 
-    def _tpr(self, k: int, d: int, found: Ties) -> Estimate:
+    def _tpr(self, k: int, d: int, tied: Ties) -> Estimate:
         target, units = self.targets[k], self.resampling.positive_units
-        points = [tpr_at_fpr(row, self.labels, target) for row in self.scores[d]]
+        points = [tpr_at_fpr(of_seed, self.labels, target) for of_seed in self.scores[d]]
         interval = tpr_interval(self.tpr_draws[k, d], self._stricter_draws[k, d], units)
         missed, narrow = (1 - float(np.mean(points))) * units, None
         if allowed_false_positives(target, self.n_negative) < FEW_ALLOWED:
@@ -352,7 +357,7 @@ class Evaluation:
         elif 0 < missed < FEW_MISSED:
             narrow = NARROW.format(f"{missed:.2g} of {units:.3g} effective clusters missed")
         resolution = resolution_note(target, self.n_negative)
-        return _estimate(points, interval, resolution, narrow, found.note)
+        return _estimate(points, interval, resolution, narrow, tied.note)
 
     def _auc_delong(self, rows: FloatArray) -> Interval | None:
         if len(rows) > 1 or not self._has_variance:
@@ -367,11 +372,11 @@ class Evaluation:
         return replace(interval, note=known + CLUSTERED)
 
     def _mean(self, rule: Rule, rows: FloatArray, target: float) -> float:
-        return float(np.mean([rule(row, self.labels, target) for row in rows]))
+        return float(np.mean([rule(of_seed, self.labels, target) for of_seed in rows]))
 
 
-def _adjusted(found: PairedDifference, p_value: float) -> str:
-    return found.verdict if p_value < FAMILY_LEVEL else NOT_SEPARABLE
+def _adjusted(difference: PairedDifference, p_value: float) -> str:
+    return difference.verdict if p_value < FAMILY_LEVEL else NOT_SEPARABLE
 
 
 def _mean_estimate(points: FloatArray, draws: FloatArray) -> Estimate:

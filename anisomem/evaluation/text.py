@@ -1,4 +1,7 @@
-"""The text-only control: what the prompt strings alone separate is no evidence about a model."""
+"""The text-only control: what the prompt strings alone separate is no evidence about a model.
+
+The detector that stands in the table with it is in ``baselines/controls.py``.
+"""
 
 from collections.abc import Callable, Sequence
 

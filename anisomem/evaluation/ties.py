@@ -1,4 +1,7 @@
-"""Scores that many prompts share, which an AUC and a TPR can hide."""
+"""Scores that many prompts share, which an AUC and a TPR can hide.
+
+The warnings that a reader sees are written in :mod:`anisomem.report`.
+"""
 
 from dataclasses import dataclass
 
@@ -18,7 +21,7 @@ class Ties:
     Attributes:
         largest: Share of the prompts that have the commonest score.
         levels: Different scores.
-        prompts: N.
+        prompts: The number of prompts N.
     """
 
     largest: float
@@ -60,7 +63,7 @@ class Ties:
 
 
 def ties(scores: npt.ArrayLike, labels: npt.ArrayLike) -> Ties:
-    """Of a detector.
+    """Counts how a detector's scores repeat themselves.
 
     Arguments:
         scores: ``[S, N]`` for S noise seeds.

@@ -38,17 +38,17 @@ class Alignment:
 
     @property
     def norm(self) -> Array:
-        r"""Of the guidance, :math:`\|c - u\|`."""
+        r"""The norm of the guidance, :math:`\|c - u\|`."""
         return np.sqrt(np.maximum(self.uu + self.cc - 2 * self.uc, 0))
 
     @property
     def relative_norm(self) -> Array:
-        """Q."""
+        """The relative norm q of the guidance."""
         return self.norm / np.sqrt(self.uu)
 
     @property
     def excess(self) -> Array:
-        """E."""
+        """The excess E of the length with the prompt."""
         return (self.cc - self.uu) / self.norm**2
 
     @property

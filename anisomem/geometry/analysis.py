@@ -1,4 +1,7 @@
-"""What a recording says, with intervals over prompt clusters; no model is needed."""
+"""What a recording says, with intervals over prompt clusters; no model is needed.
+
+What is recorded is in ``record``; verdicts are in ``claims`` and pictures in ``figures``.
+"""
 
 from __future__ import annotations
 
@@ -39,11 +42,12 @@ OVERLAP_DRAWS = 500
 
 @dataclass(frozen=True)
 class Overlap:
-    """Of the two classes' distributions at a step.
+    """How far the two classes' distributions overlap at a step.
 
     Attributes:
         tv: Total variation.
-        draws: Of it, the same prompts at every step, ``[draws]``.
+        draws: The total variation on the bootstrap draws, the same prompts at every step,
+            ``[draws]``.
         kl: Kullback-Leibler divergence of memorized from other prompts.
         error: Its standard error.
     """
@@ -65,7 +69,7 @@ class Pairs:
     """Which steps to read norm and cosine at, in equal weights.
 
     Attributes:
-        auc: Of every pair on the prompts themselves, ``[norm step, cosine step]``.
+        auc: The AUC of every pair on the prompts themselves, ``[norm step, cosine step]``.
         best: The best pair of it.
         chosen: The pair that each fold's other prompts choose.
         nested, published: AUC of held-out scores, standardised by the other folds' negatives.
@@ -89,7 +93,7 @@ class Analysis:
     """Statistics of one recording.
 
     Arguments:
-        recording: Complete.
+        recording: A complete recording.
     """
 
     def __init__(self, recording: Recording) -> None:
@@ -101,14 +105,14 @@ class Analysis:
 
     @cached_property
     def resampling(self) -> Resampling:
-        """The table's draws."""
+        """The bootstrap draws of the table."""
         config = self.recording.config
         return resample(self.labels, self.clusters, config.draws, config.bootstrap_seed)
 
     def evaluation(
         self, scores: Array, rows: npt.NDArray[np.intp] | slice = slice(None)
     ) -> Evaluation:
-        """Of scores ``[D, n]`` of some prompts; all if not given."""
+        """Evaluates scores ``[D, n]`` of some prompts; all if not given."""
         labels, clusters = self.labels[rows], self.clusters[rows]
         config = self.recording.config
         table = (config.fpr_targets, config.draws, config.bootstrap_seed)
@@ -117,16 +121,16 @@ class Analysis:
     @cached_property
     def areas(self) -> dict[tuple[str, str], list[Estimate]]:
         """AUC by measure and latents, a list over steps."""
-        found = {}
+        areas = {}
         for on in LATENTS:
             scores = np.concatenate([read(self.recording, on).T for read in MEASURES.values()])
             estimates = [summary.auc for summary in self.evaluation(scores).summaries()]
             for i, measure in enumerate(MEASURES):
-                found[measure, on] = estimates[i * self.steps : (i + 1) * self.steps]
-        return found
+                areas[measure, on] = estimates[i * self.steps : (i + 1) * self.steps]
+        return areas
 
     def mean(self, values: Array, memorized: bool) -> tuple[Array, Array, Array]:
-        """Of a class: mean of ``[N, ...]`` over prompts, and the ends of its 95% interval."""
+        """A class's mean of ``[N, ...]`` over prompts, and the ends of its 95% interval."""
         rows = self.memorized == memorized
         weights = self.resampling.weights[:, rows].astype(np.float64)
         weights /= weights.sum(axis=1, keepdims=True)
@@ -135,7 +139,7 @@ class Analysis:
         return values[rows].mean(axis=0), low, high
 
     def median(self, values: Array, memorized: bool) -> Estimate:
-        """Likewise the median of ``[N]``, weighted in every draw."""
+        """A class's median of ``[N]``, weighted in every draw, with its interval."""
         rows = self.memorized == memorized
         order = np.argsort(values[rows])
         weights = self.resampling.weights[:, rows][:, order].astype(np.float64)
@@ -147,16 +151,16 @@ class Analysis:
 
     @cached_property
     def overlaps(self) -> dict[str, list[Overlap]]:
-        """Of the norm, by latents, a list over steps."""
+        """How far the classes overlap in the norm, by latents, a list over steps."""
         config = self.recording.config
         resampling = resample(self.labels, self.clusters, OVERLAP_DRAWS, config.bootstrap_seed)
-        found: dict[str, list[Overlap]] = {"noise": [], "noised": []}
-        for on, steps in found.items():
+        by_latents: dict[str, list[Overlap]] = {"noise": [], "noised": []}
+        for on, steps in by_latents.items():
             for v in MEASURES["norm"](self.recording, on).T:
                 tv, draws = total_variation(v, self.labels, resampling)
                 of_kl = kullback_leibler(v[self.memorized], v[~self.memorized])
                 steps.append(Overlap(tv, draws, *of_kl))
-        return found
+        return by_latents
 
     def pairs(self, on: str) -> Pairs:
         """The best steps on some latents, chosen on all prompts and in nested selection."""
@@ -180,14 +184,14 @@ class Analysis:
         return Pairs(whole, _best(whole), chosen, ours, theirs, gain)
 
     def _standardised(self, term: Array, rows: npt.NDArray[np.bool_]) -> Array:
-        """In standard deviations of some prompts' negatives."""
+        """The term in standard deviations of some prompts' negatives."""
         negatives = term[:, rows & ~self.memorized]
         mean, std = negatives.mean(axis=1, keepdims=True), negatives.std(axis=1, keepdims=True)
         return np.asarray((term - mean) / std)
 
     @cached_property
     def spectra(self) -> Spectra:
-        """Of the prompts that have them."""
+        """The spectra of the prompts that have them."""
         return Spectra(self.recording)
 
 
@@ -196,7 +200,7 @@ class Spectra:
 
     def __init__(self, recording: Recording) -> None:
         stored = list(recording.spectra())
-        self.levels = recording.plan.levels
+        self.levels = recording.extent.levels
         self.rows = [row for row, _ in stored if row is not None]
         self.by_row = dict(stored)
         self.labels = recording.prompts.labels[self.rows]
@@ -205,19 +209,19 @@ class Spectra:
     def values(self, name: str, level: int, on_noise: bool, conditional: bool) -> Array:
         """A column over the prompts ``[n, ...]``; without prompt on noise ``[1, ...]``."""
         rows = self.rows if conditional or not on_noise else [None]
-        found = []
+        column = []
         for row in rows:
             columns = self.by_row[row]
-            (at,) = np.flatnonzero(
+            (place,) = np.flatnonzero(
                 (columns["level"] == level)
                 & (columns["on_noise"] == on_noise)
                 & (columns["conditional"] == conditional)
             )
-            found.append(columns[name][at])
-        return np.array(found)
+            column.append(columns[name][place])
+        return np.array(column)
 
     def resampling(self, draws: int, seed: int) -> Resampling:
-        """Of these prompts."""
+        """The bootstrap draws of these prompts."""
         return resample(self.labels, self.clusters, draws, seed)
 
 

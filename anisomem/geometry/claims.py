@@ -31,9 +31,9 @@ class Claim:
     """A statement with its evidence.
 
     Attributes:
-        text: The statement.
+        text: The statement that is tested.
         source: Model or closed form.
-        on: The latents.
+        on: The latents that it speaks of.
         number: What is measured.
         region: Where the number lies if the statement is true.
         value, low, high: The number with its 95% interval; equal for what is exact.
@@ -50,7 +50,7 @@ class Claim:
 
     @property
     def verdict(self) -> str:
-        """By the rule of this module."""
+        """The verdict by the rule of this module."""
         least, most = self.region
         if least <= self.low and self.high <= most:
             return SUPPORTED
@@ -59,7 +59,7 @@ class Claim:
         return OPEN
 
     def cells(self) -> list[str]:
-        """Of a table."""
+        """The claim's cells in a table."""
         least, most = self.region
         bound = f"≥ {least:g}" if not isfinite(most) else f"≤ {most:g}"
         if isfinite(least) and isfinite(most):
@@ -176,8 +176,8 @@ def _spectra(a: Analysis) -> list[Claim]:
 
 def _steps(a: Analysis, pairs: Mapping[str, Pairs]) -> list[Claim]:
     claims = []
-    for on, found in pairs.items():
-        gain = found.gain
+    for on, chosen in pairs.items():
+        gain = chosen.gain
         text = "no choice of steps on other prompts improves on the published pair by over 0.01"
         ends = (gain.interval.low, gain.interval.high)
         claims.append(
@@ -195,10 +195,10 @@ def _steps(a: Analysis, pairs: Mapping[str, Pairs]) -> list[Claim]:
 
 
 def _claim(
-    text: str, a: Analysis, on: str, number: str, region: tuple[float, float], found: Estimate
+    text: str, a: Analysis, on: str, number: str, region: tuple[float, float], estimate: Estimate
 ) -> Claim:
-    interval: Interval = found.interval
-    return Claim(text, a.name, on, number, region, found.value, interval.low, interval.high)
+    interval: Interval = estimate.interval
+    return Claim(text, a.name, on, number, region, estimate.value, interval.low, interval.high)
 
 
 def of_closed_forms(cells: list[dials.Record], theorem: list[Cell]) -> list[Claim]:
@@ -266,5 +266,5 @@ def of_closed_forms(cells: list[dials.Record], theorem: list[Cell]) -> list[Clai
     return claims
 
 
-def _exact(text: str, source: str, on: str, number: str, expected: float, found: float) -> Claim:
-    return Claim(text, source, on, number, (expected, expected), found, found, found)
+def _exact(text: str, source: str, on: str, number: str, expected: float, value: float) -> Claim:
+    return Claim(text, source, on, number, (expected, expected), value, value, value)

@@ -32,7 +32,7 @@ class Mixture:
 
     @classmethod
     def uniform(cls, means: Tensor, covariances: Tensor) -> Mixture:
-        """With equal weights, in float64."""
+        """A mixture with equal weights, in float64."""
         n = len(means)
         return cls(means.double(), covariances.double(), torch.full((n,), 1 / n).double())
 
@@ -55,7 +55,7 @@ class Mixture:
 
     @cached_property
     def precisions(self) -> Tensor:
-        """``[K, d, d]``."""
+        """The inverse covariances, ``[K, d, d]``."""
         return torch.linalg.inv(self.covariances)
 
     def pulls(self, x: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ class Mixture:
         return self.weights.log() - 0.5 * (squares + logdet + constant)
 
     def log_density(self, x: Tensor) -> Tensor:
-        """``[n]``."""
+        """The log density at x, ``[n]``."""
         return self._joint(x).logsumexp(-1)
 
     def score(self, x: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ class Mixture:
         return torch.einsum("nk,nkd->nd", self._joint(x).softmax(-1), self.pulls(x))
 
     def hessian(self, x: Tensor) -> Tensor:
-        r"""Of the log density, ``[n, d, d]``.
+        r"""The Hessian of the log density, ``[n, d, d]``.
 
         .. math:: \nabla^2 \log p = \sum_k r_k (s_k s_k^\top - \Lambda_k^{-1}) - s s^\top
         """
@@ -121,7 +121,7 @@ def _chosen(values: Tensor, k: Tensor) -> Tensor:
 
 
 def posterior_covariance(hessian: Tensor, alpha: float, sigma: float) -> Tensor:
-    r"""Of :math:`x_0` given :math:`x_t`, from the Hessian of the noised log density.
+    r"""The covariance of :math:`x_0` given :math:`x_t`, by the noised log density's Hessian.
 
     .. math:: \operatorname{Cov}[x_0 \mid x_t] = \frac{\sigma^2}{\alpha^2}
         (I + \sigma^2 \nabla^2 \log p_t(x_t))

@@ -1,4 +1,7 @@
-"""Pictures of the closed-form models."""
+"""Pictures of the closed-form models.
+
+The numbers are from ``dials`` and ``tightness``; pictures of recorded models are in ``figures``.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,8 @@ def over_dials(cells: Sequence[dials.Record]) -> Figure:
     places = [(t, on) for t in (dials.HIGH, dials.LOW) for on in dials.INPUTS]
     shape = (len(dials.MEASURES), len(places))
     figure, axes = plt.subplots(*shape, figsize=(WIDTH, 6.6), layout="constrained", sharex=True)
-    for line, measure in zip(axes, dials.MEASURES, strict=True):
-        for axis, (t, on) in zip(line, places, strict=True):
+    for row_axes, measure in zip(axes, dials.MEASURES, strict=True):
+        for axis, (t, on) in zip(row_axes, places, strict=True):
             values = np.reshape(
                 [c.auc for c in cells if (c.measure, c.t, c.on) == (measure, t, on)],
                 (len(dials.CONDITION_NUMBERS), len(dials.SHRINKAGES)),
@@ -34,8 +37,8 @@ def over_dials(cells: Sequence[dials.Record]) -> Figure:
             if measure == dials.MEASURES[0]:
                 axis.set_title(f"t = {t}, {on}", fontsize=8)
         ticks = [f"{chi:g}" for chi in dials.CONDITION_NUMBERS]
-        line[0].set_yticks(range(len(ticks)), ticks, fontsize=6)
-        line[0].set_ylabel(f"{measure}\ncondition number", fontsize=7)
+        row_axes[0].set_yticks(range(len(ticks)), ticks, fontsize=6)
+        row_axes[0].set_ylabel(f"{measure}\ncondition number", fontsize=7)
     figure.supxlabel("shrinkage of memorized components (1: no memorization)", fontsize=8)
     figure.colorbar(image, ax=axes, shrink=0.4, label="AUC").ax.tick_params(labelsize=7)
     figure.suptitle("Closed-form mixtures: AUC over anisotropy and memorization", fontsize=10)

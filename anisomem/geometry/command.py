@@ -1,4 +1,8 @@
-"""``anisomem geometry``: evaluates what is missing, then draws and judges everything."""
+"""``anisomem geometry``: evaluates what is missing, then draws and judges everything.
+
+Each step has a file beside this one: ``record``, ``evaluate``, ``analysis``, ``claims``,
+``figures``.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
+from itertools import product
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +21,7 @@ from anisomem.config import catalog
 from anisomem.config.schema import Config
 from anisomem.console import progress
 from anisomem.errors import UserError
-from anisomem.geometry.record import LATENTS, PLAN, Plan, Recording
+from anisomem.geometry.record import EXTENT, LATENTS, Extent, Recording
 from anisomem.models import families, hub
 from anisomem.report.folder import Draw, Folder
 from anisomem.report.table import Table
@@ -42,12 +47,12 @@ NOTES = [
 ]
 
 
-def geometry(overrides: Sequence[str], of: Plan = PLAN) -> str:
+def geometry(overrides: Sequence[str], extent: Extent = EXTENT) -> str:
     """Evaluates, writes tables and figures, and returns the table of claims as Markdown.
 
     Arguments:
-        overrides: As of a run; both bundled models if they choose none.
-        of: How much is evaluated.
+        overrides: The overrides of a run; both bundled models if they choose none.
+        extent: How much is evaluated.
 
     Raises:
         UserError: Overrides that are wrong or choose detectors.
@@ -55,10 +60,10 @@ def geometry(overrides: Sequence[str], of: Plan = PLAN) -> str:
     with progress.phase("reading the configuration", brief=True):
         configs = composed(overrides)
     if configs[0].dry_run:
-        return plan(configs, of).markdown()
+        return plan(configs, extent).markdown()
     name = parent(overrides, configs)
     with progress.phase("reading the prompts and pictures", brief=True):
-        recordings = [Recording(config, name, of) for config in configs]
+        recordings = [Recording(config, name, extent) for config in configs]
     for recording in recordings:
         if recording.missing():
             from anisomem.geometry.evaluate import complete
@@ -101,11 +106,11 @@ def report(recordings: Sequence[Recording], folder: Path) -> str:
 def _printed(file: Path, content: dict[str, Any]) -> str | None:
     """The table of a report that was made of this; None where there is none."""
     try:
-        found = atomic.read_json(file)
+        report = atomic.read_json(file)
     except (OSError, UserError):  # a damaged one is made anew
         return None
-    whole = isinstance(found, dict) and found.get("made_of") == content
-    return str(found["printed"]) if whole and found.get("printed") else None
+    whole = isinstance(report, dict) and report.get("made_of") == content
+    return str(report["printed"]) if whole and report.get("printed") else None
 
 
 def _report(recordings: Sequence[Recording], folder: Path, content: dict[str, Any]) -> str:
@@ -113,7 +118,7 @@ def _report(recordings: Sequence[Recording], folder: Path, content: dict[str, An
     from anisomem.geometry.analysis import Analysis
 
     cells, theorem = dials.grid(), tightness.grid()
-    found = claims.of_closed_forms(cells, theorem)
+    judged = claims.of_closed_forms(cells, theorem)
     draws: dict[str, Draw] = {
         "dials": partial(closed_figures.over_dials, cells),
         "theorem": partial(closed_figures.theorem, theorem),
@@ -127,14 +132,14 @@ def _report(recordings: Sequence[Recording], folder: Path, content: dict[str, An
         pairs = {on: analysis.pairs(on) for on in ("noise", "noised")}
         of_model = figures.all_of(analysis, pairs)
         draws |= {f"{name}-{recording.name}": draw for name, draw in of_model.items()}
-        found += claims.of_model(analysis, pairs)
+        judged += claims.of_model(analysis, pairs)
         for name, rows in _data(analysis, pairs).items():
             of = {"model": recording.model}
             data.setdefault(name, []).extend({**of, **row} for row in rows)
     headings = ["claim", "of", "on", "number", "region", "measured", "verdict"]
     notes = [*NOTES, *(_counted(r) for r in recordings)]
-    cells_of = [claim.cells() for claim in found]
-    table = Table("Claims", headings, cells_of, notes, apart=("claim", "number"))
+    cells_of = [claim.cells() for claim in judged]
+    table = Table("Claims", headings, cells_of, notes, above=("claim", "number"))
     with Folder(folder, "geometry") as written:
         for name, rows in data.items():
             written.numbers(name, rows)
@@ -152,7 +157,8 @@ def _counted(recording: Recording) -> str:
         f"{recording.title}: {int(labels.sum())} memorized prompts, {int(real.sum())} of them with"
         f" their training picture, and {int((labels == 0).sum())} others,"
         f" {int(recording.with_picture[labels == 0].sum())} with one; noise seed"
-        f" {recording.config.seeds[0]}. Spectra of {recording.plan.spectra} prompts of each class."
+        f" {recording.config.seeds[0]}. Spectra of {recording.extent.spectra} prompts of each"
+        " class."
     )
 
 
@@ -206,61 +212,58 @@ def _data(analysis: Any, pairs: Any) -> dict[str, list[dict[str, Any]]]:
         }
         for on, p in pairs.items()
     ]
-    sign = [
-        {
-            "prompts": name,
-            "on": on,
-            "vectors": vectors,
-            "memorized": memorized,
-            "step": step,
-            **{k: float(np.median(v[rows, step])) for k, v in _parts(found).items()},
-        }
-        for on in LATENTS
-        for vectors in ("output", "score")
-        for found in [recording.alignment(on, vectors)]
-        for memorized in (1, 0)
-        for rows in [recording.prompts.labels == memorized]
-        for step in range(len(recording.timesteps))
-    ]
     return {
         "levels": levels,
         "overlap": overlaps,
         "spectra": spectra,
         "pairs": chosen,
-        "sign": sign,
+        "sign": _signs(name, recording),
     }
 
 
-def _parts(found: Any) -> dict[str, Any]:
+def _signs(name: str, recording: Recording) -> list[dict[str, Any]]:
+    """Medians of what the cosine is made of, a record per latents, vectors, class and step."""
+    records = []
+    for on, vectors in product(LATENTS, ("output", "score")):
+        parts = _parts_of_cosine(recording.alignment(on, vectors))
+        for memorized, step in product((1, 0), range(len(recording.timesteps))):
+            rows = recording.prompts.labels == memorized
+            place = {"prompts": name, "on": on, "vectors": vectors, "memorized": memorized}
+            medians = {part: float(np.median(v[rows, step])) for part, v in parts.items()}
+            records.append({**place, "step": step, **medians})
+    return records
+
+
+def _parts_of_cosine(alignment: Any) -> dict[str, Any]:
     """What the cosine is made of, ``[N, steps]`` each."""
     return {
-        "cosine": found.cosine,
-        "relative_norm": found.relative_norm,
-        "length": np.sqrt(found.cc / found.uu),
-        "excess": found.excess,
-        "equal_length": found.equal_length,
+        "cosine": alignment.cosine,
+        "relative_norm": alignment.relative_norm,
+        "length": np.sqrt(alignment.cc / alignment.uu),
+        "excess": alignment.excess,
+        "equal_length": alignment.equal_length,
     }
 
 
-def plan(configs: Sequence[Config], of: Plan) -> Table:
+def plan(configs: Sequence[Config], extent: Extent) -> Table:
     """What would be evaluated, counted without the models."""
     from anisomem.report.plan import prompts_of
 
     rows = []
     for config in configs:
-        found = prompts_of(config)
-        classes = [min(n, of.per_class) for n in (found.memorized, found.others)]
+        prompts = prompts_of(config)
+        classes = [min(n, extent.per_class) for n in (prompts.memorized, prompts.others)]
         path, revision = config.model["path"], config.model["revision"]
         here, outline = hub.present(path, revision), families.outline(path)
         d = prod(outline.latent_shape) if outline else LARGE
         rows.append(
             [
                 str(config.model["path"]),
-                found.name,
+                prompts.name,
                 " / ".join(map(str, classes)),
                 f"{sum(classes) * 7 * 50 + len(LATENTS) * 50:,}",
-                f"{directional(d, of, classes):,}",
-                _bytes(0 if here else hub.size(path, revision), found.bytes),
+                f"{directional(d, extent, classes):,}",
+                _bytes(0 if here else hub.size(path, revision), prompts.bytes),
             ]
         )
     headings = ["model", "prompts", "memorized / other", "NFE", "JVP", "to download"]
@@ -268,17 +271,19 @@ def plan(configs: Sequence[Config], of: Plan) -> Table:
     return Table("Plan of geometry", headings, rows, notes)
 
 
-def directional(d: int, of: Plan, classes: Sequence[int]) -> int:
+def directional(d: int, extent: Extent, classes: Sequence[int]) -> int:
     """Directional derivatives of the spectra; Lanczos is counted at 60 steps of two."""
     from anisomem.geometry.evaluate import EXACT
 
-    whole = d if d <= EXACT else 2 * of.probes + 2 * 60
-    probes = 2 * of.probes
-    at_whole = len(of.whole_levels) * whole + (len(of.levels) - len(of.whole_levels)) * probes
-    each = [min(n, of.spectra) for n in classes]
-    exact = [min(n, of.whole) for n in each]
+    whole = d if d <= EXACT else 2 * extent.probes + 2 * 60
+    probes = 2 * extent.probes
+    at_whole = (
+        len(extent.whole_levels) * whole + (len(extent.levels) - len(extent.whole_levels)) * probes
+    )
+    each = [min(n, extent.spectra) for n in classes]
+    exact = [min(n, extent.whole) for n in each]
     rest = sum(each) - sum(exact)
-    return at_whole * (3 * sum(exact) + 1) + 3 * rest * len(of.levels) * probes
+    return at_whole * (3 * sum(exact) + 1) + 3 * rest * len(extent.levels) * probes
 
 
 def _bytes(model: int | None, prompts: int) -> str:

@@ -37,14 +37,14 @@ DRAWS = 1_000
 
 
 @dataclass(frozen=True)
-class Setting:
-    """Where the dials stand."""
+class Dials:
+    """The positions of the two dials."""
 
     condition_number: float
     shrinkage: float
 
 
-def family(setting: Setting, generator: torch.Generator) -> tuple[Mixture, Array]:
+def family(setting: Dials, generator: torch.Generator) -> tuple[Mixture, Array]:
     """The mixture, and which components are memorized ``[K]``."""
     spread = torch.logspace(0, 1, DIMENSIONS, base=setting.condition_number, dtype=torch.float64)
     spread = spread / spread.mean() / 2
@@ -65,10 +65,10 @@ def scores(mixture: Mixture, t: int, on: str, generator: torch.Generator) -> dic
     """Every measure of every component at a timestep, ``[K]`` each; means over noise samples.
 
     Arguments:
-        mixture: Not noised.
-        t: The timestep.
+        mixture: The mixture, not noised.
+        t: The timestep of the noise.
         on: ``noise``, which all components share, or ``noised`` for noised samples of each.
-        generator: Of the points.
+        generator: The generator of the points.
     """
     schedule = DDIMSchedule(stable_diffusion_ddim())
     alpha, sigma = (float(scale) for scale in schedule.scales(torch.tensor([t])))
@@ -82,17 +82,17 @@ def scores(mixture: Mixture, t: int, on: str, generator: torch.Generator) -> dic
     c = u + guidance
     cosine = _unit(u) * _unit(guidance)
     turned = _unit(c) - _unit(u)
-    found = {
+    scores_by_name = {
         "norm": guidance.norm(dim=1),
         "HVP": whole.curvature_of_guidance(x, chosen, guidance).norm(dim=1),
         "cosine": cosine.sum(1),
         "cosine at equal length": -turned.norm(dim=1) / 2,
     }
-    return {name: v.reshape(k, SAMPLES).mean(1).numpy() for name, v in found.items()}
+    return {name: v.reshape(k, SAMPLES).mean(1).numpy() for name, v in scores_by_name.items()}
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    """Of length 1, however short; 0 stays 0."""
+    """Vectors scaled to length 1, however short; 0 stays 0."""
     largest = vectors.abs().amax(1, keepdim=True).clamp(min=1e-300)
     return torch.nn.functional.normalize(vectors / largest, dim=1)
 
@@ -113,18 +113,18 @@ class Record:
 
 def grid(seed: int = 0) -> list[Record]:
     """Every measure over the dials; the seed's draws are behind all settings alike."""
-    found = []
+    records = []
     for condition_number, shrinkage in product(CONDITION_NUMBERS, SHRINKAGES):
-        setting = Setting(condition_number, shrinkage)
+        setting = Dials(condition_number, shrinkage)
         for place, summary in summaries(setting, seed).items():
             area = summary.auc
             ends = area.interval.low, area.interval.high
-            found.append(Record(condition_number, shrinkage, *place, area.value, *ends))
-    return found
+            records.append(Record(condition_number, shrinkage, *place, area.value, *ends))
+    return records
 
 
-def summaries(setting: Setting, seed: int = 0) -> dict[tuple[str, int, str], Summary]:
-    """By measure, timestep and input."""
+def summaries(setting: Dials, seed: int = 0) -> dict[tuple[str, int, str], Summary]:
+    """Summaries of the two labels by measure, timestep and input."""
     generator = torch.Generator().manual_seed(seed)
     mixture, labels = family(setting, generator)
     named = {

@@ -1,4 +1,7 @@
-"""Evaluates the tasks of a recording."""
+"""Evaluates the tasks of a recording.
+
+Which tasks there are, and where their arrays lie, is in ``record``; needs the model and torch.
+"""
 
 from __future__ import annotations
 
@@ -52,8 +55,8 @@ class Evaluator:
         """Evaluates a task and writes its file; returns 1, for a task."""
         name, rows = task
         kind = name.partition("-")[0]
-        found = {"levels": self.levels, "maps": self.maps, "spectrum": self.spectrum}[kind](rows)
-        atomic.write_arrays(self.recording.file(name), found)
+        arrays = {"levels": self.levels, "maps": self.maps, "spectrum": self.spectrum}[kind](rows)
+        atomic.write_arrays(self.recording.file(name), arrays)
         return 1
 
     def levels(self, rows: list[int]) -> dict[str, Any]:
@@ -65,15 +68,15 @@ class Evaluator:
         def both(x: Tensor, t: float) -> tuple[Prediction, Prediction]:
             return self._predict(x, t, encoded), self._predict(x, t, empty[[0] * len(x)])
 
-        found: dict[str, list[Array]] = {kind: [] for kind in LATENTS}
+        products: dict[str, list[Array]] = {kind: [] for kind in LATENTS}
         for t in self.steps:
             without = model.predict(noise[:1], t, empty).expand(len(rows))
-            found["noise"].append(_products(without, self._predict(noise, t, encoded)))
+            products["noise"].append(_products(without, self._predict(noise, t, encoded)))
         ended = noise
         for kind, guidance in (("guided", GUIDANCE), ("unguided", 1.0)):
             for step in model.trajectory(noise, encoded, len(self.steps), guidance, both):
                 assert step.unconditional is not None
-                found[kind].append(_products(step.unconditional, step.conditional))
+                products[kind].append(_products(step.unconditional, step.conditional))
                 ended = step.after if kind == "guided" else ended
         latents = ended.float().cpu()
         ids, pictures = [prompts.ids[i] for i in rows], self.recording.pictures
@@ -82,9 +85,9 @@ class Evaluator:
             latents[shown] = self._encoded([pictures[ids[i]][0] for i in shown])
         for t in self.steps:
             c, u = both(self._noised(latents, t), t)
-            found["noised"].append(_products(u, c))
+            products["noised"].append(_products(u, c))
         return {
-            "products": np.stack([np.stack(found[kind], axis=-1) for kind in LATENTS]),
+            "products": np.stack([np.stack(products[kind], axis=-1) for kind in LATENTS]),
             "timesteps": np.array(self.steps, np.float64),
             "latents": latents.numpy(),
             "with_picture": np.isin(np.arange(len(rows)), shown),
@@ -110,32 +113,32 @@ class Evaluator:
         return {"pictures": pictures, **fields}
 
     def spectrum(self, rows: list[int]) -> dict[str, Any]:
-        """Of the score's Jacobian by level, latents and conditioning, a row of each array.
+        """Spectra of the score's Jacobian by level, latents and conditioning, a row of each array.
 
         Without a row: without a prompt on pure noise, which is the same for all prompts.
         """
-        plan, recording = self.recording.plan, self.recording
+        extent, recording = self.recording.extent, self.recording
         exact = not rows or any(
-            rows[0] in recording.of_class(label, plan.whole) for label in (1, 0)
+            rows[0] in recording.of_class(label, extent.whole) for label in (1, 0)
         )
         cases: list[tuple[str, str, Tensor | None]] = [("noise", "", None)]
         if rows:
             text, latents = recording.prompts.texts[rows[0]], self._true(rows)
             cases = [("noise", text, None), ("noised", text, latents), ("noised", "", latents)]
         columns: dict[str, list[Any]] = {}
-        for level in plan.levels:
+        for level in extent.levels:
             t = self.steps[level]
             sigma = float(self.model.scales(torch.tensor([t]))[1])
             for kind, text, z in cases:
                 x = self._noise(1) if z is None else self._noised(z, t)
                 jacobian = ScoreJacobian(self.model, x, t, self.model.encode([text]))
-                whole = exact and level in plan.whole_levels
+                whole = exact and level in extent.whole_levels
                 values = {
                     "level": level,
                     "on_noise": kind == "noise",
                     "conditional": text != "",
                     "sigma": sigma,
-                    **_moments(jacobian, whole, plan.probes, self.seed),
+                    **_moments(jacobian, whole, extent.probes, self.seed),
                 }
                 for key, value in values.items():
                     columns.setdefault(key, []).append(value)
@@ -170,14 +173,18 @@ class Evaluator:
 
 
 def _products(u: Prediction, c: Prediction) -> Array:
-    """``[vectors, quantities, B]``."""
-    found = []
+    """What compares outputs, then scores, ``[vectors, quantities, B]``.
+
+    The quantities are the inner products uu, cc and uc, and the mean over positions of the cosine
+    over channels, which the released code takes.
+    """
+    products_by_batch = []
     for name in VECTORS:
         a, b = getattr(u, name).double(), getattr(c, name).double()
         by_position = torch.cosine_similarity(a, b - a, dim=1).mean(dim=(1, 2))
         products = [(p * q).sum(dim=(1, 2, 3)) for p, q in ((a, a), (b, b), (a, b))]
-        found.append(torch.stack([*products, by_position]))
-    return torch.stack(found).cpu().numpy()
+        products_by_batch.append(torch.stack([*products, by_position]))
+    return torch.stack(products_by_batch).cpu().numpy()
 
 
 def _moments(jacobian: ScoreJacobian, whole: bool, probes: int, seed: int) -> dict[str, Any]:
@@ -186,10 +193,10 @@ def _moments(jacobian: ScoreJacobian, whole: bool, probes: int, seed: int) -> di
     small = d <= EXACT
     eigenvalues = np.full(d if small else 8, np.nan)
     if whole and small:
-        found = Spectrum.of(jacobian.dense())
-        eigenvalues = found.eigenvalues
+        spectrum = Spectrum.of_matrix(jacobian.dense())
+        eigenvalues = spectrum.eigenvalues
         squares = float((eigenvalues**2).sum())
-        numbers = (found.anisotropy_index, 0.0, squares, found.antisymmetric**2)
+        numbers = (spectrum.anisotropy_index, 0.0, squares, spectrum.antisymmetric**2)
     else:
         estimated = hutchinson(jacobian, probes, np.random.default_rng(seed))
         index = estimated.anisotropy_index

@@ -1,4 +1,7 @@
-"""Pictures of a model's geometry."""
+"""Pictures of a model's geometry.
+
+The numbers are from ``analysis``; those of closed-form models are drawn in ``closed_figures``.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +36,18 @@ def all_of(
     analysis: Analysis, pairs: Mapping[str, Pairs]
 ) -> dict[str, Callable[[], Figure | None]]:
     """Every picture of a model, by name and not drawn yet."""
-    of_analysis = (levels, norms, overlap, alignment, sign, repetitions, spectra, anisotropy, maps)
-    drawn: dict[str, Callable[[], Figure | None]]
-    drawn = {draw.__name__: partial(draw, analysis) for draw in of_analysis}
-    return drawn | {"pairs": partial(best_pairs, analysis, pairs)}
+    return {
+        "levels": partial(levels, analysis),
+        "norms": partial(norms, analysis),
+        "overlap": partial(overlap, analysis),
+        "alignment": partial(alignment, analysis),
+        "sign": partial(sign, analysis),
+        "repetitions": partial(repetitions, analysis),
+        "spectra": partial(spectra, analysis),
+        "anisotropy": partial(anisotropy, analysis),
+        "maps": partial(maps, analysis),
+        "pairs": partial(best_pairs, analysis, pairs),
+    }
 
 
 def levels(analysis: Analysis) -> Figure:
@@ -56,17 +67,17 @@ def norms(analysis: Analysis) -> Figure:
     """Histograms and densities of the norm at three levels on noise and noised latents."""
     figure, axes = plt.subplots(2, 3, figsize=(WIDTH, 4.4), layout="constrained")
     steps = (HIGH, analysis.steps // 2, analysis.steps + LOW)
-    for line, on in zip(axes, ("noise", "noised"), strict=True):
+    for row_axes, on in zip(axes, ("noise", "noised"), strict=True):
         values = MEASURES["norm"](analysis.recording, on)
-        for axis, step in zip(line, steps, strict=True):
+        for axis, step in zip(row_axes, steps, strict=True):
             v = values[:, step]
-            found = densities(v, analysis.labels)
+            density_of = densities(v, analysis.labels)
             bins = np.linspace(v.min(), np.quantile(v, 0.995), 40)
             for memorized, name, colour in CLASSES:
                 own = v[analysis.memorized == memorized]
                 axis.hist(own, bins, density=True, alpha=0.4, color=colour)
-                density = found.memorized if memorized else found.others
-                axis.plot(found.grid, density, color=colour, linewidth=1.2, label=name)
+                density = density_of.memorized if memorized else density_of.others
+                axis.plot(density_of.grid, density, color=colour, linewidth=1.2, label=name)
             area, common = analysis.areas["norm", on][step], analysis.overlaps[on][step]
             t = analysis.recording.timesteps[step]
             numbers = f"AUC {area.value:.3f}, TV {common.tv:.2f}, KL {common.kl:.2f}"
@@ -122,14 +133,14 @@ def alignment(analysis: Analysis) -> Figure:
 def sign(analysis: Analysis) -> Figure:
     """What the sign of the cosine is made of: cos = q (E - 1) / 2, on scores."""
     figure, axes = plt.subplots(2, 3, figsize=(WIDTH, 4.4), layout="constrained", sharex=True)
-    for line, on in zip(axes, ("noise", "noised"), strict=True):
-        found = analysis.recording.alignment(on, "score")
+    for row_axes, on in zip(axes, ("noise", "noised"), strict=True):
+        aligned = analysis.recording.alignment(on, "score")
         parts = {
-            "relative norm q": found.relative_norm,
-            "length ‖c‖ / ‖u‖": np.sqrt(found.cc / found.uu),
-            "excess E (median)": found.excess,
+            "relative norm q": aligned.relative_norm,
+            "length ‖c‖ / ‖u‖": np.sqrt(aligned.cc / aligned.uu),
+            "excess E (median)": aligned.excess,
         }
-        for axis, (name, values) in zip(line, parts.items(), strict=True):
+        for axis, (name, values) in zip(row_axes, parts.items(), strict=True):
             for memorized, word, colour in CLASSES:
                 own = values[analysis.memorized == memorized]
                 low, middle, high = np.quantile(own, [0.25, 0.5, 0.75], axis=0)
@@ -139,9 +150,9 @@ def sign(analysis: Analysis) -> Figure:
             axis.set_title(f"{name}\n{WORDS[on]}", fontsize=8)
             axis.grid(color="0.92")
             axis.tick_params(labelsize=7)
-        line[2].axhline(1, color="0.3", linewidth=0.8, linestyle=":")
-        line[2].set_ylim(-4, 8)
-        line[1].axhline(1, color="0.3", linewidth=0.8, linestyle=":")
+        row_axes[2].axhline(1, color="0.3", linewidth=0.8, linestyle=":")
+        row_axes[2].set_ylim(-4, 8)
+        row_axes[1].axhline(1, color="0.3", linewidth=0.8, linestyle=":")
     axes[1, 1].set_xlabel("step (0: noisiest)", fontsize=8)
     title = f"{analysis.title}: the cosine is positive where E > 1; bands are quartiles of prompts"
     return _finished(figure, axes, title)
@@ -172,17 +183,17 @@ def repetitions(analysis: Analysis) -> Figure | None:
 def best_pairs(analysis: Analysis, pairs: Mapping[str, Pairs]) -> Figure:
     """AUC of every pair of steps in equal weights, with the published, best and chosen pairs."""
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.7), layout="constrained")
-    for axis, (on, found) in zip(axes, pairs.items(), strict=True):
-        image = axis.imshow(found.auc, cmap="cividis", interpolation="nearest")
+    for axis, (on, choice) in zip(axes, pairs.items(), strict=True):
+        image = axis.imshow(choice.auc, cmap="cividis", interpolation="nearest")
         bar = figure.colorbar(image, ax=axis, shrink=0.75)
         bar.ax.tick_params(labelsize=7)
         _cross(axis, (HIGH, analysis.steps + LOW), "o", COLOURS[1], "published")
-        for i, pair in enumerate(found.chosen):
+        for i, pair in enumerate(choice.chosen):
             _cross(axis, pair, "x", "white", None if i else "chosen in folds")
-        _cross(axis, found.best, "s", COLOURS[5], "best on these prompts")
+        _cross(axis, choice.best, "s", COLOURS[5], "best on these prompts")
         axis.set_title(
-            f"{WORDS[on]}\nnested {found.nested.value:.3f}, published "
-            f"{found.published.value:.3f}, best {found.auc.max():.3f}",
+            f"{WORDS[on]}\nnested {choice.nested.value:.3f}, published "
+            f"{choice.published.value:.3f}, best {choice.auc.max():.3f}",
             fontsize=8,
         )
         axis.set_xlabel("cosine's step", fontsize=8)
@@ -192,19 +203,19 @@ def best_pairs(analysis: Analysis, pairs: Mapping[str, Pairs]) -> Figure:
 
 def spectra(analysis: Analysis) -> Figure:
     """Eigenvalues of the Hessian where it was computed whole, or their ends."""
-    found, plan = analysis.spectra, analysis.recording.plan
-    shown = plan.whole_levels
+    recorded, extent = analysis.spectra, analysis.recording.extent
+    shown = extent.whole_levels
     figure, axes = plt.subplots(
         2, len(shown), figsize=(WIDTH, 4.4), layout="constrained", sharex=True, squeeze=False
     )
-    for line, on_noise in zip(axes, (True, False), strict=True):
-        for axis, level in zip(line, shown, strict=True):
+    for row_axes, on_noise in zip(axes, (True, False), strict=True):
+        for axis, level in zip(row_axes, shown, strict=True):
             for memorized, name, colour in CLASSES:
                 for conditional, style in ((True, "-"), (False, ":")):
                     if on_noise and not conditional:
                         continue
                     values, scale = _eigenvalues(analysis, level, on_noise, conditional)
-                    own = values[(found.labels == 1) == memorized]
+                    own = values[(recorded.labels == 1) == memorized]
                     label = f"{name}, {'with' if conditional else 'without'} prompt"
                     for i, row in enumerate(1 + scale**2 * own[np.isfinite(own).all(axis=1)]):
                         rank = np.linspace(0, 1, len(row))
@@ -221,7 +232,7 @@ def spectra(analysis: Analysis) -> Figure:
             axis.set_title(f"{kind}, t = {t:g}", fontsize=8)
             axis.grid(color="0.92")
             axis.tick_params(labelsize=7)
-        line[0].set_ylabel("1 + σ² λ", fontsize=8)
+        row_axes[0].set_ylabel("1 + σ² λ", fontsize=8)
     axes[1, len(shown) // 2].set_xlabel("rank of the eigenvalue", fontsize=8)
     title = f"{analysis.title}, spectrum of ∇² log p; 0: as of pure noise, isotropic"
     return _finished(figure, axes, title)
@@ -229,25 +240,30 @@ def spectra(analysis: Analysis) -> Figure:
 
 def anisotropy(analysis: Analysis) -> Figure:
     """The anisotropy index by level, mean over prompts with 95% intervals."""
-    found, config = analysis.spectra, analysis.recording.config
-    weights = found.resampling(config.draws, config.bootstrap_seed).weights.astype(np.float64)
+    recorded, config = analysis.spectra, analysis.recording.config
+    weights = recorded.resampling(config.draws, config.bootstrap_seed).weights.astype(np.float64)
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.2), layout="constrained", sharey=True)
     for axis, on_noise in zip(axes, (True, False), strict=True):
         for conditional, style in ((True, "-"), (False, ":")):
             columns = np.stack(
-                [found.values("index", n, on_noise, conditional) for n in found.levels], axis=1
+                [recorded.values("index", n, on_noise, conditional) for n in recorded.levels],
+                axis=1,
             )
             if len(columns) == 1:
-                axis.plot(found.levels, columns[0], "k:", label="without prompt")
+                axis.plot(recorded.levels, columns[0], "k:", label="without prompt")
                 continue
             for memorized, name, colour in CLASSES:
-                rows = (found.labels == 1) == memorized
+                rows = (recorded.labels == 1) == memorized
                 w = weights[:, rows] / weights[:, rows].sum(axis=1, keepdims=True)
                 low, high = np.quantile(w @ columns[rows], [0.025, 0.975], axis=0)
                 label = f"{name}, {'with' if conditional else 'without'} prompt"
                 mean = columns[rows].mean(axis=0)
-                axis.plot(found.levels, mean, style, marker="o", ms=3, color=colour, label=label)
-                axis.fill_between(found.levels, low, high, color=colour, alpha=0.18, linewidth=0)
+                axis.plot(
+                    recorded.levels, mean, style, marker="o", ms=3, color=colour, label=label
+                )
+                axis.fill_between(
+                    recorded.levels, low, high, color=colour, alpha=0.18, linewidth=0
+                )
         axis.set(xlabel="step (0: noisiest)", yscale="log")
         axis.set_title(WORDS["noise" if on_noise else "noised"], fontsize=9)
         axis.grid(color="0.92")
@@ -260,19 +276,19 @@ def maps(analysis: Analysis) -> Figure:
     arrays = analysis.recording.read("maps")
     rows = len(arrays["pictures"])
     figure, axes = plt.subplots(rows, 5, figsize=(WIDTH, 1.35 * rows), layout="constrained")
-    for i, line in enumerate(axes):
-        line[0].imshow(arrays["pictures"][i])
-        line[0].set_ylabel("memorized" if i < MAPPED else "other", fontsize=7)
+    for i, row_axes in enumerate(axes):
+        row_axes[0].imshow(arrays["pictures"][i])
+        row_axes[0].set_ylabel("memorized" if i < MAPPED else "other", fontsize=7)
         for j, on in enumerate(("noise", "noised")):
             u, d = arrays["u"][j, i], arrays["c"][j, i] - arrays["u"][j, i]
             cosine = (u * d).sum(0) / np.linalg.norm(u, axis=0) / np.linalg.norm(d, axis=0)
-            image = line[1 + 2 * j].imshow(cosine, cmap="PuOr", vmin=-1, vmax=1)
-            _arrows(line[2 + 2 * j], u, d)
+            image = row_axes[1 + 2 * j].imshow(cosine, cmap="PuOr", vmin=-1, vmax=1)
+            _arrows(row_axes[2 + 2 * j], u, d)
             if i == 0:
-                line[1 + 2 * j].set_title(f"cosine\n{WORDS[on]}", fontsize=7)
-                line[2 + 2 * j].set_title(f"u black, c − u\n{WORDS[on]}", fontsize=7)
-            line[1 + 2 * j].set_xlabel(f"mean {cosine.mean():+.2f}", fontsize=7, labelpad=1)
-        for axis in line:
+                row_axes[1 + 2 * j].set_title(f"cosine\n{WORDS[on]}", fontsize=7)
+                row_axes[2 + 2 * j].set_title(f"u black, c − u\n{WORDS[on]}", fontsize=7)
+            row_axes[1 + 2 * j].set_xlabel(f"mean {cosine.mean():+.2f}", fontsize=7, labelpad=1)
+        for axis in row_axes:
             axis.set(xticks=[], yticks=[])
     figure.colorbar(image, ax=axes, shrink=0.4).ax.tick_params(labelsize=7)
     title = (
@@ -301,9 +317,9 @@ def _eigenvalues(
     analysis: Analysis, level: int, on_noise: bool, conditional: bool
 ) -> tuple[Array, float]:
     """``[n, k]`` and the noise's scale."""
-    found = analysis.spectra
-    sigma = found.values("sigma", level, on_noise, conditional)
-    return found.values("eigenvalues", level, on_noise, conditional), float(sigma[0])
+    recorded = analysis.spectra
+    sigma = recorded.values("sigma", level, on_noise, conditional)
+    return recorded.values("eigenvalues", level, on_noise, conditional), float(sigma[0])
 
 
 def _auc_curve(axis: Axes, estimates: Sequence[Estimate], i: int, label: str) -> None:
@@ -351,7 +367,7 @@ def _by_step(axis: Axes, on: str) -> None:
 
 
 def _finished(figure: Figure, axes: Any, title: str) -> Figure:
-    """With a title and one legend below of all that the axes name."""
+    """The figure with a title and one legend below of all that the axes name."""
     named: dict[str, Any] = {}
     for axis in np.ravel(axes):
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):

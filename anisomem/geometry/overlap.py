@@ -49,13 +49,13 @@ def densities(values: npt.ArrayLike, labels: npt.ArrayLike) -> Densities:
 def total_variation(
     values: npt.ArrayLike, labels: npt.ArrayLike, resampling: Resampling
 ) -> tuple[float, Array]:
-    """Between the estimated densities: on the prompts and on every bootstrap draw, ``[draws]``.
+    """The distance of the estimated densities, on the prompts and on every draw, ``[draws]``.
 
     Smoothing pulls it down and sampling noise up, by about 0.03 at 200 prompts of each class.
 
     Arguments:
         values, labels: As :func:`densities`.
-        resampling: Of these prompts.
+        resampling: The resampling of these prompts.
     """
     v, memorized = np.asarray(values, np.float64), np.asarray(labels) == 1
     kernels, grid = _kernels(v, memorized), _grid(v, memorized)
@@ -74,7 +74,7 @@ def total_variation(
 def kullback_leibler(
     p: npt.ArrayLike, q: npt.ArrayLike, k: int = NEIGHBOUR
 ) -> tuple[float, float]:
-    r"""From samples of p and of q, with its standard error, by distances to k-th neighbours.
+    r"""Estimates the divergence by k-th neighbours' distances, with its standard error.
 
     .. math:: \hat D(p \| q) = \frac1n \sum_{i=1}^n d \log \frac{\nu_k(i)}{\rho_k(i)}
         + \log \frac{m}{n - 1}
@@ -85,7 +85,7 @@ def kullback_leibler(
 
     Arguments:
         p, q: ``[n]`` or ``[n, d]`` and ``[m]`` or ``[m, d]``, distinct points.
-        k: Of the neighbour.
+        k: Which neighbour's distance is taken, counted from 1.
 
     Source: Wang, Kulkarni & Verdú, IEEE Transactions on Information Theory 55 (2009), eq. 5.
     """

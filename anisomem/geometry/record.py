@@ -32,9 +32,6 @@ Array = npt.NDArray[np.float64]
 Task = tuple[str, list[int]]  # a name, and the rows of some prompts
 
 LATENTS = ("noise", "noised", "guided", "unguided")
-#: Of network outputs, then of scores: inner products, and the mean over positions of the cosine
-#: over channels, which the released code takes.
-QUANTITIES = ("uu", "cc", "uc", "map")
 VECTORS = ("output", "score")
 BATCH = 32  # prompts of a file
 LEAST = 5  # prompts of each class, which weights are chosen on in as many folds
@@ -42,7 +39,7 @@ MAPPED = 3  # prompts of each class whose maps are kept
 
 
 @dataclass(frozen=True)
-class Plan:
+class Extent:
     """How much is evaluated of a model.
 
     Attributes:
@@ -60,7 +57,7 @@ class Plan:
     whole_levels: tuple[int, ...] = (0, 25, 47)
 
 
-PLAN = Plan()
+EXTENT = Extent()
 
 
 class Recording(Run):
@@ -72,15 +69,15 @@ class Recording(Run):
         plan: How much.
     """
 
-    def __init__(self, config: Config, parent: str, plan: Plan = PLAN) -> None:
-        self.plan = plan
+    def __init__(self, config: Config, parent: str, extent: Extent = EXTENT) -> None:
+        self.extent = extent
         whole = labelled.prompts(config)
         left = labelled.limited(whole, config.limit, config.limit_seed)
         rng = np.random.default_rng(config.seeds[0])
         rows = []
         for label in (1, 0):
             drawn = rng.permutation(np.flatnonzero(whole.labels == label))
-            rows.append(drawn[np.isin(drawn, left)][: plan.per_class])
+            rows.append(drawn[np.isin(drawn, left)][: extent.per_class])
             if len(rows[-1]) < LEAST:
                 raise UserError(
                     f"{whole.name!r} has {len(rows[-1])} {LABELS[label]} prompts, and geometry"
@@ -91,17 +88,19 @@ class Recording(Run):
             folds(prompts.labels, prompts.clusters)
         except ValueError as error:
             raise UserError(f"{whole.name!r}: {error}") from None
-        self.pictures = training_pictures.of(prompts, config.paths.data).pictures
+        self.pictures = training_pictures.find_training_pictures(
+            prompts, config.paths.data
+        ).pictures
         sources = sources_of_model(config)
         content = identity.describe(config, {"geometry": 1}, prompts, sources=sources)
-        content |= {"plan": asdict(plan), "pictures": sorted(self.pictures)}
+        content |= {"plan": asdict(extent), "pictures": sorted(self.pictures)}
         super().__init__(config, parent, prompts, content)
 
     def tasks(self) -> list[Task]:
         """Name and rows of everything that is evaluated, in an order that serves what needs it."""
         n = len(self.prompts)
         levels = [list(range(n))[i : i + BATCH] for i in range(0, n, BATCH)]
-        chosen = [self.of_class(label, self.plan.spectra) for label in (1, 0)]
+        chosen = [self.of_class(label, self.extent.spectra) for label in (1, 0)]
         return [
             *((f"levels-{rows[0]:04}", rows) for rows in levels),
             ("maps", [*self.of_class(1, MAPPED), *self.of_class(0, MAPPED)]),
@@ -144,7 +143,7 @@ class Recording(Run):
 
     @cached_property
     def timesteps(self) -> Array:
-        """Of the steps."""
+        """The timesteps of the steps, from noise to data."""
         return self.read(self.tasks()[0][0])["timesteps"]
 
     @cached_property

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Variant:
+class Continuation:
     """What is trained on.
 
     Attributes:
@@ -55,10 +55,10 @@ class Variant:
 
 
 VARIANTS = {
-    "epsilon": Variant("epsilon"),
-    "velocity": Variant("velocity"),
-    "epsilon, dropout 0": Variant("epsilon", 0.0),
-    "epsilon, dropout 0.5": Variant("epsilon", 0.5),
+    "epsilon": Continuation("epsilon"),
+    "velocity": Continuation("velocity"),
+    "epsilon, dropout 0": Continuation("epsilon", 0.0),
+    "epsilon, dropout 0.5": Continuation("epsilon", 0.5),
 }
 CHECKPOINTS = (0, 100, 200, 400, 600, 1000, 1500)
 TIMESTEPS = (981, 501, 41)
@@ -79,12 +79,12 @@ NOTES = [
 
 
 @dataclass(frozen=True)
-class Trial:
+class ChosenCaptions:
     """The prompts of the experiment.
 
     Attributes:
-        texts: All of them.
-        latents: Of each one's new picture, ``[N, 4, 8, 8]``.
+        texts: The texts of all captions.
+        latents: The latents of each one's new picture, ``[N, 4, 8, 8]``.
         repeated: Which half is trained on.
     """
 
@@ -97,7 +97,7 @@ def study(name: str, packages: Path, work: Path, out: Path) -> Path:
     """Trains a variant and follows it; the file of what its checkpoints say.
 
     Arguments:
-        name: Of :data:`VARIANTS`.
+        name: A name of :data:`VARIANTS`.
         packages: Where the icon sets lie.
         work: The encoded corpus.
         out: Folder of the recorded numbers.
@@ -110,7 +110,7 @@ def study(name: str, packages: Path, work: Path, out: Path) -> Path:
     vae = model.autoencoder
     encoded, _ = training.encoded(RECIPES["small"], packages, work, vae)
     corpus = encoded.part()
-    given = trial(model, variant.model, packages)
+    given = choose_captions(model, variant.model, packages)
     recorded = []
     for step in train(model, variant, corpus, given):
         if step in CHECKPOINTS:
@@ -138,11 +138,11 @@ def as_bundled(name: str, packages: Path, out: Path) -> Path:
     own = own[[picture is not None for picture in own["picture"]]]
     pictures = zip(own["id"], own["picture"], strict=True)
     shown = np.stack([decoded(picture["bytes"], key) for key, picture in pictures])
-    controls, counts = trial(model, name, packages), own["repetitions"].to_numpy()
+    controls, counts = choose_captions(model, name, packages), own["repetitions"].to_numpy()
     recorded = []
     for low, high in pairwise(GROUPS):
         rows = np.flatnonzero((counts >= low) & (counts < high))
-        some = Trial(
+        some = ChosenCaptions(
             [*own["prompt"].iloc[rows], *controls.texts],
             torch.cat([model.latents_of(shown[rows]), controls.latents]),
             np.arange(len(rows) + len(controls.texts)) < len(rows),
@@ -158,7 +158,7 @@ def _write(recorded: pd.DataFrame, file: Path) -> None:
     atomic.write(file, lambda path: recorded.to_csv(path, index=False, float_format="%.6g"))
 
 
-def trial(model: PipelineModel, name: str, packages: Path) -> Trial:
+def choose_captions(model: PipelineModel, name: str, packages: Path) -> ChosenCaptions:
     """Prompts with unseen wordings, a new picture of each one's concepts, and who is repeated."""
     table = pd.read_parquet(Path(testbed(name)) / "prompts.parquet")
     chosen = table[(table["block"] == "unseen_wording") & (table["label"] == "not_memorized")]
@@ -171,10 +171,12 @@ def trial(model: PipelineModel, name: str, packages: Path) -> Trial:
     ]
     drawn = np.stack([pictures.draw(layout, rendered) for layout in layouts])
     repeated = rng.permutation(len(chosen)) < len(chosen) // 2
-    return Trial(chosen["prompt"].tolist(), model.latents_of(drawn), repeated)
+    return ChosenCaptions(chosen["prompt"].tolist(), model.latents_of(drawn), repeated)
 
 
-def train(model: PipelineModel, variant: Variant, corpus: Latents, given: Trial) -> Iterator[int]:
+def train(
+    model: PipelineModel, variant: Continuation, corpus: Latents, given: ChosenCaptions
+) -> Iterator[int]:
     """Trains U-Net and text encoder in place; yields how many steps are done, from 0 on."""
     rng = np.random.default_rng(SEED)
     torch.manual_seed(SEED)
@@ -184,8 +186,8 @@ def train(model: PipelineModel, variant: Variant, corpus: Latents, given: Trial)
     (reader,) = model.readers
 
     def tokens(texts: list[str]) -> Tensor:
-        found: Tensor = model.tokens(reader, texts).input_ids
-        return found
+        tokens: Tensor = model.tokens(reader, texts).input_ids
+        return tokens
 
     empty, own = tokens([""]), tokens(given.texts)
     rows = np.flatnonzero(given.repeated)
@@ -215,7 +217,7 @@ def train(model: PipelineModel, variant: Variant, corpus: Latents, given: Trial)
 
 
 @torch.no_grad()
-def checkpoint(model: PipelineModel, given: Trial) -> pd.DataFrame:
+def checkpoint(model: PipelineModel, given: ChosenCaptions) -> pd.DataFrame:
     """A row for each caption, timestep and kind of latents.
 
     Columns ``uu``, ``cc``, ``uc`` of the outputs, ``score_uu`` ... of the scores, ``picture_u``
@@ -262,19 +264,19 @@ def report(folder: Path) -> str:
 
 def _line(variant: str, step: int, seen: float, rows: pd.DataFrame) -> dict[str, Any]:
     """What a checkpoint says of the repeated captions against the controls."""
-    high = _at(rows, "noise", 981)
+    high = _rows_at(rows, "noise", 981)
     often = high["repeated"] == 1
     line: dict[str, Any] = {"variant": variant, "step": step, "repetitions": f"{seen:.0f}"}
     line["collapse"] = 1 - high["picture_c"][often].sum() / high["picture_u"][often].sum()
     for on in ("noise", "noised"):
-        low = _at(rows, on, 41)
+        low = _rows_at(rows, on, 41)
         label = low["repeated"].to_numpy()
-        found, raw = _alignment(low, "score_"), _alignment(low, "")
-        scores = np.stack([found.cosine, raw.cosine, found.norm])[:, None]
+        true, raw = _alignment(low, "score_"), _alignment(low, "")
+        scores = np.stack([true.cosine, raw.cosine, true.norm])[:, None]
         areas = [s.auc for s in Evaluation(scores, label, low["entry"], [0.05], 2000).summaries()]
         line[f"cosine, {on}"], line[f"of outputs, {on}"], line[f"norm, {on}"] = areas
-        line[f"E, {on}"] = float(np.median(found.excess[label == 1]))
-        line[f"length, {on}"] = float(np.median(np.sqrt(found.cc / found.uu)[label == 1]))
+        line[f"E, {on}"] = float(np.median(true.excess[label == 1]))
+        line[f"length, {on}"] = float(np.median(np.sqrt(true.cc / true.uu)[label == 1]))
     return line
 
 
@@ -282,7 +284,7 @@ def _alignment(rows: pd.DataFrame, prefix: str) -> Alignment:
     return Alignment(*(rows[prefix + name].to_numpy() for name in ("uu", "cc", "uc")))
 
 
-def _at(rows: pd.DataFrame, latents: str, t: int) -> pd.DataFrame:
+def _rows_at(rows: pd.DataFrame, latents: str, t: int) -> pd.DataFrame:
     return rows[(rows["latents"] == latents) & (rows["t"] == t)]
 
 
@@ -312,8 +314,8 @@ def _figure(recorded: pd.DataFrame, lines: list[dict[str, Any]]) -> Figure:
             column[0].fill_between(x, *ends, color=COLOURS[i], alpha=0.12, linewidth=0)
             column[1].plot(x, [line[f"E, {on}"] for line in own], **style)
             column[0].set_title(f"{on}, t = 41", fontsize=9)
-    for line, level in zip(axes, (0.5, 1), strict=True):
-        for axis in line:
+    for row_axes, level in zip(axes, (0.5, 1), strict=True):
+        for axis in row_axes:
             axis.axhline(level, color="0.5", linewidth=0.8)
             axis.grid(color="0.92")
     axes[0, 0].set(ylabel="AUC of the cosine, scores", ylim=(0, 1))

@@ -54,10 +54,10 @@ class ScoreJacobian:
     r"""The Jacobian of a model's score at one point, :math:`\partial s / \partial x`.
 
     Arguments:
-        model: The model.
+        model: The model whose score is differentiated.
         x: The point, ``[1, C, H, W]``.
-        t: Its timestep.
-        conditioning: One row.
+        t: The timestep of the latents.
+        conditioning: One encoded prompt.
         batch: Directions in a pass.
     """
 
@@ -72,9 +72,9 @@ class ScoreJacobian:
         self.model, self.x, self.t, self.batch = model, x, t, batch
         self.conditioning = conditioning
         self.size = x.numel()
-        at = model.predict(x, t, conditioning)
-        self.per_output = float(at.score_per_output[0])
-        self.per_latent = float(at.score_per_latent[0])
+        prediction = model.predict(x, t, conditioning)
+        self.per_output = float(prediction.score_per_output[0])
+        self.per_latent = float(prediction.score_per_latent[0])
 
     def apply(self, vectors: Array) -> Array:
         return self._in_batches(vectors, lambda *given: self.model.jvp(*given)[1])
@@ -88,8 +88,8 @@ class ScoreJacobian:
             rows = torch.from_numpy(vectors[begin : begin + self.batch])
             v = rows.reshape(-1, *self.x.shape[1:]).to(self.x)
             same = self.conditioning[[0] * len(v)]
-            found = derivative(self.x.expand_as(v).contiguous(), self.t, same, v)
-            parts.append(found.flatten(1).double().cpu().numpy())
+            products = derivative(self.x.expand_as(v).contiguous(), self.t, same, v)
+            parts.append(products.flatten(1).double().cpu().numpy())
         return self.per_output * np.concatenate(parts) + self.per_latent * vectors
 
     def dense(self) -> Array:
@@ -99,7 +99,7 @@ class ScoreJacobian:
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Of the symmetric part, with the sizes of both.
+    """Eigenvalues of a matrix's symmetric part, with the sizes of both parts.
 
     Attributes:
         eigenvalues: Ascending, ``[d]``.
@@ -110,24 +110,24 @@ class Spectrum:
     antisymmetric: float
 
     @classmethod
-    def of(cls, jacobian: Array) -> Spectrum:
-        """Of a matrix ``[d, d]``."""
+    def of_matrix(cls, jacobian: Array) -> Spectrum:
+        """The spectrum of a matrix ``[d, d]``."""
         values = np.linalg.eigvalsh((jacobian + jacobian.T) / 2).astype(np.float64)
         return cls(values, float(np.linalg.norm(jacobian - jacobian.T)) / 2)
 
     @property
     def variance(self) -> float:
-        """Of the eigenvalues."""
+        """The variance of the eigenvalues."""
         return float(self.eigenvalues.var())
 
     @property
     def participation_ratio(self) -> float:
-        """From 0 to d."""
+        """How many directions share the trace, from 0 to d."""
         return float(self.eigenvalues.sum() ** 2 / (self.eigenvalues**2).sum())
 
     @property
     def anisotropy_index(self) -> float:
-        """From 0 to 1, see the module."""
+        """The share of directions that hold none of it, from 0 to 1, see the module."""
         return 1 - self.participation_ratio / len(self.eigenvalues)
 
     @property
@@ -167,9 +167,9 @@ def hutchinson(operator: Operator, probes: int, rng: np.random.Generator) -> Mom
     Intervals are Student's over the probes; the index, a ratio, is jackknifed.
 
     Arguments:
-        operator: The Jacobian.
-        probes: At least 2.
-        rng: Of the signs.
+        operator: The Jacobian as an operator.
+        probes: How many probes there are, at least 2.
+        rng: The generator of the signs.
 
     Source: Hutchinson, Communications in Statistics 19 (1990).
     """
@@ -192,7 +192,7 @@ def _mean(values: Array) -> Estimated:
 
 
 def _jackknife(columns: Array, d: int) -> Estimated:
-    """Of 1 - trace^2 / (d * squares)."""
+    """Estimates 1 - trace^2 / (d * squares) with its standard error."""
     n = columns.shape[1]
 
     def index(trace: Array, squares: Array) -> Array:
@@ -217,10 +217,10 @@ def ends(operator: Operator, k: int, tolerance: float = 1e-6, seed: int = 0) -> 
     the tolerance for a symmetric matrix; needs the transpose, a reverse-mode derivative a step.
 
     Arguments:
-        operator: The Jacobian.
-        k: At most a quarter of its size.
-        tolerance: Relative.
-        seed: Of the vector it starts with.
+        operator: The Jacobian as an operator.
+        k: How many eigenvalues, at most a quarter of its size.
+        tolerance: The relative tolerance.
+        seed: The seed of the vector it starts with.
     """
 
     def half(v: Array) -> Array:
@@ -230,5 +230,7 @@ def ends(operator: Operator, k: int, tolerance: float = 1e-6, seed: int = 0) -> 
     size = operator.size
     symmetric = LinearOperator((size, size), matvec=half, dtype=np.float64)
     start = np.random.default_rng(seed).standard_normal(size)
-    found = eigsh(symmetric, 2 * k, which="BE", tol=tolerance, v0=start, return_eigenvectors=False)
-    return np.sort(found)
+    eigenvalues = eigsh(
+        symmetric, 2 * k, which="BE", tol=tolerance, v0=start, return_eigenvectors=False
+    )
+    return np.sort(eigenvalues)

@@ -42,7 +42,7 @@ class Terms:
 
     @property
     def r(self) -> Tensor:
-        """Their sum."""
+        """The sum of its two parts."""
         return self.covariance + self.displacement
 
     @property

@@ -32,7 +32,7 @@ class Cell:
     Attributes:
         displacement, shrinkage, chi: Where.
         cosine: Between guidance and score.
-        r: Of the theorem.
+        r: The r of the theorem.
         speaks: Share of points with r < 1.
         sharp, paper: The bounds, no less than -1, where r is 1 or more -1.
         violations: Points at which the cosine is below a bound or the bounds are out of order.
@@ -64,13 +64,13 @@ def _cell(displacement: float, shrinkage: float, chi: float, seed: int) -> Cell:
     pictures = data.sample(PICTURES, generator)
     shape = (POINTS, DIMENSIONS)
     x = torch.randn(shape, generator=generator, dtype=torch.float64)
-    found = []
+    computed = []
     for picture in pictures:
         prompted = Mixture.uniform(displacement * picture[None], shrinkage**2 * covariance[None])
-        found.append(terms(data, prompted, alpha, sigma, x))
-    cosine, r = (torch.cat([getattr(t, name) for t in found]) for name in ("cosine", "r"))
+        computed.append(terms(data, prompted, alpha, sigma, x))
+    cosine, r = (torch.cat([getattr(t, name) for t in computed]) for name in ("cosine", "r"))
     sharp, paper = (
-        torch.where(r < 1, torch.cat([getattr(t, name) for t in found]), -1.0)
+        torch.where(r < 1, torch.cat([getattr(t, name) for t in computed]), -1.0)
         for name in ("sharp", "paper")
     )
     wrong = (cosine < sharp - ROUNDING) | (sharp < paper - ROUNDING)

@@ -37,7 +37,7 @@ class Generated:
     """The pictures of one prompt.
 
     Attributes:
-        id: Of the prompt.
+        id: The id of the prompt.
         text: The prompt as the user gave it, whatever a mitigation made of it.
         pictures: One a seed, uint8 ``[S, H, W, 3]``.
         plain: The same without a mitigation, from the same noise.
@@ -54,9 +54,9 @@ class Statistic:
     """A prompt's number, made of its pictures' numbers.
 
     Attributes:
-        name: As a heading.
+        name: The statistic's name as a heading.
         subject: What it says something about, of :data:`SUBJECTS`.
-        column: Of a measure.
+        column: The column of a measure.
         reduce: ``[N, S]`` for N prompts of S pictures to ``[N]``.
         percent: Whether it is a share, printed as a percentage.
         smaller: Whether smaller values are more of it: more copying, more fidelity.
@@ -75,7 +75,7 @@ class Measure(ABC):
     """Judges pictures.
 
     Arguments:
-        name: In a table's notes, and of the store.
+        name: The name in a table's notes, and of the store.
 
     Attributes:
         of_copies: Whether it compares with training pictures; then it is asked only about prompts
@@ -109,12 +109,12 @@ class Measure(ABC):
 
 
 def mean(values: Array) -> Array:
-    """Of a prompt's pictures."""
+    """The mean over a prompt's pictures, ``[N, S]`` to ``[N]``."""
     return values.mean(axis=1)
 
 
 def largest(values: Array) -> Array:
-    """Of a prompt's pictures: MemBench's top-1."""
+    """The largest of a prompt's pictures, MemBench's top-1, ``[N, S]`` to ``[N]``."""
     return values.max(axis=1)
 
 

@@ -1,4 +1,7 @@
-"""Fidelity by CLIP: whether pictures show the prompt, and how they please."""
+"""Fidelity by CLIP: whether pictures show the prompt, and how they please.
+
+Weights are downloaded and verified by ``weights``.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ import numpy.typing as npt
 
 from anisomem.errors import UserError
 from anisomem.measures.base import Array, Generated, Measure, Statistic, TrainingPictures, mean
-from anisomem.measures.weights import Weights, device
+from anisomem.measures.weights import WeightsFile, device
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +35,7 @@ class Clip:
     Arguments:
         path: Folder or hub repository in transformers' layout, weights in safetensors.
         revision: Commit, branch or tag of the repository.
-        device: For torch.
+        device: The device for torch.
 
     Raises:
         UserError: No such model.
@@ -60,14 +63,14 @@ class Clip:
         import torch
         from torch.nn.functional import normalize
 
-        found = []
+        embeddings = []
         for begin in range(0, len(pictures), BATCH):
             images = list(pictures[begin : begin + BATCH])
             given = self.prepare(images, input_data_format="channels_last", return_tensors="pt")
             with torch.inference_mode():
                 output = self.model.get_image_features(given.pixel_values.to(self.device))
-            found.append(output.pooler_output.float())
-        return normalize(torch.cat(found), dim=1).cpu()
+            embeddings.append(output.pooler_output.float())
+        return normalize(torch.cat(embeddings), dim=1).cpu()
 
     def text(self, text: str) -> Tensor:
         """Embedding of length 1, ``[d]``; what does not fit is cut."""
@@ -95,7 +98,7 @@ class ClipScore(Measure):
 
     Arguments:
         model: Folder or hub repository in transformers' layout.
-        revision: Of the repository.
+        revision: The revision of the repository.
 
     Raises:
         UserError: No such model, or its weights are not in safetensors.
@@ -126,7 +129,7 @@ class Aesthetic(Measure):
     Arguments:
         weights: Path or ``https://`` address of its layers in safetensors, under the published
             names ``layers.0.weight`` and so on; docs/measures.md converts the published file.
-        sha256: Of it.
+        sha256: The sha256 of its bytes.
         model, revision: The CLIP model that it was trained on, ViT-L/14.
 
     Raises:
@@ -141,14 +144,14 @@ class Aesthetic(Measure):
     _layers: list[tuple[Tensor, Tensor]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        Weights(self.weights, self.sha256)
+        WeightsFile(self.weights, self.sha256)
 
     @property
     def statistics(self) -> Sequence[Statistic]:
         return (Statistic("aesthetic score", "fidelity", "aesthetic", mean),)
 
     def start(self, references: TrainingPictures, device_name: str) -> None:
-        self._layers = _layers(self.weights, Weights(self.weights, self.sha256).read())
+        self._layers = _layers(self.weights, WeightsFile(self.weights, self.sha256).read())
         self._clip = load(self.model, self.revision, device(device_name))
         if (taken := self._layers[0][0].shape[1]) != self._clip.width:
             raise UserError(
@@ -166,7 +169,8 @@ def _layers(name: str, content: bytes) -> list[tuple[Tensor, Tensor]]:
     """Weight and bias of every layer, in order.
 
     Raises:
-        UserError: Not safetensors, or no chain of linear layers that ends in one number.
+        UserError: The file is not safetensors, or no chain of linear layers that ends in one
+            number.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load as read

@@ -1,4 +1,7 @@
-"""Copying by pixels: needs no model and no download."""
+"""Copying by pixels: needs no model and no download.
+
+Copying as a trained descriptor sees it is in ``sscd``.
+"""
 
 from __future__ import annotations
 
@@ -104,7 +107,7 @@ class Shifted:
 
 
 def smallest(values: Array) -> Array:
-    """Of a prompt's pictures."""
+    """The smallest of a prompt's pictures, ``[N, S]`` to ``[N]``."""
     return values.min(axis=1)
 
 
@@ -129,7 +132,7 @@ class PixelL2(Measure):
 
     Arguments:
         shift: Largest shift in pixels; 0 is Carlini's own.
-        bound: Of an extracted picture.
+        bound: The bound of an extracted picture.
 
     Raises:
         UserError: A negative shift, or pictures no larger than it.
@@ -256,7 +259,7 @@ class TrainingRank(Measure):
     so by chance it is 1 for a share of own to all pictures.
 
     Arguments:
-        side: Pixels.
+        side: The side in pixels.
 
     Raises:
         UserError: Fewer than two distinct training pictures.

@@ -1,4 +1,7 @@
-"""How pictures of a prompt differ from each other, and from those without a mitigation."""
+"""How pictures of a prompt differ from each other, and from those without a mitigation.
+
+Needs no training pictures; copying is in ``pixels`` and ``sscd``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Copying by SSCD, a descriptor for copy detection (Pizzi et al., 2022)."""
+"""Copying by SSCD, a descriptor for copy detection (Pizzi et al., 2022).
+
+Its weights are verified in ``weights``; copying without a network is in ``pixels``.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ from anisomem.measures.base import (
     largest_three,
     mean,
 )
-from anisomem.measures.weights import Weights, device
+from anisomem.measures.weights import WeightsFile, device
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,7 +94,7 @@ class Sscd(Measure):
 
     Arguments:
         weights: Path or ``https://`` address of a TorchScript file.
-        sha256: Of it.
+        sha256: The sha256 of its bytes.
         convention: A name of :data:`CONVENTIONS`. Numbers of two are not comparable.
 
     Raises:
@@ -110,7 +113,7 @@ class Sscd(Measure):
 
     def __post_init__(self) -> None:
         one_of("SSCD convention", self.convention, CONVENTIONS)
-        Weights(self.weights, self.sha256)
+        WeightsFile(self.weights, self.sha256)
 
     @property
     def statistics(self) -> Sequence[Statistic]:
@@ -127,7 +130,7 @@ class Sscd(Measure):
     def start(self, references: TrainingPictures, device_name: str) -> None:
         import torch
 
-        content = Weights(self.weights, self.sha256).read()
+        content = WeightsFile(self.weights, self.sha256).read()
         self._device, self._references, self._known = device(device_name), references, {}
         try:
             model = torch.jit.load(io.BytesIO(content), self._device)  # type: ignore[no-untyped-call]
@@ -157,12 +160,12 @@ class Sscd(Measure):
         import torch
         from torch.nn.functional import normalize
 
-        prepare, found = CONVENTIONS[self.convention].prepared, []
+        prepare, descriptors = CONVENTIONS[self.convention].prepared, []
         for begin in range(0, len(pictures), BATCH):
             batch = np.stack([prepare(one) for one in pictures[begin : begin + BATCH]])
             with torch.inference_mode():
-                found.append(self._model(torch.from_numpy(batch).to(self._device)))
-        described = torch.cat(found)
+                descriptors.append(self._model(torch.from_numpy(batch).to(self._device)))
+        described = torch.cat(descriptors)
         if described.ndim != 2:
             raise UserError(
                 f"{self.weights} is no SSCD model: it makes {list(described.shape)} of "

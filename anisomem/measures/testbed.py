@@ -120,8 +120,8 @@ class Reproduction(Measure):
     further training pictures of the concepts, which are not shipped.
 
     Arguments:
-        folder: Of the bundled model.
-        threshold: Of the distance, colours in 0 to 1.
+        folder: The folder of the bundled model.
+        threshold: The threshold of the distance, colours in 0 to 1.
     """
 
     of_copies: ClassVar[bool] = True

@@ -1,4 +1,7 @@
-"""The training pictures of a prompt set."""
+"""The training pictures of a prompt set.
+
+They are downloaded by :mod:`anisomem.datasets.pictures`; here those at hand are found and decoded.
+"""
 
 from __future__ import annotations
 
@@ -38,13 +41,13 @@ class Decoded(Mapping[str, Sequence[Picture]]):
         return len(self.contents)
 
 
-def of(prompts: PromptSet, data: str | None) -> TrainingPictures:
-    """Those that the set carries, and those of its addresses that were fetched.
+def find_training_pictures(prompts: PromptSet, data: str | None) -> TrainingPictures:
+    """Finds the pictures that the set carries, and those of its addresses that were fetched.
 
     A prompt that has neither a picture nor an address is not in it.
 
     Arguments:
-        prompts: The set.
+        prompts: The prompt set.
         data: Folder that ``anisomem fetch NAME --pictures`` filled; null: the user's cache.
 
     Raises:
@@ -61,9 +64,9 @@ def of(prompts: PromptSet, data: str | None) -> TrainingPictures:
     for key, urls in zip(prompts.ids, named, strict=True):
         if key in contents or not urls:
             continue
-        found = dict.fromkeys(digest for url in urls if (digest := album.find(url)))
-        if found:
-            contents[key] = [partial(album.content, digest) for digest in found]
+        digests = dict.fromkeys(digest for url in urls if (digest := album.find(url)))
+        if digests:
+            contents[key] = [partial(album.content, digest) for digest in digests]
         else:
             more = f" (and {len(urls) - 1} more)" if len(urls) > 1 else ""
             lacking[key] = f"{urls[0]}: {album.why(urls[0])}{more}"
@@ -74,7 +77,7 @@ def decoded(content: bytes, key: str) -> Picture:
     """An encoded picture, uint8 ``[h, w, 3]``; transparency is dropped, as MemBench does.
 
     Arguments:
-        content: Of the picture.
+        content: The content of the picture.
         key: Id of its prompt.
 
     Raises:

@@ -1,4 +1,7 @@
-"""Weights of measures, verified before anything reads them."""
+"""Weights of measures, verified before anything reads them.
+
+Weights of diffusion models are loaded in :mod:`anisomem.models`.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,12 @@ Content = bytes  # the class has a field of that name
 
 
 @dataclass(frozen=True)
-class Weights:
+class WeightsFile:
     """A file with a known sha256, on this machine or on another.
 
     Arguments:
         url: A path, or an ``https://`` address; downloaded once, to the user's cache.
-        sha256: Of the content, 64 hexadecimal digits.
+        sha256: The sha256 of the content, 64 hexadecimal digits.
 
     Raises:
         UserError: No sha256, or an address that is not https.

@@ -44,8 +44,8 @@ class Metric:
     """A detector's score on given noise as a function of the conditioning.
 
     Arguments:
-        detector: With weights that do not depend on the scored prompts.
-        model: The model.
+        detector: The metric, with weights that do not depend on the scored prompts.
+        model: The model that is sampled.
         x, seeds: Noise and seed of every row; ``detector.n`` samples, the first of which is ``x``.
 
     Raises:
@@ -66,12 +66,12 @@ class Metric:
 
     def __call__(self, conditioning: Conditioning, rows: Tensor) -> Tensor:
         """Mean over noise samples, one for each of ``rows``, ``[b]``."""
-        scores = self.of(self.on_noise.evaluations(conditioning, rows))
+        scores = self.score(self.on_noise.evaluations(conditioning, rows))
         return scores.view(len(rows), -1).mean(1)
 
-    def of(self, evaluations: Evaluations) -> Tensor:
-        """One for each row of the evaluations."""
-        terms = [weight * part.of(evaluations) for weight, part in self.terms]
+    def score(self, evaluations: Evaluations) -> Tensor:
+        """The metric of each row of the evaluations, ``[b]``."""
+        terms = [weight * part.read(evaluations) for weight, part in self.terms]
         return torch.stack(terms).sum(0)
 
 

@@ -40,7 +40,7 @@ class Augmentation(Mitigation):
         count: How many; 1 to 6 are usual.
 
     Raises:
-        UserError: Not a positive integer.
+        UserError: The number is not a positive integer.
     """
 
     paper = papers.SOMEPALLI
@@ -88,7 +88,7 @@ class RandomTokens(Augmentation):
 
 @dataclass
 class RandomNumbers(Augmentation):
-    """Random numbers."""
+    """Inserts random numbers."""
 
     def drawn(self, words: Sequence[str], rng: np.random.Generator, model: DiffusionModel) -> str:
         return str(rng.integers(NUMBERS))

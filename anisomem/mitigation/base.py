@@ -37,8 +37,8 @@ class Ordinary:
     """Prompts that are taken as not memorized.
 
     Attributes:
-        texts: The prompts.
-        seeds: Of every prompt's noise.
+        texts: The prompts' texts.
+        seeds: The seeds of every prompt's noise.
     """
 
     texts: Sequence[str]
@@ -88,10 +88,10 @@ class Mitigated:
 
     Attributes:
         texts: The prompts, as they are encoded now.
-        conditioning: Of B rows.
+        conditioning: The conditioning of B rows.
         x: The noise, ``[B, C, H, W]``.
-        efforts: Of every row.
-        edit: Of the cross-attention while sampling, or None.
+        efforts: The efforts of every row.
+        edit: The edit of the cross-attention while sampling, or None.
     """
 
     texts: Sequence[str]
@@ -191,7 +191,7 @@ class Mitigation(ABC):
         """What is sampled instead.
 
         Arguments:
-            model: The model.
+            model: The model that is sampled.
             texts: B prompts.
             x: Their noise, ``[B, C, H, W]``.
             seeds: What every row's noise was drawn from (:meth:`DiffusionModel.initial_noise`);
@@ -215,9 +215,9 @@ def require_number(what: str, value: object, least: float = 0, allowed: bool = F
     """Raises unless ``value`` is a finite number above ``least``.
 
     Arguments:
-        what: The setting.
-        value: As given.
-        least: The bound.
+        what: The setting's name.
+        value: The value as given.
+        least: The smallest value allowed.
         allowed: Whether the bound itself is allowed.
     """
     number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)

@@ -1,4 +1,7 @@
-"""Gradient descent on one tensor a prompt, every row for itself."""
+"""Gradient descent on one tensor a prompt, every row for itself.
+
+What is descended is the caller's: ``anisotropy``, ``wen`` and ``sail`` bring their loss.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +29,12 @@ Objective = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Descent:
-    """How to descend.
+    """How the optimiser descends, and when it stops.
 
     Attributes:
         optimiser: ``adam``, ``adamw`` (PyTorch's weight decay, 0.01) or ``sgd``.
         lr: Learning rate.
-        steps: At most.
+        steps: The largest number of steps.
         threshold: A row whose objective is not above it stops; None takes all steps.
 
     Raises:

@@ -1,4 +1,7 @@
-"""Predictions with and without prompts on fixed noise, differentiable in the prompts."""
+"""Predictions with and without prompts on fixed noise, differentiable in the prompts.
+
+Losses over them are in ``anisotropy`` and ``wen``.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +31,10 @@ class OnNoise:
     The predictions without prompt are evaluated once and serve every step.
 
     Arguments:
-        model: The model.
+        model: The model that predicts.
         x: The noise, ``[B, C, H, W]``.
-        seeds: Of every row; its further noise samples are those that a detector would use.
+        seeds: The seeds of every row; its further noise samples are those that a detector would
+            use.
         n: Noise samples, the first of which is ``x``.
         places: Where in the schedule.
     """
@@ -44,7 +48,7 @@ class OnNoise:
         places: Sequence[At],
     ) -> None:
         self.model, self.n = model, n
-        self.places = {at: at.within(model) for at in places}
+        self.places = {at: at.timestep_in(model) for at in places}
         self.steps = list(dict.fromkeys(self.places.values()))
         further = [model.initial_noise(seed, n)[1:] for seed in seeds]
         self.x = torch.cat([x[:, None], torch.stack(further).to(x)], dim=1)  # [B, n, C, H, W]
@@ -60,7 +64,7 @@ class OnNoise:
         return self.n * len(self.steps)
 
     def evaluations(self, conditioning: Conditioning, rows: Tensor) -> Evaluations:
-        """At every noise sample of some rows, ``b * n`` rows with samples innermost."""
+        """Evaluates every noise sample of some rows, ``b * n`` rows with samples innermost."""
         values: dict[Need, Prediction] = {}
         predictions = self._predicted(conditioning, rows)
         index = (rows.cpu()[:, None] * self.n + torch.arange(self.n)).flatten()
@@ -70,7 +74,7 @@ class OnNoise:
         return Evaluations(self.x[rows].flatten(0, 1), values)
 
     def _predicted(self, conditioning: Conditioning, rows: Tensor) -> dict[float, Prediction]:
-        """At every timestep, all together."""
+        """Predicts at every timestep, all together."""
         x, count = self.x[rows].flatten(0, 1), len(self.steps)
         repeated = torch.arange(len(rows)).repeat_interleave(self.n).repeat(count)
         t = torch.tensor(self.steps).repeat_interleave(len(x))

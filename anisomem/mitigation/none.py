@@ -1,4 +1,7 @@
-"""Samples as always, for comparison."""
+"""Samples as always, for comparison.
+
+Every trade-off holds it, as what the other mitigations are compared with.
+"""
 
 from __future__ import annotations
 

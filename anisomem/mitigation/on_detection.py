@@ -42,11 +42,11 @@ def scores(
         )
     # Noise by prompt is that of a base seed plus a row, here 0 and the prompt's own seed.
     components = Engine(model, [detector], "per_prompt").evaluate(texts, seeds, 0)
-    found = _combined(detector, components, model)
-    if not np.isfinite(found).all():
-        i = int(np.flatnonzero(~np.isfinite(found))[0])
+    combined = _combined(detector, components, model)
+    if not np.isfinite(combined).all():
+        i = int(np.flatnonzero(~np.isfinite(combined))[0])
         raise UserError(f"the model returns NaN or infinity for the prompt {texts[i]!r}")
-    return found
+    return combined
 
 
 def threshold(ordinary: Array, fpr: float) -> float:
@@ -78,7 +78,7 @@ class OnDetection(Mitigation):
         threshold: Or a score.
 
     Raises:
-        UserError: Not one of ``fpr`` and ``threshold``, or a threshold that is not finite.
+        UserError: There is not one of ``fpr`` and ``threshold``, or the threshold is not finite.
     """
 
     mitigation: Mitigation
@@ -93,7 +93,7 @@ class OnDetection(Mitigation):
             raise UserError(f"threshold must be a finite score, got {self.threshold!r}")
 
     def ready(self, model: DiffusionModel, ordinary: Ordinary) -> OnDetection:
-        """With the threshold of the ordinary prompts.
+        """The mitigation with the threshold of the ordinary prompts.
 
         Raises:
             UserError: The model lacks what is changed, or the prompts do not resolve the share.
@@ -117,9 +117,9 @@ class OnDetection(Mitigation):
     ) -> Mitigated:
         if self.detector is None or self.threshold is None:
             raise UserError(f"{self.name} has no threshold yet; give ready() ordinary prompts")
-        found = scores(model, self.detector, texts, seeds)
-        fired = [i for i, score in enumerate(found) if score > self.threshold]
-        quiet = [i for i, score in enumerate(found) if score <= self.threshold]
+        scored = scores(model, self.detector, texts, seeds)
+        fired = [i for i, score in enumerate(scored) if score > self.threshold]
+        quiet = [i for i, score in enumerate(scored) if score <= self.threshold]
         parts = [
             method.apply(model, [texts[i] for i in rows], x[rows], [seeds[i] for i in rows])
             for method, rows in ((NoMitigation("none"), quiet), (self.mitigation, fired))
@@ -132,7 +132,7 @@ class OnDetection(Mitigation):
         for i, effort in enumerate(whole.efforts):
             total = spent + effort
             if i in quiet:
-                total = replace(total, note=f"{found[i]:.3g}, not above {self.threshold:.3g}")
+                total = replace(total, note=f"{scored[i]:.3g}, not above {self.threshold:.3g}")
             efforts.append(total)
         return replace(whole, efforts=efforts)
 

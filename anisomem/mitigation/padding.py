@@ -44,7 +44,7 @@ class PaddingMask(Mitigation):
 
     Arguments:
         padding: ``replace`` or ``mask``.
-        share: Of the padding that ``mask`` sets to zero.
+        share: The share of the padding that ``mask`` sets to zero.
 
     Raises:
         UserError: Another word, a share outside 0 to 1, or a model that does not say where a text

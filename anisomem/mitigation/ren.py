@@ -42,7 +42,7 @@ class RenAttention(Mitigation):
     """Masks the summary of the prompt and rescales the start token.
 
     Arguments:
-        factor: Of the start token's logit, c_1 in the paper.
+        factor: The factor of the start token's logit, c_1 in the paper.
         end: ``masked`` or ``kept``, the end-of-text token.
         unconditional: ``masked`` or ``plain``.
 

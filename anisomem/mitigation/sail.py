@@ -75,7 +75,7 @@ class Sail(Mitigation):
         lr, steps: Of Adam.
         budget: Latents that descend at once.
         threshold: The first latents whose loss is not above are taken.
-        rounds: At most, with other noise and a higher threshold each.
+        rounds: The largest number of rounds, with other noise and a higher threshold each.
         alpha: Weight of the latent's norm; None is 0.01 for velocity models and 0.05 for others.
         delta: Length of the finite difference's step, ``paper`` alone.
 
@@ -123,12 +123,12 @@ class Sail(Mitigation):
         self, model: DiffusionModel, texts: Sequence[str], x: Tensor, seeds: Sequence[int]
     ) -> Mitigated:
         given = model.encode(texts)
-        found = [self._search(model, given[[i]], x[i], seed) for i, seed in enumerate(seeds)]
+        searched = [self._search(model, given[[i]], x[i], seed) for i, seed in enumerate(seeds)]
         return Mitigated(
             texts,
             given,
-            torch.stack([latents for latents, _ in found]).to(x.dtype),
-            [effort for _, effort in found],
+            torch.stack([latents for latents, _ in searched]).to(x.dtype),
+            [effort for _, effort in searched],
         )
 
     def _search(
@@ -173,12 +173,12 @@ class Sail(Mitigation):
 
 
 class Loss:
-    """Of some latents under one prompt.
+    """What the descent lowers: a loss of some latents under one prompt.
 
     Arguments:
-        method: Its settings.
-        model: The model.
-        prompt: One row.
+        method: The mitigation with its settings.
+        model: The model that is sampled.
+        prompt: One encoded prompt.
         start: The latents that the descent begins with.
     """
 
@@ -192,7 +192,7 @@ class Loss:
         self.alpha = (0.01 if velocity else 0.05) if method.alpha is None else method.alpha
 
     def __call__(self, x: Tensor, rows: Tensor) -> Tensor:
-        """``[b]``."""
+        """The loss of some rows, ``[b]``."""
         if self.method.convention == "paper":
             here = self._difference(x)
             there = self._difference(x + self.method.delta * _unit(here))
@@ -202,7 +202,7 @@ class Loss:
         return flat_norm(there) + self.alpha * flat_norm(x)
 
     def _difference(self, x: Tensor) -> Tensor:
-        """With prompt less without, ``[b, C, H, W]``."""
+        """The prediction with the prompt less that without, ``[b, C, H, W]``."""
         both = Conditioning.cat([self.empty[[0] * len(x)], self.prompt[[0] * len(x)]])
         prediction = self.model.predict(torch.cat([x, x]), self.t, both)
         return _quantity(prediction[len(x) :], self.method.convention) - _quantity(
@@ -211,12 +211,12 @@ class Loss:
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    """Of length 1, ``[b, C, H, W]``."""
+    """Vectors scaled to length 1, ``[b, C, H, W]``."""
     return vectors / flat_norm(vectors)[:, None, None, None]
 
 
 def _quantity(prediction: Prediction, convention: str) -> Tensor:
-    """What differences are taken of."""
+    """The quantity that differences are taken of."""
     if convention == "paper":
         return prediction.score
     if prediction.parameterisation == Parameterisation.VELOCITY:

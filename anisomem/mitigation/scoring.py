@@ -27,7 +27,7 @@ HELD_OUT = 4  # noise samples that no mitigation sees
 
 @dataclass(frozen=True)
 class Scores:
-    """Of B prompts, ``[B]`` each.
+    """Scores of B prompts, ``[B]`` each.
 
     Attributes:
         metric, wen: The anisotropy metric and Wen's norm at the noise that is sampled from.
@@ -42,7 +42,7 @@ class Scores:
 
 def scores(
     model: DiffusionModel,
-    found: Mitigated,
+    mitigated: Mitigated,
     seeds: Sequence[int],
     batches: Batches,
 ) -> Scores:
@@ -51,15 +51,15 @@ def scores(
     The prediction without prompt is the unchanged model's.
 
     Arguments:
-        model: The model.
-        found: The prompts, as they are sampled.
-        seeds: Of their noise; the other noise depends on them alone.
+        model: The model that the detectors score.
+        mitigated: The prompts, as they are sampled.
+        seeds: The seeds of their noise; the other noise depends on them alone.
         batches: Which know how many latents fit into a pass.
     """
     each = 1 + HELD_OUT
 
     def part(rows: slice) -> np.ndarray:
-        return _scores(model, found[range(len(seeds))[rows]], seeds[rows])
+        return _scores(model, mitigated[range(len(seeds))[rows]], seeds[rows])
 
     parts = batches.in_batches(len(seeds), part, 4 * each)
     values = np.concatenate(parts, axis=1).reshape(2, len(seeds), each)
@@ -68,18 +68,18 @@ def scores(
 
 
 @torch.no_grad()
-def _scores(model: DiffusionModel, found: Mitigated, seeds: Sequence[int]) -> np.ndarray:
-    """Of every noise sample, ``[2, B * (1 + HELD_OUT)]``."""
+def _scores(model: DiffusionModel, mitigated: Mitigated, seeds: Sequence[int]) -> np.ndarray:
+    """Scores of every noise sample, ``[2, B * (1 + HELD_OUT)]``."""
     noise = []
-    for x, seed in zip(found.x, seeds, strict=True):
+    for x, seed in zip(mitigated.x, seeds, strict=True):
         other = int(np.random.SeedSequence([seed, *b"held out"]).generate_state(1)[0])
         noise += [x[None], model.initial_noise(other, HELD_OUT).to(x)]
     x = torch.cat(noise)
     metric = Metric(metric_of(model), model, x, [0] * len(x))
     prompts = [i for i in range(len(seeds)) for _ in range(1 + HELD_OUT)]
     at_once = prompts * len(metric.on_noise.steps)  # rows of the one pass with the prompts
-    with found[at_once].hooks(model):
+    with mitigated[at_once].hooks(model):
         rows = torch.arange(len(x))
-        evaluations = metric.on_noise.evaluations(found.conditioning[prompts], rows)
+        evaluations = metric.on_noise.evaluations(mitigated.conditioning[prompts], rows)
     norms = guidance_norm(*(evaluations[need] for need in pair(FIRST)))
-    return torch.stack([metric.of(evaluations), norms]).double().cpu().numpy()
+    return torch.stack([metric.score(evaluations), norms]).double().cpu().numpy()

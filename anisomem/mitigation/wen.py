@@ -85,8 +85,8 @@ class WenDescent(Mitigation):
         on_noise = OnNoise(model, x, seeds, self.n, [FIRST])
 
         def objective(embeddings: Tensor, rows: Tensor) -> Tensor:
-            found = on_noise.evaluations(embedded(model, given[rows], embeddings), rows)
-            c, u = (found[need] for need in pair(FIRST))
+            evaluations = on_noise.evaluations(embedded(model, given[rows], embeddings), rows)
+            c, u = (evaluations[need] for need in pair(FIRST))
             return flat_norm((c.output - u.output).reshape(len(rows), -1))
 
         mask = movable(given, "after_start")

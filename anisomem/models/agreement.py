@@ -76,8 +76,8 @@ class Reader:
     @property
     def positions(self) -> int | None:
         """Tokens of a prompt that it has a place for; None where it counts distances."""
-        found = getattr(self.encoder.config, "max_position_embeddings", None)
-        return found if isinstance(found, int) else None
+        positions = getattr(self.encoder.config, "max_position_embeddings", None)
+        return positions if isinstance(positions, int) else None
 
 
 def require_parts(index: Mapping[str, Any]) -> None:
@@ -87,7 +87,7 @@ def require_parts(index: Mapping[str, Any]) -> None:
         index: The pipeline's model_index.json.
 
     Raises:
-        UserError: One does.
+        UserError: A part makes the network another input.
     """
     for name in MORE_PARTS:
         if index.get(name) not in (None, [None, None]):
@@ -98,7 +98,7 @@ def require_inputs(config: Any, vae: Any, allowed: Sequence[str] = ()) -> None:
     """Checks that a denoiser reads latents, time and prompt, and returns latents.
 
     Arguments:
-        config: The denoiser's.
+        config: The denoiser's configuration.
         vae: The autoencoder, or None.
         allowed: Values of its settings that the family gives the input of.
 
@@ -135,7 +135,7 @@ def require_autoencoder(vae: Any) -> None:
     """Checks how latents are scaled.
 
     Raises:
-        UserError: By no number.
+        UserError: The setting is no number.
     """
     factor, shift = vae.config.get("scaling_factor"), vae.config.get("shift_factor")
     if not _number(factor) or factor == 0 or not (shift is None or _number(shift)):
@@ -159,7 +159,7 @@ def require_widths(given: int, expected: Any, what: str) -> None:
 
     Arguments:
         given: Numbers a token or prompt.
-        expected: Of the network, one number or one a block.
+        expected: How many numbers the network reads, one number or one a block.
         what: Both, in words.
 
     Raises:
@@ -221,8 +221,8 @@ def _require_vocabulary(reader: Reader) -> None:
 
 
 def _probed(tokenizer: Any) -> list[list[int]]:
-    found: list[list[int]] = tokenizer(list(PROBES), truncation=True, max_length=PROBED).input_ids
-    return found
+    tokens: list[list[int]] = tokenizer(list(PROBES), truncation=True, max_length=PROBED).input_ids
+    return tokens
 
 
 def _out_of_reach(tokenizer: Any, known: dict[str, int]) -> list[str]:

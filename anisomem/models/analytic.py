@@ -79,7 +79,7 @@ class AnalyticMixture(DiffusionModel):
         variance = alpha**2 * self.variances + sigma**2  # [n, K]
         offset = alpha[..., None] * self.means.flatten(1) - x.flatten(1)[:, None]  # [n, K, d]
 
-        component = ComponentConditioning.of(conditioning).component
+        component = ComponentConditioning.checked(conditioning).component
         log_density = -0.5 * (
             offset.square().sum(-1) / variance + offset.shape[-1] * variance.log()
         )

@@ -32,9 +32,9 @@ def folder(path: str) -> Path:
     Raises:
         UserError: A repository that we do not have it of.
     """
-    if (found := located(path)) and found.is_dir():
-        return found
-    shipped = {found.name.replace("--", "/"): found for found in SHIPPED.iterdir()}
+    if (local := located(path)) and local.is_dir():
+        return local
+    shipped = {place.name.replace("--", "/"): place for place in SHIPPED.iterdir()}
     if path not in shipped:
         raise unknown("architecture for weights=random", path, shipped)
     return shipped[path]
@@ -113,7 +113,7 @@ def kind(name: str, source: Sequence[Any]) -> type[Any]:
     """The class of a part.
 
     Arguments:
-        name: The part's.
+        name: The part's name.
         source: Its library and class, as a model_index.json says.
 
     Raises:
@@ -122,13 +122,13 @@ def kind(name: str, source: Sequence[Any]) -> type[Any]:
     """
     named = ".".join(map(str, source))
     library, *rest = source
-    found = getattr(LIBRARIES.get(library), str(*rest), None) if len(rest) == 1 else None
-    if not (isinstance(found, type) and issubclass(found, KINDS)):
+    named_class = getattr(LIBRARIES.get(library), str(*rest), None) if len(rest) == 1 else None
+    if not (isinstance(named_class, type) and issubclass(named_class, KINDS)):
         raise UserError(
             f"model_index.json says that {name} is a {named[:80]!r}; expected a network, tokenizer"
             " or scheduler of diffusers or transformers"
         )
-    return found
+    return named_class
 
 
 def described(made: type[Any], folder: Path) -> Any:

@@ -1,4 +1,7 @@
-"""What a pass attends to in its cross-attention, and how that may be changed: the values alone."""
+"""What a pass attends to in its cross-attention, and how that may be changed: the values alone.
+
+The hooks that record and change it are in ``unet_attention``.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,10 @@ class Attention:
     """What a pass attends to in its cross-attention.
 
     Attributes:
-        tokens: By layer in the order they compute, mean over heads and then over positions,
-            ``[n, layers, tokens]``; sums to 1 over tokens.
-        end: To the end-of-text token of each prompt by position, mean over heads and over the
-            down-sampling layers of the highest resolution, ``[n, h, w]``.
+        tokens: The attention to each token by layer in the order they compute, mean over heads and
+            then over positions, ``[n, layers, tokens]``; sums to 1 over tokens.
+        end: The attention to the end-of-text token of each prompt by position, mean over heads and
+            over the down-sampling layers of the highest resolution, ``[n, h, w]``.
     """
 
     tokens: Tensor
@@ -31,7 +34,8 @@ class Edit:
     Attributes:
         keep: Tokens that are attended to at all, bool ``[n, tokens]``.
         start: Factor of the first token's logit, ``[n]``.
-        keep_without: As ``keep`` for the rows without prompt that guidance sets beside them.
+        keep_without: The same as ``keep``, for the rows without prompt that guidance sets beside
+            them.
     """
 
     keep: Tensor
@@ -70,6 +74,6 @@ class Edit:
         return torch.cat([self.keep_without, self.keep]), torch.cat([ones, self.start])
 
     def _neutral(self, n: int) -> Edit:
-        """Of n rows that attend as always."""
+        """An edit of n rows that attend as always."""
         keep = torch.ones_like(self.keep[:1]).expand(n, -1)
         return Edit(keep, torch.ones_like(self.start[:1]).expand(n), keep)

@@ -30,9 +30,9 @@ class Step:
     """A step of a trajectory.
 
     Attributes:
-        t: Its timestep.
+        t: The timestep of the latents.
         conditional: The prediction with the prompts at the latents before the step.
-        unconditional: Without them; None where guidance does not need it.
+        unconditional: The output without the prompts; None where guidance does not need it.
         after: The latents after the step, ``[n, C, H, W]``.
     """
 
@@ -52,7 +52,7 @@ class DiffusionModel(ABC):
         device, dtype: Of the network; latents are handed to it in both.
         stands_for: Key of the published model whose detector weights apply, or None.
         repository, revision: Where it was loaded from on the hub and the commit, or None.
-        variant: Of the weights' files that were loaded, such as ``fp16``, or None.
+        variant: The variant of the weights' files that were loaded, such as ``fp16``, or None.
         cautions: What a reader of its scores must know about how it was loaded.
         nfe: Latents evaluated so far; a directional derivative counts in ``jvps`` instead.
         declares: What models of the class can do; :attr:`capabilities` are what this one can.
@@ -264,10 +264,10 @@ class DiffusionModel(ABC):
         2 NFE per prompt and step, 1 with w = 1, which needs no u.
 
         Arguments:
-            x: The noise.
-            conditioning: The prompts.
-            num_steps: Of the schedule.
-            guidance: w.
+            x: The noise that it begins with.
+            conditioning: The encoded prompts.
+            num_steps: How many steps the schedule has.
+            guidance: The guidance scale w.
             evaluate: What evaluates the model in each step; its own batched pass if not given.
         """
         empty = self.encode([""])[[0] * len(x)]

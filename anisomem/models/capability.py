@@ -1,4 +1,7 @@
-"""What a model declares that it can do. Needs name it too, so nothing heavy is imported here."""
+"""What a model declares that it can do. Needs name it too, so nothing heavy is imported here.
+
+A need names one in :mod:`anisomem.detection.needs`, a family in its own file.
+"""
 
 from enum import Enum
 

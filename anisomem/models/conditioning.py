@@ -1,4 +1,7 @@
-"""Encoded prompts."""
+"""Encoded prompts.
+
+The prompts are encoded by a family's own ``encode``.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -45,8 +48,8 @@ class Conditioning:
         )
 
     @classmethod
-    def of(cls, given: "Conditioning") -> Self:
-        """The conditioning itself, as one of this class.
+    def checked(cls, given: "Conditioning") -> Self:
+        """Returns the conditioning itself, as one of this class.
 
         Raises:
             TypeError: It is none; a model of another kind encoded it.
@@ -67,7 +70,7 @@ class Conditioning:
         """:attr:`end`, of a model that has the capability.
 
         Raises:
-            TypeError: It is not known.
+            TypeError: The embeddings' end is not known.
         """
         return _given(self.end, "end")
 

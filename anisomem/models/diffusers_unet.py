@@ -1,4 +1,7 @@
-"""Text-to-image pipelines of diffusers with one text encoder and a U-Net (SD v1, SD v2)."""
+"""Text-to-image pipelines of diffusers with one text encoder and a U-Net (SD v1, SD v2).
+
+What families share is in ``pipeline``; the attention of a U-Net is in ``unet_attention``.
+"""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -16,7 +19,7 @@ from anisomem.models.layout import Layout
 from anisomem.models.pipeline import PipelineModel
 from anisomem.models.prediction import Parameterisation, Prediction
 from anisomem.models.schedule import DDIMSchedule
-from anisomem.models.unet_attention import Recorder, editing, recording
+from anisomem.models.unet_attention import AttentionRecorder, editing, recording
 from anisomem.models.vocabulary import TOKENS
 
 
@@ -76,8 +79,8 @@ class DiffusersUNet(PipelineModel):
     @staticmethod
     def _ends(tokenizer: Any, tokens: Any) -> Tensor:
         """The index of every prompt's end-of-text token, with which some tokenizers also pad."""
-        found: Tensor = (tokens.input_ids == tokenizer.eos_token_id).int().argmax(dim=1)
-        return found
+        ends: Tensor = (tokens.input_ids == tokenizer.eos_token_id).int().argmax(dim=1)
+        return ends
 
     @staticmethod
     def arguments(t: Tensor, conditioning: Conditioning) -> dict[str, Any]:
@@ -92,7 +95,7 @@ class DiffusersUNet(PipelineModel):
         self, x: Tensor, t: Tensor | float, conditioning: Conditioning, first: int = 0
     ) -> tuple[Prediction, Attention]:
         end = conditioning.required_end()
-        recorder = Recorder(slice(first, None), end, self.latent_shape[1:])
+        recorder = AttentionRecorder(slice(first, None), end, self.latent_shape[1:])
         with recording(self.denoiser, recorder):
             prediction = self.predict(x, t, conditioning)
         return prediction, recorder.attention()

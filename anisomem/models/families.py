@@ -1,4 +1,7 @@
-"""Which families there are: each file of this package that has one; and whose a pipeline is."""
+"""Which families there are: each file of this package that has one; and whose a pipeline is.
+
+What a family declares is a :class:`~anisomem.models.layout.Layout`; loading is in ``loading``.
+"""
 
 import pkgutil
 from functools import cache
@@ -16,7 +19,7 @@ from anisomem.models.pipeline import PipelineModel
 @cache
 def families() -> list[type[PipelineModel]]:
     """All that a file of this package defines."""
-    named = sorted(found.name for found in pkgutil.iter_modules(models.__path__))
+    named = sorted(file.name for file in pkgutil.iter_modules(models.__path__))
     modules = [import_module(f"{models.__name__}.{name}") for name in named]
     return [
         made
@@ -29,8 +32,8 @@ def families() -> list[type[PipelineModel]]:
     ]
 
 
-def of(index: dict[str, Any], path: str) -> type[PipelineModel]:
-    """The family of a pipeline.
+def family_of(index: dict[str, Any], path: str) -> type[PipelineModel]:
+    """Finds the family of a pipeline.
 
     Arguments:
         index: Its model_index.json.
@@ -56,10 +59,10 @@ def load(path: str, revision: str | None = None, **settings: Any) -> PipelineMod
         settings: The other attributes of :class:`~anisomem.models.loading.Source`.
 
     Raises:
-        UserError: As :meth:`PipelineModel.load`, or it is of no family.
+        UserError: What :meth:`PipelineModel.load` refuses, or it is of no family.
     """
     source = Source(path, revision, **settings)
-    return of(source.index, path).read(source)
+    return family_of(source.index, path).read(source)
 
 
 def outline(path: str) -> Outline | None:
@@ -72,4 +75,4 @@ def outline(path: str) -> Outline | None:
         folder = architecture.folder(path)
     except UserError:
         return None
-    return Outline(of(files.read_index(folder), path), folder)
+    return Outline(family_of(files.read_index(folder), path), folder)

@@ -67,7 +67,7 @@ class Weights:
     """The weights of a network in safetensors.
 
     Attributes:
-        files: One, or the shards that an index names.
+        files: The file of the weights, or the shards that an index names.
         variant: What stands in their names, such as ``fp16``; None where nothing does.
     """
 
@@ -99,7 +99,7 @@ def headers(file: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Name and shape of every tensor in a safetensors file.
 
     Raises:
-        UserError: As :attr:`Weights.shapes`.
+        UserError: What :attr:`Weights.shapes` refuses.
     """
     try:
         with regular(file).open("rb") as stream:
@@ -124,7 +124,7 @@ def weights(folder: Path, stem: str, variant: str | None) -> Weights:
     """The weights of a part's folder.
 
     Arguments:
-        folder: Of the part.
+        folder: The folder of the part.
         stem: How its library calls the file: ``model`` or ``diffusion_pytorch_model``.
         variant: The one wanted; None is the plain one, or the only one that is there. A part
             without the wanted one has its plain one taken, as diffusers does.
@@ -132,25 +132,25 @@ def weights(folder: Path, stem: str, variant: str | None) -> Weights:
     Raises:
         UserError: None in safetensors, several variants and no choice, or shards that lack one.
     """
-    found = variants(folder, stem)
-    if not found:
+    by_variant = variants(folder, stem)
+    if not by_variant:
         others = sorted(f.name for f in folder.iterdir() if f.suffix in (*PICKLED, ".safetensors"))
         held = f" (it holds {', '.join(others[:3])})" if others else ""
         raise UserError(
             f"{folder} has no weights in safetensors: expected {stem}.safetensors{held}; save them"
             " with save_pretrained(..., safe_serialization=True)"
         )
-    if variant in found or None in found:
-        chosen = variant if variant in found else None
-    elif variant is None and len(found) == 1:
-        (chosen,) = found
+    if variant in by_variant or None in by_variant:
+        chosen = variant if variant in by_variant else None
+    elif variant is None and len(by_variant) == 1:
+        (chosen,) = by_variant
     else:
-        names = ", ".join(sorted(name for name in found if name))
-        first = sorted(name for name in found if name)[0]
+        names = ", ".join(sorted(name for name in by_variant if name))
+        first = sorted(name for name in by_variant if name)[0]
         raise UserError(
             f"{folder} has weights of the variants {names} alone; give model.variant={first}"
         )
-    return Weights(_shards(found[chosen]), chosen)
+    return Weights(_shards(by_variant[chosen]), chosen)
 
 
 def chosen(folder: Path, index: Mapping[str, Any], variant: str | None) -> str | None:
@@ -163,8 +163,8 @@ def chosen(folder: Path, index: Mapping[str, Any], variant: str | None) -> str |
     known: set[str | None] = set()
     for name in index:
         for stem in STEMS if (folder / name).is_dir() else ():
-            if found := variants(folder / name, stem):
-                known |= set(found)
+            if by_variant := variants(folder / name, stem):
+                known |= set(by_variant)
                 taken.add(weights(folder / name, stem, variant).variant)
     if variant is not None and variant not in taken:
         names = ", ".join(sorted(name or "null" for name in known))
@@ -176,12 +176,12 @@ def variants(folder: Path, stem: str) -> dict[str | None, Path]:
     """Every variant of a part's weights: the file, or the index of its shards."""
     single = re.compile(rf"{stem}(?:\.([^.]+?)(?<!-\d{{5}}-of-\d{{5}}))?\.safetensors")
     index = re.compile(rf"{stem}\.safetensors\.index(?:\.([^.]+))?\.json")
-    found: dict[str | None, Path] = {}
+    by_variant: dict[str | None, Path] = {}
     for pattern in (index, single) if stem == "model" else (single, index):  # the last one counts
         for file in sorted(folder.iterdir()):
             if match := pattern.fullmatch(file.name):
-                found[match[1]] = file
-    return found
+                by_variant[match[1]] = file
+    return by_variant
 
 
 def _shards(file: Path) -> tuple[Path, ...]:
@@ -207,7 +207,7 @@ def _shards(file: Path) -> tuple[Path, ...]:
 
 def adapters(folder: Path) -> list[str]:
     """Names of the files beside a pipeline's parts that hold a LoRA or the like, which is left."""
-    found = []
+    left = []
     for file in sorted(folder.glob("*.safetensors")):
         if not file.is_file():
             continue
@@ -217,9 +217,9 @@ def adapters(folder: Path) -> list[str]:
             continue
         embeddings = file.name.startswith("learned_embeds")
         if embeddings or any(ADAPTER.search(name) for name in names):
-            found.append(file.name)
+            left.append(file.name)
     for place in sorted(folder.iterdir()):
         inside = ("adapter_model.safetensors", "pytorch_lora_weights.safetensors")
         if place.is_dir():
-            found += [f"{place.name}/{name}" for name in inside if (place / name).is_file()]
-    return found
+            left += [f"{place.name}/{name}" for name in inside if (place / name).is_file()]
+    return left

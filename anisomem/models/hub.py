@@ -1,4 +1,7 @@
-"""Where a pipeline comes from: a local folder or file, or a repository of the hub."""
+"""Where a pipeline comes from: a local folder or file, or a repository of the hub.
+
+What lies in a local folder is read in ``files``; the parts are loaded in ``parts``.
+"""
 
 import os
 from pathlib import Path
@@ -28,11 +31,11 @@ def present(path: str, revision: str | None) -> bool:
 def size(path: str, revision: str | None) -> int | None:
     """Bytes that :func:`fetch` downloads of a repository, None where the hub does not answer."""
     try:
-        found = HfApi().model_info(path, revision=revision, files_metadata=True).siblings or []
+        siblings = HfApi().model_info(path, revision=revision, files_metadata=True).siblings or []
     except (HfHubHTTPError, OSError, httpx2.HTTPError, ValueError):
         return None
     # Checkpoints in one file and half-precision variants are left where they are.
-    wanted = [f for f in found if "/" in f.rfilename and f.rfilename.count(".") == 1]
+    wanted = [f for f in siblings if "/" in f.rfilename and f.rfilename.count(".") == 1]
     wanted = [f for f in wanted if f.rfilename.partition("/")[0] not in EXTRAS]
     kept = [f for f in wanted if f.rfilename.endswith((".safetensors", ".json", ".txt"))]
     return sum(f.size or 0 for f in kept)
@@ -44,7 +47,7 @@ def fetch(path: str, revision: str | None, variant: str | None = None) -> Path:
     Raises:
         OSError, ValueError, httpx2.HTTPError: Neither is to be had.
     """
-    if found := located(path):
-        return found
+    if local := located(path):
+        return local
     snapshot = DiffusionPipeline.download(path, revision=revision, variant=variant, **WANTED)
     return Path(os.fspath(snapshot))

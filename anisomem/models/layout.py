@@ -1,4 +1,7 @@
-"""What a family declares of its pipelines: their parts, in diffusers' names."""
+"""What a family declares of its pipelines: their parts, in diffusers' names.
+
+The declarations stand in the family's own files; ``parts`` loads by them.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +17,7 @@ class TextEncoder:
     """A text encoder among the parts of a pipeline.
 
     Attributes:
-        name: Of the part; its tokenizer's is the same with ``tokenizer``.
+        name: The name of the part; its tokenizer's is the same with ``tokenizer``.
         pooled: Whether its state at the prompt's end is used besides the tokens' states.
         needed: Whether the family cannot do without.
         limit: Tokens of a prompt that it is given; None is the tokenizer's own limit.
@@ -36,7 +39,7 @@ class Layout:
     """The parts of a family's pipelines.
 
     Attributes:
-        pipeline_class: Of diffusers.
+        pipeline_class: The pipeline class of diffusers.
         saved_as: Names of other pipelines that have the same parts.
         denoiser: Name of the network.
         encoders: The text encoders, in the order in which their states are put together.
@@ -64,7 +67,7 @@ class Layout:
         """Checks that a pipeline has the parts.
 
         Raises:
-            UserError: One is missing.
+            UserError: A part is missing.
         """
         needed = [encoder for encoder in self.encoders if encoder.needed]
         names = [encoder.name for encoder in needed] + [encoder.tokenizer for encoder in needed]

@@ -1,4 +1,4 @@
-"""From what a user names to a pipeline of diffusers, by what its family declares.
+"""Loads a pipeline of diffusers from what a user names, by what its family declares.
 
 A :class:`Source` is what a user asks for; :func:`load` makes a family's pipeline of it.
 """
@@ -40,8 +40,8 @@ class Source:
         device: ``auto`` (CUDA if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
         stands_for: Key of the published model whose detector weights apply.
         parameterisation: What the network is said to predict; must be what its scheduler says.
-        attention_slicing: As ``enable_attention_slicing`` of diffusers: ``auto``, ``max`` or heads
-            at a time.
+        attention_slicing: The attention slicing as ``enable_attention_slicing`` of diffusers:
+            ``auto``, ``max`` or heads at a time.
         offload: ``model`` or ``sequential``: what waits in the CPU's memory and visits the
             accelerator when it is its turn.
         weights: ``random`` builds the architecture alone, for timing.
@@ -173,8 +173,8 @@ class Loaded:
     """A pipeline and how it was read.
 
     Attributes:
-        pipeline: With all parts that the family reads.
-        variant: Of the weights' files that were read.
+        pipeline: The pipeline with all parts that the family reads.
+        variant: The variant of the weights' files that were read.
         cautions: What a reader of its scores must know.
     """
 
@@ -211,7 +211,7 @@ def _folder(source: Source, layout: Layout) -> Loaded:
     layout.require(pipeline)
     told = parts.changed(folder, pipeline, layout.denoiser)
     variant = files.chosen(folder, index, source.variant)
-    return Loaded(pipeline, variant, [*told, *beside(folder)])
+    return Loaded(pipeline, variant, [*told, *unloaded_beside(folder)])
 
 
 @contextmanager
@@ -219,7 +219,7 @@ def readable(place: Path) -> Iterator[None]:
     """A file that cannot be read meanwhile is one line.
 
     Raises:
-        UserError: One could not be read.
+        UserError: A file could not be read.
     """
     try:
         yield
@@ -227,7 +227,7 @@ def readable(place: Path) -> Iterator[None]:
         raise UserError(f"{error.filename or place} cannot be read: {error.strerror}") from None
 
 
-def beside(folder: Path) -> list[str]:
+def unloaded_beside(folder: Path) -> list[str]:
     """What lies beside a pipeline and is not loaded, in words."""
     return [
         f"{name} beside the model is not loaded: scores are those of the model without it"

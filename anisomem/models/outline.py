@@ -1,4 +1,7 @@
-"""What a model would take, by the files that describe it: its weights are never read."""
+"""What a model would take, by the files that describe it: its weights are never read.
+
+Its own numbers come from ``architecture``; the dry run in :mod:`anisomem.report.plan` prints them.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +18,8 @@ class Outline:
     """A pipeline of which the configuration is at hand.
 
     Attributes:
-        family: Its class.
-        folder: In diffusers' layout.
+        family: The class of its family.
+        folder: The folder in diffusers' layout.
     """
 
     family: type[PipelineModel]
@@ -29,12 +32,12 @@ class Outline:
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
-        """``(C, H, W)``."""
+        """The latents' shape ``(C, H, W)``."""
         return self.family.shape_of(read_json(self.denoiser / "config.json"))
 
     @property
     def parameters(self) -> int:
-        """Of all networks together."""
+        """The number of parameters of all networks together."""
         networks = architecture.networks(self.folder, files.read_index(self.folder))
         return sum(p.numel() for network in networks for p in network.parameters())
 

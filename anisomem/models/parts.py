@@ -49,11 +49,12 @@ def pipeline(
     """The pipeline that a folder holds, without what judges or takes pictures.
 
     Arguments:
-        pipeline_class: Of the family; the folder may have been saved as another with its parts.
+        pipeline_class: The pipeline class of the family; the folder may have been saved as another
+            with its parts.
         folder: Where the parts lie.
         index: Its model_index.json.
-        dtype: Of the weights.
-        variant: Of the weights' files, see :func:`anisomem.models.files.weights`.
+        dtype: The dtype of the weights.
+        variant: The variant of the weights' files, see :func:`anisomem.models.files.weights`.
 
     Raises:
         UserError: A part that its files do not hold whole.
@@ -79,7 +80,7 @@ def changed(folder: Path, pipeline: DiffusionPipeline, denoiser: str) -> list[st
         "scheduler": ("scheduler_config.json", ("clip_sample", "steps_offset")),
         denoiser: ("config.json", ("sample_size",)),
     }
-    found = []
+    changes = []
     for name, (file, settings) in looked_at.items():
         said, taken = read_json(folder / name / file), getattr(pipeline, name).config
         unsaid = said.get("_use_default_values") or []
@@ -87,11 +88,11 @@ def changed(folder: Path, pipeline: DiffusionPipeline, denoiser: str) -> list[st
             if setting not in said or setting in unsaid:
                 continue
             if json.dumps(said[setting]) != json.dumps(taken.get(setting)):
-                found.append(
+                changes.append(
                     f"the {name}'s file says {setting}={said[setting]}, which diffusers'"
                     f" {type(pipeline).__name__} takes for {taken[setting]}"
                 )
-    return found
+    return changes
 
 
 def part(folder: Path, source: Sequence[Any], dtype: torch.dtype, variant: str | None) -> Any:
@@ -120,7 +121,7 @@ def made(place: Path, named: str, make: Callable[[], T]) -> T:
 
     Arguments:
         place: What it is made of.
-        named: Its class.
+        named: The name of its class.
         make: Makes it.
 
     Raises:
@@ -162,7 +163,7 @@ def _network(folder: Path, kind: type[Any], dtype: torch.dtype, variant: str | N
     stem = files.STEMS[not issubclass(kind, ModelMixin)]
     held = files.weights(folder, stem, variant)
     _require_description(folder, kind, held)
-    network, found = made(
+    network, loading = made(
         folder,
         kind.__name__,
         lambda: kind.from_pretrained(
@@ -171,7 +172,7 @@ def _network(folder: Path, kind: type[Any], dtype: torch.dtype, variant: str | N
             variant=held.variant,
             use_safetensors=True,
             local_files_only=True,
-            ignore_mismatched_sizes=True,  # they are in what was found
+            ignore_mismatched_sizes=True,  # they are in what was loading
             output_loading_info=True,
         ),
     )
@@ -179,9 +180,9 @@ def _network(folder: Path, kind: type[Any], dtype: torch.dtype, variant: str | N
         folder,
         kind,
         len(network.state_dict()),
-        missing=found["missing_keys"],
-        without_place=found["unexpected_keys"],
-        mismatched=found["mismatched_keys"],
+        missing=loading["missing_keys"],
+        without_place=loading["unexpected_keys"],
+        mismatched=loading["mismatched_keys"],
     )
     require_finite(folder, network, dtype)
     return network
@@ -234,11 +235,11 @@ def require_whole(
     """Checks what a library found when it loaded a network.
 
     Arguments:
-        folder: Of the part.
-        kind: Its class.
-        total: Its weights.
-        missing: Those that no file holds, which the library makes up.
-        without_place: Those of the files that it does not use.
+        folder: The folder of the part.
+        kind: The part's class.
+        total: The part's weights.
+        missing: Weights that no file holds, which the library makes up.
+        without_place: Weights of the files that the library does not use.
         mismatched: Name, shape in the file and shape expected.
 
     Raises:
@@ -298,7 +299,7 @@ def require_finite(folder: Path, network: torch.nn.Module, dtype: torch.dtype) -
     """Checks that all weights are numbers, and not all of them zero.
 
     Raises:
-        UserError: Otherwise.
+        UserError: They are not.
     """
     wrong, empty = [], True
     for name, weight in network.state_dict().items():

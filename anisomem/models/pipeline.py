@@ -77,7 +77,7 @@ class PipelineModel(DiffusionModel):
 
         Arguments:
             t: Timesteps ``[n]``, on the network's device.
-            conditioning: As :meth:`encode` or :meth:`blank` makes it.
+            conditioning: What :meth:`encode` or :meth:`blank` makes.
         """
 
     @staticmethod
@@ -86,7 +86,7 @@ class PipelineModel(DiffusionModel):
         """The conditioning of one prompt in shape alone, for what a pass takes.
 
         Arguments:
-            config: The network's.
+            config: The network's configuration.
         """
 
     @classmethod
@@ -94,7 +94,7 @@ class PipelineModel(DiffusionModel):
         """``(C, H, W)`` of the latents that a network is made for.
 
         Arguments:
-            config: The network's.
+            config: The network's configuration.
 
         Raises:
             UserError: It does not say.

@@ -1,4 +1,7 @@
-"""Stable Diffusion 3: three text encoders and a transformer trained by flow matching."""
+"""Stable Diffusion 3: three text encoders and a transformer trained by flow matching.
+
+What families share is in ``pipeline``; the schedule is ``FlowSchedule`` in ``schedule``.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -59,7 +62,7 @@ class StableDiffusion3(PipelineModel):
 
     @property
     def _t5(self) -> Sequence[Reader]:
-        """None, or one."""
+        """The T5 encoder, one or none."""
         return self.readers[2:]
 
     def _require_widths(self) -> None:
@@ -99,7 +102,7 @@ class StableDiffusion3(PipelineModel):
 
     @staticmethod
     def arguments(t: Tensor, conditioning: Conditioning) -> dict[str, Any]:
-        given = PooledConditioning.of(conditioning)
+        given = PooledConditioning.checked(conditioning)
         return {
             "timestep": t,
             "encoder_hidden_states": given.embeddings,

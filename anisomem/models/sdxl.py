@@ -1,4 +1,8 @@
-"""Stable Diffusion XL: two text encoders, and a U-Net that is also told size and pooled prompt."""
+"""Stable Diffusion XL: two text encoders, and a U-Net that is also told size and pooled prompt.
+
+What it shares with other U-Nets is in ``diffusers_unet``, and what all families share in
+``pipeline``.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -89,7 +93,7 @@ class StableDiffusionXL(DiffusersUNet):
 
     @staticmethod
     def arguments(t: Tensor, conditioning: Conditioning) -> dict[str, Any]:
-        given = SizedConditioning.of(conditioning)
+        given = SizedConditioning.checked(conditioning)
         return {
             "timestep": t,
             "encoder_hidden_states": given.embeddings,

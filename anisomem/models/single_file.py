@@ -39,7 +39,7 @@ def repository(file: Path, parameterisation: str | None) -> str:
     """Whose configuration a checkpoint is read with.
 
     Arguments:
-        file: In safetensors.
+        file: The checkpoint, in safetensors.
         parameterisation: What the user says that it predicts.
 
     Raises:
@@ -51,9 +51,9 @@ def repository(file: Path, parameterisation: str | None) -> str:
     shapes = dict(files.headers(file))
     if any(files.ADAPTER.search(name) for name in shapes):
         raise UserError(f"{file} is a LoRA, no model; model.path is the model it was made for")
-    found = [name for name, telling in TELLING.items() if telling in shapes]
+    architectures = [name for name, telling in TELLING.items() if telling in shapes]
     whole = FIRST in shapes and any(name.startswith(AUTOENCODER) for name in shapes)
-    if not (found and whole):
+    if not (architectures and whole):
         raise UserError(
             f"{file} is no whole checkpoint of Stable Diffusion 1, 2 or XL: expected U-Net,"
             f" autoencoder and text encoder ({UNET}..., {AUTOENCODER}..., {TELLING[V1][:16]}... or"
@@ -64,12 +64,12 @@ def repository(file: Path, parameterisation: str | None) -> str:
     for name in TRAINED_OTHERWISE:
         if name in shapes:
             raise UserError(f"{file} says {name}, which needs its own scheduler; {OTHERWISE}")
-    if found[0] == V2 and parameterisation is None:
+    if architectures[0] == V2 and parameterisation is None:
         raise UserError(
             f"{file} is a Stable Diffusion 2, and does not say what it predicts: give"
             " model.parameterisation=v_prediction (768 pixels) or epsilon (512 pixels)"
         )
-    return found[0]
+    return architectures[0]
 
 
 def pipeline(
@@ -83,12 +83,12 @@ def pipeline(
     """The pipeline of a checkpoint.
 
     Arguments:
-        pipeline_class: Of the family.
-        file: The checkpoint.
-        folder: Its configuration.
+        pipeline_class: The pipeline class of the family.
+        file: The checkpoint's file.
+        folder: The folder of its configuration.
         index: The model_index.json there.
-        dtype: Of the weights.
-        parameterisation: As :func:`repository`.
+        dtype: The dtype of the weights.
+        parameterisation: The same as of :func:`repository`.
 
     Raises:
         UserError: Weights are missing, or are no numbers.

@@ -22,11 +22,11 @@ LARGEST = 2**26  # numbers of a layer's maps that are computed at once
 DOWN = "down_blocks"
 
 
-class Recorder:
+class AttentionRecorder:
     """Collects reduced maps of some rows while a U-Net computes.
 
     Arguments:
-        rows: Of the batch.
+        rows: The rows of the batch.
         end: Index of the end-of-text token of every row of the batch, ``[n]``.
         shape: Height and width of the latents.
     """
@@ -78,7 +78,7 @@ class Recorder:
 class _Recording:
     """A layer's processor, whose input is recorded first."""
 
-    def __init__(self, processor: Any, recorder: Recorder, down: bool) -> None:
+    def __init__(self, processor: Any, recorder: AttentionRecorder, down: bool) -> None:
         self.processor, self.recorder, self.down = processor, recorder, down
 
     def __call__(
@@ -143,7 +143,7 @@ def replaced(unet: nn.Module, processor: Callable[[str, Any], Any]) -> Iterator[
 
     Arguments:
         unet: The U-Net.
-        processor: From a layer's name and its processor to the one that it has meanwhile.
+        processor: Maps a layer's name and its processor to the one that it has meanwhile.
     """
     layers = {
         name: layer
@@ -160,7 +160,7 @@ def replaced(unet: nn.Module, processor: Callable[[str, Any], Any]) -> Iterator[
             layer.set_processor(processors[name])
 
 
-def recording(unet: nn.Module, recorder: Recorder) -> AbstractContextManager[None]:
+def recording(unet: nn.Module, recorder: AttentionRecorder) -> AbstractContextManager[None]:
     """The U-Net's cross-attention is recorded meanwhile."""
     return replaced(unet, lambda name, own: _Recording(own, recorder, name.startswith(DOWN)))
 

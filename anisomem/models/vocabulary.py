@@ -1,4 +1,7 @@
-"""CLIP's tokenizer without a download, and a stand-in for what has no vocabulary at hand."""
+"""CLIP's tokenizer without a download, and a stand-in for what has no vocabulary at hand.
+
+A pipeline's own tokenizer is loaded with its other parts, in ``parts``.
+"""
 
 from __future__ import annotations
 

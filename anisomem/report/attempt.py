@@ -1,4 +1,7 @@
-"""What may fail without costing the table."""
+"""What may fail without costing the table.
+
+What must not fail is called without it.
+"""
 
 import logging
 import os

@@ -1,4 +1,7 @@
-"""What is wrong with a prompt set, and what its text alone gives away."""
+"""What is wrong with a prompt set, and what its text alone gives away.
+
+The prompts are read in :mod:`anisomem.datasets`, and no model is asked.
+"""
 
 from __future__ import annotations
 
@@ -38,9 +41,9 @@ def audit(name: str, overrides: Sequence[str] = (), out: Path | None = None) -> 
     """The tables of a prompt set as Markdown, written to ``out`` too.
 
     Arguments:
-        name: Of a configured dataset, or ``all`` for one table of the published sets and their
-            variants.
-        overrides: Of its settings, such as ``dataset.variant=head``.
+        name: The name of a configured dataset, or ``all`` for one table of the published sets and
+            their variants.
+        overrides: The overrides of its settings, such as ``dataset.variant=head``.
         out: A file, or None.
 
     Raises:
@@ -90,7 +93,7 @@ def _every(overrides: Sequence[str]) -> str:
         except UserError:
             missing.append(f"{name}-{variant}")
             continue
-        memorized, others = (_Part(prompts, at) for at in _classes(prompts).values())
+        memorized, others = (_Part(prompts, members) for members in _classes(prompts).values())
         cells, more = _separated(prompts.name, prompts)
         rows.append(
             [
@@ -128,13 +131,13 @@ def _described(card: cards.Card) -> str:
 def composition(prompts: PromptSet) -> Table:
     """Classes, duplicates, clusters, families, blocks and kinds."""
     rows = []
-    for title, at in _classes(prompts).items():
-        part = _Part(prompts, at)
+    for title, members in _classes(prompts).items():
+        part = _Part(prompts, members)
         rows.append(
             [
                 title,
-                str(len(at)),
-                f"{len(at) / len(prompts):.0%}",
+                str(len(members)),
+                f"{len(members) / len(prompts):.0%}",
                 str(_repeated(part.texts)),
                 str(_repeated([normalised(text) for text in part.texts])),
                 *_sizes(part.clusters),
@@ -159,7 +162,7 @@ def composition(prompts: PromptSet) -> Table:
 
 def overlaps(prompts: PromptSet, name: str, data: str | None) -> Table:
     """Prompts that other published sets have too, by class."""
-    ours = [{prompts.texts[i] for i in at} for at in _classes(prompts).values()]
+    ours = [{prompts.texts[i] for i in members} for members in _classes(prompts).values()]
     rows, missing = [], []
     for other in cards.names():
         if other in (name, "model_swap", "gustavosta"):  # parts of others, or in the hub
@@ -169,7 +172,7 @@ def overlaps(prompts: PromptSet, name: str, data: str | None) -> Table:
         except UserError:
             missing.append(other)
             continue
-        sets = [{theirs.texts[i] for i in at} for at in _classes(theirs).values()]
+        sets = [{theirs.texts[i] for i in members} for members in _classes(theirs).values()]
         pairs = [(a, b) for a in ours for b in sets]
         rows.append([other, *(str(len(a & b)) for a, b in pairs), str(_pictures(prompts, theirs))])
     headings = ["set", "memorized in both", "memorized here, other there"]
@@ -183,10 +186,10 @@ def overlaps(prompts: PromptSet, name: str, data: str | None) -> Table:
 def lengths(prompts: PromptSet, counts: npt.NDArray[np.int32]) -> Table:
     """Characters, words and CLIP tokens of each class and block of others."""
     rows = []
-    for title, at in {**_classes(prompts), **_blocks(prompts)}.items():
-        texts = [prompts.texts[i] for i in at]
+    for title, members in {**_classes(prompts), **_blocks(prompts)}.items():
+        texts = [prompts.texts[i] for i in members]
         long, many = _lengths(texts), np.array([len(text.split()) for text in texts])
-        own = counts[at]
+        own = counts[members]
         rows.append(
             [
                 title,
@@ -207,7 +210,7 @@ def separation(prompts: PromptSet, counts: npt.NDArray[np.int32]) -> Table:
     parts = {"all": list(range(len(prompts)))}
     blocks = _blocks(prompts)
     if len(blocks) > 1:
-        parts |= {title: memorized + at for title, at in blocks.items()}
+        parts |= {title: memorized + members for title, members in blocks.items()}
     rules: Mapping[str, Floats] = {
         "capitalised words": np.array([capitalised(text) for text in prompts.texts]),
         "characters": _lengths(prompts.texts),
@@ -216,11 +219,11 @@ def separation(prompts: PromptSet, counts: npt.NDArray[np.int32]) -> Table:
     }
     rows, notes = [], [CLASSIFIERS]
     with progress.bar("text-only folds", 2 * len(parts) * len(SEEDS), "fold") as bar:
-        for title, at in parts.items():
-            part = prompts.subset(at)
+        for title, members in parts.items():
+            part = prompts.subset(members)
             cells, more = _separated(title, part, bar.update)
             line = [title, f"{part.labels.sum()}/{(part.labels == 0).sum()}", *cells]
-            rows.append([*line, *(f"{auc(v[at], part.labels):.3f}" for v in rules.values())])
+            rows.append([*line, *(f"{auc(v[members], part.labels):.3f}" for v in rules.values())])
             notes += more
     headings = ["against", "memorized/other", *TEXT_MODELS, *rules]
     return Table("What text alone separates", headings, rows, notes)
@@ -281,12 +284,12 @@ def normalised(text: str) -> str:
 class _Part:
     """Columns of some rows, which may be of one class."""
 
-    def __init__(self, prompts: PromptSet, at: Sequence[int]) -> None:
-        self.texts = [prompts.texts[i] for i in at]
-        self.clusters = [int(prompts.clusters[i]) for i in at]
-        self.families = [prompts.families[i] for i in at] if prompts.families else []
-        self.blocks = [prompts.blocks[i] for i in at]
-        self.kinds = [prompts.kinds[i] for i in at]
+    def __init__(self, prompts: PromptSet, members: Sequence[int]) -> None:
+        self.texts = [prompts.texts[i] for i in members]
+        self.clusters = [int(prompts.clusters[i]) for i in members]
+        self.families = [prompts.families[i] for i in members] if prompts.families else []
+        self.blocks = [prompts.blocks[i] for i in members]
+        self.kinds = [prompts.kinds[i] for i in members]
 
 
 def _classes(prompts: PromptSet) -> dict[str, list[int]]:

@@ -1,4 +1,7 @@
-"""The card of a case: what stands beside its table for whoever has to trust it."""
+"""The card of a case: what stands beside its table for whoever has to trust it.
+
+The table is in ``tables``. The card is also the configuration that Weights & Biases gets.
+"""
 
 import re
 from dataclasses import asdict

@@ -1,4 +1,7 @@
-"""Some detectors of finished runs against each other, on all prompts and on parts of them."""
+"""Some detectors of finished runs against each other, on all prompts and on parts of them.
+
+The tests of a pair are in :mod:`anisomem.evaluation`; pictures of them are in ``pairs``.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ def named(results: Results, names: Sequence[str]) -> list[Detector]:
     """
     rows = {detector.key.replace(" ", ""): detector for detector in results.detectors}
     rows |= {detector.name: detector for detector in at_largest_n(results.detectors)}
-    found: dict[str, str] = {}
+    names_by_key: dict[str, str] = {}
     for name in names:
         if (short := name.replace(" ", "")) not in rows:
             for key, why in results.scored.refused.items():
@@ -42,14 +45,14 @@ def named(results: Results, names: Sequence[str]) -> list[Detector]:
                     raise UserError(f"{key} cannot be scored on {results.name}: {why}")
             shown = {d.key for d in results.detectors} | {d.name for d in results.detectors}
             raise unknown(f"detector in {results.name}", name, shown)
-        if (key := rows[short].key) in found:
-            raise UserError(f"{found[key]!r} and {name!r} are the same detector, {key!r}")
-        found[key] = name
-    return [rows[name.replace(" ", "")] for name in found.values()]
+        if (key := rows[short].key) in names_by_key:
+            raise UserError(f"{names_by_key[key]!r} and {name!r} are the same detector, {key!r}")
+        names_by_key[key] = name
+    return [rows[name.replace(" ", "")] for name in names_by_key.values()]
 
 
-def parts(results: Results) -> dict[str, list[int]]:
-    """All prompts and :meth:`Results.parts`, name to rows; equal ones once, by all names."""
+def named_parts(results: Results) -> dict[str, list[int]]:
+    """All prompts and :meth:`Results.named_parts`, name to rows; equal ones once, by all names."""
     names: dict[tuple[int, ...], list[str]] = {}
     for name, rows in {ALL: list(range(len(results.prompts))), **results.parts()}.items():
         names.setdefault(tuple(sorted(rows)), []).append(name)
@@ -60,8 +63,8 @@ def compare(all_results: Sequence[Results], names: Sequence[str], out: Path | No
     """Compares detectors in every case; the tables as Markdown.
 
     Arguments:
-        all_results: Of complete cases.
-        names: As of :func:`named`.
+        all_results: The results of complete cases.
+        names: The names that :func:`named` takes.
         out: Where to write the tables as Markdown, LaTeX and unrounded CSV, and pictures.
 
     Raises:
@@ -72,20 +75,20 @@ def compare(all_results: Sequence[Results], names: Sequence[str], out: Path | No
     chosen = [named(results, names) for results in all_results]
     text = []
     for results, detectors in zip(all_results, chosen, strict=True):
-        found, notes = _by_part(results, detectors)
-        table = _table(results, found, notes)
+        by_part, notes = _by_part(results, detectors)
+        table = _table(results, by_part, notes)
         text.append(f"{escape.markdown_line(table.title)}\n\n{table.printed()}")
         if out:
             from anisomem.report import pairs, style
 
             path = out / f"compare-{results.name}"
             records = [
-                r for part, shown in found.items() for r in _records(results.model, part, shown)
+                r for part, shown in by_part.items() for r in _records(results.model, part, shown)
             ]
             atomic.write_text(path.with_name(f"{path.name}.md"), table.markdown())
             atomic.write_text(path.with_name(f"{path.name}.tex"), table.latex())
             atomic.write_text(path.with_name(f"{path.name}.csv"), comma_separated(records))
-            draw = partial(pairs.critical_difference, next(iter(found.values())))
+            draw = partial(pairs.critical_difference, next(iter(by_part.values())))
             style.attempt(draw, out / f"critical_difference-{results.name}")
     return "\n".join(text)
 
@@ -94,22 +97,22 @@ def _by_part(
     results: Results, detectors: Sequence[Detector]
 ) -> tuple[dict[str, Compared], list[str]]:
     """All prompts, then every part that can be judged; and why others cannot."""
-    (first, _), *others = parts(results).items()
-    found, notes = {first: compared(results, detectors)}, []
+    (first, _), *others = named_parts(results).items()
+    by_part, notes = {first: compared(results, detectors)}, []
     for name, rows in progress.over(others, results.name, "part"):
         try:
-            found[name] = compared(results, detectors, rows)
-            notes += [f"{name}, {key}: {why}." for key, why in found[name].refused.items()]
+            by_part[name] = compared(results, detectors, rows)
+            notes += [f"{name}, {key}: {why}." for key, why in by_part[name].refused.items()]
         except UserError as error:  # a part may be too small for what the whole allows
             notes.append(f"{name}: {error}")
-    return found, notes
+    return by_part, notes
 
 
-def _table(results: Results, found: dict[str, Compared], notes: Sequence[str]) -> Table:
+def _table(results: Results, by_part: dict[str, Compared], notes: Sequence[str]) -> Table:
     target, seeds = results.config.fpr_targets[0], len(results.config.seeds)
     rate = f"TPR@{percent(target)}FPR"
     cells, unresolved = [], []
-    for part, shown in found.items():
+    for part, shown in by_part.items():
         evaluation = shown.evaluation
         counts = f"{evaluation.n_positive}/{evaluation.n_negative}"
         for pair in shown.pairs:
@@ -117,7 +120,7 @@ def _table(results: Results, found: dict[str, Compared], notes: Sequence[str]) -
             cells.append([part, counts, *keys, *pair_cells(pair, [target], adjusted=True)])
         if note := resolution_note(target, evaluation.n_negative):
             unresolved.append(f"{part}, {rate}: {note}.")
-    first = next(iter(found.values()))
+    first = next(iter(by_part.values()))
     pairs, drawn = len(first.pairs), first.evaluation.auc_draws.shape[1]
     explained = [
         "Differences on the same prompts, noise and bootstrap draws"
@@ -130,7 +133,7 @@ def _table(results: Results, found: dict[str, Compared], notes: Sequence[str]) -
         " other: what one part alone says is a hint.",
         "Fitted weights are fitted anew on every part.",
     ]
-    if any(shown.evaluation.clustered for shown in found.values()):
+    if any(shown.evaluation.clustered for shown in by_part.values()):
         explained.append(f"DeLong {CLUSTERED}; believe the bootstrap.")
     parted, found_by = ["part", "memorized/other"], pair_headings([target])
     difference, p, by_rate = found_by[4:]
@@ -139,7 +142,7 @@ def _table(results: Results, found: dict[str, Compared], notes: Sequence[str]) -
         [*parted, "a", "b", *found_by],
         cells,
         [*explained, *(f"{note}." for note in results.notes()), *notes, *unresolved],
-        apart=parted,
+        above=parted,
         optional=[found_by[2], p, difference],
         shorter={by_rate: f"by {rate}"},
     )
@@ -174,13 +177,13 @@ def _records(model: str, part: str, shown: Compared) -> list[dict[str, Any]]:
 
 
 def _flat(
-    name: str, found: PairedDifference | None, holm_p: float | None, verdict: str | None
+    name: str, difference: PairedDifference | None, holm_p: float | None, verdict: str | None
 ) -> dict[str, Any]:
     return {
-        f"{name}_difference": found and found.difference,
-        f"{name}_low": found and found.interval.low,
-        f"{name}_high": found and found.interval.high,
-        f"{name}_p": found and found.p_value,
+        f"{name}_difference": difference and difference.difference,
+        f"{name}_low": difference and difference.interval.low,
+        f"{name}_high": difference and difference.interval.high,
+        f"{name}_p": difference and difference.p_value,
         f"{name}_holm_p": holm_p,
         f"{name}_verdict": verdict,
     }

@@ -1,4 +1,7 @@
-"""Detectors of a case on the same prompts, every pair of them compared."""
+"""Detectors of a case on the same prompts, every pair of them compared.
+
+Their tables are written in ``compare`` and ``tables``, their pictures drawn in ``pairs``.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,9 @@ class Compared:
     Attributes:
         name, title: The case's.
         target: False-positive rate of the TPR: the table's first.
-        detectors: In the order in which pairs number them.
-        evaluation: Of these detectors, from draws enough for a verdict.
-        pairs: With p values adjusted over them.
+        detectors: The detectors in the order in which pairs number them.
+        evaluation: The evaluation of these detectors, from draws enough for a verdict.
+        pairs: The pairs with p values adjusted over them.
         refused: Detectors that cannot be scored there, and why.
     """
 
@@ -43,12 +46,12 @@ def compared(
     so many pairs, more are drawn.
 
     Arguments:
-        results: Of the complete case.
-        detectors: Of the case.
+        results: The results of the complete case.
+        detectors: The detectors of the case.
         rows: The prompts; all if not given.
 
     Raises:
-        UserError: As :meth:`Results.judged`, or fewer than two can be scored.
+        UserError: What :meth:`Results.judged` refuses, or fewer than two can be scored.
     """
     chosen = range(len(results.prompts)) if rows is None else rows
     enough = enough_draws(comb(len(detectors), 2), _units(results, chosen))

@@ -1,4 +1,7 @@
-"""What detectors say of memorized prompts by how often their picture was in the training set."""
+"""What detectors say of memorized prompts by how often their picture was in the training set.
+
+The count of repetitions comes with the prompt set; other pictures of a case are in ``figures``.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +19,6 @@ from anisomem.report.style import COLOURS, panels
 from anisomem.report.tables import percent
 
 DETECTED, SCORED = COLOURS[0], COLOURS[1]
-SCORE = "mean score in standard deviations of the others (right)"
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Dose:
 
     @property
     def centre(self) -> float:
-        """On a log axis."""
+        """The middle of the group on a log axis."""
         return float(np.sqrt(self.low * self.high))
 
 

@@ -78,7 +78,7 @@ def _visible(character: str) -> str:
 
 def latex(text: str) -> str:
     """A text in LaTeX's text mode, every special character as itself."""
-    return _SPECIAL.sub(lambda found: _LATEX[found.group()], plain(text))
+    return _SPECIAL.sub(lambda match: _LATEX[match.group()], plain(text))
 
 
 def latex_line(cells: Sequence[str]) -> str:

@@ -1,7 +1,11 @@
-"""Pictures of a case."""
+"""Pictures of a case.
+
+Pictures of pairs are in ``pairs`` and of repetitions in ``doses``; sweeps, trade-offs and the
+geometry have their own.
+"""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import matplotlib.pyplot as plt
@@ -36,16 +40,16 @@ from anisomem.report.tables import percent
 MOST_BLOCKS = 12  # that a legend names; the largest
 
 
-def of(results: Results) -> dict[str, Draw]:
-    """Every figure of a case by name; one that does not apply is drawn as None."""
-    draws: dict[str, Draw] = {draw.__name__: partial(draw, results) for draw in FIGURES}
+def figures_of(results: Results) -> dict[str, Draw]:
+    """All figures of a case by name, not drawn yet; one that does not apply is drawn as None."""
+    draws: dict[str, Draw] = {name: partial(draw, results) for name, draw in FIGURES.items()}
     detectors = at_largest_n(results.detectors)
     if len(detectors) > 1:
         pairs_of_all = attempt(
             f"figures of pairs of {results.name}", partial(compared, results, detectors)
         )
         if pairs_of_all:
-            draws |= {draw.__name__: partial(draw, pairs_of_all) for draw in OF_PAIRS}
+            draws |= {name: partial(draw, pairs_of_all) for name, draw in OF_PAIRS.items()}
     return draws
 
 
@@ -70,16 +74,18 @@ def roc(results: Results) -> Figure:
     named = [key for key in ranked if key in coloured]
     grey = [key for key in ranked if key not in coloured]
     for key in [*grey, *named]:
-        at = named.index(key) if key in coloured else None
+        colour_index = named.index(key) if key in coloured else None
         curve = roc_curve(scores[key], labels)
         axis.step(
             np.maximum(curve.fpr, first),
             curve.tpr,
             where="post",
-            color=GREY if at is None else COLOURS[at],
-            linestyle="--" if at and at % 2 else "-",  # equal curves show each other
-            linewidth=2 if key in banded else 0.7 if at is None else 1.2,
-            label=None if at is None else f"{key} ({areas[key]:.3f})",
+            color=GREY if colour_index is None else COLOURS[colour_index],
+            linestyle="--"
+            if colour_index and colour_index % 2
+            else "-",  # equal curves show each other
+            linewidth=2 if key in banded else 0.7 if colour_index is None else 1.2,
+            label=None if colour_index is None else f"{key} ({areas[key]:.3f})",
         )
         if key in banded:
             rates = _rates(evaluation.n_negative)
@@ -234,12 +240,12 @@ def cost(results: Results) -> Figure | None:
     Detectors on the front are in colour, the others grey.
     """
     timed = [row for row in results.table if row.timed]
-    found = [(row, row.summary.auc.value) for row in timed if row.summary]
-    if not found:
+    scored = [(row, row.summary.auc.value) for row in timed if row.summary]
+    if not scored:
         return None
-    rows, areas = [row for row, _ in found], {_line(row): area for row, area in found}
+    rows, areas = [row for row, _ in scored], {_line(row): area for row, area in scored}
     figure, axis = plt.subplots(figsize=(WIDTH, 5.2), layout="constrained")
-    front = pareto_front([(_seconds(row), area) for row, area in found])
+    front = pareto_front([(_seconds(row), area) for row, area in scored])
     winners = list(dict.fromkeys(rows[i].detector for i in front))
     last = {}
     for name in dict.fromkeys(row.detector for row in rows):
@@ -294,7 +300,7 @@ def _names_at_the_right(axis: Axes, ends: dict[str, tuple[float, float, str]]) -
     """Names in a column outside the axes, each led to its point, none on another.
 
     Arguments:
-        axis: With its final limits.
+        axis: The axis with its final limits.
         ends: Name to x, y and colour.
     """
     place = axis.transData + axis.transAxes.inverted()
@@ -327,12 +333,15 @@ def spread(wanted: Sequence[float], gap: float) -> list[float]:
     return placed
 
 
-FIGURES: tuple[Callable[[Results], Figure | None], ...] = (
-    roc,
-    forest,
-    distributions,
-    dose_response,
-    norm_cosine,
-    cost,
-)
-OF_PAIRS: tuple[Callable[[Compared], Figure], ...] = (pairs.critical_difference, pairs.verdicts)
+FIGURES: Mapping[str, Callable[[Results], Figure | None]] = {
+    "roc": roc,
+    "forest": forest,
+    "distributions": distributions,
+    "dose_response": dose_response,
+    "norm_cosine": norm_cosine,
+    "cost": cost,
+}
+OF_PAIRS: Mapping[str, Callable[[Compared], Figure]] = {
+    "critical_difference": pairs.critical_difference,
+    "verdicts": pairs.verdicts,
+}

@@ -1,4 +1,7 @@
-"""A report's folder while it is written: tables, unrounded numbers, figures."""
+"""A report's folder while it is written: tables, unrounded numbers, figures.
+
+What earlier reports left is known by :mod:`anisomem.storage.manifest`.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,8 @@ class Folder:
     """What a report writes; when left without an error, what an earlier one left is removed.
 
     Arguments:
-        path: Where.
-        kind: Of the report, see :class:`anisomem.storage.manifest.Manifest`.
+        path: The folder's path.
+        kind: The kind of the report, see :class:`anisomem.storage.manifest.Manifest`.
     """
 
     def __init__(self, path: Path, kind: str) -> None:
@@ -54,8 +57,8 @@ class Folder:
         """A table as Markdown, LaTeX and CSV.
 
         Arguments:
-            stem: Of the files' names.
-            table: The table.
+            stem: The stem of the files' names.
+            table: The table to be written.
             records: The same with unrounded numbers, for the CSV.
         """
         self.text(f"{stem}.md", table.markdown())

@@ -1,4 +1,7 @@
-"""The stored gallery as a page shows it."""
+"""The stored gallery as a page shows it.
+
+The pictures are generated in :mod:`anisomem.benchmark.gallery`.
+"""
 
 import base64
 import io
@@ -22,11 +25,11 @@ COLOURS = "cividis"  # perceptually uniform, and the same to colour-blind reader
 
 
 @dataclass(frozen=True)
-class Card:
+class Exhibit:
     """One prompt: texts, and pictures as PNG in base64.
 
     Attributes:
-        text: The prompt.
+        text: The prompt's text.
         facts: What is known of it, for its caption.
         training: Its memorized training picture, if there is one.
         generated: What the model makes of it.
@@ -44,7 +47,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Shown:
-    """A case's gallery.
+    """A case's gallery as the page shows it.
 
     Attributes:
         plan: How it was made, see :func:`anisomem.benchmark.gallery.plan`.
@@ -54,7 +57,7 @@ class Shown:
     """
 
     plan: Mapping[str, Any]
-    groups: Mapping[str, list[Card]]
+    groups: Mapping[str, list[Exhibit]]
     low: float
     high: float
     scale: str
@@ -69,7 +72,7 @@ def shown(results: Results) -> Shown | None:
     low, high = float(stored.maps.min()), float(stored.maps.max())
     spread = max(high - low, 1e-12)
     facts = _facts(results)
-    groups: dict[str, list[Card]] = {
+    groups: dict[str, list[Exhibit]] = {
         "Memorized prompts, lowest scores first": [],
         "Other prompts, highest scores first": [],
     }
@@ -78,7 +81,7 @@ def shown(results: Results) -> Shown | None:
         encoded = results.prompts.pictures[row] if results.prompts.pictures else None
         training = _training(encoded) if encoded else None
         damaged = " · training picture damaged" * (training is None and bool(encoded))
-        card = Card(
+        card = Exhibit(
             results.prompts.texts[row],
             facts[row] + damaged,
             training,
@@ -91,7 +94,7 @@ def shown(results: Results) -> Shown | None:
 
 
 def _facts(results: Results) -> list[str]:
-    """Of every prompt: score and rank, where it comes from, what was measured of it."""
+    """What is said of every prompt: score and rank, where it comes from, what was measured."""
     prompts = results.prompts
     detector = results.detectors.index(gallery.headline(results.detectors))
     scores = results.evaluated.scores[detector, 0]

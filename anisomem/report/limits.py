@@ -1,4 +1,7 @@
-"""What limits the numbers of a table, in the notes below it."""
+"""What limits the numbers of a table, in the notes below it.
+
+The limits are found by :mod:`anisomem.evaluation`; here they become sentences.
+"""
 
 from anisomem.evaluation import Estimate
 

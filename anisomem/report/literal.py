@@ -1,4 +1,7 @@
-"""Texts of figures as they are: no formulas, no control characters, any script."""
+"""Texts of figures as they are: no formulas, no control characters, any script.
+
+What is drawn, and in which colours, is in ``figures`` and ``style``.
+"""
 
 import logging
 import re
@@ -61,7 +64,7 @@ def prepare(figure: Figure) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without matplotlib's own line for every character that no font has."""
+    """Silences matplotlib's own line for every character that no font has."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         yield
@@ -96,10 +99,10 @@ class _Literal(Formatter):
 
 
 def plain_power(formula: str) -> str:
-    r"""``$\mathdefault{10^{-2}}$`` as ``10⁻²``."""
+    r"""Writes a power of ten in plain characters, ``$\mathdefault{10^{-2}}$`` as ``10⁻²``."""
     raised = str.maketrans("0123456789-−+.", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻⁺·")
     text = re.sub(r"\\math\w+", "", formula.strip("$")).replace(r"\times", "×")
-    text = re.sub(r"\^\{([^{}]*)\}", lambda found: found[1].translate(raised), text)
+    text = re.sub(r"\^\{([^{}]*)\}", lambda match: match[1].translate(raised), text)
     return re.sub(r"[{}$\\]", "", text)
 
 
@@ -125,12 +128,12 @@ def _installed() -> list[tuple[str, frozenset[int]]]:
         if (face.style, face.weight) == ("normal", 400) and not face.name.startswith(UNFIT)
     }
     order = sorted(regular, key=lambda name: (not name.startswith(PREFERRED), name))
-    found = []
+    fonts = []
     for name in order:
         try:
             font = font_manager.get_font(regular[name].fname)
             if font.scalable:  # a font of bitmaps, such as of emoji, cannot be drawn
-                found.append((name, frozenset(font.get_charmap())))
+                fonts.append((name, frozenset(font.get_charmap())))
         except (OSError, RuntimeError):  # damaged, or of a kind that is not supported
             continue
-    return found
+    return fonts

@@ -1,4 +1,7 @@
-"""Pictures of which detectors can be told apart."""
+"""Pictures of which detectors can be told apart.
+
+Which pairs are separable is known from ``compared``.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,9 +25,9 @@ class Ranking:
     """Detectors by one statistic.
 
     Attributes:
-        name: Of the statistic.
+        name: The name of the statistic.
         order: Indices of the detectors, the largest value first.
-        values: By index.
+        values: The values by the detectors' index.
         groups: Ranks of detectors that are not separable.
     """
 
@@ -35,19 +38,19 @@ class Ranking:
 
 
 def rankings(compared: Compared) -> list[Ranking]:
-    """By AUC, and by TPR where the target can be resolved."""
+    """Ranks detectors by AUC, and by TPR where the target can be resolved."""
     evaluation, target = compared.evaluation, compared.target
     labels = evaluation.labels
-    areas = [np.mean([auc(row, labels) for row in rows]) for rows in evaluation.scores]
-    found = [_ranking("AUC", compared, areas, lambda pair: pair.auc_verdict)]
+    areas = [np.mean([auc(of_seed, labels) for of_seed in rows]) for rows in evaluation.scores]
+    ranked = [_ranking("AUC", compared, areas, lambda pair: pair.auc_verdict)]
     if evaluation.resolvable(target):
         rates = [
-            np.mean([tpr_at_fpr(row, labels, target) for row in rows])
+            np.mean([tpr_at_fpr(of_seed, labels, target) for of_seed in rows])
             for rows in evaluation.scores
         ]
         name = f"TPR@{percent(target)}FPR"
-        found.append(_ranking(name, compared, rates, lambda pair: pair.tpr_verdict(target)))
-    return found
+        ranked.append(_ranking(name, compared, rates, lambda pair: pair.tpr_verdict(target)))
+    return ranked
 
 
 def _ranking(
@@ -124,9 +127,9 @@ def _points(axis: Axes, ranking: Ranking, keys: Sequence[str]) -> None:
 
 
 def _bars(axis: Axes, groups: Sequence[Sequence[int]], count: int) -> None:
-    for at, group in enumerate(groups):
-        axis.plot([at, at], [group[0], group[-1]], color="0.25", linewidth=1.2)
-        axis.plot([at] * len(group), group, "o", color="0.25", markersize=3.5)
+    for x, group in enumerate(groups):
+        axis.plot([x, x], [group[0], group[-1]], color="0.25", linewidth=1.2)
+        axis.plot([x] * len(group), group, "o", color="0.25", markersize=3.5)
     axis.set(xlim=(-0.7, max(1, len(groups)) - 0.3), ylim=(count - 0.4, -0.6))
     axis.axis("off")
 

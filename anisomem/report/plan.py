@@ -1,4 +1,8 @@
-"""What an experiment would do: prompts, evaluations, bytes, memory and time. Starts nothing."""
+"""What an experiment would do: prompts, evaluations, bytes, memory and time. Starts nothing.
+
+It asks files, cards and the hub's list of files; the plan of a trade-off is
+:mod:`anisomem.tradeoff.plan`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +32,7 @@ PATIENCE = 5.0  # seconds for one prompt above which it is measured on that one
 
 
 @dataclass(frozen=True)
-class Prompts:
+class PromptCounts:
     """What they are called, how many there are, bytes to be fetched first, texts to measure on."""
 
     name: str
@@ -43,7 +47,7 @@ def plan(configs: Sequence[Config], experiment: str) -> Table:
 
     Arguments:
         configs: The composed configurations.
-        experiment: Its name.
+        experiment: The experiment's name.
     """
     lines = [_line(config) for config in configs]
     headings = ["model", "prompts", "memorized / other", "seeds", "rows"]
@@ -65,10 +69,10 @@ def _line(config: Config) -> list[str]:
         detector.require(config.stands_for)
     prompts, seeds = prompts_of(config), len(config.seeds)
     labelled.require_both(prompts.name, prompts.memorized, prompts.others)
-    found = counts(chosen, config.noise_policy)
+    counted = counts(chosen, config.noise_policy)
     references = config.references.count if any(d.uses_references for d in chosen) else 0
     total = (prompts.memorized + prompts.others + references) * seeds
-    jvps = f" + {found.jvps} JVP" if found.jvps else ""
+    jvps = f" + {counted.jvps} JVP" if counted.jvps else ""
     model = _present(config, chosen, prompts.texts, total) or _absent(config, chosen)
     sizes = [size for size in (model.bytes, prompts.bytes) if size]
     download = f"{sum(sizes) / 1e9:.3g} GB" if sizes else "nothing"
@@ -79,17 +83,17 @@ def _line(config: Config) -> list[str]:
         + (f" + {references} references" if references else ""),
         str(seeds),
         str(len(chosen)),
-        f"{found.nfe}{jvps}, and {found.shared_nfe} for all",
-        f"{total * found.nfe + seeds * found.shared_nfe:,}",
-        f"{total * found.jvps:,}",
+        f"{counted.nfe}{jvps}, and {counted.shared_nfe} for all",
+        f"{total * counted.nfe + seeds * counted.shared_nfe:,}",
+        f"{total * counted.jvps:,}",
         download if model.bytes is not None else "unknown offline",
         model.memory,
         model.time,
     ]
 
 
-def prompts_of(config: Config) -> Prompts:
-    """From the files; from the card of the set where they are not here, or in the hub.
+def prompts_of(config: Config) -> PromptCounts:
+    """Reads prompts from their files; where they are not here, from the set's card or the hub.
 
     Raises:
         UserError: A dataset of the hub without a card, which only a download could count.
@@ -100,14 +104,16 @@ def prompts_of(config: Config) -> Prompts:
         raise UserError(f"a dry run downloads nothing, and {path!r} is neither file nor folder")
     if card is None or not card.hub:
         try:
-            found = labelled.prompts(config)
+            prompts = labelled.prompts(config)
         except UserError:
             if card is None:
                 raise
         else:
-            found = found.subset(labelled.limited(found, config.limit, config.limit_seed))
-            memorized = int((found.labels == 1).sum())
-            return Prompts(found.name, memorized, len(found) - memorized, 0, found.texts)
+            prompts = prompts.subset(labelled.limited(prompts, config.limit, config.limit_seed))
+            memorized = int((prompts.labels == 1).sum())
+            return PromptCounts(
+                prompts.name, memorized, len(prompts) - memorized, 0, prompts.texts
+            )
     folder = cards.folder(dataset["data"])
     missing = sum(source.bytes for source in card.sources if source.find(folder) is None)
     sizes = card.memorized, card.others
@@ -116,15 +122,15 @@ def prompts_of(config: Config) -> Prompts:
     if config.limit and config.limit < sum(sizes):  # to within one a block
         memorized = max(2, round(config.limit * sizes[0] / sum(sizes)))
         sizes = memorized, config.limit - memorized
-    return Prompts(str(dataset["name"]), *sizes, missing, ["a photograph"])
+    return PromptCounts(str(dataset["name"]), *sizes, missing, ["a photograph"])
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelDemand:
     """What a model asks for.
 
     Attributes:
-        bytes: To be downloaded, None where the hub does not answer.
+        bytes: How many are to be downloaded, None where the hub does not answer.
         memory, time: In words.
     """
 
@@ -135,7 +141,7 @@ class Model:
 
 def _present(
     config: Config, detectors: Sequence[Detector], texts: Sequence[str], total: int
-) -> Model | None:
+) -> ModelDemand | None:
     """Measured on one batch; None where the model is not here."""
     if not hub.present(config.model["path"], config.model["revision"]):
         return None
@@ -153,11 +159,11 @@ def _present(
         batch = texts[: PROBE if alone < PATIENCE else 1]
         peak = peak_mb(model, lambda: seconds(batch))
         each = seconds(batch) / len(batch) if alone < PATIENCE else alone
-    return Model(0, f"{peak / 1e3:.2g} GB", f"{each * total:.0f} s in one process")
+    return ModelDemand(0, f"{peak / 1e3:.2g} GB", f"{each * total:.0f} s in one process")
 
 
-def _absent(config: Config, detectors: Sequence[Detector]) -> Model:
-    """From the hub's list of files and the architecture, where we have it."""
+def _absent(config: Config, detectors: Sequence[Detector]) -> ModelDemand:
+    """Asks the hub's list of files, and the architecture where we have it."""
     dtype = Source(config.model["path"], dtype=config.model["dtype"]).precision
     outline, memory = families.outline(config.model["path"]), "unknown"
     if outline:
@@ -169,4 +175,4 @@ def _absent(config: Config, detectors: Sequence[Detector]) -> Model:
         memory = "{}: {} + {} + {batch} × {each:.2g} GB".format(
             *parts, batch=batch, each=each / 1e9
         )
-    return Model(hub.size(config.model["path"], config.model["revision"]), memory, "unknown")
+    return ModelDemand(hub.size(config.model["path"], config.model["revision"]), memory, "unknown")

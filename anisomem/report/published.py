@@ -1,4 +1,7 @@
-"""Measured numbers beside published ones."""
+"""Measured numbers beside published ones.
+
+The published numbers are cards in ``results/published``, the papers are in :mod:`anisomem.papers`.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -49,12 +52,12 @@ class Published:
 @cache
 def published() -> list[Published]:
     """All cards of the package, ``results/published`` in the repository."""
-    found = []
+    rows = []
     for file in sorted(files("anisomem.published").iterdir(), key=lambda path: path.name):
         if file.name.endswith(".yaml"):
             card = yaml.safe_load(file.read_text(encoding="utf-8"))
-            found += [_row(card, row) for row in card["rows"]]
-    return found
+            rows += [_row(card, row) for row in card["rows"]]
+    return rows
 
 
 def _row(card: Mapping[str, Any], row: Mapping[str, Any]) -> Published:
@@ -66,14 +69,16 @@ def _row(card: Mapping[str, Any], row: Mapping[str, Any]) -> Published:
     )
 
 
-def of(results: Results, row: Row) -> list[Published]:
-    """What is published of a row of a case's table, where its detector is as we configure it."""
+def published_beside(results: Results, row: Row) -> list[Published]:
+    """What is published of a row of a table, where its detector is as we configure it."""
     key = (results.config.stands_for, results.case.prompts.name, row.detector, row.n)
-    found = [one for one in published() if (one.model, one.prompts, one.detector, one.n) == key]
-    if not found:
+    published_here = [
+        one for one in published() if (one.model, one.prompts, one.detector, one.n) == key
+    ]
+    if not published_here:
         return []
     detector = next(d for d in results.configured if (d.name, d.n) == (row.detector, row.n))
-    return found if detector == _usual(row.detector, row.n) else []
+    return published_here if detector == _usual(row.detector, row.n) else []
 
 
 @cache
@@ -92,15 +97,15 @@ def comparison(all_results: Sequence[Results], rows: Sequence[Row]) -> Table | N
     for row in rows:
         if row.summary is None:
             continue
-        found = of(by_name[row.case], row)
-        lines = [line for one in found for line in _lines(row, row.summary, one)]
+        published_here = published_beside(by_name[row.case], row)
+        lines = [line for one in published_here for line in _lines(row, row.summary, one)]
         missing = ["AUC", interval_text(row.summary.auc), "–", "not published", "–", "–", "–"]
-        reported = any("auc" in one.values for one in found)
+        reported = any("auc" in one.values for one in published_here)
         for line in [*([] if reported else [missing]), *lines]:
             cells.append([row.case, row.model, row.detector, str(row.n or "–"), *line])
     headings = ["prompts", "model", "detector", "n", "number", "measured", "by the source's rule"]
     headings += ["published", "difference", "in our interval", "source"]
-    known = any(of(by_name[row.case], row) for row in rows)
+    known = any(published_beside(by_name[row.case], row) for row in rows)
     if not known:
         return None
     return Table(
@@ -108,7 +113,7 @@ def comparison(all_results: Sequence[Results], rows: Sequence[Row]) -> Table | N
         headings,
         cells,
         [NOTE],
-        apart=("model", "prompts"),
+        above=("model", "prompts"),
         optional=("source", "in our interval"),
         shorter={"by the source's rule": "its rule"},
     )

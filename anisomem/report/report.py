@@ -1,4 +1,7 @@
-"""Everything a run leaves for people to read, made from its stores."""
+"""Everything a run leaves for people to read, made from its stores.
+
+Tables are from ``tables``, figures from ``figures``; the page is ``report.html.j2``.
+"""
 
 import base64
 import json
@@ -96,7 +99,7 @@ def write(all_results: Sequence[Results], folder: Path) -> Mapping[str, Mapping[
         drawn = {}
         for results in all_results:
             of = f"-{results.name}"
-            draws = {f"{name}{of}": draw for name, draw in figures.of(results).items()}
+            draws = {f"{name}{of}": draw for name, draw in figures.figures_of(results).items()}
             pictures = progress.over(list(draws.items()), f"{results.name}: figures", "figure")
             saved = [written.figures({name: draw}) for name, draw in pictures]
             drawn[results.name] = {
@@ -113,7 +116,7 @@ def _more(
 ) -> dict[str, Table]:
     """Every further table by the name of its file."""
     makes: dict[str, Callable[[], Table]] = {
-        other.title.lower().replace(" ", "-"): partial(_same, other) for other in beside
+        other.title.lower().replace(" ", "-"): partial(_have_same_model, other) for other in beside
     }
     makes["rules-of-released-codes"] = partial(tables.rules_table, rows)
     if any(row.gamma for row in rows):
@@ -126,7 +129,7 @@ def _more(
     return {name: table for name, table in made.items() if table}
 
 
-def _same(table: Table) -> Table:
+def _have_same_model(table: Table) -> Table:
     return table
 
 

@@ -38,9 +38,9 @@ class Filter:
     """Which prompts are shown.
 
     Attributes:
-        text: Of the prompt or its id, in any case; all where None.
+        text: A part of the prompt or its id, in any case; all where None.
         label: One of :data:`LABELS`; both where None.
-        top: So many, the largest scores of the first detector first; all where None.
+        top: How many, the largest scores of the first detector first; all where None.
     """
 
     text: str | None = None
@@ -55,11 +55,11 @@ def frame(all_results: Sequence[Results], names: Sequence[str] = ()) -> pd.DataF
     column the same with ``, rank``. A prompt that the model failed on has none, and the reason.
 
     Arguments:
-        cases: Finished.
+        cases: The finished cases.
         names: Detectors as ``anisomem compare`` takes them; all if not given.
 
     Raises:
-        UserError: As :func:`anisomem.report.compare.named`.
+        UserError: What :func:`anisomem.report.compare.named` refuses.
     """
     return pd.concat(
         [_frame(results, _detectors(results, names)) for results in all_results], ignore_index=True
@@ -82,18 +82,18 @@ def _frame(results: Results, detectors: Sequence[Detector]) -> pd.DataFrame:
     }
     if results.failures:
         columns[FAILED] = [results.failures.get(i) for i in planned.ids]
-    found = pd.DataFrame(columns)
+    table = pd.DataFrame(columns)
     judged = [i not in results.failures for i in planned.ids]
     for detector in detectors:
         if (scores := results.scores.get(detector.key)) is None:
             continue
         mean = np.full(len(planned), np.nan)
         mean[judged] = scores.mean(axis=0)
-        found[detector.key] = mean
+        table[detector.key] = mean
         ranks = rankdata(-mean[judged], method="min")
-        found[detector.key + RANK] = pd.array([pd.NA] * len(planned), dtype="Int64")
-        found.loc[judged, detector.key + RANK] = ranks.astype(np.int64)
-    return found
+        table[detector.key + RANK] = pd.array([pd.NA] * len(planned), dtype="Int64")
+        table.loc[judged, detector.key + RANK] = ranks.astype(np.int64)
+    return table
 
 
 def by_seed(all_results: Sequence[Results]) -> pd.DataFrame:
@@ -118,19 +118,19 @@ def by_seed(all_results: Sequence[Results]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def comma_separated(found: pd.DataFrame) -> str:
-    """As CSV, unrounded; empty where a prompt has no score."""
-    cells = found.astype(object).where(found.notna(), None)
-    return escape.comma_separated([list(found.columns), *cells.itertuples(index=False)])
+def comma_separated(scores: pd.DataFrame) -> str:
+    """The scores as CSV, unrounded; empty where a prompt has none."""
+    cells = scores.astype(object).where(scores.notna(), None)
+    return escape.comma_separated([list(scores.columns), *cells.itertuples(index=False)])
 
 
-def write(found: pd.DataFrame, path: Path) -> None:
-    """As CSV or parquet, by the path's suffix; texts in parquet are verbatim."""
+def write(scores: pd.DataFrame, path: Path) -> None:
+    """Writes CSV or parquet, by the path's suffix; texts in parquet are verbatim."""
     if path.suffix == ".csv":
-        atomic.write_text(path, comma_separated(found))
+        atomic.write_text(path, comma_separated(scores))
     else:
         buffer = io.BytesIO()
-        found.to_parquet(buffer, index=False, compression="zstd")
+        scores.to_parquet(buffer, index=False, compression="zstd")
         atomic.write_bytes(path, buffer.getvalue())
 
 
@@ -140,9 +140,9 @@ def scores(
     """Prompts with their scores, the largest first, as a terminal shows them; or into a file.
 
     Arguments:
-        cases: Finished.
-        names: As of :func:`frame`; if not given the metric or the first detector is printed, and
-            all are written.
+        cases: The finished cases.
+        names: The names as of :func:`frame`; if not given the metric or the first detector is
+            printed, and all are written.
         chosen: Which prompts.
         out: Where to write them instead.
 
@@ -154,41 +154,43 @@ def scores(
     if chosen.label is not None:
         one_of("label", chosen.label, LABELS)
     shown = names or ([] if out else [headline(all_results[0].detectors).key])
-    found = _filtered(frame(all_results, shown), chosen)
+    rows = _filtered(frame(all_results, shown), chosen)
     if out:
-        write(found, out)
-        return f"{out}: {len(found)} prompt{'s' * (len(found) != 1)}"
-    return _table(all_results, found).printed()
+        write(rows, out)
+        return f"{out}: {len(rows)} prompt{'s' * (len(rows) != 1)}"
+    return _table(all_results, rows).printed()
 
 
-def _filtered(found: pd.DataFrame, chosen: Filter) -> pd.DataFrame:
+def _filtered(scores: pd.DataFrame, chosen: Filter) -> pd.DataFrame:
     if chosen.text is not None:
         wanted = chosen.text.casefold()
-        has = found["prompt"].str.casefold().str.contains(wanted, regex=False)
-        kept = found[has | (found["id"].str.casefold() == wanted)]
+        has = scores["prompt"].str.casefold().str.contains(wanted, regex=False)
+        kept = scores[has | (scores["id"].str.casefold() == wanted)]
         if kept.empty:
-            nearest = difflib.get_close_matches(chosen.text, found["prompt"].head(SEARCHED), n=1)
+            nearest = difflib.get_close_matches(chosen.text, scores["prompt"].head(SEARCHED), n=1)
             hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
             raise UserError(f"no prompt contains {chosen.text!r} or has it for an id{hint}")
-        found = kept
+        scores = kept
     if chosen.label is not None:
-        found = found[found["label"] == chosen.label]
-    if ranks := [column for column in found.columns if column.endswith(RANK)]:
-        order = found["prompts"].map({name: i for i, name in enumerate(found["prompts"].unique())})
-        keys = pd.DataFrame({"case": order, "rank": found[ranks[0]]})
-        found = found.loc[keys.sort_values(["case", "rank"], kind="stable").index]
-    return found if chosen.top is None else found.groupby("prompts", sort=False).head(chosen.top)
+        scores = scores[scores["label"] == chosen.label]
+    if ranks := [column for column in scores.columns if column.endswith(RANK)]:
+        order = scores["prompts"].map(
+            {name: i for i, name in enumerate(scores["prompts"].unique())}
+        )
+        keys = pd.DataFrame({"case": order, "rank": scores[ranks[0]]})
+        scores = scores.loc[keys.sort_values(["case", "rank"], kind="stable").index]
+    return scores if chosen.top is None else scores.groupby("prompts", sort=False).head(chosen.top)
 
 
-def _table(all_results: Sequence[Results], found: pd.DataFrame) -> Table:
-    keys = [column.removesuffix(RANK) for column in found.columns if column.endswith(RANK)]
+def _table(all_results: Sequence[Results], scores: pd.DataFrame) -> Table:
+    keys = [column.removesuffix(RANK) for column in scores.columns if column.endswith(RANK)]
     rows = [
         [
             *(line[name] for name in ("prompts", "model", "label", "block", "id")),
             *(_cell(line[key], line[key + RANK]) for key in keys),
             escape.plain(line["prompt"]),
         ]
-        for line in found.to_dict("records")
+        for line in scores.to_dict("records")
     ]
     notes = [
         "Score, and in brackets its rank among all prompts of the run, 1 being the largest. Larger"
@@ -206,7 +208,7 @@ def _table(all_results: Sequence[Results], found: pd.DataFrame) -> Table:
         ["prompts", "model", "label", "block", "id", *keys, "prompt"],
         rows,
         notes,
-        apart=("model", "prompts"),
+        above=("model", "prompts"),
         optional=("block", "id"),
     )
 

@@ -1,4 +1,7 @@
-"""What all pictures share: for colour-blind readers and for print."""
+"""What all pictures share: for colour-blind readers and for print.
+
+The pictures are in ``figures``, ``pairs`` and ``doses``, and in the rooms above.
+"""
 
 import io
 from collections.abc import Callable
@@ -84,7 +87,7 @@ def logit_axis(axis: Axes, which: str) -> None:
     """An axis of AUC on which 0.99 and 0.999 are as far apart as 0.9 and 0.99.
 
     Arguments:
-        axis: With what is to be seen already drawn.
+        axis: The axis with what is to be seen already drawn.
         which: ``x`` or ``y``.
     """
     data = logit(np.clip(getattr(axis.dataLim, f"interval{which}"), 1 - FURTHEST, FURTHEST))

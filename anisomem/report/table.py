@@ -1,4 +1,7 @@
-"""Tables of text, in Markdown, LaTeX and CSV, and as a terminal shows them."""
+"""Tables of text, in Markdown, LaTeX and CSV, and as a terminal shows them.
+
+Which tables there are is in ``tables`` and in the rooms above; text is made safe in ``escape``.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ class Table:
         title: Above it.
         headings, rows: The cells, any text.
         notes: Below it.
-        apart: Headings whose values stand above the parts of the table where it is printed.
+        above: Headings whose values stand above the parts of the table where it is printed.
         optional: Headings to leave out, the first one first, where it would be too wide in print.
         shorter: Headings that are others in print.
     """
@@ -34,7 +37,7 @@ class Table:
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
     notes: Sequence[str] = ()
-    apart: Sequence[str] = ()
+    above: Sequence[str] = ()
     optional: Sequence[str] = ()
     shorter: Mapping[str, str] = field(default_factory=dict)
 
@@ -44,7 +47,7 @@ class Table:
         return "\n".join(_piped(_escaped([self.headings, *self.rows]))) + "\n\n" + notes
 
     def section(self) -> str:
-        """Likewise under its title."""
+        """The Markdown table under its title."""
         return f"## {escape.markdown_line(self.title)}\n\n{self.markdown()}"
 
     def printed(self) -> str:
@@ -53,7 +56,7 @@ class Table:
         cells = _escaped([table.headings, *table.rows])
         lines = _piped(cells)
         blocks = []
-        for place, rows in self._parts().items():
+        for place, rows in self._rows_by_group().items():
             above = ", ".join(f"{name} {value}" for name, value in place)
             heading = [fill(escape.markdown_line(above), COLUMNS), ""] if above else []
             blocks.append("\n".join([*heading, *lines[:2], *(lines[2 + row] for row in rows)]))
@@ -93,35 +96,35 @@ class Table:
         """The cells as they are shown, without the notes."""
         return escape.comma_separated([self.headings, *self.rows])
 
-    def _parts(self) -> dict[tuple[tuple[str, str], ...], list[int]]:
+    def _rows_by_group(self) -> dict[tuple[tuple[str, str], ...], list[int]]:
         """Rows by what stands above them."""
-        at = [(name, list(self.headings).index(name)) for name in self.apart]
-        found: dict[tuple[tuple[str, str], ...], list[int]] = {}
+        columns = [(name, list(self.headings).index(name)) for name in self.above]
+        rows: dict[tuple[tuple[str, str], ...], list[int]] = {}
         for i, row in enumerate(self.rows):
-            found.setdefault(tuple((name, row[k]) for name, k in at), []).append(i)
-        return found or {(): []}
+            rows.setdefault(tuple((name, row[k]) for name, k in columns), []).append(i)
+        return rows or {(): []}
 
     def _narrowed(self) -> tuple[Table, list[str]]:
-        """As much of it as fits, and the columns that are left out."""
+        """A table of the columns that fit, and the names of those left out."""
         optional = [name for name in self.optional if name in self.headings]
         empty = [name for name in optional if set(self._column(name)) <= {"–"}]
-        table = self._without([*self.apart, *empty])
+        table = self._without_columns([*self.above, *empty])
         headings = [self.shorter.get(name, name) for name in table.headings]
-        table = replace(table, headings=headings, rows=_each(table.rows, short))
+        table = replace(table, headings=headings, rows=_map_cells(table.rows, short))
         left_out = []
         if table._width() > COLUMNS and any(" ± " in c for row in self.rows for c in row):
-            table = replace(table, rows=_each(table.rows, _without_spread))
+            table = replace(table, rows=_map_cells(table.rows, _without_spread))
             left_out.append("±")
         for name in (name for name in optional if name not in empty):
             if table._width() <= COLUMNS:
                 break
-            table = table._without([self.shorter.get(name, name)])
+            table = table._without_columns([self.shorter.get(name, name)])
             left_out.append(name)
         while table._width() > COLUMNS and len(table.headings) > 1:
             widths = table._cuttable()
             if not widths:
                 left_out.append(table.headings[-1])
-                table = table._without(table.headings[-1:])
+                table = table._without_columns(table.headings[-1:])
             else:
                 widest = max(widths, key=lambda k: widths[k])
                 room = max(LEAST, widths[widest] - (table._width() - COLUMNS))
@@ -142,7 +145,7 @@ class Table:
     def _width(self) -> int:
         return escape.width(_piped(_escaped([self.headings, *self.rows]))[0])
 
-    def _without(self, names: Sequence[str]) -> Table:
+    def _without_columns(self, names: Sequence[str]) -> Table:
         kept = [k for k, name in enumerate(self.headings) if name not in names]
         rows = [[row[k] for k in kept] for row in self.rows]
         return replace(self, headings=[self.headings[k] for k in kept], rows=rows)
@@ -158,8 +161,8 @@ class Table:
 
 def short(text: str) -> str:
     """``0.923 [0.900, 0.943]`` as ``.923 [.900,.943]``; other cells as they are."""
-    if found := _ESTIMATE.fullmatch(text):
-        value, spread, low, high, more = found.groups()
+    if estimate := _ESTIMATE.fullmatch(text):
+        value, spread, low, high, more = estimate.groups()
         text = f"{value}{spread or ''} {low},{high}{more}"
         return re.sub(r"(?<![\d.])0\.(?=\d)", ".", text)
     if re.fullmatch(r"\S+ \+ \S+ JVP", text):
@@ -181,12 +184,12 @@ def cut(text: str, room: int) -> str:
     return f"{kept.rstrip()}…"
 
 
-def _each(rows: Sequence[Sequence[str]], change: Callable[[str], str]) -> list[list[str]]:
+def _map_cells(rows: Sequence[Sequence[str]], change: Callable[[str], str]) -> list[list[str]]:
     return [[change(cell) for cell in row] for row in rows]
 
 
 def _escaped(lines: Sequence[Sequence[str]]) -> list[list[str]]:
-    return _each(lines, escape.markdown)
+    return _map_cells(lines, escape.markdown)
 
 
 def _widths(lines: Sequence[Sequence[str]]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Tables of a run: as people read them (Markdown, LaTeX) and unrounded (CSV, JSON)."""
+"""The tables of a run for people (Markdown, LaTeX) and unrounded (CSV, JSON), see ``table``."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -27,12 +27,12 @@ def main_table(rows: Sequence[Row]) -> Table:
     Raises:
         UserError: The rows have other target rates than each other.
     """
-    found = {row.case: list(row.summary.tpr) for row in rows if row.summary}
-    (first, targets), *others = found.items()
+    targets_by_case = {row.case: list(row.summary.tpr) for row in rows if row.summary}
+    (first, targets), *others = targets_by_case.items()
     if other := next((name for name, own in others if own != targets), None):
         raise UserError(
             f"one table needs equal fpr_targets: {first} has {targets}, {other} has "
-            f"{found[other]}; name the runs one by one"
+            f"{targets_by_case[other]}; name the runs one by one"
         )
     headings = [
         "prompts",
@@ -50,7 +50,7 @@ def main_table(rows: Sequence[Row]) -> Table:
         headings,
         [_main_cells(row, len(targets)) for row in rows],
         notes_of(rows),
-        apart=("model", "prompts"),
+        above=("model", "prompts"),
         optional=("s shared", "s alone", "NFE", *reversed(headings[5:-3])),
         shorter={"s alone": "s"},
     )
@@ -139,7 +139,7 @@ def pairs_table(results: Results) -> Table:
 
 
 def pair_headings(targets: Sequence[float]) -> list[str]:
-    """Of :func:`pair_cells`."""
+    """The headings of what :func:`pair_cells` returns."""
     headings = ["AUC a − b", "p", "p (DeLong)", "a is, by AUC"]
     for name in (f"TPR@{percent(target)}FPR" for target in targets):
         headings += [f"{name} a − b", f"p, {name}", f"a is, by {name}"]
@@ -308,10 +308,10 @@ def interval_text(estimate: Estimate | None) -> str:
     return f"{estimate.value:.3f}{spread} {_interval(estimate.interval)}"
 
 
-def difference_text(found: PairedDifference) -> str:
+def difference_text(paired: PairedDifference) -> str:
     """Difference and interval, both with their sign, and what limits them."""
-    note = f" ({found.interval.note})" if found.interval.note else ""
-    return f"{found.difference:+.3f} {_interval(found.interval, '+')}{note}"
+    note = f" ({paired.interval.note})" if paired.interval.note else ""
+    return f"{paired.difference:+.3f} {_interval(paired.interval, '+')}{note}"
 
 
 def _interval(interval: Interval, sign: str = "") -> str:

@@ -1,4 +1,7 @@
-"""Weights & Biases gets a finished run once, as a whole."""
+"""Weights & Biases gets a finished run once, as a whole.
+
+It only mirrors what ``report`` has written; nothing is read back from there.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -52,8 +55,8 @@ class WandbLogger:
         """Sends settings, final metrics, the table, figures and components.
 
         Arguments:
-            all_results: Of what was run.
-            folder: The experiment's.
+            all_results: The results of what was run.
+            folder: The experiment's folder, which holds the report.
             drawn: Figures by case and name.
         """
         rows = tables.records([row for results in all_results for row in results.table])

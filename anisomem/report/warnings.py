@@ -1,4 +1,8 @@
-"""What a reader must be warned of before the numbers: in the terminal and on top of the page."""
+"""What a reader must be warned of before the numbers: in the terminal and on top of the page.
+
+The findings are from ``Results``, ``ties`` and the controls; notes below a table are in ``tables``
+and ``limits``.
+"""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,8 @@
-"""A run: one model on one prompt set, as it is asked for, and the folder that keeps it."""
+"""A run: one model on one prompt set, as it is asked for, and the folder that keeps it.
+
+Its children are ``Case`` in ``benchmark``, ``Trial`` in ``tradeoff`` and ``Recording`` in
+``geometry``; what makes two runs the same is in ``identity``.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +24,13 @@ class Run:
     """One model on one prompt set.
 
     Arguments:
-        config: The settings.
+        config: The settings of the run.
         experiment: The folder below ``config.runs`` that it lies in.
         prompts: What it is asked about.
         content: What its identity is made of, see :mod:`anisomem.run.identity`.
 
     Attributes:
-        name: In tables and file names; that of the prompt set, unless told otherwise.
+        name: The name in tables and file names; that of the prompt set, unless told otherwise.
         model: The model's name in tables.
         identity: Digest of ``content``.
         folder: Where it is kept.

@@ -1,4 +1,7 @@
-"""Seconds of contenders that take turns, and the memory that work takes at its peak."""
+"""Seconds of contenders that take turns, and the memory that work takes at its peak.
+
+What is timed is the caller's: :mod:`anisomem.benchmark.costs` and :mod:`anisomem.bench`.
+"""
 
 from collections.abc import Callable, Mapping
 from threading import Event, Thread
@@ -44,7 +47,7 @@ class Peak:
     set, looked at every few milliseconds, since it cannot be asked for its highest.
 
     Arguments:
-        model: Whose device is watched; none is this process.
+        model: The model whose device is watched; none is this process.
     """
 
     def __init__(self, model: DiffusionModel | None = None) -> None:

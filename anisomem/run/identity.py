@@ -79,7 +79,7 @@ def describe(
     """What a run's identity is made of.
 
     Arguments:
-        settings: Of the run.
+        settings: The settings of the run.
         components: Every component with its number of noise samples.
         prompts: The prompt set.
         references: Prompts recorded besides.
@@ -97,7 +97,7 @@ def describe(
         **{name: getattr(settings, name) for name in INSIDE - {"model"}},
         "model": model,
         "components": dict(components),
-        "prompts": of_prompts(prompts),
+        "prompts": describe_prompts(prompts),
         **({"references": list(references)} if references else {}),
         **({"sources": dict(sources)} if sources else {}),
     }
@@ -105,15 +105,15 @@ def describe(
 
 def _content(path: str) -> dict[str, str]:
     """What stands for a model's path: what lies there counts, not where it lies."""
-    place, found = located(path), {}
+    place, described = located(path), {}
     if place and place.is_file():
-        found["path"] = sha256_of_file(place)
+        described["path"] = sha256_of_file(place)
     elif place and (place / "model_index.json").exists():
-        found["path"] = fingerprint(place)
+        described["path"] = fingerprint(place)
     shipped = SHIPPED / path.replace("/", "--")
     if _steps_as_the_scheduler_says(place or shipped):
-        found["trajectories"] = "as the scheduler says"
-    return found
+        described["trajectories"] = "as the scheduler says"
+    return described
 
 
 def _steps_as_the_scheduler_says(folder: Path) -> bool:
@@ -136,7 +136,7 @@ def _steps_as_the_scheduler_says(folder: Path) -> bool:
     return any(taken.get(name) != value for name, value in usual.items()) or offset not in (0, 1)
 
 
-def of_prompts(prompts: PromptSet) -> str:
+def describe_prompts(prompts: PromptSet) -> str:
     """sha256 of ids and texts; labels and clusters concern the table alone."""
     return _of_lists(prompts.ids, prompts.texts)
 

@@ -1,4 +1,7 @@
-"""The prompts of a configuration: on which model their labels were established, and a part."""
+"""The prompts of a configuration: on which model their labels were established, and a part.
+
+The set itself is read in :mod:`anisomem.datasets`; ordinary prompts beside it are in ``ordinary``.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +29,14 @@ def judged(words: Sequence[str]) -> list[Config]:
     """The configurations of a command that judges by labels.
 
     Raises:
-        UserError: As :func:`anisomem.config.compose.composed`; or labels that were established on
-            another model, where the user chose but one of the two.
+        UserError: For the reasons of :func:`anisomem.config.compose.composed`; or labels that were
+            established on another model, where the user chose but one of the two.
     """
-    found = compose.composed(words)
-    for config, keys in found:
+    composed = compose.composed(words)
+    for config, keys in composed:
         if not has_own(config) and not keys >= {"model", "dataset"}:
             raise _of_another(config, "dataset" if "model" in keys else "model")
-    return [config for config, _ in found]
+    return [config for config, _ in composed]
 
 
 def has_own(config: Config) -> bool:
@@ -57,7 +60,7 @@ def run_name(words: Sequence[str], configs: Sequence[Config], usual: str, kind: 
         words: The overrides, as on the command line.
         configs: What they compose to.
         usual: The name of what runs without overrides.
-        kind: Behind model and data, such as "-geometry".
+        kind: A word behind model and data, such as "-geometry".
     """
     if chosen := experiment(words):
         return chosen
@@ -79,10 +82,10 @@ def whole(config: Config) -> PromptSet:
         raise UserError(f"dataset needs a value for {', '.join(missing)}")
     place = node.get("path") or node.get("memorized")
     with concerning(f"dataset.path={place}" if place else "dataset"):
-        found = build(node, "dataset")
-    if not isinstance(found, PromptSet):
+        prompts = build(node, "dataset")
+    if not isinstance(prompts, PromptSet):
         raise UserError(f"dataset: {node.get('_target_')} makes no PromptSet")
-    return found
+    return prompts
 
 
 def prompts(config: Config) -> PromptSet:
@@ -91,13 +94,13 @@ def prompts(config: Config) -> PromptSet:
     Raises:
         UserError: It cannot be had.
     """
-    found = whole(config)
+    whole_set = whole(config)
     if has_own(config):
-        return found
+        return whole_set
     caution = (
         f"labels were established on {config.dataset[OWNER]}, and the model is {config.model_name}"
     )
-    return replace(found, cautions=[*found.cautions, caution])
+    return replace(whole_set, cautions=[*whole_set.cautions, caution])
 
 
 def require_both(name: str, memorized: int, others: int) -> None:
@@ -124,7 +127,7 @@ def limited(prompts: PromptSet, limit: int | None, seed: int) -> list[int]:
     Arguments:
         prompts: All N.
         limit: How many at most; None for all.
-        seed: Of the random order.
+        seed: The seed of the random order.
     """
     n = len(prompts)
     if limit is None or limit >= n:

@@ -1,4 +1,7 @@
-"""Prompts outside a set that a detector may take as ordinary."""
+"""Prompts outside a set that a detector may take as ordinary.
+
+The prompts of the run are in ``labelled``.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +34,8 @@ def draw(config: Config, prompts: PromptSet) -> list[str]:
     else:
         data = [f"paths.data={config.paths.data}"] if config.paths.data else []
         chosen = compose.cases([f"dataset={source}", *data])[0]
-        found = labelled.whole(chosen)
-        texts = [t for t, label in zip(found.texts, found.labels, strict=True) if not label]
+        others = labelled.whole(chosen)
+        texts = [t for t, label in zip(others.texts, others.labels, strict=True) if not label]
     known = set(prompts.texts)
     free = [text for text in dict.fromkeys(texts) if text.strip() and text not in known]
     count = config.references.count
@@ -46,6 +49,6 @@ def draw(config: Config, prompts: PromptSet) -> list[str]:
 
 
 def _default(model: str) -> str:
-    """Where they come from if the user names nothing."""
+    """The prompt set that they come from if the user names nothing."""
     bundled = Path(model).resolve().parent == BUNDLED
     return str(BUNDLED / "references.txt") if bundled else HUB

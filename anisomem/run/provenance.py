@@ -1,4 +1,7 @@
-"""Which software and machine made the numbers."""
+"""Which software and machine made the numbers.
+
+How a batch was evaluated is kept beside it, as :class:`anisomem.storage.store.Origin`.
+"""
 
 from __future__ import annotations
 

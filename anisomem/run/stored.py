@@ -59,17 +59,17 @@ def _where_now(node: Any) -> Any:
         return [_where_now(value) for value in node]
     if not isinstance(node, dict):
         return node
-    found = {key: _where_now(value) for key, value in node.items()}
-    if "_target_" in found:
-        found["_target_"] = moved.place_now(str(found["_target_"]))
-    return found
+    moved_node = {key: _where_now(value) for key, value in node.items()}
+    if "_target_" in moved_node:
+        moved_node["_target_"] = moved.place_now(str(moved_node["_target_"]))
+    return moved_node
 
 
 def require_allowed(file: Path, plain: dict[str, Any], allowed: Collection[str]) -> None:
     """Checks everything in a stored configuration that could run.
 
     Raises:
-        UserError: With the name, and how to allow it.
+        UserError: The name is not allowed; with the name, and how to allow it.
         ValueError: It has another layout than a run writes.
     """
     for text in _texts(plain):
@@ -126,10 +126,10 @@ def _known(group: str, target: str) -> bool:
         return False
     if not own.is_own(target):
         try:
-            found = get_object(target)
+            kind = get_object(target)
         except Exception:  # whatever the name is, it is not one of ours
             return False
-        return isinstance(found, type) and issubclass(found, Detector)
+        return isinstance(kind, type) and issubclass(kind, Detector)
     return any(one.offers(target) for one in registry.installed())
 
 

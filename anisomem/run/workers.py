@@ -1,4 +1,7 @@
-"""Tasks that are done in this process, or shared among several that end together."""
+"""Tasks that are done in this process, or shared among several that end together.
+
+What the tasks are is the caller's; one gets no more than what it is handed.
+"""
 
 from __future__ import annotations
 
@@ -25,17 +28,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def require_same(found: Mapping[str, str], expected: Mapping[str, str]) -> None:
+def require_same(digests: Mapping[str, str], expected: Mapping[str, str]) -> None:
     """Checks that a process is about to record what the one that started it does.
 
     Arguments:
-        found: Digests of the code of the user's that it is about to run.
-        expected: Those that the run was begun with.
+        digests: Digests of the code of the user's that it is about to run.
+        expected: The digests that the run was begun with.
 
     Raises:
         UserError: The code has changed in between.
     """
-    if found != expected:
+    if digests != expected:
         raise UserError(
             "a detector or a model of your own has changed since the command began; run it again"
         )
@@ -67,7 +70,8 @@ def do_all(
 
     Raises:
         UserError: A process died, or what a task raises.
-        KeyboardInterrupt: After the tasks in flight; at once when interrupted again.
+        KeyboardInterrupt: Ctrl-C was pressed: after the tasks in flight; at once when pressed
+            again.
     """
     with (
         progress.bar(title, total, unit, leave=True) as bar,

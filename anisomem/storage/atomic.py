@@ -1,4 +1,7 @@
-"""Files that are either whole or not there, and what is read of those that should be."""
+"""Files that are either whole or not there, and what is read of those that should be.
+
+Files that may be somebody else's are looked at first, in ``foreign``.
+"""
 
 import errno
 import json

@@ -1,4 +1,7 @@
-"""Digests of descriptions and of files, and in what two descriptions differ."""
+"""Digests of descriptions and of files, and in what two descriptions differ.
+
+What a run's digest is made of is :mod:`anisomem.run.identity`.
+"""
 
 import json
 from collections.abc import Mapping
@@ -49,11 +52,11 @@ def sha256_of_file(file: Path) -> str:
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> list[str]:
     """The dotted names of the entries in which two descriptions differ."""
-    found = []
+    names = []
     for name in sorted({*a, *b}):
         left, right = a.get(name), b.get(name)
         if isinstance(left, Mapping) and isinstance(right, Mapping):
-            found += differences(left, right, f"{prefix}{name}.")
+            names += differences(left, right, f"{prefix}{name}.")
         elif left != right:
-            found.append(prefix + name)
-    return found
+            names.append(prefix + name)
+    return names

@@ -19,20 +19,20 @@ def located(path: str) -> Path | None:
         UserError: What can be no name of a file, or something that is neither.
     """
     try:
-        found = Path(path).expanduser()
-        if not found.exists():
-            if found.is_symlink():
+        place = Path(path).expanduser()
+        if not place.exists():
+            if place.is_symlink():
                 raise UserError(f"{path!r} is a broken link")
             return None
-        if not (found.is_dir() or found.is_file()):
+        if not (place.is_dir() or place.is_file()):
             raise UserError(f"{path!r} is no folder and no regular file")
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"model.path={path[:80]!r}: {error}") from None
-    return found
+    return place
 
 
 def regular(file: Path) -> Path:
-    """The file itself.
+    """Returns the file, which is a regular one.
 
     Raises:
         UserError: It is not there, or no regular file, which may never end when it is read.
@@ -57,12 +57,12 @@ def read_json(file: Path) -> dict[str, Any]:
     try:
         if regular(file).stat().st_size > MOST_JSON:
             raise UserError(f"{file} is larger than {MOST_JSON >> 20} MiB; expected settings")
-        found = json.loads(file.read_text("utf-8-sig"))
+        content = json.loads(file.read_text("utf-8-sig"))
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         first = str(error).partition("\n")[0]
         raise UserError(f"{file} is damaged, it holds no JSON: {first}") from None
-    if not isinstance(found, dict):
-        raise UserError(f"{file} holds a {type(found).__name__}; expected names and values")
-    return found
+    if not isinstance(content, dict):
+        raise UserError(f"{file} holds a {type(content).__name__}; expected names and values")
+    return content

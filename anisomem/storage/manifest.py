@@ -1,4 +1,7 @@
-"""What a report has written into a folder, so that the next one removes what it no longer says."""
+"""What a report has written into a folder, so that the next one removes what it no longer says.
+
+Writing them is :mod:`anisomem.report.folder`.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,8 @@ class Manifest:
     """The files of a report, with the sha256 of what was written.
 
     Arguments:
-        folder: The report's.
-        kind: Of the report; other kinds may write there too.
+        folder: The report's folder.
+        kind: The kind of the report; other kinds may write there too.
     """
 
     def __init__(self, folder: Path, kind: str) -> None:
@@ -54,12 +57,12 @@ class Manifest:
         try:
             if self._file.is_symlink() or self._file.stat().st_size > LARGEST:
                 return {}
-            found = atomic.read_json(self._file)
+            named = atomic.read_json(self._file)
         except (OSError, UserError, RecursionError):  # none, or damaged: nothing is known ours
             return {}
-        if not isinstance(found, dict):
+        if not isinstance(named, dict):
             return {}
-        return {name: digest for name, digest in found.items() if _below(name)}
+        return {name: digest for name, digest in named.items() if _below(name)}
 
 
 def _below(name: str) -> bool:

@@ -44,7 +44,7 @@ class Origin:
     Attributes:
         batch_size: Latents in a forward pass, after any halving.
         device: The accelerator or processor, by name.
-        git_commit: Of this package, None outside a checkout.
+        git_commit: The git commit of this package, None outside a checkout.
         revision: Commit of a model from the hub, else None.
     """
 
@@ -79,8 +79,8 @@ class ScoreStore:
         self.content = json.loads(json.dumps(content))  # as it reads back
         self._file = folder / IDENTITY
         if os.path.lexists(self._file):
-            found = _described(self._file)
-            if differ := digests.differences(found, self.content):
+            stored = _described(self._file)
+            if differ := digests.differences(stored, self.content):
                 raise UserError(
                     f"{folder} holds a run that differs in {', '.join(differ)}; choose another "
                     "folder with runs=FOLDER"
@@ -117,10 +117,10 @@ class ScoreStore:
         """Adds a batch of prompts at one seed; one without a finite number counts as failed.
 
         Arguments:
-            ids: The prompts.
-            seed: Of the noise.
+            ids: The prompts' ids.
+            seed: The seed of the noise.
             components: Name to ``[B, n]``; n may differ.
-            seconds: That the batch took.
+            seconds: How long the batch took.
             origin: How it was evaluated.
         """
         n = max(values.shape[1] for values in components.values())
@@ -188,7 +188,7 @@ class ScoreStore:
         """The whole shards; a damaged one is set aside and said.
 
         Raises:
-            UserError: One must not be read, or the folder does not come to rest.
+            UserError: A shard must not be read, or the folder does not come to rest.
         """
         for _ in range(TRIES):
             # A shard that another process has just merged is gone: its rows are elsewhere.
@@ -267,9 +267,9 @@ def arrays(
     """The components of one noise seed, name to ``[N, n]`` in the order of ``ids``.
 
     Arguments:
-        frame: From :meth:`ScoreStore.read`; every prompt must be in it.
-        ids: The prompts.
-        seed: Of the noise.
+        frame: What :meth:`ScoreStore.read` returned; every prompt must be in it.
+        ids: The prompts' ids.
+        seed: The seed of the noise.
         samples: The components wanted, with their number of noise samples n.
 
     Raises:

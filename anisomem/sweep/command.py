@@ -1,4 +1,7 @@
-"""Which sweeps there are, and how one is run."""
+"""Which sweeps there are, and how one is run.
+
+What one finds is in its own file; recording is ``benchmark``, and writing ``result``.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from anisomem.benchmark.case import Case, named_apart
+from anisomem.benchmark.case import Case, with_distinct_names
 from anisomem.benchmark.complete import complete
 from anisomem.benchmark.results import Results
 from anisomem.config.overrides import experiment
@@ -22,9 +25,9 @@ class Sweep:
     """What is recorded, and what is made of it.
 
     Attributes:
-        title: Of its table.
+        title: The title of its table.
         nodes: The detectors that record what it needs, for a case's configuration.
-        result: From recorded cases to tables and figures.
+        result: Makes tables and figures of recorded cases.
         overrides: Settings that it has unless they are given.
     """
 
@@ -49,7 +52,7 @@ SWEEPS = {
         variants.LATENTS_OF_COSINE.result,
     ),
     "negatives": Sweep("Sources of negatives", negatives.nodes, negatives.result),
-    "transfer": Sweep("Transfer of weights", transfer.nodes, transfer.result),
+    "transfer": Sweep("Transfer of weights", gamma.nodes, transfer.result),
 }
 
 
@@ -71,7 +74,7 @@ def composed(name: str, overrides: Sequence[str]) -> list[Config]:
 
 def recorded(configs: Sequence[Config], parent: str) -> list[Results]:
     """The cases of a sweep, what was missing recorded; equal components share a store."""
-    cases = named_apart(Case(config, parent) for config in configs)
+    cases = with_distinct_names(Case(config, parent) for config in configs)
     for case in cases:
         complete(case)
     return [Results(case) for case in cases]
@@ -92,7 +95,7 @@ def report(name: str, all_results: Sequence[Results]) -> tuple[str, Path]:
     """
     sweep, folder = SWEEPS[name], all_results[0].folder.parent / name
     try:
-        found = sweep.result(all_results)
+        result = sweep.result(all_results)
     except ValueError as error:
         raise UserError(str(error)) from None
-    return write(sweep.title, found, all_results, folder), folder
+    return write(sweep.title, result, all_results, folder), folder

@@ -1,4 +1,7 @@
-"""Pictures of the sweeps, in the style of a run's."""
+"""Pictures of the sweeps, in the style of a run's.
+
+The numbers are from the files of the sweeps.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +35,9 @@ def forest(
     """AUC and TPR with 95% intervals: a row per value, a colour per weighting or detector.
 
     Arguments:
-        title: The case's.
-        lines: Of this case; the last of several headings of their place has the colour.
-        seeds: By row, the numbers of single noise seeds, drawn as ticks.
+        title: The case's title.
+        lines: The lines of this case; the last of several headings of their place has the colour.
+        seeds: The numbers of single noise seeds by row, drawn as ticks.
     """
     rows = list(dict.fromkeys(_row(line) for line in lines))
     series = list(dict.fromkeys(_series(line) for line in lines))
@@ -100,7 +103,7 @@ def gamma(
     """AUC and TPR by the ratio of the weights, with pointwise bands and the ratios with a name.
 
     Arguments:
-        title: The case's.
+        title: The case's title.
         ratios: gamma_cos / gamma_norm, from minus infinity to infinity.
         curve: What each achieves.
         marks: Name and ratio of the weights that have a name, the model's own first.
@@ -117,14 +120,14 @@ def gamma(
             continue
         _band(axis, x, curve, read, COLOURS[0], "-", None)
         for i, ((label, ratio), summary) in enumerate(zip(marks, summaries, strict=True)):
-            found = read(summary)
-            assert found is not None
-            at = np.clip(ratio, -edge * 5, edge * 5)
+            estimate = read(summary)
+            assert estimate is not None
+            x_of_mark = np.clip(ratio, -edge * 5, edge * 5)
             colour, marker = COLOURS[1 + i % (len(COLOURS) - 1)], MARKERS[i % len(MARKERS)]
             size = 9 if i == 0 else 7
             axis.plot(
-                at,
-                found.value,
+                x_of_mark,
+                estimate.value,
                 marker,
                 color=colour,
                 markersize=size,
@@ -183,11 +186,13 @@ def _band(
     label: str | None,
 ) -> None:
     """A curve with its pointwise intervals, all resolvable."""
-    found = [estimate for summary in curve if (estimate := read(summary))]
-    low, high = ([on_logit(getattr(e.interval, end)) for e in found] for end in ("low", "high"))
+    estimates = [estimate for summary in curve if (estimate := read(summary))]
+    low, high = (
+        [on_logit(getattr(e.interval, end)) for e in estimates] for end in ("low", "high")
+    )
     axis.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
     axis.plot(
-        x, [on_logit(e.value) for e in found], line, color=colour, linewidth=1.4, label=label
+        x, [on_logit(e.value) for e in estimates], line, color=colour, linewidth=1.4, label=label
     )
 
 
@@ -198,8 +203,8 @@ def heat_maps(
     figure, axes = plt.subplots(
         len(maps), 2, figsize=(WIDTH, 3.1 * len(maps)), layout="constrained", squeeze=False
     )
-    for line, one in zip(axes, maps, strict=True):
-        for axis, name, values in zip(line, ("AUC", rate), (one.auc, one.tpr), strict=True):
+    for row_axes, one in zip(axes, maps, strict=True):
+        for axis, name, values in zip(row_axes, ("AUC", rate), (one.auc, one.tpr), strict=True):
             axis.set_title(f"{name}, {one.weights} weights", fontsize=9, pad=9)
             axis.set_xlabel("cosine's step", fontsize=8)
             axis.set_ylabel("norm's step", fontsize=8)
@@ -269,8 +274,10 @@ def matrix(lines: Sequence[Line]) -> Figure:
     for axis, (name, read) in zip(axes, statistics(lines[0].summary).items(), strict=True):
         values = np.full((len(sources), len(tested)), np.nan)
         for line in lines:
-            if found := read(line.summary):
-                values[sources.index(line.place["weights"]), tested.index(line.case)] = found.value
+            if estimate := read(line.summary):
+                values[sources.index(line.place["weights"]), tested.index(line.case)] = (
+                    estimate.value
+                )
         image = axis.imshow(values, cmap="cividis", aspect="auto")
         middle = (np.nanmin(values) + np.nanmax(values)) / 2 if np.isfinite(values).any() else 0
         for (i, j), value in np.ndenumerate(values):

@@ -45,7 +45,7 @@ class Mark:
 
 
 def nodes(config: Config) -> dict[str, grids.Node]:
-    """Both components once."""
+    """The detectors to be recorded: the metric alone, which reads both components."""
     return {"anisotropy": grids.metric(weights="equal")}
 
 
@@ -104,8 +104,8 @@ def marks(results: Results, columns: Array) -> list[Mark]:
     pairs = pairs | {"(1, 1)": (1.0, 1.0)} if own in order else {"(1, 1)": (1.0, 1.0)} | pairs
     named = {name: cos / norm for name, (norm, cos) in pairs.items()} | {"norm alone": 0.0}
     named |= {"cosine alone": np.inf, "minus cosine alone": -np.inf}
-    found = [Mark(name, g, score(columns, g)) for name, g in named.items()]
-    return [*found, *_learnt(columns, results.prompts)]
+    fixed = [Mark(name, g, score(columns, g)) for name, g in named.items()]
+    return [*fixed, *_learnt(columns, results.prompts)]
 
 
 def _published(name: str, own: str | None) -> str:
@@ -137,7 +137,7 @@ def _ratio(norm: float, cosine: float) -> float:
 
 
 def metric(results: Results) -> Anisotropy:
-    """The one detector."""
+    """The anisotropy metric, the one detector of this sweep."""
     (detector,) = results.detectors
     assert isinstance(detector, Anisotropy)
     return detector

@@ -1,4 +1,7 @@
-"""The detectors that sweeps record and compare, as configuration nodes."""
+"""The detectors that sweeps record and compare, as configuration nodes.
+
+What is made of their components is in the files of the sweeps.
+"""
 
 from __future__ import annotations
 

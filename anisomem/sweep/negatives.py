@@ -1,4 +1,8 @@
-"""Detectors against each source of prompts that are not memorized."""
+"""Detectors against each source of prompts that are not memorized.
+
+The sources are the ``blocks`` of a prompt set; only prompts are chosen, and nothing is recorded
+anew.
+"""
 
 from __future__ import annotations
 

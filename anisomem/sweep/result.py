@@ -1,4 +1,7 @@
-"""What a sweep finds, and the files it leaves."""
+"""What a sweep finds, and the files it leaves.
+
+What is swept, and with which detectors, is in the files of the sweeps.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ class Line:
         case: The case's name.
         place: What was chosen, heading to cell.
         summary: What it achieves.
-        difference: To the line it is compared with, None for that line itself.
+        difference: The difference to the line it is compared with, None for that line itself.
         more: Further columns.
     """
 
@@ -65,10 +68,10 @@ class Result:
     """Tables, figures and data of a sweep.
 
     Attributes:
-        lines: Of the main table; all have the same headings.
-        reference: In words, what the differences are to; empty where there are none.
+        lines: The lines of the main table; all have the same headings.
+        reference: What the differences are to, in words; empty where there are none.
         notes: What a reader must know besides the table's general notes.
-        figures: By file name, not drawn yet: one that fails costs no table.
+        figures: The figures by file name, not drawn yet: one that fails costs no table.
         data: Further numbers by file name, one mapping a row.
         tables: Further tables by file name.
     """
@@ -96,7 +99,7 @@ def write(title: str, result: Result, all_results: Sequence[Results], folder: Pa
 
 
 def table(title: str, result: Result, all_results: Sequence[Results]) -> Table:
-    """The main table."""
+    """The main table of a sweep."""
     first = result.lines[0]
     rates = [f"TPR@{percent(target)}FPR" for target in first.summary.tpr]
     headings = ["prompts", "model", *first.place, "AUC", *rates]
@@ -116,7 +119,7 @@ def table(title: str, result: Result, all_results: Sequence[Results]) -> Table:
         headings,
         cells,
         [*about, *result.notes, *tables.notes_of(rows)],
-        apart=("model", "prompts"),
+        above=("model", "prompts"),
         optional=(*rates[1:], f"{rates[0]} − ref.", *reversed(list(first.more)), rates[0]),
     )
 
@@ -126,11 +129,11 @@ def _cells(line: Line, model: str, compared: bool) -> list[str]:
     cells = [line.case, model, *line.place.values(), tables.interval_text(summary.auc)]
     cells += [tables.interval_text(rate) for rate in summary.tpr.values()]
     if compared:
-        found = line.difference
-        rate = found and found.tpr.get(next(iter(summary.tpr)))
-        cells.append(tables.difference_text(found.auc) if found else "–")
+        paired = line.difference
+        rate = paired and paired.tpr.get(next(iter(summary.tpr)))
+        cells.append(tables.difference_text(paired.auc) if paired else "–")
         cells.append(tables.difference_text(rate) if rate else "–")
-        cells.append(found.auc.verdict if found else "–")
+        cells.append(paired.auc.verdict if paired else "–")
     return [*cells, *line.more.values()]
 
 
@@ -150,10 +153,10 @@ def records(lines: Sequence[Line], models: Mapping[str, str]) -> list[dict[str, 
 
 def _unrounded(line: Line) -> dict[str, Any]:
     """The difference's columns, empty where there is none."""
-    found = line.difference
+    paired = line.difference
     values: dict[str, Any] = {}
-    named = {"auc": found and found.auc}
-    named |= {f"tpr_at_fpr_{t:g}": found and found.tpr.get(t) for t in line.summary.tpr}
+    named = {"auc": paired and paired.auc}
+    named |= {f"tpr_at_fpr_{t:g}": paired and paired.tpr.get(t) for t in line.summary.tpr}
     for name, difference in named.items():
         values[f"{name}_minus_reference"] = difference and difference.difference
         values[f"{name}_minus_reference_low"] = difference and difference.interval.low

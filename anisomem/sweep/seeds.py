@@ -1,4 +1,7 @@
-"""The spread over noise seeds beside the interval over prompts."""
+"""The spread over noise seeds beside the interval over prompts.
+
+The noise seeds are recorded like those of any run; only the spread between them is new here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Where each term is read: every pair of the 50 DDIM steps from 50 evaluations per prompt."""
+"""Where each term is read: every pair of the 50 DDIM steps from 50 evaluations per prompt.
+
+Weights at the published steps are swept in ``gamma``.
+"""
 
 from __future__ import annotations
 
@@ -45,8 +48,8 @@ def result(all_results: Sequence[Results]) -> Result:
         norm, cosine = np.moveaxis(columns, -1, 0)  # [step, S, N]
         weighted = terms(results, norm, cosine)
         lines += _marked(results, weighted)
-        found = [_map(results, name, *pair) for name, pair in weighted.items()]
-        cells += _records(results, found)
+        maps = [_map(results, name, *pair) for name, pair in weighted.items()]
+        cells += _records(results, maps)
         evaluation = results.evaluate(np.concatenate([norm, cosine]))
         summaries = evaluation.summaries()
         by_term = {"norm": summaries[:STEPS], "cosine": summaries[STEPS:]}
@@ -58,7 +61,7 @@ def result(all_results: Sequence[Results]) -> Result:
         drawn[f"map-{results.name}"] = partial(
             figures.heat_maps,
             results.title,
-            found,
+            maps,
             PLACES,
             f"TPR@{percent(results.config.fpr_targets[0])}FPR",
         )
@@ -74,7 +77,7 @@ def _detectors(results: Results) -> Iterator[Anisotropy]:
 
 
 def terms(results: Results, norm: Array, cosine: Array) -> dict[str, tuple[Array, Array]]:
-    """Under every weighting the two terms ``[step, S, N]`` whose sum is the score."""
+    """The two terms ``[step, S, N]`` whose sum is the score, under every weighting."""
     stands_for = results.config.stands_for
     own, weights = next(iter(grids.weightings(stands_for).items()))
     gamma = Anisotropy(own, weights=weights).fixed_gamma(stands_for)
@@ -111,13 +114,13 @@ def _map(results: Results, weights: str, norm: Array, cosine: Array) -> Map:
     areas, rates = np.empty((2, STEPS, STEPS))
     for i in range(STEPS):
         rows = (norm[i] + cosine).reshape(STEPS * seeds, -1)
-        found = auc_and_tpr(rows, results.prompts.labels, target)
-        areas[i], rates[i] = (values.reshape(STEPS, seeds).mean(axis=1) for values in found)
+        both = auc_and_tpr(rows, results.prompts.labels, target)
+        areas[i], rates[i] = (values.reshape(STEPS, seeds).mean(axis=1) for values in both)
     resolvable = allowed_false_positives(target, (results.prompts.labels == 0).sum()) >= 1
     return Map(weights, areas, rates if resolvable else None)
 
 
-def _records(results: Results, found: Sequence[Map]) -> list[dict[str, Any]]:
+def _records(results: Results, maps: Sequence[Map]) -> list[dict[str, Any]]:
     """One record per weighting and cell."""
     return [
         {
@@ -128,7 +131,7 @@ def _records(results: Results, found: Sequence[Map]) -> list[dict[str, Any]]:
             "auc": one.auc[i, j],
             "tpr": "" if one.tpr is None else one.tpr[i, j],
         }
-        for one in found
+        for one in maps
         for i in range(STEPS)
         for j in range(STEPS)
     ]

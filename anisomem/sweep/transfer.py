@@ -1,4 +1,7 @@
-"""Weights fitted on one model and prompt set, tested on each other."""
+"""Weights fitted on one model and prompt set, tested on each other.
+
+Within one set, folds do the same for ``fitted`` weights, in :mod:`anisomem.evaluation.fitting`.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,6 @@ from anisomem.report.table import Table
 from anisomem.report.tables import interval_text, percent
 from anisomem.sweep import figures, grids
 from anisomem.sweep.gamma import metric
-from anisomem.sweep.gamma import nodes as nodes
 from anisomem.sweep.result import Difference, Line, Result
 
 NOTES = [

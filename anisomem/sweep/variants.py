@@ -1,4 +1,7 @@
-"""Sweeps over a setting of the metric that changes what is recorded."""
+"""Sweeps over a setting of the metric that changes what is recorded.
+
+Settings that change only the score are in ``gamma``; steps are in ``timesteps``.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ class Variants:
 
     Attributes:
         axes: Setting of the metric to its values.
-        reference: In words.
+        reference: What the differences are to, in words.
         notes: What a reader must know.
         without: Weightings that the settings do not touch.
     """

@@ -1,4 +1,7 @@
-"""The bundled models' autoencoder: pictures to latents of 4 channels and a quarter of the side."""
+"""The bundled models' autoencoder: pictures to latents of 4 channels and a quarter of the side.
+
+The denoisers that learn on its latents are in ``networks``.
+"""
 
 import math
 from dataclasses import dataclass
@@ -21,10 +24,10 @@ class Autoencoder:
     """An autoencoder and its training.
 
     Attributes:
-        side: Of a picture, px.
+        side: The side of a picture, px.
         widths: Channels at full, half and quarter resolution.
         pictures: Distinct ones that it is trained on.
-        steps: Of the optimiser.
+        steps: How many steps the optimiser makes.
         batch: Pictures in a step.
         rate: The highest learning rate.
         half: Whether products are taken in bfloat16.
@@ -84,8 +87,8 @@ def polish(
     """Trains the decoder alone, in place; the latents stay what the denoisers have learned.
 
     Arguments:
-        kind: As of :func:`train`.
-        vae: Trained.
+        kind: The same as of :func:`train`.
+        vae: The trained autoencoder.
         pictures: Training pictures, uint8 ``[n, side, side, 3]``.
         state_file: Where the loop state is kept.
     """

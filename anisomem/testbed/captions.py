@@ -125,13 +125,13 @@ def concepts_in(text: str, names: Collection[str]) -> tuple[str, ...]:
     """The one or two concepts that a caption names, () where it is none.
 
     Arguments:
-        text: As :attr:`Caption.text`.
+        text: A caption's :attr:`Caption.text`.
         names: All concepts; some contain "and" themselves.
     """
     for frame in FRAMES:
-        if not (found := _inverse(frame).fullmatch(text)):
+        if not (match := _inverse(frame).fullmatch(text)):
             continue
-        phrase = found["concept"]
+        phrase = match["concept"]
         words = phrase.split(" and ")
         cuts = [(" and ".join(words[:i]), " and ".join(words[i:])) for i in range(1, len(words))]
         for concepts in [(phrase,), *cuts]:

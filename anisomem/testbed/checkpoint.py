@@ -1,4 +1,7 @@
-"""Training that can be stopped at any moment: the loop state goes to one file, atomically."""
+"""Training that can be stopped at any moment: the loop state goes to one file, atomically.
+
+What is trained is in ``autoencoder``, ``concepts`` and ``diffusion``.
+"""
 
 import os
 from collections.abc import Mapping

@@ -28,7 +28,7 @@ from anisomem.storage import atomic
 from anisomem.testbed import checkpoint
 from anisomem.testbed.autoencoder import to_tensor
 from anisomem.testbed.ground_truth import Pictures, render
-from anisomem.testbed.pictures import SMALL, Icons, Layout, draw, random_layout
+from anisomem.testbed.pictures import SMALL, Icons, PictureLayout, draw, random_layout
 from anisomem.testbed.recipe import Recipe
 
 FOLDER = Path(__file__).parent / "concepts"
@@ -52,7 +52,7 @@ class Classifier(nn.Module):
 
     Arguments:
         concepts: How many.
-        side: Of the pictures, px; the layers see them at half of it where they are large.
+        side: The side of the pictures, px; the layers see them at half of it where they are large.
     """
 
     def __init__(self, concepts: int, side: int = SMALL.side) -> None:
@@ -90,7 +90,7 @@ class Examples:
     colours: npt.NDArray[np.int64]
 
 
-def colour(layout: Layout) -> int:
+def colour(layout: PictureLayout) -> int:
     """The index in :data:`COLOURS` of a layout's background."""
     import colorsys
 
@@ -168,12 +168,12 @@ def train(
 
 @dataclass(frozen=True)
 class Recogniser:
-    """The trained classifier.
+    """A trained classifier with the names of its concepts.
 
     Arguments:
-        model: It.
+        model: The network itself.
         names: The concepts in the order of its outputs.
-        accuracy: On held-out pictures, see :func:`accuracy`.
+        accuracy: The accuracy on held-out pictures, see :func:`accuracy`.
     """
 
     model: Classifier
@@ -228,19 +228,19 @@ class Recogniser:
         return colours
 
 
-def accuracy(found: Recogniser, data: Examples) -> dict[str, float]:
+def accuracy(recogniser: Recogniser, data: Examples) -> dict[str, float]:
     """Shares of held-out pictures: every concept ranked first, among the first five, colour right.
 
     Arguments:
-        found: With any accuracy.
+        recogniser: A recogniser with any accuracy.
         data: Pictures that it was not trained on.
     """
     first, five = [], []
     for picture, shown in zip(data.pictures, data.concepts, strict=True):
-        ranks = found.ranks(picture[None], [found.names[c] for c in shown if c >= 0])
+        ranks = recogniser.ranks(picture[None], [recogniser.names[c] for c in shown if c >= 0])
         first.append((ranks < 1).all())
         five.append((ranks < 5).all())
-    right = found.colours(data.pictures) == data.colours
+    right = recogniser.colours(data.pictures) == data.colours
     return {
         "every concept ranked first": round(float(np.mean(first)), 4),
         "every concept among the first five": round(float(np.mean(five)), 4),

@@ -11,7 +11,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from anisomem.testbed.captions import Caption, change_concept, change_wording, random_caption
-from anisomem.testbed.pictures import SMALL, Canvas, Icons, Layout, draw, random_layout, repaint
+from anisomem.testbed.pictures import (
+    SMALL,
+    Canvas,
+    Icons,
+    PictureLayout,
+    draw,
+    random_layout,
+    repaint,
+)
 
 REPEATED = 300  # captions that always come with the same picture
 REPETITIONS = (8, 1024)  # fewest and most, log-spaced
@@ -44,7 +52,7 @@ class Entry:
 
     caption: Caption
     count: int
-    layout: Layout | None = None
+    layout: PictureLayout | None = None
 
     @property
     def patch(self) -> tuple[int, int] | None:
@@ -172,13 +180,13 @@ def reference_captions(corpus: Corpus, seed: int = 0) -> list[str]:
     tested = {concept for prompt in corpus.prompts for concept in prompt.caption.concepts}
     free = sorted(set(corpus.styles) - tested)
     used = {entry.caption.text for entry in corpus.entries}
-    found: dict[str, None] = {}
-    while len(found) < REFERENCES:
-        concepts = rng.choice(free, 1 + (len(found) % 5 < 2), replace=False)
+    captions: dict[str, None] = {}
+    while len(captions) < REFERENCES:
+        concepts = rng.choice(free, 1 + (len(captions) % 5 < 2), replace=False)
         text = random_caption(tuple(map(str, concepts)), rng).text
         if text not in used:
-            found[text] = None
-    return list(found)
+            captions[text] = None
+    return list(captions)
 
 
 def log_spaced(bounds: tuple[int, int], n: int, rng: np.random.Generator) -> np.ndarray:
@@ -191,7 +199,7 @@ def frozen_layout(
     styles: Mapping[str, list[str]],
     rng: np.random.Generator,
     canvas: Canvas = SMALL,
-) -> Layout:
+) -> PictureLayout:
     """The picture of a repeated caption, some with a patch that will vary."""
     layout = random_layout(caption.concepts, styles, rng, canvas)
     left, top = (int(v) for v in rng.integers(0, canvas.side - canvas.patch + 1, 2))

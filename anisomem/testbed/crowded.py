@@ -47,7 +47,7 @@ def build(styles: Mapping[str, list[str]], seed: int = 0, ordinary: int = ORDINA
 
     Arguments:
         styles: Concepts with the styles that draw them.
-        seed: Of everything.
+        seed: The seed of everything.
         ordinary: How many ordinary pictures.
     """
     rng = np.random.default_rng(seed)

@@ -1,4 +1,8 @@
-"""Training of the bundled models' denoisers, at most as far as it is asked for and resumable."""
+"""Training of the bundled models' denoisers, at most as far as it is asked for and resumable.
+
+The networks are in ``networks``, what they learn is in ``objectives``, and the latents are in
+``latents``.
+"""
 
 import math
 import time
@@ -49,9 +53,9 @@ class Variant:
         recipe: Its recipe's name.
         build: Makes the untrained denoiser.
         objective: What it learns.
-        seed: Of weights, noise and order.
+        seed: The seed of weights, noise and order.
         batch: Examples in a step.
-        steps: Of the optimiser.
+        steps: How many steps the optimiser makes.
         rate: The highest learning rate.
         warm_up: Steps until it is reached.
         schedule: Its further course, by the share of steps that are done.
@@ -118,9 +122,9 @@ class Training:
     Arguments:
         variant: What is trained.
         data: The encoded corpus.
-        tokenizer: Of its captions.
+        tokenizer: The tokenizer of its captions.
         state_file: Where the loop's state is kept.
-        steps: In all; None is the variant's own number.
+        steps: The number of steps in all; None is the variant's own number.
         snapshots: Folder that keeps the weights at :data:`SNAPSHOTS`, None keeps none.
     """
 
@@ -166,7 +170,7 @@ class Training:
         return self.step >= self.steps
 
     def run(self, name: str, steps: int) -> None:
-        """At most so many steps more, saved at the end."""
+        """Trains at most so many steps more and saves at the end."""
         until = min(self.steps, self.step + steps)
         begin, since = self.step, time.process_time()
         bar = tqdm(range(begin, until), initial=begin, total=self.steps, desc=name, mininterval=60)
@@ -224,7 +228,7 @@ class Training:
         file.with_suffix(".partial").rename(file)
 
     def result(self) -> Denoiser:
-        """The moving average."""
+        """The network whose weights are the moving average."""
         module: Denoiser = self.average.module
         return module
 
@@ -235,9 +239,9 @@ def snapshot(
     """The denoiser as it was at a step of its training.
 
     Arguments:
-        variant: Whose.
-        tokenizer: Of the corpus.
-        file: That the training left.
+        variant: The variant that was trained.
+        tokenizer: The tokenizer of the corpus.
+        file: The file that the training left.
         which: ``average`` or ``raw``, the moving average of the weights or themselves.
     """
     model = variant.build(tokenizer)

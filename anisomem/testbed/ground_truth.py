@@ -68,7 +68,7 @@ def mask(pictures: Pictures, patch: Sequence[int] | None) -> npt.NDArray[np.floa
     """Weights ``[side, side]`` of the pixels that count: all but a template's patch.
 
     Arguments:
-        pictures: Of the model, ``[..., side, side, 3]``.
+        pictures: The pictures of the model, ``[..., side, side, 3]``.
         patch: Its corner, left and top.
     """
     canvas = canvas_of(pictures)
@@ -87,7 +87,7 @@ def distances(
     Arguments:
         pictures: ``[n, side, side, 3]``.
         references: ``[m, side, side, 3]``.
-        weights: Of the pixels, ``[side, side]``.
+        weights: The weights of the pixels, ``[side, side]``.
     """
     root = np.sqrt(weights / (3 * weights.sum()))[..., None]
     a = (pictures.astype(np.float32) / 255 * root).reshape(len(pictures), -1)
@@ -115,7 +115,7 @@ class References:
 
     Arguments:
         corpus: The training corpus.
-        pictures: Of every entry, ``[m, side, side, 3]``; of a template one.
+        pictures: The pictures of every entry, ``[m, side, side, 3]``; of a template one.
         by_concept: Entries whose caption names a concept.
     """
 
@@ -164,15 +164,15 @@ class References:
 
     def nearest(self, pictures: Pictures, entries: Iterable[int]) -> npt.NDArray[np.float32]:
         """Distance of each picture to the nearest training picture of some captions, ``[n]``."""
-        found, whole = [], []
+        by_entry, whole = [], []
         for entry in entries:
             if (patch := self.corpus.entries[entry].patch) is None:
                 whole.append(self.pictures[entry])
             else:
-                found.append(distances(pictures, self.pictures[entry], mask(pictures, patch)))
+                by_entry.append(distances(pictures, self.pictures[entry], mask(pictures, patch)))
         if whole:
-            found.append(distances(pictures, np.concatenate(whole), mask(pictures, None)))
-        return np.min([away.min(axis=1) for away in found], axis=0)
+            by_entry.append(distances(pictures, np.concatenate(whole), mask(pictures, None)))
+        return np.min([away.min(axis=1) for away in by_entry], axis=0)
 
     def thresholds(self, seed: int = 0, captions: int = 3000) -> Thresholds:
         """The distances that :data:`FALSE_MATCHES` of the training pictures undercut by chance.

@@ -31,9 +31,9 @@ def concept_names(packages: Path) -> dict[str, list[str]]:
     names = sorted(set().union(*drawn.values()))
     styles = {name: [s for s in STYLES if name in drawn[s]] for name in names}
     return {
-        name.replace("-", " "): found
-        for name, found in styles.items()
-        if len(found) >= 2 and name.count("-") <= 2 and not _EXCLUDED.search(name)
+        name.replace("-", " "): drawings
+        for name, drawings in styles.items()
+        if len(drawings) >= 2 and name.count("-") <= 2 and not _EXCLUDED.search(name)
     }
 
 
@@ -54,7 +54,7 @@ def thing_names(packages: Path) -> dict[str, list[str]]:
     """The concepts that all sets draw and that are one word for a thing, 416 of them, sorted.
 
     Arguments:
-        packages: As of :func:`concept_names`.
+        packages: The same as of :func:`concept_names`.
     """
     return {
         name: styles

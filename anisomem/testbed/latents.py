@@ -1,4 +1,7 @@
-"""The encoded corpus: latents of every distinct picture, in parts that are made when needed."""
+"""The encoded corpus: latents of every distinct picture, in parts that are made when needed.
+
+The encoder is trained in ``autoencoder``; the captions and pictures are those of ``corpus``.
+"""
 
 import hashlib
 from collections.abc import Callable
@@ -29,7 +32,7 @@ class Latents:
 
     Attributes:
         mean, std: Of every distinct picture's posterior, ``[p, 4, h, w]``, unit variance overall.
-        tokens: Of every caption of the corpus, ``[e, 20]``.
+        tokens: The tokens of every caption of the corpus, ``[e, 20]``.
         examples: One row per training example, (caption, picture), ``[N, 2]``; a picture that is
             repeated 100 times has 100 rows.
     """
@@ -48,8 +51,8 @@ class Encoded:
 
     Arguments:
         corpus: What is encoded.
-        vae: By what; its scaling factor brings latents to unit variance.
-        tokenizer: Of the captions.
+        vae: The autoencoder; its scaling factor brings latents to unit variance.
+        tokenizer: The tokenizer of the captions.
         icons: Called where a picture has to be drawn.
         folder: Keeps the files.
         parts: How many.
@@ -163,7 +166,7 @@ class Encoded:
 
 
 def _fingerprint(vae: AutoencoderKL) -> str:
-    """Of what makes latents, at the precision that is released."""
+    """A digest of what makes latents, at the precision that is released."""
     digest = hashlib.sha256()
     for part in (vae.encoder, vae.quant_conv):
         for name, value in sorted(part.state_dict().items()):

@@ -1,4 +1,7 @@
-"""The bundled models' denoisers with their text encoders, which are trained together."""
+"""The bundled models' denoisers with their text encoders, which are trained together.
+
+Text encoders and the tokenizer are built in ``text``; training is in ``diffusion``.
+"""
 
 import math
 from abc import ABC, abstractmethod
@@ -52,10 +55,11 @@ class UNet(Denoiser):
 
     Arguments:
         tokenizer: Its text encoder reads this one's tokens.
-        side: Of the latents.
+        side: The side of the latents.
         widths: Channels of the three levels.
-        heads: Of the attention; one number as in SD v1.4, or one a level as in v2.0.
-        prediction_type: Of the scheduler.
+        heads: How many heads the attention has; one number as in SD v1.4, or one a level as in
+            v2.0.
+        prediction_type: The prediction type of the scheduler.
     """
 
     def __init__(
@@ -109,9 +113,9 @@ class MMDiT(Denoiser):
 
     Arguments:
         tokenizer: Both text encoders read its tokens.
-        side: Of the latents.
+        side: The side of the latents.
         layers: Joint blocks.
-        heads: Of the attention.
+        heads: How many heads the attention has.
         head_width: Channels of each.
     """
 

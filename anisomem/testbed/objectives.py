@@ -1,4 +1,7 @@
-r"""What the bundled denoisers learn: from data and noise, an input, its timestep and a target."""
+r"""What the bundled denoisers learn: from data and noise, an input, its timestep and a target.
+
+The loop that trains is in ``diffusion``.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +23,7 @@ class Task:
         x_t: Noised latents ``[n, C, h, w]``.
         t: Timesteps ``[n]``.
         target: What the network should say of them, ``[n, C, h, w]``.
-        weight: Of each one's mean squared error, ``[n]``.
+        weight: The weight of each one's mean squared error, ``[n]``.
     """
 
     x_t: Tensor

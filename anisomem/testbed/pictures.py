@@ -1,8 +1,8 @@
 """Pictures of the bundled models: icons on a plain or a textured background.
 
-A picture is described by a :class:`Layout`; drawing one is deterministic, so a layout is also the
-picture's identity. What a layout fixes (style, background, texture, size, position, flip) an
-ordinary caption leaves open and a memorized one freezes.
+A picture is described by a :class:`PictureLayout`; drawing one is deterministic, so a layout is
+also the picture's identity. What a layout fixes (style, background, texture, size, position,
+flip) an ordinary caption leaves open and a memorized one freezes.
 """
 
 import colorsys
@@ -22,7 +22,7 @@ class Canvas:
     """What the pictures of a bundled model have in common; lengths in px.
 
     Attributes:
-        side: Of a picture.
+        side: The side of a picture.
         patch: Side of the square that varies in a template.
         lone: Sides of an icon alone in its picture, from the smallest to below the last.
         shared: Sides of each of two icons.
@@ -66,7 +66,7 @@ class Placement:
 
 
 @dataclass(frozen=True)
-class Layout:
+class PictureLayout:
     """A whole picture: background as RGB in [0, 1], then the icons from back to front.
 
     ``patch`` is the corner of the square a template repaints, or ``None``; ``texture`` is ``None``
@@ -90,7 +90,7 @@ def random_layout(
     styles: Mapping[str, list[str]],
     rng: np.random.Generator,
     canvas: Canvas = SMALL,
-) -> Layout:
+) -> PictureLayout:
     """A picture of one or two concepts with everything else drawn at random."""
     size = canvas.side
     if len(concepts) == 1:
@@ -106,7 +106,7 @@ def random_layout(
         across = [int(rng.integers(0, size - s + 1)) for s in sides]
         axes = (across, along) if rng.integers(2) else (along, across)
         corners = list(zip(*axes, strict=True))
-    layout = Layout(
+    layout = PictureLayout(
         random_background(rng),
         tuple(
             Placement(c, str(rng.choice(styles[c])), s, left, top, bool(rng.integers(2)))
@@ -119,7 +119,7 @@ def random_layout(
     return layout
 
 
-def draw(layout: Layout, icons: Icons) -> np.ndarray:
+def draw(layout: PictureLayout, icons: Icons) -> np.ndarray:
     """The picture, uint8 ``[side, side, 3]``."""
     side = layout.canvas.side
     canvas = np.empty((side, side, 3), np.float32)
@@ -134,7 +134,7 @@ def draw(layout: Layout, icons: Icons) -> np.ndarray:
 
 
 def repaint(
-    picture: np.ndarray, corner: tuple[int, int], filling: Layout, icons: Icons
+    picture: np.ndarray, corner: tuple[int, int], filling: PictureLayout, icons: Icons
 ) -> np.ndarray:
     """The picture with the patch at ``corner`` (left, top) showing ``filling``'s single icon."""
     (left, top), side = corner, filling.canvas.patch

@@ -22,15 +22,16 @@ class Recipe:
     """What models trained on the same pictures have in common.
 
     Attributes:
-        name: Of the folder that keeps the autoencoder and the encoded pictures.
+        name: The name of the folder that keeps the autoencoder and the encoded pictures.
         canvas: What its pictures are like.
         concepts: Finds the concepts with their styles in the icon packages.
-        icon_side: Px, the size at which icons are rendered before they are scaled down.
+        icon_side: The size in px at which icons are rendered before they are scaled down.
         build: Makes the corpus of some concepts.
         autoencoder: Its architecture and training.
         pairs: Share of evaluation prompts that name two concepts.
-        vocabulary: Tokens.
-        parts: In which the corpus is encoded, one after another as training comes to them.
+        vocabulary: The number of tokens.
+        parts: The number of parts in which the corpus is encoded, one after another as training
+            comes to them.
     """
 
     name: str

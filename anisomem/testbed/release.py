@@ -1,4 +1,7 @@
-"""What lies beside a bundled model: its prompts with measured labels, and its card."""
+"""What lies beside a bundled model: its prompts with measured labels, and its card.
+
+Which prompts are memorized is measured in ``ground_truth``.
+"""
 
 import io
 import json
@@ -185,7 +188,7 @@ def _encoded(picture: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def parts(folder: Path) -> str:
+def parts_table(folder: Path) -> str:
     """Markdown table rows: every part of a pipeline with its class, shape and size."""
     index = json.loads((folder / "model_index.json").read_text())
     lines = []
@@ -229,13 +232,13 @@ def write(
 
     Arguments:
         folder: The diffusers folder.
-        variant: Its name.
+        variant: The variant's name.
         recipe: Its recipe's name, which has a card of its own.
-        table: From :func:`prompts`.
+        table: What :func:`prompts` returned.
         generated: ``[N, 16, side, side, 3]``.
         thresholds: Distances below which a picture counts as reproduced.
         training: One sentence on steps, examples and final loss.
-        shown: From :func:`recognised`, where the recipe's card tells it.
+        shown: What :func:`recognised` returned, where the recipe's card tells it.
     """
     table.to_parquet(folder / "prompts.parquet")
     figure = contact_sheet(table, generated)
@@ -253,7 +256,7 @@ def write(
         .format(
             variant=variant,
             loading=loading(folder, variant),
-            parts=parts(folder),
+            parts=parts_table(folder),
             shown=shown,
             repeated=len(counts),
             fewest=min(counts),

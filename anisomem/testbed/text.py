@@ -1,4 +1,7 @@
-"""The bundled models' tokenizer and text encoders, CLIP's classes at a small size."""
+"""The bundled models' tokenizer and text encoders, CLIP's classes at a small size.
+
+The captions are made in ``captions``.
+"""
 
 import json
 import tempfile

@@ -18,11 +18,11 @@ class Texture:
     """What covers a picture.
 
     Attributes:
-        kind: Of :data:`KINDS`.
+        kind: One of :data:`KINDS`.
         second: The colour it mixes into the background's, RGB in [0, 1].
         contrast: How far, 0 is plain.
         grain: Standard deviation of the grain on everything, colours in [0, 1].
-        seed: Of what else is random about it.
+        seed: The seed of what else is random about it.
     """
 
     kind: str
@@ -57,7 +57,7 @@ def background(
     Arguments:
         texture: What it is made of.
         colour: The picture's main colour.
-        side: Px.
+        side: The side of the picture, px.
     """
     rng = np.random.default_rng((6, texture.seed))
     share = texture.contrast * np.clip(KINDS[texture.kind](side, rng), 0, 1)[..., None]

@@ -1,4 +1,8 @@
-"""From icons to diffusers folders: the stages that make the bundled models."""
+"""The stages that make the bundled models, from icons to diffusers folders.
+
+Each stage has a file of its own; the commands are ``scripts/train_testbed.py`` and
+``confirm_testbed.py``.
+"""
 
 import json
 from collections.abc import Sequence
@@ -66,8 +70,8 @@ def train(
     Arguments:
         packages: Where the icon sets lie.
         work: Checkpoints and results.
-        names: Of :data:`VARIANTS`, of one recipe.
-        steps: Of each; None is what its variant says.
+        names: Names of :data:`VARIANTS`, of one recipe.
+        steps: How many steps each is trained; None is what its variant says.
         turn: Steps of one before it is the next one's turn.
 
     Raises:

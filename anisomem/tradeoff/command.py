@@ -1,4 +1,7 @@
-"""``anisomem mitigate``: samples, measures and reports what is missing."""
+"""``anisomem mitigate``: samples, measures and reports what is missing.
+
+The steps are in ``sampling``, ``measuring`` and ``report``.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from anisomem.models.capability import Capability
 from anisomem.run import labelled
 from anisomem.storage import atomic, digests
 from anisomem.tradeoff.measuring import measure, start
-from anisomem.tradeoff.results import Results
+from anisomem.tradeoff.results import TradeoffResults
 from anisomem.tradeoff.trial import Trial
 
 if TYPE_CHECKING:
@@ -30,7 +33,7 @@ def mitigate(overrides: Sequence[str]) -> int:
     """Runs what the overrides choose, or continues it, prints its tables; the exit code.
 
     Arguments:
-        overrides: As on the command line.
+        overrides: The words of the command line.
 
     Raises:
         UserError: Settings that are wrong.
@@ -60,7 +63,7 @@ def mitigate(overrides: Sequence[str]) -> int:
 
     folder = trials[0].folder.parent
     with phase("estimating and drawing"):
-        text = report.write([Results(trial) for trial in trials], folder)
+        text = report.write([TradeoffResults(trial) for trial in trials], folder)
     print(text)
     print(f"Report: {folder}/ (tables, figures; pictures in a folder per model)")
     return 0

@@ -1,4 +1,7 @@
-"""Pictures of a trial: copying against fidelity and time, and the pictures themselves."""
+"""Pictures of a trial: copying against fidelity and time, and the pictures themselves.
+
+The numbers are from ``results``, the tables in ``report``.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +16,17 @@ from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter, StrMe
 
 from anisomem.report.style import COLOURS, GREY, MARKERS, WIDTH
 from anisomem.report.tables import percent
-from anisomem.tradeoff.results import GROUPS, Estimates, Results
+from anisomem.tradeoff.results import GROUPS, Estimates, TradeoffResults
 
 LINES = ("-", "--", ":")  # as colours repeat
 
 
-def tradeoff(results: Results) -> Figure:
+def tradeoff(results: TradeoffResults) -> Figure:
     """Copying against fidelity, and against seconds for a picture, a line for each method."""
     copying, fidelity = results.primary("copying"), results.primary("fidelity")
     assert copying is not None
     assert fidelity is not None
-    y, x = results.of(copying, GROUPS[0]), results.of(fidelity, GROUPS[0])
+    y, x = results.estimates_of(copying, GROUPS[0]), results.estimates_of(fidelity, GROUPS[0])
     assert y is not None
     assert x is not None
     total = results.sampled["mitigation_seconds"] + results.sampled["sampling_seconds"]
@@ -69,7 +72,7 @@ def _cross(axis: Axes, x: Estimates, y: Estimates, k: int, colour: str) -> None:
     axis.plot([x.values[k]] * 2, [up.low, up.high], **faint)
 
 
-def sheet(results: Results, loss: float) -> Figure:
+def sheet(results: TradeoffResults, loss: float) -> Figure:
     """Training picture, unmitigated picture, and each method's, for some prompts."""
     trial, shown = results.trial, results.chosen(loss)
     count = trial.config.trial.sheet
@@ -95,18 +98,18 @@ def sheet(results: Results, loss: float) -> Figure:
             "bottom": 0.1 / size[1],
         },
     )
-    for line, p in zip(axes, chosen, strict=True):
+    for row_axes, p in zip(axes, chosen, strict=True):
         known = trial.references.pictures.get(results.prompts.ids[p])
         pictures = [known[0] if known else None]
         pictures += [trial.pictures(setting, results.rows[p])[0] for setting in columns]
-        for axis, picture in zip(line, pictures, strict=True):
+        for axis, picture in zip(row_axes, pictures, strict=True):
             axis.set(xticks=[], yticks=[])
             for spine in axis.spines.values():
                 spine.set(color=GREY, linewidth=0.5, visible=picture is not None)
             if picture is not None:
                 axis.imshow(picture, interpolation="nearest")
         word = "memorized" if results.prompts.labels[p] else "other"
-        line[0].set_ylabel(
+        row_axes[0].set_ylabel(
             f"{_wrapped(results.prompts.texts[p])}\n({word})",
             rotation=0,
             ha="right",

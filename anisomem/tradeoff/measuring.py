@@ -1,4 +1,7 @@
-"""Measures what is missing of a trial's pictures."""
+"""Measures what is missing of a trial's pictures.
+
+The measures are :mod:`anisomem.measures`; the pictures are made in ``sampling``.
+"""
 
 from __future__ import annotations
 
@@ -39,9 +42,9 @@ def missing(trial: Trial, one: Measure, store: ScoreStore, failed: Container[int
     """The prompts, with their settings, that a measure has not seen.
 
     Arguments:
-        trial: The trial.
-        one: The measure.
-        store: Of it.
+        trial: The trial whose pictures are measured.
+        one: The measure that is asked.
+        store: The measure's store.
         failed: Prompts whose pictures show nothing, and may be sampled again.
     """
     done = set(store.read()["prompt_id"])
@@ -59,11 +62,13 @@ def _measure(trial: Trial, one: Measure, store: ScoreStore, tasks: list[Pair]) -
     with progress.bar(f"{trial.name}: {one.name}", len(tasks), "prompt") as bar:
         for begin in range(0, len(tasks), SHARD):
             some, start = tasks[begin : begin + SHARD], perf_counter()
-            found = []
+            measured = []
             for setting, row in some:
-                found.append(one(_generated(trial, setting, row)))
+                measured.append(one(_generated(trial, setting, row)))
                 bar.update()
-            columns = {name: np.stack([values[name] for values in found]) for name in found[0]}
+            columns = {
+                name: np.stack([values[name] for values in measured]) for name in measured[0]
+            }
             keys = [trial.key(setting, row) for setting, row in some]
             store.append(keys, trial.seeds[0], columns, perf_counter() - start, origin)
     store.merge()

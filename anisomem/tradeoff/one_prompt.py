@@ -1,4 +1,7 @@
-"""One prompt's picture as it is sampled without and with a mitigation, and its scores."""
+"""One prompt's picture as it is sampled without and with a mitigation, and its scores.
+
+Nothing is stored but the picture that is asked for; a whole set is a ``trial``.
+"""
 
 from __future__ import annotations
 
@@ -33,12 +36,12 @@ class Outcome:
     """A prompt as it is sampled one way.
 
     Attributes:
-        label: The way.
+        label: The name of the way, as a heading.
         text: The prompt as it was encoded.
         picture: uint8 ``[H, W, 3]``.
-        scores: At the noise it is sampled from, and at other noise.
+        scores: The scores at the noise it is sampled from, and at other noise.
         embeddings, noise: Relative distances from where they were.
-        effort: Of the mitigation.
+        effort: The effort of the mitigation.
         seconds: Mitigating and sampling.
         source: Where the mitigation comes from; "" for none.
     """
@@ -58,7 +61,7 @@ def sample(prompt: str, config: Config, fpr: float | None) -> list[Outcome]:
     """The prompt sampled with every mitigation of the configuration, from the same noise.
 
     Arguments:
-        prompt: The prompt.
+        prompt: The prompt's text.
         config: The first of its seeds is used.
         fpr: A mitigation acts only where the metric is above what this share of ordinary prompts
             exceed; None acts always.
@@ -90,20 +93,20 @@ def sample(prompt: str, config: Config, fpr: float | None) -> list[Outcome]:
     x, given = model.initial_noise(seed, 1), model.encode([prompt])
     for mitigation in progress.over(chosen, "generate", "picture"):
         begin = perf_counter()
-        found = mitigation(model, [prompt], x, [seed], batches)
-        picture = model.decode(found.sample(model))[0]
+        mitigated = mitigation(model, [prompt], x, [seed], batches)
+        picture = model.decode(mitigated.sample(model))[0]
         seconds = perf_counter() - begin
-        found_scores = scores(model, found, [seed], batches)
-        before, after = (c.embeddings for c in (given, found.conditioning))
+        found_scores = scores(model, mitigated, [seed], batches)
+        before, after = (c.embeddings for c in (given, mitigated.conditioning))
         outcomes.append(
             Outcome(
                 mitigation.name,
-                found.texts[0],
+                mitigated.texts[0],
                 picture,
                 found_scores,
                 0.0 if before is None or after is None else moved(before, after)[0],
-                moved(x, found.x.cpu())[0],
-                found.efforts[0],
+                moved(x, mitigated.x.cpu())[0],
+                mitigated.efforts[0],
                 seconds,
                 mitigation.paper.cited if mitigation.paper else "",
             )
@@ -161,7 +164,7 @@ def draw_pictures(path: Path, outcomes: Sequence[Outcome]) -> None:
     """Draws the pictures side by side, each under its scores.
 
     Arguments:
-        path: The PNG.
+        path: The PNG to be written.
         outcomes: One for each picture.
     """
     from matplotlib.figure import Figure

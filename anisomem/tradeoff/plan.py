@@ -1,4 +1,7 @@
-"""What a trial would sample: pictures, evaluations, downloads, time. Starts nothing."""
+"""What a trial would sample: pictures, evaluations, downloads, time. Starts nothing.
+
+A run's own plan is :mod:`anisomem.report.plan`.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ def plan(configs: Sequence[Config], experiment: str) -> Table:
 
     Arguments:
         configs: The composed configurations.
-        experiment: Its name.
+        experiment: The experiment's name.
     """
     headings = ["model", "prompts", "memorized / other", "settings", "pictures"]
     headings += ["NFE to sample and score", "NFE to mitigate", "gradients", "to download", "time"]
@@ -44,10 +47,10 @@ def plan(configs: Sequence[Config], experiment: str) -> Table:
 
 
 def _line(config: Config) -> list[str]:
-    settings, found, trial = expanded(config), prompts_of(config), config.trial
+    settings, prompts, trial = expanded(config), prompts_of(config), config.trial
     mitigations = [setting.build() for setting in settings]
-    memorized = min(found.memorized, trial.memorized or found.memorized)
-    others = min(found.others, trial.others or found.others)
+    memorized = min(prompts.memorized, trial.memorized or prompts.memorized)
+    others = min(prompts.others, trial.others or prompts.others)
     each = (memorized + others) * len(config.seeds)
     most = sum((mitigation.most for mitigation in mitigations), Effort())
     sampled = each * len(settings) * (2 * trial.steps + SCORED)
@@ -55,13 +58,13 @@ def _line(config: Config) -> list[str]:
     time = "unknown"
     if hub.present(config.model["path"], config.model["revision"]):
         seconds = _seconds(config) * (sampled + spent + BACKWARD * gradients)
-        time, download = f"{seconds / 60:.0f} min in one process", f"{found.bytes / 1e9:.3g} GB"
+        time, download = f"{seconds / 60:.0f} min in one process", f"{prompts.bytes / 1e9:.3g} GB"
     else:
         size = hub.size(config.model["path"], config.model["revision"])
-        download = "unknown offline" if size is None else f"{(size + found.bytes) / 1e9:.3g} GB"
+        download = "unknown offline" if size is None else f"{(size + prompts.bytes) / 1e9:.3g} GB"
     return [
         str(config.model["path"]),
-        found.name,
+        prompts.name,
         f"{memorized} / {others}",
         str(len(settings)),
         f"{each * len(settings):,}",
@@ -74,7 +77,7 @@ def _line(config: Config) -> list[str]:
 
 
 def _seconds(config: Config) -> float:
-    """Of one evaluation among those of a full batch."""
+    """The seconds of one evaluation among those of a full batch."""
     model: DiffusionModel = build(config.model, "model")
     x = model.initial_noise(0, AT_ONCE).to(model.device)
     prompts = model.encode(["a"] * AT_ONCE)

@@ -1,4 +1,7 @@
-"""Tables and pictures of finished trials."""
+"""Tables and pictures of finished trials.
+
+The numbers are from ``results``, the pictures in ``figures``.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,21 @@ from anisomem.report.folder import Draw, Folder
 from anisomem.report.table import Table
 from anisomem.report.tables import percent
 from anisomem.tradeoff import figures
-from anisomem.tradeoff.results import COLUMNS, GROUPS, Estimates, Matched, Results, adjusted
+from anisomem.tradeoff.results import (
+    COLUMNS,
+    GROUPS,
+    Estimates,
+    Matched,
+    TradeoffResults,
+    adjusted,
+)
 
 LOSSES = (0.05, 0.1, 0.2)  # shares of the fidelity at which methods are compared
 COMPARED_AT = 0.1  # of these, where every pair is compared and the pictures are chosen
 Column = tuple[str, Estimates | None, bool]  # heading, numbers, whether they are shares
 
 
-def tradeoff_table(all_results: Sequence[Results]) -> Table:
+def tradeoff_table(all_results: Sequence[TradeoffResults]) -> Table:
     """Copying, fidelity and time of every setting: the table that is printed."""
     rows, headings, notes = [], [], []
     for results in all_results:
@@ -35,7 +45,7 @@ def tradeoff_table(all_results: Sequence[Results]) -> Table:
         for k, setting in enumerate(results.settings):
             cells = [results.trial.name, results.trial.model]
             cells += [setting.name, setting.strength or "–"]
-            cells += [_cell(found, k, share) for _, found, share in columns]
+            cells += [_cell(estimates, k, share) for _, estimates, share in columns]
             rows.append([*cells, *_cost(results, k)])
         notes += [f"{results.trial.name}: {note}" for note in _notes(results)]
     notes.insert(
@@ -49,25 +59,25 @@ def tradeoff_table(all_results: Sequence[Results]) -> Table:
         headings,
         rows,
         notes,
-        apart=("model", "prompts"),
+        above=("model", "prompts"),
         optional=("gradients", "NFE", *reversed(headings[6:-3])),
     )
 
 
-def _main_columns(results: Results) -> list[Column]:
+def _main_columns(results: TradeoffResults) -> list[Column]:
     columns: list[Column] = []
     if copying := results.primary("copying"):
-        columns.append((copying.name, results.of(copying, GROUPS[0]), copying.percent))
+        columns.append((copying.name, results.estimates_of(copying, GROUPS[0]), copying.percent))
     if fidelity := results.primary("fidelity"):
         for group in GROUPS:
             name = f"{fidelity.name}, {group}"
-            columns.append((name, results.of(fidelity, group), fidelity.percent))
+            columns.append((name, results.estimates_of(fidelity, group), fidelity.percent))
     for one in (s for s in results.statistics if s.subject == "change"):
-        columns.append((f"{one.name}, others", results.of(one, "others"), one.percent))
+        columns.append((f"{one.name}, others", results.estimates_of(one, "others"), one.percent))
     return columns
 
 
-def _cost(results: Results, k: int) -> list[str]:
+def _cost(results: TradeoffResults, k: int) -> list[str]:
     labels = results.prompts.labels == 1
     cells = []
     for column in ("nfe", "backward"):
@@ -79,10 +89,10 @@ def _cost(results: Results, k: int) -> list[str]:
     return [*cells, memorized if memorized == others else f"{memorized} / {others}"]
 
 
-def _cell(found: Estimates | None, k: int, share: bool) -> str:
-    if found is None:
+def _cell(estimates: Estimates | None, k: int, share: bool) -> str:
+    if estimates is None:
         return "–"
-    return _text(found.values[k], found.interval(k), share)
+    return _text(estimates.values[k], estimates.interval(k), share)
 
 
 def _text(value: float, interval: Interval, share: bool) -> str:
@@ -91,7 +101,7 @@ def _text(value: float, interval: Interval, share: bool) -> str:
     return f"{value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
 
-def _notes(results: Results) -> list[str]:
+def _notes(results: TradeoffResults) -> list[str]:
     """What a reader must know about the prompts and the pictures."""
     trial, labels = results.trial, results.prompts.labels
     config = trial.config.trial
@@ -115,21 +125,21 @@ def _notes(results: Results) -> list[str]:
     return [*notes, *(f"{caution}." for caution in trial.prompts.cautions)]
 
 
-def measures_table(results: Results) -> Table:
+def measures_table(results: TradeoffResults) -> Table:
     """Every statistic of every setting, for memorized prompts and others."""
     columns: list[Column] = [
-        (f"{one.name}, {group}", found, one.percent)
+        (f"{one.name}, {group}", estimates, one.percent)
         for one in results.statistics
         for group in GROUPS
-        if (found := results.of(one, group))
+        if (estimates := results.estimates_of(one, group))
     ]
     return _by_setting(f"Measures of {results.trial.name}", results, columns, [])
 
 
-def scores_table(results: Results) -> Table:
+def scores_table(results: TradeoffResults) -> Table:
     """What detectors say after the mitigation, at the noise sampled from and at other noise."""
     columns: list[Column] = [
-        (f"{COLUMNS[name]}, {group}", results.of_sampling(name, group), False)
+        (f"{COLUMNS[name]}, {group}", results.estimates_of_sampling(name, group), False)
         for name in ("metric", "metric_held_out", "wen", "wen_held_out")
         for group in GROUPS
     ]
@@ -140,7 +150,7 @@ def scores_table(results: Results) -> Table:
     return _by_setting(f"Scores of {results.trial.name}", results, columns, notes)
 
 
-def efforts_table(results: Results) -> Table:
+def efforts_table(results: TradeoffResults) -> Table:
     """What mitigating and sampling took, and how far prompts and noise were moved."""
     names = [name for name in COLUMNS if not name.startswith(("metric", "wen"))]
     rows = []
@@ -160,30 +170,34 @@ def efforts_table(results: Results) -> Table:
 
 
 def _by_setting(
-    title: str, results: Results, columns: Sequence[Column], notes: Sequence[str]
+    title: str, results: TradeoffResults, columns: Sequence[Column], notes: Sequence[str]
 ) -> Table:
     rows = [
-        [s.name, s.strength or "–", *(_cell(found, k, share) for _, found, share in columns)]
+        [
+            s.name,
+            s.strength or "–",
+            *(_cell(estimates, k, share) for _, estimates, share in columns),
+        ]
         for k, s in enumerate(results.settings)
     ]
     headings = ["mitigation", "strength", *(name for name, _, _ in columns)]
     return Table(title, headings, rows, notes)
 
 
-def matched_table(all_results: Sequence[Results]) -> Table | None:
+def matched_table(all_results: Sequence[TradeoffResults]) -> Table | None:
     """Every method's copying where 5, 10 and 20% of the fidelity are lost at most."""
     rows, names = [], []
     for results in all_results:
-        found = [one for loss in LOSSES if (one := results.matched(loss))]
+        matched = [one for loss in LOSSES if (one := results.matched(loss))]
         copying = results.primary("copying")
-        if not found or copying is None:
+        if not matched or copying is None:
             return None
-        plain = results.of(copying, GROUPS[0])
+        plain = results.estimates_of(copying, GROUPS[0])
         names = [f"{copying.name}, {percent(loss)} lost" for loss in LOSSES]
         cell = _cell(plain, results.settings.index(results.trial.plain), copying.percent)
-        rows.append([results.trial.name, results.trial.model, "none", *[cell] * len(found)])
-        for m, name in enumerate(found[0].names):
-            cells = [_cell(one.estimates, m, copying.percent) for one in found]
+        rows.append([results.trial.name, results.trial.model, "none", *[cell] * len(matched)])
+        for m, name in enumerate(matched[0].names):
+            cells = [_cell(one.estimates, m, copying.percent) for one in matched]
             rows.append([results.trial.name, results.trial.model, name, *cells])
     if not rows:
         return None
@@ -197,27 +211,27 @@ def matched_table(all_results: Sequence[Results]) -> Table | None:
         ["prompts", "model", "mitigation", *names],
         rows,
         notes,
-        apart=("model", "prompts"),
+        above=("model", "prompts"),
     )
 
 
-def pairs_table(results: Results, found: Matched, copying: Statistic) -> Table:
+def pairs_table(results: TradeoffResults, matched: Matched, copying: Statistic) -> Table:
     """Every pair of methods at matched fidelity."""
-    pairs = list(combinations(range(len(found.names)), 2))
-    differences = [found.difference(a, b) for a, b in pairs]
+    pairs = list(combinations(range(len(matched.names)), 2))
+    differences = [matched.difference(a, b) for a, b in pairs]
     rows = []
     for (a, b), one, p in zip(pairs, differences, adjusted(differences), strict=True):
         # A smaller copy is the better mitigation, whichever way the measure points.
         better = (one.difference < 0) != copying.smaller
         verdict = ("better" if better else "worse") if p < FAMILY_LEVEL else NOT_SEPARABLE
         cell = tables.difference_text(one)
-        rows.append([found.names[a], found.names[b], cell, f"{p:.2g}", verdict])
+        rows.append([matched.names[a], matched.names[b], cell, f"{p:.2g}", verdict])
     notes = [
-        f"{copying.name} of a minus that of b, where {percent(found.loss)} of the fidelity is lost"
-        " at most; paired 95% intervals; p adjusted by Holm's method over all pairs. Better: a"
-        " copies less."
+        f"{copying.name} of a minus that of b, where {percent(matched.loss)} of the fidelity is"
+        " lost at most; paired 95% intervals; p adjusted by Holm's method over all pairs. Better:"
+        " a copies less."
     ]
-    units = found.estimates.units
+    units = matched.estimates.units
     if (enough := enough_draws(len(pairs), units)) >= MOST_DRAWS - 1:
         notes.append(
             f"{units:.3g} effective clusters can hardly separate anything, whatever draws."
@@ -228,22 +242,22 @@ def pairs_table(results: Results, found: Matched, copying: Statistic) -> Table:
     return Table(f"Pairs on {results.trial.name}", headings, rows, notes)
 
 
-def records(results: Results) -> list[dict[str, Any]]:
+def records(results: TradeoffResults) -> list[dict[str, Any]]:
     """Every setting, numbers unrounded."""
     rows: list[dict[str, Any]] = []
     sources: list[tuple[str, Callable[[str], Estimates | None]]] = [
-        (one.name, lambda group, one=one: results.of(one, group))  # type: ignore[misc]
+        (one.name, lambda group, one=one: results.estimates_of(one, group))  # type: ignore[misc]
         for one in results.statistics
     ]
     sources += [
-        (name, lambda group, name=name: results.of_sampling(name, group))  # type: ignore[misc]
+        (name, lambda group, name=name: results.estimates_of_sampling(name, group))  # type: ignore[misc]
         for name in COLUMNS
     ]
     columns = {
-        f"{name}, {group}": found
+        f"{name}, {group}": estimates
         for name, of in sources
         for group in GROUPS
-        if (found := of(group))
+        if (estimates := of(group))
     }
     for k, setting in enumerate(results.settings):
         row: dict[str, Any] = {
@@ -252,10 +266,10 @@ def records(results: Results) -> list[dict[str, Any]]:
             "mitigation": setting.name,
             "strength": setting.strength,
         }
-        for name, found in columns.items():
-            interval = found.interval(k)
+        for name, estimates in columns.items():
+            interval = estimates.interval(k)
             row |= {
-                name: found.values[k],
+                name: estimates.values[k],
                 f"{name}, low": interval.low,
                 f"{name}, high": interval.high,
             }
@@ -263,18 +277,18 @@ def records(results: Results) -> list[dict[str, Any]]:
     return rows
 
 
-def write(all_results: Sequence[Results], folder: Path) -> str:
+def write(all_results: Sequence[TradeoffResults], folder: Path) -> str:
     """Writes tables and pictures; returns those that are printed."""
     main, kept = tradeoff_table(all_results), matched_table(all_results)
     more = [table for table in [kept] if table]
     draws: dict[str, Draw] = {}
     for results in all_results:
         more += [measures_table(results), scores_table(results), efforts_table(results)]
-        found, copying = results.matched(COMPARED_AT), results.primary("copying")
-        if found and copying and len(found.names) > 1:
-            more.append(pairs_table(results, found, copying))
+        matched, copying = results.matched(COMPARED_AT), results.primary("copying")
+        if matched and copying and len(matched.names) > 1:
+            more.append(pairs_table(results, matched, copying))
         name = results.trial.name
-        if found:
+        if matched:
             draws[f"figures/{name}-tradeoff"] = partial(figures.tradeoff, results)
         draws[f"figures/{name}-sheet"] = partial(figures.sheet, results, COMPARED_AT)
     with Folder(folder, "mitigate") as written:

@@ -1,4 +1,7 @@
-"""From what is stored of a trial to estimates with intervals; needs no model."""
+"""Estimates with intervals of what is stored of a trial; no model is needed.
+
+The tables are made in ``report``; what is stored is said in ``trial``.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ class Estimates:
 
     Attributes:
         values: ``[K]``.
-        draws: Of the bootstrap over prompt clusters, ``[K, draws]``.
+        draws: The draws of the bootstrap over prompt clusters, ``[K, draws]``.
         units: The effective number of clusters of the group.
         rate: Whether it is a share of something, which may be perfect on its sample.
     """
@@ -46,7 +49,7 @@ class Estimates:
     rate: bool
 
     def interval(self, k: int) -> Interval:
-        """Of one setting."""
+        """The interval of one setting."""
         if self.rate:
             return percentile_interval(self.draws[k], self.units)
         low, high = expanded_quantiles(self.draws[k], self.units)
@@ -60,7 +63,7 @@ class Matched:
     Attributes:
         loss: The share of the fidelity without a mitigation.
         names: M methods.
-        estimates: Of the methods.
+        estimates: The estimates of the methods.
     """
 
     loss: float
@@ -74,7 +77,7 @@ class Matched:
         return paired_difference(values[a], values[b], draws[a], draws[b], units)
 
 
-class Results:
+class TradeoffResults:
     """What a finished trial says.
 
     Arguments:
@@ -95,7 +98,7 @@ class Results:
 
     @cached_property
     def statistics(self) -> list[Statistic]:
-        """Of all measures, in their order."""
+        """The statistics of all measures, in their order."""
         return [one for measure in self.trial.measures for one in measure.statistics]
 
     def primary(self, subject: str) -> Statistic | None:
@@ -115,36 +118,36 @@ class Results:
         trial, count = self.trial, len(self.trial.seeds)
         keys = [trial.key(setting, i) for setting in self.settings for i in rows]
         shape = (len(self.settings), len(rows), count)
-        found = arrays(frame, keys, trial.seeds[0], dict.fromkeys(columns, count))
-        return {name: values.reshape(shape) for name, values in found.items()}
+        stored = arrays(frame, keys, trial.seeds[0], dict.fromkeys(columns, count))
+        return {name: values.reshape(shape) for name, values in stored.items()}
 
     def values(self, one: Statistic) -> tuple[Array, list[int]]:
         """A statistic of every prompt, ``[K, n]``, and which of :attr:`prompts` these are."""
         measure = next(m for m in self.trial.measures if one in m.statistics)
         asked = set(self.trial.rows_of(measure))
-        at = [p for p, row in enumerate(self.rows) if row in asked]
+        positions = [p for p, row in enumerate(self.rows) if row in asked]
         frame = self.trial.measured(measure).read()
-        found = self._stored(frame, [one.column], [self.rows[p] for p in at])[one.column]
-        return np.stack([one.reduce(of_setting) for of_setting in found]), at
+        pictures = self._stored(frame, [one.column], [self.rows[p] for p in positions])[one.column]
+        return np.stack([one.reduce(of_setting) for of_setting in pictures]), positions
 
-    def of(self, one: Statistic, group: str) -> Estimates | None:
+    def estimates_of(self, one: Statistic, group: str) -> Estimates | None:
         """A statistic of every setting, or None where no prompt of the group has it."""
-        values, at = self.values(one)
-        return self._estimates(values, at, group, one.percent)
+        values, positions = self.values(one)
+        return self._estimates(values, positions, group, one.percent)
 
-    def of_sampling(self, column: str, group: str) -> Estimates | None:
+    def estimates_of_sampling(self, column: str, group: str) -> Estimates | None:
         """Something recorded while sampling, averaged over pictures."""
         values = self.sampled[column].mean(axis=2)
         return self._estimates(values, range(len(self.rows)), group)
 
     def _estimates(
-        self, values: Array, at: Sequence[int], group: str, rate: bool = False
+        self, values: Array, positions: Sequence[int], group: str, rate: bool = False
     ) -> Estimates | None:
-        labels = self.prompts.labels[list(at)]
+        labels = self.prompts.labels[list(positions)]
         chosen = labels == GROUPS[::-1].index(group)
         if not chosen.any():
             return None
-        rows = np.array(at)[chosen]
+        rows = np.array(positions)[chosen]
         weights = self.weights[:, rows]
         units = effective_clusters(self.prompts.clusters[rows])
         some = values[:, chosen]
@@ -159,13 +162,13 @@ class Results:
     @cached_property
     def _compared(self) -> tuple[int, Estimates, int, Estimates] | None:
         """Sign and numbers of copying and of fidelity; times its sign, larger is more of it."""
-        found: list[tuple[int, Estimates]] = []
+        compared: list[tuple[int, Estimates]] = []
         for subject in ("copying", "fidelity"):
             one = self.primary(subject)
-            if one is None or (estimates := self.of(one, "memorized")) is None:
+            if one is None or (estimates := self.estimates_of(one, "memorized")) is None:
                 return None
-            found.append((-1 if one.smaller else 1, estimates))
-        return (*found[0], *found[1])
+            compared.append((-1 if one.smaller else 1, estimates))
+        return (*compared[0], *compared[1])
 
     @property
     def _plain(self) -> int:
@@ -180,9 +183,11 @@ class Results:
         draws: list[Array] = []
         for settings in self.methods.values():
             curve = [self._plain, *settings]
-            for found, of_c, of_f in ((values, c.values, f.values), (draws, c.draws, f.draws)):
-                kept = _kept(turn_f * of_f[self._plain], loss)
-                found.append(turn_c * matched(turn_c * of_c[curve], turn_f * of_f[curve], kept))
+            for collected, of_c, of_f in ((values, c.values, f.values), (draws, c.draws, f.draws)):
+                kept = _fidelity_left(turn_f * of_f[self._plain], loss)
+                collected.append(
+                    turn_c * matched(turn_c * of_c[curve], turn_f * of_f[curve], kept)
+                )
         estimates = Estimates(np.array(values), np.array(draws), c.units, c.rate)
         return Matched(loss, list(self.methods), estimates)
 
@@ -191,26 +196,26 @@ class Results:
 
         The weakest where none keeps so much, or without measures of both.
         """
-        found = {}
+        strongest = {}
         for name, settings in self.methods.items():
             best = settings[0]
             if self._compared is not None:
                 turn_c, c, turn_f, f = self._compared
-                level = _kept(turn_f * f.values[self._plain], loss)
+                level = _fidelity_left(turn_f * f.values[self._plain], loss)
                 good = [k for k in settings if turn_f * f.values[k] >= level]
                 best = min(good, key=(turn_c * c.values).__getitem__, default=best)
-            found[name] = self.settings[best]
-        return found
+            strongest[name] = self.settings[best]
+        return strongest
 
 
-def _kept(fidelity: Array, loss: float) -> Array:
+def _fidelity_left(fidelity: Array, loss: float) -> Array:
     """What is left of it where a share is lost."""
     return np.asarray(fidelity - loss * np.abs(fidelity))
 
 
-def adjusted(found: Sequence[PairedDifference]) -> list[float]:
+def adjusted(differences: Sequence[PairedDifference]) -> list[float]:
     """The p values of all comparisons by Holm's method."""
-    return [float(p) for p in holm([one.p_value for one in found])]
+    return [float(p) for p in holm([one.p_value for one in differences])]
 
 
 #: What sampling records, with its heading.

@@ -1,4 +1,8 @@
-"""Samples what is missing of a trial, in this process or in several."""
+"""Samples what is missing of a trial, in this process or in several.
+
+What is changed before sampling is :mod:`anisomem.mitigation`; the pictures are measured in
+``measuring``.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +34,7 @@ class Sampler:
     """Samples some prompts with a setting and keeps pictures and numbers.
 
     Arguments:
-        trial: The trial.
+        trial: The trial that is sampled.
         model: Its model, loaded.
 
     Raises:
@@ -58,16 +62,16 @@ class Sampler:
         seeds = [seed for i in prompts for seed in trial.noise_seeds(i)]
         x = torch.cat([model.initial_noise(seed, 1) for seed in seeds]).to(model.device)
         begin = perf_counter()
-        found = mitigation(model, texts, x, seeds, self.batches)
+        mitigated = mitigation(model, texts, x, seeds, self.batches)
         synchronise(model)
         between = perf_counter()
-        latents, pictures = self._sampled(found)
+        latents, pictures = self._sampled(mitigated)
         end = perf_counter()
         values = {
-            **{name: np.array([getattr(e, name) for e in found.efforts]) for name in COST},
-            "diverged": np.array([effort.diverged for effort in found.efforts]),
-            **asdict(scores(model, found, seeds, self.batches)),
-            **self._moved(found, texts, x),
+            **{name: np.array([getattr(e, name) for e in mitigated.efforts]) for name in COST},
+            "diverged": np.array([effort.diverged for effort in mitigated.efforts]),
+            **asdict(scores(model, mitigated, seeds, self.batches)),
+            **self._moved(mitigated, texts, x),
             # A picture hides NaN; the size of its latents does not.
             "latents": latents.double().flatten(1).square().mean(1).sqrt().cpu().numpy(),
             "mitigation_seconds": np.full(len(seeds), (between - begin) / len(seeds)),
@@ -86,24 +90,26 @@ class Sampler:
         )
         return len(seeds)
 
-    def _sampled(self, found: Mitigated) -> tuple[torch.Tensor, Pictures]:
+    def _sampled(self, mitigated: Mitigated) -> tuple[torch.Tensor, Pictures]:
         """Latents ``[B, C, h, w]`` and pictures ``[B, H, W, 3]``."""
         config = self.trial.config.trial
 
         def part(rows: slice) -> tuple[torch.Tensor, Pictures]:
-            some = found[range(len(found.texts))[rows]]
+            some = mitigated[range(len(mitigated.texts))[rows]]
             latents = some.sample(self.model, config.steps, config.guidance)
             return latents, self.model.decode(latents)
 
-        latents, pictures = zip(*self.batches.in_batches(len(found.texts), part, 2), strict=True)
+        latents, pictures = zip(
+            *self.batches.in_batches(len(mitigated.texts), part, 2), strict=True
+        )
         return torch.cat(latents), np.concatenate(pictures)
 
-    def _moved(self, found: Mitigated, texts: list[str], x: torch.Tensor) -> dict[str, Array]:
+    def _moved(self, mitigated: Mitigated, texts: list[str], x: torch.Tensor) -> dict[str, Array]:
         """Relative distances of embeddings and noise from what was given."""
         given = self.model.encode(texts).embeddings
-        after = found.conditioning.embeddings
+        after = mitigated.conditioning.embeddings
         away = [0.0] * len(texts) if given is None or after is None else moved(given, after)
-        return {"embeddings_moved": np.array(away), "noise_moved": np.array(moved(x, found.x))}
+        return {"embeddings_moved": np.array(away), "noise_moved": np.array(moved(x, mitigated.x))}
 
 
 def sample(trial: Trial, model: DiffusionModel, tasks: list[Task]) -> None:

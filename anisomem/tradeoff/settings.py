@@ -1,4 +1,7 @@
-"""Every mitigation of a run at every strength that is asked for."""
+"""Every mitigation of a run at every strength that is asked for.
+
+The mitigations' classes are :mod:`anisomem.mitigation`; what is sampled with them is a ``trial``.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,8 @@ class Setting:
     """One mitigation at one strength.
 
     Attributes:
-        name: Of the mitigation.
-        node: Its settings.
+        name: The name of the mitigation.
+        node: The mitigation's settings.
         strength: The setting that is varied and its value, as text; "" where nothing is.
         ordinary: The prompts that its threshold comes from, none where it has none.
         sources: Digests of code of the user's, see :func:`anisomem.config.own.sources`.
@@ -40,31 +43,31 @@ class Setting:
 
     @property
     def label(self) -> str:
-        """As in a table."""
+        """The setting's name in a table."""
         return f"{self.name}, {self.strength}" if self.strength else self.name
 
     @property
     def key(self) -> str:
-        """Under which its pictures and numbers are kept: all that changes them, not its name."""
+        """The name that its pictures and numbers are kept under: all that changes them."""
         ordinary = {"ordinary": list(self.ordinary)} if self.ordinary else {}
         sources = {"sources": dict(self.sources)} if self.sources else {}
         return digests.digest({**by_class_name(self.node), **ordinary, **sources})[:12]
 
     def build(self) -> Mitigation:
-        """The mitigation.
+        """Builds the mitigation that these settings describe.
 
         Raises:
             UserError: Settings that it refuses.
         """
-        found: Mitigation = build(self.node, f"mitigation.{self.name}", name=self.name)
-        return found
+        mitigation: Mitigation = build(self.node, f"mitigation.{self.name}", name=self.name)
+        return mitigation
 
 
 def mitigations(config: Config) -> list[Mitigation]:
     """Every mitigation that is chosen.
 
     Raises:
-        UserError: One that cannot be built.
+        UserError: A mitigation cannot be built.
     """
     return [
         build(node, f"mitigation.{name}", name=name) for name, node in config.mitigation.items()
@@ -75,20 +78,20 @@ def measures(config: Config) -> list[Measure]:
     """Every measure that is chosen.
 
     Raises:
-        UserError: One that cannot be built.
+        UserError: A measure cannot be built.
     """
     return [build(node, f"measure.{name}", name=name) for name, node in config.measure.items()]
 
 
 def expanded(config: Config) -> list[Setting]:
-    """Without a mitigation first, then each that is chosen, with its strengths in their order.
+    """Lists sampling without a mitigation, then each chosen one at its strengths in their order.
 
     Raises:
         UserError: Strengths of a mitigation or of a setting that are not there, or not a list of
             distinct values.
     """
     nodes = config.mitigation
-    found = [Setting(PLAIN, members.node("mitigation", PLAIN))]
+    settings = [Setting(PLAIN, members.node("mitigation", PLAIN))]
     for name, varied in config.strengths.items():
         if name not in nodes and name not in (known := catalog.names("mitigation")):
             raise unknown("mitigation in strengths", str(name), {*known, *nodes})
@@ -98,7 +101,7 @@ def expanded(config: Config) -> list[Setting]:
         if name == PLAIN:
             continue
         if not config.strengths.get(name):
-            found.append(Setting(name, node))
+            settings.append(Setting(name, node))
             continue
         ((parameter, values),) = config.strengths[name].items()
         if parameter not in node:
@@ -106,11 +109,11 @@ def expanded(config: Config) -> list[Setting]:
         texts = [_text(value) for value in values]
         if not texts or len(set(texts)) < len(texts):
             raise UserError(f"strengths.{name}.{parameter} must be distinct values, got {texts}")
-        found += [
+        settings += [
             Setting(name, {**node, str(parameter): value}, f"{parameter} {text}")
             for value, text in zip(values, texts, strict=True)
         ]
-    return found
+    return settings
 
 
 def _text(value: Any) -> str:

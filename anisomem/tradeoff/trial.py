@@ -1,4 +1,7 @@
-"""One model with all mitigations: what is sampled, where it is kept, what is missing."""
+"""One model with all mitigations: what is sampled, where it is kept, what is missing.
+
+A trial only says what is asked; ``sampling`` and ``measuring`` do it, ``results`` reads it.
+"""
 
 from __future__ import annotations
 
@@ -89,14 +92,14 @@ class Trial(Run):
 
     def sources(self) -> dict[str, dict[str, str]]:
         """Digests of code of the user's by the mitigation or measure that it is of."""
-        found = {f"mitigation {one.label}": dict(one.sources) for one in self.settings}
-        found |= {f"measure {one.name}": own.sources([one]) for one in self.measures}
-        return {what: sources for what, sources in found.items() if sources}
+        by_user = {f"mitigation {one.label}": dict(one.sources) for one in self.settings}
+        by_user |= {f"measure {one.name}": own.sources([one]) for one in self.measures}
+        return {what: sources for what, sources in by_user.items() if sources}
 
     @cached_property
     def references(self) -> TrainingPictures:
         """The training pictures of the whole set's prompts."""
-        return training_pictures.of(self.whole, self.config.paths.data)
+        return training_pictures.find_training_pictures(self.whole, self.config.paths.data)
 
     def _chosen(self) -> list[int]:
         """The rows that are sampled: memorized ones with a training picture, and others.
@@ -137,25 +140,27 @@ class Trial(Run):
 
     @property
     def seeds(self) -> list[int]:
-        """Of the pictures of a prompt, one each."""
+        """The seeds of a prompt's pictures, one each."""
         return list(self.config.seeds)
 
     def noise_seeds(self, row: int) -> list[int]:
-        """What the noise of a prompt's pictures is drawn from."""
-        return self._apart(self.chosen[row])
+        """The seeds that the noise of a prompt's pictures is drawn from."""
+        return self._seeds_of_row(self.chosen[row])
 
     def ordinary_seeds(self) -> list[int]:
         """What the noise of every ordinary prompt is drawn from; they take turns at the seeds."""
         count = len(self.seeds)
-        return [self._apart(len(self.whole) + i)[i % count] for i in range(len(self.ordinary))]
+        return [
+            self._seeds_of_row(len(self.whole) + i)[i % count] for i in range(len(self.ordinary))
+        ]
 
-    def _apart(self, row: int) -> list[int]:
+    def _seeds_of_row(self, row: int) -> list[int]:
         """The seeds, or for noise by prompt such that no two prompts share one."""
         own = row if self.config.noise_policy == "per_prompt" else 0
         return [seed + own * (max(self.seeds) - min(self.seeds) + 1) for seed in self.seeds]
 
     def key(self, setting: Setting, row: int) -> str:
-        """Under which the numbers of a prompt's pictures are kept."""
+        """The name that the numbers of a prompt's pictures are kept under."""
         return f"{setting.key}/{self.prompts.ids[row]}"
 
     def file(self, setting: Setting, row: int) -> Path:
@@ -207,7 +212,7 @@ class Trial(Run):
         return {keys[key]: str(reason) for key, reason in reasons if key in keys}
 
     def measured(self, measure: Measure) -> ScoreStore:
-        """Where the numbers of a measure are kept."""
+        """The store that keeps the numbers of a measure."""
         node = by_class_name(self.config.measure[measure.name])
         content: dict[str, Any] = {"measure": {**node, **measure.reads()}}
         content["sampled"] = self.content
@@ -237,5 +242,5 @@ class Trial(Run):
 
     @property
     def plain(self) -> Setting:
-        """Without a mitigation."""
+        """The setting that samples without a mitigation."""
         return next(setting for setting in self.settings if setting.name == PLAIN)

@@ -54,7 +54,7 @@ def test_ae_is_the_last_ten_steps_and_the_change_from_the_end_token_on(make_prom
     evaluations = Evaluations(torch.zeros(3, 4, 2, 2), values | {EndToken(): ends})
     detector = AttentionEntropy("ae", change=change)
     recorded = {
-        component.name: component.of(evaluations)[:, None].numpy()
+        component.name: component.read(evaluations)[:, None].numpy()
         for component in detector.components()
     }
     scores = detector.combine(Recorded(recorded, make_prompts(PROMPTS, [1, 0, 0])))

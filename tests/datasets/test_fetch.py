@@ -174,7 +174,7 @@ def test_command(server, tmp_path, capsys):
 
 
 def test_all_fetches_every_file_once(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "hub", lambda *_: tables.Table([("", {})] * 500))
+    monkeypatch.setattr(tables, "hub", lambda *_: tables.RawTable([("", {})] * 500))
     said = list(fetch("all", str(tmp_path)))
     assert len(server.asked) == len(set(server.asked)) == len(files(tmp_path)) == 15
     assert said[-1].startswith("Gustavosta/Stable-Diffusion-Prompts: 500 prompts at hand")

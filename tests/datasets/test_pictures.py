@@ -127,7 +127,7 @@ def test_every_address_is_fetched_once_and_looked_up(server, named, tmp_path):
     assert {file.name for file in folder.iterdir()} == {"manifest.json", *digests}
     assert all((folder / name).read_bytes() == content for name, content in digests.items())
 
-    found = references.of(prompts, str(tmp_path))
+    found = references.find_training_pictures(prompts, str(tmp_path))
     assert list(found.pictures) == ["p0", "p1", "p3"] and "p2" not in found.pictures
     assert [len(found.pictures[key]) for key in found.pictures] == [2, 1, 1]  # distinct ones
     expected = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
@@ -152,7 +152,7 @@ def test_the_same_command_tries_only_the_dead_again(server, named, tmp_path):
     fetched(tmp_path)
     assert kept.read_bytes() == PNG and server.asked == {"later": 1, "good": 1}
     kept.write_bytes(b"damaged")
-    found = references.of(named(["good"], []), str(tmp_path))
+    found = references.find_training_pictures(named(["good"], []), str(tmp_path))
     with pytest.raises(UserError, match="is damaged; remove it and run anisomem fetch NAME"):
         found.pictures["p0"]
 
@@ -180,7 +180,7 @@ def test_what_is_no_picture_is_refused_with_its_reason(server, named, tmp_path, 
     (first, dead) = fetched(tmp_path)
     assert "pictures of 0 of 1 addresses, so of 0 of 1 prompts" in first
     assert dead == f"dead: {prompts.urls[0][0]}: {reason}"
-    assert references.of(prompts, str(tmp_path)).lacking["p0"].endswith(reason)
+    assert references.find_training_pictures(prompts, str(tmp_path)).lacking["p0"].endswith(reason)
     assert [file.name for file in (tmp_path / "pictures").iterdir()] == ["manifest.json"]
 
 
@@ -191,7 +191,7 @@ def test_a_host_that_is_busy_is_asked_again(server, named, tmp_path):
 
 
 def test_before_anything_is_fetched(named, tmp_path):
-    found = references.of(named(["good", "jpeg"], []), str(tmp_path))
+    found = references.find_training_pictures(named(["good", "jpeg"], []), str(tmp_path))
     assert len(found.pictures) == 0
     assert found.lacking["p0"].endswith(
         "never fetched, run anisomem fetch NAME --pictures (and 1 more)"
@@ -203,10 +203,13 @@ def test_pictures_that_a_set_carries_need_no_folder(make_prompts):
     from dataclasses import replace
 
     prompts = replace(make_prompts(["a", "b"], [1, 0]), pictures=[PNG, None])
-    found = references.of(prompts, "/nowhere")
+    found = references.find_training_pictures(prompts, "/nowhere")
     assert list(found.pictures) == ["p0"] and found.lacking == {}
     assert found.pictures["p0"][0].shape == (40, 50, 3)
-    assert len(references.of(make_prompts(["a", "b"], [1, 0]), None).pictures) == 0
+    assert (
+        len(references.find_training_pictures(make_prompts(["a", "b"], [1, 0]), None).pictures)
+        == 0
+    )
 
 
 def test_command(server, named, tmp_path, capsys, monkeypatch):

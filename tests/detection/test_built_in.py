@@ -6,7 +6,7 @@ import pytest
 from anisomem.config import catalog
 from anisomem.conformance import check
 from anisomem.conformance.checks import CHECKS
-from anisomem.conformance.examination import FITTED, Place, bundled, mixture, places, trials
+from anisomem.conformance.examination import FITTED, Setup, bundled, examinations, mixture, setups
 from anisomem.conformance.variants import shipped
 from anisomem.detection import configured
 from anisomem.models.diffusers_unet import DiffusersUNet
@@ -27,12 +27,12 @@ SETTINGS = {
 @pytest.mark.parametrize("name", catalog.names("detector"))
 def test_built_in_detectors_keep_the_rules(name, make_pipeline, make_prompts):
     detector = configured.named(name, SETTINGS.get(name, []))
-    on = places(detector)
+    on = setups(detector)
     if name in TINY:
         labels = np.arange(len(on[0].prompts)) % 2
         prompts = make_prompts([f"red {'cat' * i} {i}" for i in range(len(labels))], labels)
         model = DiffusersUNet(make_pipeline(seed=1))
-        on = [Place("tiny pipeline", model, prompts, ["dog 1", "dog 2"], closed=False)]
+        on = [Setup("tiny pipeline", model, prompts, ["dog 1", "dog 2"], closed=False)]
     findings = list(check(detector, on))
     assert [finding.check for finding in findings] == ["models", *CHECKS]
     assert [str(finding) for finding in findings if not finding.ok] == []
@@ -42,9 +42,9 @@ def test_built_in_detectors_keep_the_rules(name, make_pipeline, make_prompts):
 def test_both_bundled_models_are_tried_where_attention_is_read():
     by_name = {one.name: one for one in shipped()}
     stack, entropy = by_name["stack"], by_name["ren_le"]
-    assert [place.name for place in places(entropy)] == ["bundled epsilon", "bundled velocity"]
-    assert len(places(stack)[0].prompts) == 2 * FITTED  # it is fitted in folds
-    assert len({place.model.parameterisation for place in places(entropy)}) == 2
+    assert [place.name for place in setups(entropy)] == ["bundled epsilon", "bundled velocity"]
+    assert len(setups(stack)[0].prompts) == 2 * FITTED  # it is fitted in folds
+    assert len({place.model.parameterisation for place in setups(entropy)}) == 2
 
 
 def test_memorized_prompts_of_a_mixture_have_tiny_spread():
@@ -55,7 +55,7 @@ def test_memorized_prompts_of_a_mixture_have_tiny_spread():
     moments = place.model.means.square().mean((1, 2, 3)) + place.model.variances
     assert moments.mean() == pytest.approx(1, abs=0.05)
     wen = next(one for one in shipped() if one.name == "wen")
-    for trial in trials(wen, places(wen))[0]:
+    for trial in examinations(wen, setups(wen))[0]:
         assert CHECKS["AUC"](trial) == "1.000"
 
 
@@ -68,5 +68,5 @@ def test_bundled_prompts_are_of_both_classes_and_references_outside():
 def test_published_windows_fit_the_wide_mixtures():
     nemo = next(one for one in shipped() if one.name == "nemo")
     assert (nemo.kernel, nemo.n) == (11, 10)
-    accepted, refused = trials(nemo, places(nemo))
+    accepted, refused = examinations(nemo, setups(nemo))
     assert len(accepted) == len(Parameterisation) and not refused

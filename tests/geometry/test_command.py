@@ -14,12 +14,12 @@ from anisomem.errors import UserError
 from anisomem.geometry import claims
 from anisomem.geometry.command import directional, geometry
 from anisomem.geometry.evaluate import Evaluator, complete
-from anisomem.geometry.record import Plan, Recording
+from anisomem.geometry.record import Extent, Recording
 from anisomem.models.diffusers_unet import DiffusersUNet
 from anisomem.report import escape
 from tests.conftest import tiny_run
 
-PLAN = Plan(per_class=6, spectra=2, whole=1, probes=3, levels=(0, 47), whole_levels=(47,))
+EXTENT = Extent(per_class=6, spectra=2, whole=1, probes=3, levels=(0, 47), whole_levels=(47,))
 
 
 pytestmark = pytest.mark.slow
@@ -43,7 +43,7 @@ def setting(save_pipeline, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def recording(setting):
-    found = Recording(compose.cases(setting)[0], "quickstart", PLAN)
+    found = Recording(compose.cases(setting)[0], "quickstart", EXTENT)
     complete(found)
     return found
 
@@ -72,13 +72,13 @@ def test_spectra_whole_and_estimated(recording):
     assert (errors == 0).sum() == 2 * 3 + 1  # whole: one of each class in three cases, and none
     for columns in found.values():
         assert (columns["index"] < 1.1).all()  # an unbiased estimate may pass 1
-    assert directional(256, PLAN, [6, 6]) == 7 * (256 + 6) + 3 * 2 * 2 * 6
+    assert directional(256, EXTENT, [6, 6]) == 7 * (256 + 6) + 3 * 2 * 2 * 6
 
 
 def test_finished_is_printed_and_loads_no_model(recording, setting, monkeypatch, capsys):
     monkeypatch.setattr("anisomem.geometry.dials.CONDITION_NUMBERS", (1.0, 1e4))
     monkeypatch.setattr("anisomem.geometry.dials.SHRINKAGES", (0.1,))
-    first = geometry(setting, PLAN)
+    first = geometry(setting, EXTENT)
     folder = recording.folder.parent
     drawn = {path.name for path in folder.glob("*.png")}
     assert {"theorem.png", "dials.png", "maps-prompts.png", "spectra-prompts.png"} <= drawn
@@ -90,9 +90,9 @@ def test_finished_is_printed_and_loads_no_model(recording, setting, monkeypatch,
         assert head.startswith("model,prompts,") and line.startswith(f"{recording.model},prompts,")
     monkeypatch.setattr("anisomem.geometry.evaluate.Evaluator", None)
     monkeypatch.setattr("anisomem.geometry.dials.grid", None)
-    assert geometry(setting, PLAN) == first
+    assert geometry(setting, EXTENT) == first
     with pytest.raises(TypeError):  # other settings of the table make it anew
-        geometry([*setting, "draws=300"], PLAN)
+        geometry([*setting, "draws=300"], EXTENT)
 
 
 def test_what_is_there_is_not_evaluated_again(recording, monkeypatch):
@@ -132,5 +132,5 @@ def test_latents_of_a_picture_decode_to_it():
 def test_too_few_prompts_of_a_class_are_refused_before_anything_is_evaluated(setting, tmp_path):
     few = compose.cases([*setting, "limit=6", f"runs={tmp_path}"])[0]
     with pytest.raises(UserError, match="geometry needs 5 of each class within limit"):
-        Recording(few, "geometry", PLAN)
+        Recording(few, "geometry", EXTENT)
     assert not list(tmp_path.iterdir())

@@ -9,7 +9,7 @@ def test_dials_leave_the_data_alone():
     """Unit variance, and within-component covariances of the condition number asked for."""
     for chi, shrinkage in ((1.0, 1.0), (100.0, 0.1), (1e4, 0.03)):
         generator = torch.Generator().manual_seed(0)
-        mixture, memorized = dials.family(dials.Setting(chi, shrinkage), generator)
+        mixture, memorized = dials.family(dials.Dials(chi, shrinkage), generator)
         within = np.linalg.eigvalsh(mixture.covariances.numpy())
         np.testing.assert_allclose(within[:, -1] / within[:, 0], chi, rtol=1e-6)
         ratio = within.mean(axis=1) / np.where(memorized, shrinkage**2, 1)
@@ -21,14 +21,14 @@ def test_dials_leave_the_data_alone():
 
 
 def test_without_memorization_nothing_separates():
-    for summary in dials.summaries(dials.Setting(10.0, 1.0)).values():
+    for summary in dials.summaries(dials.Dials(10.0, 1.0)).values():
         assert summary.auc.interval.low < 0.5 < summary.auc.interval.high
 
 
 def test_what_fails_in_closed_form():
     """At low noise norm and HVP separate on noise and are reversed on noised samples; a cosine
     that may only turn is reversed on noise."""
-    found = {k: v.auc.value for k, v in dials.summaries(dials.Setting(10.0, 0.1)).items()}
+    found = {k: v.auc.value for k, v in dials.summaries(dials.Dials(10.0, 0.1)).items()}
     for measure in ("norm", "HVP"):
         assert found[measure, dials.LOW, "noise"] > 0.95
         assert found[measure, dials.LOW, "noised"] < 0.05

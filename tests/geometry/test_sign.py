@@ -19,13 +19,13 @@ def test_repeated_captions_are_learned_and_followed(tmp_path, monkeypatch):
     draw = torch.Generator().manual_seed(0)
     latents = torch.randn(16, 4, 8, 8, generator=draw)
     texts = [f"a picture of thing {i}" for i in range(16)]
-    given = sign.Trial(texts, latents, np.arange(16) < 2)
+    given = sign.ChosenCaptions(texts, latents, np.arange(16) < 2)
     mean = torch.randn(32, 4, 8, 8, generator=draw)
     tokens = model.tokens(model.readers[0], [f"a thing {i}" for i in range(32)]).input_ids
     corpus = Latents(mean, torch.full_like(mean, 0.1), tokens, np.stack([np.arange(32)] * 2, 1))
 
     recorded = []
-    for step in sign.train(model, sign.Variant("epsilon"), corpus, given):
+    for step in sign.train(model, sign.Continuation("epsilon"), corpus, given):
         if step in sign.CHECKPOINTS:
             found = sign.checkpoint(model, given)
             recorded.append(found.assign(variant="made", step=step, repetitions=step * 8))

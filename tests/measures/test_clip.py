@@ -16,7 +16,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from anisomem.errors import UserError
 from anisomem.measures.base import TrainingPictures
 from anisomem.measures.clip import Aesthetic, ClipScore, _layers
-from anisomem.measures.weights import Weights
+from anisomem.measures.weights import WeightsFile
 
 NOTHING = TrainingPictures({})
 SIZES = (6, 5, 1)  # of the aesthetic layers
@@ -139,7 +139,7 @@ def test_the_published_head_is_converted_as_the_page_says(tmp_path, monkeypatch)
     exec(code, {"print": print})
     (file,) = tmp_path.glob("*.safetensors")
     content = file.read_bytes()
-    assert Weights(str(file), sha256(content).hexdigest()).read() == content
+    assert WeightsFile(str(file), sha256(content).hexdigest()).read() == content
     found = _layers(file.name, content)
     assert [tuple(weight.shape) for weight, _ in found][::4] == [(1024, 768), (1, 16)]
     assert [float(bias[0]) for _, bias in found] == list(numbers)

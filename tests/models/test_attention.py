@@ -9,7 +9,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from anisomem.errors import UserError
 from anisomem.models import unet_attention
 from anisomem.models.analytic import AnalyticMixture
-from anisomem.models.unet_attention import Recorder
+from anisomem.models.unet_attention import AttentionRecorder
 
 PROMPTS = ["a cat", "red", "a very red dog cat dog red dog cat dog"]  # the last is cut
 UNETS = ["sd_v1", "sd_v2", "sdxl"]  # as many heads everywhere, heads by level, layers in a row
@@ -99,4 +99,4 @@ def test_a_model_without_cross_attention_is_one_line():
     with pytest.raises(UserError, match=r"\(AnalyticMixture\) has no cross-attention"):
         model.attend(torch.zeros(1, 4, 2, 2), 1, model.encode(["it"]))
     with pytest.raises(UserError, match="no cross-attention where it samples down"):
-        Recorder(slice(None), torch.zeros(1, dtype=torch.int64), (8, 8)).attention()
+        AttentionRecorder(slice(None), torch.zeros(1, dtype=torch.int64), (8, 8)).attention()

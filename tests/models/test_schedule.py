@@ -35,7 +35,7 @@ FLOW = Model(FlowSchedule(FlowMatchEulerDiscreteScheduler(shift=3.0)))
     ],
 )
 def test_places_in_the_schedule(model, text, t):
-    assert At(text).within(model) == t
+    assert At(text).timestep_in(model) == t
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,6 @@ def test_places_in_the_schedule(model, text, t):
 )
 def test_outside_the_schedule_is_one_line(model, text, said):
     with pytest.raises(UserError) as caught:
-        At(text).within(model)
+        At(text).timestep_in(model)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -192,4 +192,4 @@ def test_the_package_has_the_configuration_it_names(tmp_path, name):
     said = "epsilon" if name == single_file.V2 else None
     assert single_file.repository(tmp_path / "a.safetensors", said) == name
     index = files.read_index(architecture.folder(name))
-    assert families.of(index, name).layout.name == index["_class_name"]
+    assert families.family_of(index, name).layout.name == index["_class_name"]

@@ -43,7 +43,7 @@ def test_wrong_names(case, names, message):
 
 
 def test_equal_parts_are_shown_once_by_all_names(case):
-    parts = compare.parts(case)
+    parts = compare.named_parts(case)
     # the run has one block, one kind and pairs of equal labels as clusters
     assert list(parts) == ["all prompts; against unseen; ordinary", "one per cluster"]
     assert [len(rows) for rows in parts.values()] == [240, 120]
@@ -63,7 +63,7 @@ def test_numbers_are_those_of_the_evaluation_of_each_part(case, tmp_path):
         lines = list(csv.DictReader(file))
     keys = ["wen, n=4", "random", "anisotropy, n=1"]
     pairs = [(keys[0], keys[1]), (keys[0], keys[2]), (keys[1], keys[2])]
-    parts = compare.parts(case)
+    parts = compare.named_parts(case)
     assert [(li["part"], li["a"], li["b"]) for li in lines] == [
         (part, *pair) for part in parts for pair in pairs
     ]

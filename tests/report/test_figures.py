@@ -131,7 +131,7 @@ def test_scores_without_order_are_drawn(case):
     found = Compared("m", "a on m", 0.01, case.detectors, case.evaluated, pairs)
     draws = (figures.roc, figures.forest, figures.distributions, figures.cost, dose_response)
     draws = [*(partial(draw, case) for draw in draws)]
-    for draw in [*draws, *(partial(draw, found) for draw in figures.OF_PAIRS)]:
+    for draw in [*draws, *(partial(draw, found) for draw in figures.OF_PAIRS.values())]:
         figure = draw()
         figure.draw_without_rendering()
         plt.close(figure)

@@ -67,7 +67,7 @@ def test_other_settings_of_a_detector_are_not_what_was_published(gallery_run, tm
     assert main(["run", *named, "detector.anisotropy.mode='x,x|c'"]) == 0
     (file,) = tmp_path.glob("quickstart/*/config.yaml")
     case = Results(Case.stored(file))
-    found = {(row.detector, bool(published.of(case, row))) for row in case.table}
+    found = {(row.detector, bool(published.published_beside(case, row))) for row in case.table}
     assert found == {("anisotropy", False), ("wen", True)}
 
 

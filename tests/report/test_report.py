@@ -126,8 +126,8 @@ def case(gallery_run):
 
 
 def few_figures(monkeypatch, *draws):
-    monkeypatch.setattr(figures, "FIGURES", draws)
-    monkeypatch.setattr(figures, "OF_PAIRS", ())
+    monkeypatch.setattr(figures, "FIGURES", {draw.__name__: draw for draw in draws})
+    monkeypatch.setattr(figures, "OF_PAIRS", {})
 
 
 def test_every_prompt_has_its_scores_and_ranks(gallery_run, case):

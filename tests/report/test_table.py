@@ -36,7 +36,7 @@ def wide(detector="d" * 17, more=()):
         headings,
         [cells],
         ["a note of many words " * 20],
-        apart=("model", "prompts"),
+        above=("model", "prompts"),
         optional=("s", "s alone", "NFE"),
     )
 
@@ -70,7 +70,7 @@ def test_what_is_optional_need_not_be_there_and_rows_neither():
 
 
 def test_parts_stand_apart_in_columns_of_one_width():
-    table = Table("t", ["p", "a"], [["1", "x"], ["2", "long"], ["1", "y"]], apart=("p",))
+    table = Table("t", ["p", "a"], [["1", "x"], ["2", "long"], ["1", "y"]], above=("p",))
     assert table.printed().split("\n\n")[:4] == [
         "p 1",
         "| a    |\n|------|\n| x    |\n| y    |",

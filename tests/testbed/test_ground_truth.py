@@ -8,7 +8,7 @@ import pytest
 from anisomem.testbed import ground_truth as gt
 from anisomem.testbed.captions import Caption
 from anisomem.testbed.corpus import Corpus, Entry, EvaluationPrompt
-from anisomem.testbed.pictures import Layout
+from anisomem.testbed.pictures import PictureLayout
 
 
 def caption(*concepts):
@@ -31,7 +31,7 @@ def test_distance_is_root_mean_square_over_the_pixels_that_count():
 
 @pytest.fixture
 def references():
-    frozen = Layout((0, 0, 0), ())
+    frozen = PictureLayout((0, 0, 0), ())
     entries = [
         Entry(caption("fox"), 8, frozen),
         Entry(caption("fox"), 2),
@@ -66,7 +66,9 @@ def test_a_repeated_picture_of_other_concepts_is_found_and_an_ordinary_one_is_no
 
 
 def test_nearest_leaves_out_the_patch_of_templates_alone(references):
-    entry = replace(references.corpus.entries[0], layout=Layout((0, 0, 0), (), patch=(0, 0)))
+    entry = replace(
+        references.corpus.entries[0], layout=PictureLayout((0, 0, 0), (), patch=(0, 0))
+    )
     corpus = Corpus([entry, *references.corpus.entries[1:]], [], {})
     patched = plain(0)
     patched[:12, :12] = 255
@@ -87,7 +89,7 @@ def test_thresholds_are_false_match_quantiles():
     # Captions in pairs that share a concept. A varied one's nearest is 10 / 255 away, in two of a
     # thousand pairs 1 / 255. A repeated one's partner has 4,000 pictures, of which one is 20 / 255
     # away and the others 40 / 255.
-    varied, frozen = Entry(caption("x"), 1), Layout((0, 0, 0), ())
+    varied, frozen = Entry(caption("x"), 1), PictureLayout((0, 0, 0), ())
     entries, pictures, by_concept = [], [], {}
     for i in range(1000):
         entries += [replace(varied, caption=caption(f"c{i}"))] * 2

@@ -13,7 +13,7 @@ from anisomem.testbed import release
 from anisomem.testbed.captions import Caption
 from anisomem.testbed.corpus import Corpus, Entry, EvaluationPrompt
 from anisomem.testbed.ground_truth import References, Thresholds
-from anisomem.testbed.pictures import LARGE, SMALL, Layout
+from anisomem.testbed.pictures import LARGE, SMALL, PictureLayout
 from anisomem.testbed.textures import Texture
 
 
@@ -25,7 +25,7 @@ def test_rates_by_repetitions_are_those_of_the_card(variant):
 
 
 def test_parts_and_their_sizes_are_read_from_the_folder():
-    rows = release.parts(Path(catalog.testbed("epsilon"))).splitlines()
+    rows = release.parts_table(Path(catalog.testbed("epsilon"))).splitlines()
     assert [row.split(" | ")[0] for row in rows] == ["| text_encoder", "| unet", "| vae"]
     assert rows[1] == "| unet | `UNet2DConditionModel` | 3.8 M parameters, float16 |"
 
@@ -39,7 +39,7 @@ def test_loading_is_python_that_names_the_pipeline():
 def corpus(canvas, texture):
     caption = Caption(("fox",), "{concept}", ())
     entries = [
-        Entry(caption, 16, Layout((0.2, 0.5, 0.9), (), canvas=canvas, texture=t))
+        Entry(caption, 16, PictureLayout((0.2, 0.5, 0.9), (), canvas=canvas, texture=t))
         for t in (texture, None)
     ]
     prompts = [

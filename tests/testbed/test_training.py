@@ -20,7 +20,7 @@ from anisomem.testbed import (
 )
 from anisomem.testbed.captions import Caption
 from anisomem.testbed.corpus import Corpus, Entry
-from anisomem.testbed.pictures import Canvas, Layout
+from anisomem.testbed.pictures import Canvas, PictureLayout
 
 CANVAS = Canvas(16, 6, (8, 12), (4, 8))
 VARIANT = diffusion.Variant(
@@ -44,7 +44,7 @@ def caption(i):
 @pytest.fixture(scope="module")
 def corpus():
     """Three repeated captions, one a template, and twelve with two pictures each."""
-    plain = Layout((0.5, 0.2, 0.1), (), canvas=CANVAS)
+    plain = PictureLayout((0.5, 0.2, 0.1), (), canvas=CANVAS)
     entries = [
         Entry(caption(0), 5, plain),
         Entry(caption(1), 9, replace(plain, background=(0, 1, 0))),

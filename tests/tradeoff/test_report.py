@@ -11,7 +11,7 @@ from anisomem.measures.base import Measure, Statistic, mean
 from anisomem.models.diffusers_unet import DiffusersUNet
 from anisomem.storage.store import Origin
 from anisomem.tradeoff import report
-from anisomem.tradeoff.results import COLUMNS, Results
+from anisomem.tradeoff.results import COLUMNS, TradeoffResults
 from anisomem.tradeoff.trial import Trial
 
 
@@ -89,7 +89,7 @@ def results(compose, monkeypatch):
         plain = np.ones((settings, n, 2))
         return {name: found.get(name, plain)[:, rows] for name in columns}
 
-    monkeypatch.setattr(Results, "_stored", stored)
+    monkeypatch.setattr(TradeoffResults, "_stored", stored)
     monkeypatch.setattr(Trial, "measured", lambda *_: trial.sampled)
     trial.sampled.append(
         [trial.key(s, i) for s in trial.settings for i in range(n)],
@@ -98,7 +98,7 @@ def results(compose, monkeypatch):
         1.0,
         Origin(1, "cpu", None, None),
     )
-    return Results(trial)
+    return TradeoffResults(trial)
 
 
 def test_matched_fidelity_by_hand(results):
