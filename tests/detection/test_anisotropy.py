@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from anisomem.detection.anisotropy import Anisotropy
+from anisomem.detection.anisotropy import PUBLISHED, Anisotropy, Gamma
 from anisomem.detection.base import Recorded
 from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
+from anisomem.evaluation import fit_in_folds
 from anisomem.models.analytic import AnalyticMixture
 from anisomem.models.diffusers_unet import DiffusersUNet
 from anisomem.models.prediction import Parameterisation
@@ -295,3 +296,54 @@ def test_published_weights_need_a_published_model(make_prompts, stands_for):
     for way_out in ("weights=[1.0,0.5]", "weights=equal", "stands_for=sd14", "stands_for=sd20"):
         assert way_out in message
     Anisotropy("a", weights="equal").combine(recorded)
+
+
+def test_published_weights_are_numbers_with_their_source():
+    gamma = Anisotropy("a").fixed_gamma("sd14")
+    assert (gamma.norm, gamma.cos, gamma.source) == (1.0, 2.0, "published for sd14")
+    # Published as 2.0, of a norm that the code multiplies by sqrt(abar) / (1 - abar) at t = 981.
+    betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
+    kept = np.prod(1 - betas[:982])
+    factor = kept**0.5 / (1 - kept)
+    assert PUBLISHED["realvis51"].norm == pytest.approx(2 * factor, rel=1e-6)
+    assert Anisotropy("a", weights=[3.0, 0.0]).fixed_gamma(None) == Gamma(3.0, 0.0, "given")
+
+
+def test_equal_and_fitted_weights_have_their_spread(make_prompts):
+    random = np.random.default_rng(0)
+    n = 60
+    prompts = make_prompts([f"p{i}" for i in range(n)], [i % 2 for i in range(n)], list(range(n)))
+    equal, fitted = (Anisotropy("a", 2, weights=kind) for kind in ("equal", "fitted"))
+    recorded = [
+        Recorded(
+            {
+                equal.norm_name: random.normal(size=(n, 2)) + prompts.labels[:, None],
+                equal.cos_name: random.normal(size=(n, 2)),
+            },
+            prompts,
+            seed=seed,
+        )
+        for seed in (0, 1)
+    ]
+    others = prompts.labels == 0
+    spreads = [
+        [
+            one.components[name].mean(axis=1)[others].std()
+            for name in (equal.norm_name, equal.cos_name)
+        ]
+        for one in recorded
+    ]
+    gamma = equal.gamma(recorded)
+    expected = 1 / np.array(spreads)
+    assert [gamma.norm, gamma.cos] == pytest.approx(expected.mean(axis=0).tolist())
+    assert [gamma.norm_std, gamma.cos_std] == pytest.approx(expected.std(axis=0, ddof=1).tolist())
+
+    columns = [fitted.features(one) for one in recorded]
+    weights = np.concatenate(
+        [fit_in_folds(c, prompts.labels, prompts.clusters).weights for c in columns]
+    )
+    gamma = fitted.gamma(recorded)
+    assert len(weights) == 10
+    assert [gamma.norm, gamma.cos] == pytest.approx(weights.mean(axis=0).tolist())
+    assert gamma.norm_std == pytest.approx(weights[:, 0].std(ddof=1))
+    assert equal.gamma(recorded[:1]).norm_std is None
