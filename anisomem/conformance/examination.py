@@ -18,12 +18,9 @@ from anisomem.config.build import build
 from anisomem.datasets.prompts import PromptSet
 from anisomem.detection.base import Array, Detector, Recorded
 from anisomem.detection.needs import (
-    EndAttention,
-    EndToken,
     Need,
     OneStepPicture,
     Picture,
-    TokenAttention,
 )
 from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
@@ -111,14 +108,19 @@ def reads(detector: Detector) -> set[Need]:
 
 def setups(detector: Detector) -> list[Setup]:
     """The models that a detector is to be tried on, by what it reads."""
-    for_bundled = TokenAttention | EndAttention | EndToken | Picture | OneStepPicture
-    if any(isinstance(need, for_bundled) for need in reads(detector)):
+    if any(_beyond_a_mixture(need) for need in reads(detector)):
         each = FITTED if detector.uses_labels else FEW
         return [bundled(variant, each) for variant in ("epsilon", "velocity")]
     mixtures = [mixture(parameterisation) for parameterisation in Parameterisation]
     if any(_accepts(setup.model, detector) for setup in mixtures):
         return mixtures
     return [mixture(parameterisation, wide=True) for parameterisation in Parameterisation]
+
+
+def _beyond_a_mixture(need: Need) -> bool:
+    """Whether only a network has what is needed, or has it in a way that says something."""
+    lacking = need.capability is not None and need.capability not in AnalyticMixture.declares
+    return lacking or isinstance(need, Picture | OneStepPicture)
 
 
 def _accepts(model: DiffusionModel, detector: Detector) -> bool:

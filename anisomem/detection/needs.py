@@ -3,7 +3,7 @@ r"""What detectors may ask of a model, and the answers.
 A need is a value: equal needs of several detectors are evaluated once. It says *where* something
 is evaluated by a place in the schedule, ``step:i`` or ``t:value``, which the engine turns into the
 timestep of the model at hand. To add a need, add its class here, with what has to be evaluated
-before it, and its evaluation to ``passes.py``.
+before it, and its evaluation to ``engine/noise_sample.py``.
 """
 
 from __future__ import annotations

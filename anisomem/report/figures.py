@@ -176,10 +176,10 @@ def distributions(results: Results) -> Figure | None:
         low, high = np.quantile(values, [0.002, 0.998])
         if low == high:
             low, high = low - 0.5, high + 0.5
-        bins = np.linspace(low, high, 40)
+        bins, shown = np.linspace(low, high, 40), np.clip(values, low, high)
         for label, name, colour in ((0, "other", COLOURS[1]), (1, "memorized", COLOURS[0])):
             axis.hist(
-                values[labels == label], bins, density=True, alpha=0.6, color=colour, label=name
+                shown[labels == label], bins, density=True, alpha=0.6, color=colour, label=name
             )
         axis.set_title(detector.key, fontsize=7)
         axis.set_yticks([])
@@ -333,6 +333,33 @@ def spread(wanted: Sequence[float], gap: float) -> list[float]:
     return placed
 
 
+#: What stands under each on the page.
+CAPTIONS = {
+    "roc": "ROC curves on one noise seed, every detector at its largest n, false-positive rate on"
+    " a log axis. Shaded: pointwise 95% bootstrap bands of the best detector and of the metric"
+    " (thick lines).",
+    "forest": "AUC and TPR with 95% intervals over prompt clusters, for each number of noise"
+    " samples n.",
+    "distributions": "Scores of memorized and other prompts, every detector at its largest n. A"
+    " detector orders the prompts well where the colours do not overlap, memorized on the right."
+    " The outermost bars hold what lies beyond.",
+    "dose_response": "How many memorized prompts are detected, and their mean score, by how often"
+    " their picture was repeated in training. Scores are in standard deviations of the other"
+    " prompts, from their mean. Bars: 95% intervals, perhaps too short for groups of few prompts."
+    " Dashed: how often the model reproduces these same prompts' pictures. Prompts that reproduce"
+    " a picture only sometimes are in neither class.",
+    "norm_cosine": "The two components of the anisotropy metric for every prompt. The dashed line"
+    " is where the published score calls the named share of the other prompts memorized; the"
+    " metric calls what lies above and to the right of it.",
+    "critical_difference": "Detectors at their largest n in the order of AUC and of TPR. Two that"
+    " have a dot on the same bar are not separable by the paired bootstrap test, adjusted by"
+    " Holm's method over all pairs shown.",
+    "verdicts": "Difference in AUC of every pair of detectors at their largest n, and whether it"
+    " is separable, likewise adjusted.",
+    "cost": "AUC against seconds, detector alone, for each number of noise samples n. Dotted: the"
+    " Pareto front, which no detector beats that costs no more; what is never on it is grey."
+    " Detectors of equal evaluations differ in seconds by the noise of the clock.",
+}
 FIGURES: Mapping[str, Callable[[Results], Figure | None]] = {
     "roc": roc,
     "forest": forest,

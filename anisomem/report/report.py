@@ -23,31 +23,6 @@ from anisomem.report.folder import Folder
 from anisomem.report.table import Table
 from anisomem.report.warnings import warnings
 
-CAPTIONS = {
-    "roc": "ROC curves on one noise seed, every detector at its largest n, false-positive rate on"
-    " a log axis. Shaded: pointwise 95% bootstrap bands of the best detector and of the metric"
-    " (thick lines).",
-    "forest": "AUC and TPR with 95% intervals over prompt clusters, for each number of noise"
-    " samples n.",
-    "distributions": "Scores of memorized and other prompts, every detector at its largest n. A"
-    " detector orders the prompts well where the colours do not overlap, memorized on the right.",
-    "dose_response": "How many memorized prompts are detected, and their mean score, by how often"
-    " their picture was repeated in training. Scores are in standard deviations of the other"
-    " prompts, from their mean. Bars: 95% intervals, perhaps too short for groups of few prompts."
-    " Dashed: how often the model reproduces these same prompts' pictures. Prompts that reproduce"
-    " a picture only sometimes are in neither class.",
-    "norm_cosine": "The two components of the anisotropy metric for every prompt. The dashed line"
-    " is where the published score calls the named share of the other prompts memorized; the"
-    " metric calls what lies above and to the right of it.",
-    "critical_difference": "Detectors at their largest n in the order of AUC and of TPR. Two that"
-    " have a dot on the same bar are not separable by the paired bootstrap test, adjusted by"
-    " Holm's method over all pairs shown.",
-    "verdicts": "Difference in AUC of every pair of detectors at their largest n, and whether it"
-    " is separable, likewise adjusted.",
-    "cost": "AUC against seconds, detector alone, for each number of noise samples n. Dotted: the"
-    " Pareto front, which no detector beats that costs no more; what is never on it is grey."
-    " Detectors of equal evaluations differ in seconds by the noise of the clock.",
-}
 KEYS = ("detector", "n", "a")  # columns that stay in sight while a table scrolls
 CAUTIONS = (
     "What text alone separates (text_only, prompt_length) is no evidence about the model.",
@@ -176,7 +151,7 @@ def html(
                 "figures": [
                     {
                         "name": name,
-                        "caption": CAPTIONS[name],
+                        "caption": figures.CAPTIONS[name],
                         "data": base64.b64encode(path.read_bytes()).decode(),
                     }
                     for name, path in drawn.get(results.name, {}).items()
