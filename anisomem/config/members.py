@@ -15,7 +15,8 @@ from omegaconf import OmegaConf
 
 from anisomem.config.catalog import folder, names, testbed
 
-OmegaConf.register_new_resolver("testbed", testbed)
+# Hydra hands a job of a multirun the resolvers before the job imports this.
+OmegaConf.register_new_resolver("testbed", testbed, replace=True)
 
 
 @cache

@@ -116,11 +116,14 @@ def _shared_out(
             f"run the same command again, with fewer than workers={workers} if memory is short"
         ) from None
     except KeyboardInterrupt:
-        print(
-            "anisomem: interrupted; what the processes are at is recorded first, once more "
-            "Ctrl-C ends them",
-            file=sys.stderr,
-        )
+        with _interrupts_kill():
+            print(
+                "anisomem: interrupted; what the processes are at is recorded first, once more "
+                "Ctrl-C ends them",
+                file=sys.stderr,
+                flush=True,
+            )
+            pool.shutdown(cancel_futures=True)
         raise
     finally:
         _end(pool)
@@ -150,6 +153,21 @@ def _end(pool: ProcessPoolExecutor) -> None:
             process.kill()
         pool.shutdown()
         raise
+
+
+@contextmanager
+def _interrupts_kill() -> Iterator[None]:
+    """Ctrl-C ends the processes meanwhile, from the very moment at which this is said."""
+
+    def kill(*_: object) -> None:
+        for process in multiprocessing.active_children():
+            process.kill()
+
+    before = signal.signal(signal.SIGINT, kill)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
