@@ -143,7 +143,7 @@ def _table(results: Results, by_part: dict[str, Compared], notes: Sequence[str])
         cells,
         [*explained, *(f"{note}." for note in results.notes()), *notes, *unresolved],
         above=parted,
-        optional=[found_by[2], p, difference],
+        optional=[found_by[2], p, difference, found_by[1]],
         shorter={by_rate: f"by {rate}"},
     )
 
