@@ -21,7 +21,7 @@ from anisomem.console import progress
 from anisomem.datasets import kept
 from anisomem.errors import UserError
 from anisomem.models.capability import Capability
-from anisomem.run import identity, labelled
+from anisomem.run import labelled
 from anisomem.run.base import PROMPTS
 from anisomem.storage import atomic, digests
 from anisomem.storage.store import IDENTITY, ScoreStore
@@ -43,7 +43,9 @@ def complete(case: Case) -> bool:
     labelled.require_both(case.name, memorized, len(case.prompts) - memorized)
     if case.config.model.get("weights") == "random":
         raise UserError("weights=random is for anisomem bench; scores need weights=pretrained")
-    _carry_over(case)
+    if earlier := case.earlier_folder:
+        os.replace(earlier, case.folder)
+        case.store.start()
     missing = case.missing(retry=case.config.on_failure == "retry")
     before, timing = Results(case).measured, _timing(case)
     timed = before.timing == timing
@@ -113,23 +115,15 @@ def _timing(case: Case) -> dict[str, Any]:
     }
 
 
-def _carry_over(case: Case) -> None:
-    """Gives a run that was recorded under an earlier version its identity of now."""
-    if os.path.lexists(case.folder):
-        return
-    for store in _stores_beside(case):
-        content = identity.carried_over(store.content)
-        if content != store.content and not digests.differences(content, case.store.content):
-            os.replace(store.folder.parent, case.folder)
-            case.store.start()
-            return
-
-
 def _say_what_changed(case: Case) -> None:
     """Names the code of the user's that an earlier run of the same was recorded with."""
     if not case.content.get("sources") or case.store.folder.exists():
         return
-    for store in _stores_beside(case):
+    for file in case.folder.parent.glob(f"{glob.escape(case.name)}-*/components/{IDENTITY}"):
+        try:
+            store = ScoreStore.stored(file.parent)
+        except UserError:
+            continue  # not this run's to complain about
         differ = digests.differences(store.content, case.store.content)
         if all(name.startswith("sources") for name in differ):
             names = ", ".join(name.removeprefix("sources.") for name in differ)
@@ -138,14 +132,3 @@ def _say_what_changed(case: Case) -> None:
                 f"recorded anew in {case.folder}",
                 file=sys.stderr,
             )
-
-
-def _stores_beside(case: Case) -> list[ScoreStore]:
-    """The stores of runs of the same name in the same experiment."""
-    stores = []
-    for file in case.folder.parent.glob(f"{glob.escape(case.name)}-*/components/{IDENTITY}"):
-        try:
-            stores.append(ScoreStore.stored(file.parent))
-        except UserError:
-            continue  # not this run's to complain about
-    return stores

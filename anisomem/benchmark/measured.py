@@ -68,16 +68,16 @@ class Measured:
 
     @property
     def content(self) -> dict[str, Any]:
-        """The measurements as a card lists them: what is empty is left out."""
-        listed = {
+        """The measurements as a card lists them; what was not measured is left out."""
+        own = {
             "wall_seconds": self.wall_seconds,
             "truncated_prompts": self.truncated_prompts,
-            **self.provenance,
             "timing": dict(self.timing),
             "timed_on": dict(self.timed_on),
             "costs": {key: asdict(cost) for key, cost in self.costs.items()},
         }
-        return {name: value for name, value in listed.items() if value not in ({}, None)}
+        measured = {name: value for name, value in own.items() if value not in ({}, None)}
+        return {**measured, **self.provenance}
 
     def write(self, file: Path) -> None:
         """Writes the file that :meth:`read` reads."""

@@ -6,7 +6,7 @@ processes is :mod:`anisomem.run.workers`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -19,6 +19,7 @@ from anisomem.detection.configured import detectors
 from anisomem.engine.engine import Engine
 from anisomem.engine.tensors import TensorFiles
 from anisomem.models.base import DiffusionModel
+from anisomem.run.base import state_of_model
 from anisomem.run.provenance import device_name, git_commit
 from anisomem.run.workers import cores, do_all, require_same
 from anisomem.storage.store import Origin, ScoreStore
@@ -76,14 +77,18 @@ def record(case: Case, model: DiffusionModel, batches: Sequence[Batch]) -> None:
     Raises:
         UserError: What :class:`Recorder` refuses, or a process died.
     """
-    start = partial(_recorder, case.config, case.store, case.tensors)
+    require_same(state_of_model(case.config), case.state)
+    start = partial(_recorder, case.config, case.store, case.tensors, case.state)
     total = sum(len(batch.ids) for batch in batches)
     workers = case.config.workers or cores(model)
     do_all(batches, Recorder.for_case(case, model), start, workers, total, case.name, "prompt")
 
 
-def _recorder(config: Config, store: ScoreStore, tensors: TensorFiles) -> Recorder:
+def _recorder(
+    config: Config, store: ScoreStore, tensors: TensorFiles, state: Mapping[str, str]
+) -> Recorder:
     """The same in another process, which gets batches and reads no prompts."""
     configured = detectors(config.detector)
     require_same(sources(config, configured), store.content.get("sources", {}))
+    require_same(state_of_model(config), state)
     return Recorder(build(config.model, "model"), configured, config, store, tensors)

@@ -35,6 +35,7 @@ from anisomem.cli import (
     table,
 )
 from anisomem.cli.command import Helpful
+from anisomem.cli.settings import defaults
 from anisomem.console import terminal
 from anisomem.errors import DEBUG, UserError, reported, unknown
 
@@ -95,6 +96,8 @@ def _in_our_words(error: click.UsageError) -> UserError:
         case click.NoSuchOption() if context:
             options = (p for p in context.command.get_params(context) if p.opts[0][0] == "-")
             known = [max(option.opts, key=len) for option in options]
+            if (setting := error.option_name.lstrip("-").replace("-", "_")) in defaults():
+                return UserError(f"settings have no dashes; write {setting}=VALUE")
             return unknown("option", error.option_name, known)
         case click.MissingParameter() if error.param and context:
             return UserError(f"{context.command_path} needs {_named(error.param)}; see {help_}")

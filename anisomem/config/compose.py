@@ -26,6 +26,8 @@ from anisomem.errors import UserError, unknown
 
 ConfigStore.instance().store("schema", Schema)
 
+ABSENT = re.compile(r"Could not override '([\w.]+)\.(\w+)'")  # as Hydra says it
+
 
 def cases(words: Sequence[str]) -> list[Config]:
     """The configurations of :func:`composed`."""
@@ -130,16 +132,14 @@ def completed(stored: dict[str, Any]) -> Config:
 def _plain(config: DictConfig) -> Config:
     """Settings as plain values; where one is looked up in what is missing, none is resolved."""
     try:
-        values = OmegaConf.to_container(config, resolve=True)
+        resolved = OmegaConf.to_container(config, resolve=True)
     except InterpolationToMissingValueError:  # what is missing is said where it is used
-        values = OmegaConf.to_container(config)
-    plain, composed = (
-        cast(dict[str, Any], one) for one in (values, OmegaConf.to_container(config))
-    )
+        resolved = OmegaConf.to_container(config)
+    plain = cast(dict[str, Any], resolved)
     for name, kind in PARTS.items():
         plain[name] = kind(**plain[name])
-    name = members.model_name(composed["model"])
-    return Config(**plain, model_name=name, text=OmegaConf.to_yaml(config))
+    model = cast(dict[str, Any], OmegaConf.to_container(config.model))
+    return Config(**plain, model_name=members.model_name(model), text=OmegaConf.to_yaml(config))
 
 
 @contextmanager
@@ -148,8 +148,23 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
+        if (refused := ABSENT.search(str(error))) and (known := _settings_beside(refused[1])):
+            parent, name = refused.groups()
+            if name not in known:
+                raise unknown(f"setting of {parent}", name, known) from None
+            group = parent.partition(".")[0]
+            raise UserError(f"{parent}.{name} is of a {group} that is not chosen") from None
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         cause = str(error.__cause__).splitlines()[0] if error.__cause__ else ""
         raise UserError(
             "; ".join(part for part in dict.fromkeys([*lines[:2], cause]) if part)
         ) from None
+
+
+def _settings_beside(parent: str) -> set[str]:
+    """The settings that stand in a node by default; none where the files do not say."""
+    group, _, name = parent.partition(".")
+    if group in LISTS:
+        return set(members.node(group, name)) if name in catalog.names(group) else set()
+    nodes = members.members(group).values() if group in GROUPS and not name else ()
+    return {setting for node in nodes for setting in node} - {"defaults"}

@@ -11,6 +11,14 @@ MOVED = {
 }
 
 
+def place_before(target: str) -> str:
+    """The dotted name that :func:`place_now` was given."""
+    for before, now in MOVED.items():
+        if target.startswith(now):
+            return before + target.removeprefix(now)
+    return target
+
+
 def place_now(target: str) -> str:
     """The dotted name of now."""
     for before, now in MOVED.items():

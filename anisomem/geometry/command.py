@@ -7,6 +7,7 @@ Each step has a file beside this one: ``record``, ``evaluate``, ``analysis``, ``
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
@@ -65,6 +66,8 @@ def geometry(overrides: Sequence[str], extent: Extent = EXTENT) -> str:
     with progress.phase("reading the prompts and pictures", brief=True):
         recordings = [Recording(config, name, extent) for config in configs]
     for recording in recordings:
+        if earlier := recording.earlier_folder:
+            os.replace(earlier, recording.folder)
         if recording.missing():
             from anisomem.geometry.evaluate import complete
 

@@ -25,7 +25,7 @@ from anisomem.models.base import DiffusionModel
 from anisomem.models.capability import Capability
 from anisomem.models.conditioning import Conditioning
 from anisomem.models.prediction import Prediction
-from anisomem.run.base import sources_of_model
+from anisomem.run.base import state_of_model
 from anisomem.run.workers import cores, do_all, require_same
 from anisomem.storage import atomic
 
@@ -226,5 +226,5 @@ def complete(recording: Recording) -> None:
 
 def _evaluator(recording: Recording) -> Evaluator:
     """The same in another process."""
-    require_same(sources_of_model(recording.config), recording.content.get("sources", {}))
+    require_same(state_of_model(recording.config), recording.state)
     return Evaluator(recording)

@@ -6,6 +6,7 @@ Its children are ``Case`` in ``benchmark``, ``Trial`` in ``tradeoff`` and ``Reco
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,9 @@ from typing import Any
 from anisomem.config import own
 from anisomem.config.schema import Config
 from anisomem.datasets.prompts import PromptSet
+from anisomem.run import identity
 from anisomem.storage import atomic, digests
+from anisomem.storage.foreign import located
 
 CONFIG = "config.yaml"  # the settings, in a run's folder
 PROMPTS = "prompts.parquet"  # the prompt set, which may have moved since
@@ -32,6 +35,7 @@ class Run:
     Attributes:
         name: The name in tables and file names; that of the prompt set, unless told otherwise.
         model: The model's name in tables.
+        state: What every process of the run must find alike, see :func:`state_of_model`.
         identity: Digest of ``content``.
         folder: Where it is kept.
     """
@@ -41,6 +45,7 @@ class Run:
     ) -> None:
         self.config, self.prompts, self.content = config, prompts, content
         self.name, self.model = prompts.name, config.model_name
+        self.state = state_of_model(config)
         self.identity = digests.digest(content)
         self.folder = Path(config.runs) / experiment / f"{self.name}-{self.identity[:10]}"
 
@@ -48,6 +53,13 @@ class Run:
     def title(self) -> str:
         """What figures are headed with."""
         return f"{self.model} on {self.name}"
+
+    @property
+    def earlier_folder(self) -> Path | None:
+        """Where version 2 has kept the same run; None where nothing lies there."""
+        content = identity.as_version_2(self.content, str(self.config.model.get("_target_")))
+        folder = self.folder.with_name(f"{self.prompts.name}-{digests.digest(content)[:10]}")
+        return folder if folder.is_dir() and not os.path.lexists(self.folder) else None
 
     def keep_settings(self) -> None:
         """Writes the settings into the folder."""
@@ -61,6 +73,17 @@ class Run:
             for name, value in vars(self).items()
             if not isinstance(getattr(kind, name, None), cached_property)
         }
+
+
+def state_of_model(config: Config) -> dict[str, str]:
+    """What every process of a run must find alike: the user's code, and a local model's files.
+
+    Raises:
+        UserError: The model's place is none, or holds too many files.
+    """
+    place = located(str(config.model.get("path", "")))
+    files = {"files": digests.stamp(place)} if place else {}
+    return sources_of_model(config) | files
 
 
 def sources_of_model(config: Config) -> dict[str, str]:

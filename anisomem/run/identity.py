@@ -12,7 +12,7 @@ from typing import Any
 
 import anisomem
 from anisomem.config import own
-from anisomem.config.moved import place_now
+from anisomem.config.moved import place_before, place_now
 from anisomem.config.schema import Config
 from anisomem.datasets.prompts import PromptSet
 from anisomem.storage.digests import fingerprint, sha256_of_file
@@ -162,6 +162,13 @@ def class_name(target: str) -> str:
         return target
     parts = target.split(".")
     return next((part for part in parts if part[:1].isupper()), parts[-1])
+
+
+def as_version_2(content: Mapping[str, Any], target: str) -> dict[str, Any]:
+    """The description of version 2 of the same run, whose model's class stood by its place."""
+    rest = {name: value for name, value in content["model"].items() if name != "class"}
+    model = {"_target_": place_before(target), **rest}
+    return {**content, "version": 2, "model": model}
 
 
 def carried_over(content: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -28,19 +28,20 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def require_same(digests: Mapping[str, str], expected: Mapping[str, str]) -> None:
+def require_same(state: Mapping[str, str], expected: Mapping[str, str]) -> None:
     """Checks that a process is about to record what the one that started it does.
 
     Arguments:
-        digests: Digests of the code of the user's that it is about to run.
+        state: Digests of the user's code that it is about to run, and of the model's files.
         expected: The digests that the run was begun with.
 
     Raises:
-        UserError: The code has changed in between.
+        UserError: Code or files have changed in between.
     """
-    if digests != expected:
+    if state != expected:
         raise UserError(
-            "a detector or a model of your own has changed since the command began; run it again"
+            "the model, or a detector of your own, has changed since the command began; run it "
+            "again"
         )
 
 

@@ -28,13 +28,32 @@ def fingerprint(folder: Path) -> str:
         UserError: One of them is no regular file or cannot be read, or there are too many for the
             folder of a model.
     """
-    total, files = sha256(), list(islice(folder.rglob("*"), MOST_FILES + 1))
+    total = sha256()
+    for file in _of_a_pipeline(folder):
+        total.update(f"{file.relative_to(folder)} {sha256_of_file(file)}\n".encode())
+    return total.hexdigest()
+
+
+def stamp(place: Path) -> str:
+    """Sizes and times of the same files, or of the one: whether they changed, without reading.
+
+    Raises:
+        UserError: There are too many for the folder of a model, or one has gone meanwhile.
+    """
+    files = _of_a_pipeline(place) if place.is_dir() else [place]
+    try:
+        stats = [file.stat() for file in files]
+    except OSError as error:
+        raise UserError(f"{place} cannot be read: {error.strerror}") from None
+    return digest({str(f): [s.st_size, s.st_mtime_ns] for f, s in zip(files, stats, strict=True)})
+
+
+def _of_a_pipeline(folder: Path) -> list[Path]:
+    files = list(islice(folder.rglob("*"), MOST_FILES + 1))
     if len(files) > MOST_FILES:
         raise UserError(f"{folder} holds more than {MOST_FILES:,} files, which no model does")
-    for file in sorted(files):
-        if file.suffix in (".safetensors", ".json", ".txt") and not file.is_dir():
-            total.update(f"{file.relative_to(folder)} {sha256_of_file(file)}\n".encode())
-    return total.hexdigest()
+    kinds = (".safetensors", ".json", ".txt")
+    return [file for file in sorted(files) if file.suffix in kinds and not file.is_dir()]
 
 
 def sha256_of_file(file: Path) -> str:

@@ -54,6 +54,12 @@ def mitigate(overrides: Sequence[str]) -> int:
         for trial in trials:
             start(trial)
     for trial in trials:
+        if earlier := trial.earlier_folder:
+            print(
+                f"anisomem: {earlier} is of an earlier version, whose pictures and numbers have "
+                f"other names; all is made anew in {trial.folder}",
+                file=sys.stderr,
+            )
         say_what_changed(trial)
         _sample(trial)
         measure(trial)

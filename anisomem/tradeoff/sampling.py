@@ -20,7 +20,7 @@ from anisomem.engine.batches import Batches
 from anisomem.mitigation.base import Mitigated, Mitigation, Ordinary, moved
 from anisomem.mitigation.scoring import scores
 from anisomem.models.base import DiffusionModel
-from anisomem.run.base import sources_of_model
+from anisomem.run.base import state_of_model
 from anisomem.run.clock import synchronise
 from anisomem.run.provenance import device_name, git_commit
 from anisomem.run.workers import cores, do_all, require_same
@@ -124,5 +124,5 @@ def sample(trial: Trial, model: DiffusionModel, tasks: list[Task]) -> None:
 
 def _sampler(trial: Trial) -> Sampler:
     """The same in another process."""
-    require_same(sources_of_model(trial.config), trial.content.get("sources", {}))
+    require_same(state_of_model(trial.config), trial.state)
     return Sampler(trial, build(trial.config.model, "model"))

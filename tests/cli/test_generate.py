@@ -89,7 +89,7 @@ def test_acting_on_detection(tiny, tmp_path, capsys):
     [
         (["a cat", "--mitigate", "anisotopy"], "did you mean 'anisotropy'?"),
         (["a cat", "--mitigate", "wen", "mitigation.wen.lr=-1"], "lr must be a number above 0"),
-        (["a cat", "--mitigate", "wen", "mitigation.wen.rl=1"], "Could not override"),
+        (["a cat", "--mitigate", "wen", "mitigation.wen.rl=1"], "did you mean 'lr'"),
         (["a cat", "modle=sd14"], "did you mean 'model'?"),
         (["a cat", "--out", "cat.jpg"], "must name a .png file, got 'cat.jpg'"),
         (["a cat", "--out", "/proc/x/cat.png"], "cannot write /proc/x/cat.png"),

@@ -134,3 +134,8 @@ def test_help_and_lists_need_no_library_that_composes():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_setting_written_as_an_option_is_told_how_it_is_written(capsys):
+    assert main(["run", "--limit", "40"]) == 2
+    assert capsys.readouterr().err == "anisomem: settings have no dashes; write limit=VALUE\n"

@@ -140,3 +140,19 @@ def test_no_file_here_stands_in_for_a_librarys_module(tmp_path, command):
     done = subprocess.run([*command, "list", "detectors"], cwd=tmp_path, capture_output=True)
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["wen", "stpes=3"], "no setting of detector.wen named 'stpes'; did you mean 'steps'?"),
+        (["mine.Mine", "frist=3"], "no setting of detector.mine named 'frist'"),
+        (["mine.Asks"], "detector.asks: Asks needs weight"),
+    ],
+)
+def test_a_wrong_setting_is_the_users_mistake_also_of_ones_own_class(here, capsys, words, said):
+    asks = "\n\nclass Asks:\n    def __init__(self, name, weight, n=1):\n        pass\n"
+    here(1, asks)
+    assert main(["check-detector", *words]) == 2
+    complaint = capsys.readouterr().err
+    assert said in complaint and complaint.count("\n") == 1

@@ -17,6 +17,8 @@ from anisomem.geometry.evaluate import Evaluator, complete
 from anisomem.geometry.record import Extent, Recording
 from anisomem.models.diffusers_unet import DiffusersUNet
 from anisomem.report import escape
+from anisomem.run import identity
+from anisomem.storage import digests
 from tests.conftest import tiny_run
 
 EXTENT = Extent(per_class=6, spectra=2, whole=1, probes=3, levels=(0, 47), whole_levels=(47,))
@@ -93,6 +95,18 @@ def test_finished_is_printed_and_loads_no_model(recording, setting, monkeypatch,
     assert geometry(setting, EXTENT) == first
     with pytest.raises(TypeError):  # other settings of the table make it anew
         geometry([*setting, "draws=300"], EXTENT)
+
+
+def test_a_recording_of_an_earlier_version_is_carried_over(recording, setting, monkeypatch):
+    content = identity.as_version_2(recording.content, recording.config.model["_target_"])
+    assert content["version"] == 2
+    before = recording.folder.with_name(f"prompts-{digests.digest(content)[:10]}")
+    recording.folder.rename(before)
+    assert recording.earlier_folder == before
+    monkeypatch.setattr("anisomem.geometry.evaluate.Evaluator", None)
+    monkeypatch.setattr("anisomem.geometry.command.report", lambda recordings, folder: "")
+    assert geometry(setting, EXTENT) == ""
+    assert recording.missing() == [] and recording.earlier_folder is None
 
 
 def test_what_is_there_is_not_evaluated_again(recording, monkeypatch):

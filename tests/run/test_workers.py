@@ -1,6 +1,7 @@
 """Several processes on one run: meant, by mistake, and killed."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from anisomem.benchmark.case import Case
+from anisomem.benchmark.complete import complete
 from anisomem.cli.main import main
+from anisomem.config import compose
 from anisomem.errors import UserError
 from anisomem.run.workers import require_same
 from anisomem.storage.store import SECONDS, ScoreStore
@@ -44,8 +48,9 @@ def components(runs):
 
 @pytest.mark.slow
 def test_two_runs_on_one_folder_end_alike(launch, tmp_path):
-    runs = [launch("workers=1", f"runs={tmp_path / 'shared'}") for _ in range(2)]
-    alone = launch("workers=2", f"runs={tmp_path / 'alone'}")
+    several = "detector=[anisotropy,wen,jeon]", "detector.jeon.n=[1]"
+    runs = [launch(*several, "workers=1", f"runs={tmp_path / 'shared'}") for _ in range(2)]
+    alone = launch(*several, "workers=2", f"runs={tmp_path / 'alone'}")
     printed = [run.communicate() for run in [*runs, alone]]
     assert [run.returncode for run in [*runs, alone]] == [0, 0, 0], printed
     tables = [out.partition("Report:")[0] for out, _ in printed]
@@ -142,3 +147,17 @@ def test_processes_record_only_what_the_command_began():
     require_same({"mine": "abc"}, {"mine": "abc"})
     with pytest.raises(UserError, match="has changed since the command began; run it again"):
         require_same({"mine": "abc"}, {"mine": "abd"})
+
+
+def test_a_model_that_changes_after_the_command_began_is_not_recorded(large_run, tmp_path):
+    words = [*large_run, "detector=[anisotropy]", "workers=1", f"runs={tmp_path / 'runs'}"]
+    (case,) = (Case(one, "changed") for one in compose.cases(words))
+    place = Path(case.config.model["path"])
+    copied = tmp_path / "copied"
+    shutil.copytree(place, copied)
+    (case,) = (Case(one, "changed") for one in compose.cases([*words, f"model.path={copied}"]))
+    weights = next(copied.glob("unet/*.safetensors"))
+    os.utime(weights, ns=(1, 1))
+    with pytest.raises(UserError, match=r"the model, or .*, has changed since the command began"):
+        complete(case)
+    assert not list(case.folder.glob("components/*.parquet"))

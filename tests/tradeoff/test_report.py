@@ -7,8 +7,11 @@ import pytest
 import torch
 
 from anisomem.cli.main import main
+from anisomem.config import compose
 from anisomem.measures.base import Measure, Statistic, mean
 from anisomem.models.diffusers_unet import DiffusersUNet
+from anisomem.run import identity
+from anisomem.storage import digests
 from anisomem.storage.store import Origin
 from anisomem.tradeoff import report
 from anisomem.tradeoff.results import COLUMNS, TradeoffResults
@@ -21,9 +24,14 @@ def command(overrides):
 
 
 def test_a_run_prints_its_tables_and_continues(command, capsys, tmp_path, monkeypatch):
-    assert main(command) == 0
-    printed = capsys.readouterr().out
     folder = tmp_path / "runs" / "mitigation_testbed"
+    (trial,) = (Trial(one, folder.name) for one in compose.cases(command[1:]))
+    content = identity.as_version_2(trial.content, trial.config.model["_target_"])
+    earlier = folder / f"prompts-{digests.digest(content)[:10]}"
+    earlier.mkdir(parents=True)
+    assert main(command) == 0
+    printed, said = capsys.readouterr()
+    assert f"{earlier} is of an earlier version" in said
     assert any(line.startswith("| none ") for line in printed.splitlines())
     assert ", prompts prompts\n" in printed
     words = " ".join(printed.split())
