@@ -199,7 +199,8 @@ def soak(overrides: Sequence[str], kills: int, seed: int, folder: Path) -> dict[
                     bar.update()
             complaint = ended(run)
             # Python itself dies of a Ctrl-C that comes before it has begun with the program.
-            early = how.startswith("Ctrl-C") and "init_import_site" in complaint
+            at_start = run.returncode == 1 and "init_import_site" in complaint
+            early = how.startswith("Ctrl-C") and at_start
             if run.returncode not in CODES[how] and not early:
                 raise SystemExit(f"{how}: exit code {run.returncode}: {complaint}")
             if run.returncode == 2:
