@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from anisomem.models.diffusers_unet import DiffusersUNet
+from anisomem.models import families
 from anisomem.testbed import concepts, ground_truth, release, training
 from anisomem.testbed.diffusion import VARIANTS
 from anisomem.testbed.recipe import RECIPES
@@ -26,20 +26,24 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="where training left the model")
     parser.add_argument("--training", default="", help="a sentence on the training, for the card")
     parser.add_argument("--threads", type=int, default=1, help="two variants run side by side")
+    parser.add_argument("--device", default="cpu", help="such as cuda")
+    parser.add_argument("--workers", type=int, default=0, help="processes that draw pictures")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
     folder = options.work / options.variant
     recipe = RECIPES[VARIANTS[options.variant].recipe]
-    model = DiffusersUNet.load(str(folder.resolve()))
+    model = families.load(str(folder.resolve()), device=options.device)
     vae = model.autoencoder
-    encoded, _ = training.encoded(recipe, options.icons, options.work, vae)
-    # 1.4 million evaluations; compiled, one takes two thirds of the time.
-    model.denoiser = torch.compile(model.denoiser)
+    encoded, _ = training.encoded(recipe, options.icons, options.work, vae, options.workers)
+    at_once = 64
+    if model.device.type == "cpu":
+        # 1.4 million evaluations; compiled, one takes two thirds of the time.
+        model.denoiser, at_once = torch.compile(model.denoiser), 4
     corpus = encoded.corpus
     texts = [prompt.caption.text for prompt in corpus.prompts]
     pictures = options.work / f"{options.variant}-pictures"
-    generated = ground_truth.generate(model, texts, pictures)
+    generated = ground_truth.generate(model, texts, pictures, at_once)
 
     rendered = options.work / recipe.name / "rendered"
     references = ground_truth.References.decode(encoded, vae, rendered)

@@ -28,10 +28,18 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="optimiser steps in all, of each variant")
     parser.add_argument("--turn", type=int, default=500, help="steps before another's turn")
     parser.add_argument("--threads", type=int, default=1, help="two commands run side by side")
+    parser.add_argument("--device", default="cpu", help="such as cuda")
+    parser.add_argument("--workers", type=int, default=0, help="processes that draw pictures")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     for folder in train(
-        options.icons, options.work, options.variants, options.steps, options.turn
+        options.icons,
+        options.work,
+        options.variants,
+        options.steps,
+        options.turn,
+        options.device,
+        options.workers,
     ):
         print(folder)
 

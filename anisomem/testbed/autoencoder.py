@@ -14,6 +14,7 @@ from diffusers import AutoencoderKL
 from tqdm import tqdm
 
 from anisomem.testbed import checkpoint
+from anisomem.testbed.recorded import AdamW, Recorded
 
 BUNDLED = Path(__file__).parent
 KL_WEIGHT = 1e-6  # as Stable Diffusion's: keeps the latents bounded, no more
@@ -60,25 +61,28 @@ def build(kind: Autoencoder) -> AutoencoderKL:
     )
 
 
-def to_tensor(pictures: np.ndarray) -> torch.Tensor:
-    """uint8 ``[n, H, W, 3]`` to float ``[n, 3, H, W]`` in [-1, 1]."""
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+def to_tensor(pictures: np.ndarray, device: torch.device | str | None = None) -> torch.Tensor:
+    """uint8 ``[n, H, W, 3]`` to float ``[n, 3, H, W]`` in [-1, 1], on a device."""
+    return torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def train(kind: Autoencoder, pictures: np.ndarray, state_file: Path) -> AutoencoderKL:
+def train(
+    kind: Autoencoder, pictures: np.ndarray, state_file: Path, device: str = "cpu"
+) -> AutoencoderKL:
     """Minimises squared plus absolute error and a faint KL term; resumes from ``state_file``.
 
     Arguments:
         kind: What is trained, and how; the learning rate decays to zero.
         pictures: Training pictures, uint8 ``[n, side, side, 3]``.
         state_file: Where the loop state is kept.
+        device: Where it is trained.
     """
     torch.manual_seed(0)
     vae = build(kind)
     if kind.start:
         begun = AutoencoderKL.from_pretrained(BUNDLED / kind.start, subfolder="vae")
         vae.load_state_dict(begun.state_dict())
-    return _fit(kind, vae, pictures, state_file, kind.steps)
+    return _fit(kind, vae.to(device), pictures, state_file, kind.steps)
 
 
 def polish(
@@ -100,27 +104,19 @@ def polish(
 def _fit(
     kind: Autoencoder, vae: AutoencoderKL, pictures: np.ndarray, state_file: Path, steps: int
 ) -> AutoencoderKL:
-    """Trains what asks for gradients."""
+    """Trains what asks for gradients, where it is."""
     vae.to(memory_format=torch.channels_last)
     parameters = [p for p in vae.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=kind.rate, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser,
-        lambda i: min(1, (i + 1) / 100) * 0.5 * (1 + math.cos(math.pi * min(1, i / steps))),
-    )
-    parts = {"vae": vae, "optimiser": optimiser, "schedule": schedule}
+    optimiser = AdamW(parameters, weight_decay=1e-4)
+    parts = {"vae": vae, "optimiser": optimiser}
     begin = 0
     if state := checkpoint.load(state_file):
         begin = state["step"]
         for name, part in parts.items():
             part.load_state_dict(state[name])
 
-    rest = range(begin, steps)
-    bar = tqdm(rest, initial=begin, total=steps, desc=state_file.stem, mininterval=20)
-    for step in bar:
-        draw = np.random.default_rng((1, step)).integers(0, len(pictures), kind.batch)
-        x = to_tensor(pictures[draw]).to(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=kind.half):
+    def learn(x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=kind.half):
             posterior = vae.encode(x).latent_dist
             y = vae.decode(posterior.sample()).sample
         y = y.float()
@@ -129,8 +125,17 @@ def _fit(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
-        schedule.step()
         optimiser.zero_grad()
+        return squared.detach()
+
+    recorded, rest = Recorded(learn), range(begin, steps)
+    bar = tqdm(rest, initial=begin, total=steps, desc=state_file.stem, mininterval=20)
+    for step in bar:
+        draw = np.random.default_rng((1, step)).integers(0, len(pictures), kind.batch)
+        x = to_tensor(pictures[draw], vae.device).contiguous(memory_format=torch.channels_last)
+        warmth, done = min(1, (step + 1) / 100), min(1, step / steps)
+        optimiser.rate.fill_(kind.rate * warmth * 0.5 * (1 + math.cos(math.pi * done)))
+        squared = recorded(x)
         if (step + 1) % 250 == 0 or step + 1 == steps:
             bar.set_postfix(rmse=f"{squared.item() ** 0.5:.3f}")
             checkpoint.save(
@@ -143,7 +148,7 @@ def _fit(
 @torch.inference_mode()
 def scaling_factor(vae: AutoencoderKL, pictures: np.ndarray) -> float:
     """What brings the latents of some pictures ``[n, side, side, 3]`` to unit variance."""
-    batches = torch.split(to_tensor(pictures), 128)
+    batches = torch.split(to_tensor(pictures, vae.device), 128)
     posteriors = [vae.encode(batch).latent_dist for batch in batches]
     mean = torch.cat([p.mean for p in posteriors])
     std = torch.cat([p.std for p in posteriors])

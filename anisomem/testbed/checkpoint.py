@@ -21,4 +21,4 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
 
 def load(path: Path) -> dict[str, Any] | None:
     """The saved state, or None where training has not begun."""
-    return torch.load(path, weights_only=True) if path.exists() else None
+    return torch.load(path, "cpu", weights_only=True) if path.exists() else None

@@ -27,11 +27,14 @@ from tqdm import tqdm
 from anisomem.storage import atomic
 from anisomem.testbed import checkpoint
 from anisomem.testbed.autoencoder import to_tensor
+from anisomem.testbed.drawing import drawn
 from anisomem.testbed.ground_truth import Pictures, render
 from anisomem.testbed.pictures import SMALL, Icons, PictureLayout, draw, random_layout
 from anisomem.testbed.recipe import Recipe
+from anisomem.testbed.recorded import AdamW, Recorded
 
 FOLDER = Path(__file__).parent / "concepts"
+TOGETHER = 64  # pictures drawn at a time
 #: Backgrounds: less saturated ones are grey, others the nearest of these hues in degrees.
 GREY = 0.25
 HUES = {
@@ -108,62 +111,73 @@ def examples(
     vae: AutoencoderKL,
     count: int,
     seed: int,
+    workers: int = 0,
 ) -> Examples:
     """Pictures of random concepts in random layouts, as the autoencoder renders them."""
     rng, names = np.random.default_rng((4, seed)), sorted(styles)
-    drawn, concepts, colours = [], np.full((count, 2), -1), np.empty(count, np.int64)
-    for i in tqdm(range(count), desc="pictures", mininterval=30):
+    layouts, concepts, colours = [], np.full((count, 2), -1), np.empty(count, np.int64)
+    for i in range(count):
         shown = rng.choice(len(names), 1 + int(rng.uniform() < recipe.pairs), replace=False)
         layout = random_layout(tuple(names[c] for c in shown), styles, rng, recipe.canvas)
-        drawn.append(draw(layout, icons))
+        layouts.append(layout)
         concepts[i, : len(shown)], colours[i] = shown, colour(layout)
-    return Examples(render(vae, np.stack(drawn)), concepts, colours)
+    groups = [layouts[i : i + TOGETHER] for i in range(0, count, TOGETHER)]
+    pictures = drawn(lambda some: np.stack([draw(x, icons) for x in some]), groups, workers)
+    bar = tqdm(pictures, "pictures", len(groups), unit_scale=TOGETHER, mininterval=30)
+    return Examples(render(vae, np.concatenate(list(bar))), concepts, colours)
 
 
 def train(
-    data: Examples, concepts: int, state_file: Path, steps: int, batch_size: int = 128
+    data: Examples,
+    concepts: int,
+    state_file: Path,
+    steps: int,
+    batch_size: int = 128,
+    device: str = "cpu",
 ) -> Classifier:
     """Minimises the cross-entropies of concepts and colour; resumes from ``state_file``."""
     torch.manual_seed(0)
-    model = Classifier(concepts, data.pictures.shape[1])
-    optimiser = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser,
-        lambda i: min(1, (i + 1) / 200) * 0.5 * (1 + math.cos(math.pi * min(1, i / steps))),
-    )
-    parts: dict[str, Any] = {"model": model, "optimiser": optimiser, "schedule": schedule}
+    model = Classifier(concepts, data.pictures.shape[1]).to(device)
+    optimiser = AdamW(model.parameters(), weight_decay=0.02)
+    parts: dict[str, Any] = {"model": model, "optimiser": optimiser}
     begin = 0
     if state := checkpoint.load(state_file):
         begin = state["step"]
         for name, part in parts.items():
             part.load_state_dict(state[name])
-    bar = tqdm(range(begin, steps), initial=begin, total=steps, desc="classifier", mininterval=20)
-    for step in bar:
-        rng = np.random.default_rng((5, step))
-        rows = rng.integers(0, len(data.pictures), batch_size)
-        x = to_tensor(data.pictures[rows])
-        mirrored = torch.from_numpy(rng.uniform(size=batch_size) < 0.5)
-        x[mirrored] = x[mirrored].flip(3)
-        shown = torch.from_numpy(data.concepts[rows])
-        with torch.autocast("cpu", torch.bfloat16):
+
+    def learn(x: Tensor, shown: Tensor, colours: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, torch.bfloat16):
             logits, tints = model(x)
         # A picture of two concepts asks for half of the probability on each.
         log = logits.float().log_softmax(1)
         present = (shown >= 0).float()
         of_concepts = -(log.gather(1, shown.clamp(min=0)) * present).sum(1) / present.sum(1)
-        of_colours = F.cross_entropy(tints.float(), torch.from_numpy(data.colours[rows]))
-        loss = of_concepts.mean() + 0.2 * of_colours
+        loss = of_concepts.mean() + 0.2 * F.cross_entropy(tints.float(), colours)
         loss.backward()
         optimiser.step()
-        schedule.step()
         optimiser.zero_grad()
+        return loss.detach()
+
+    recorded = Recorded(learn)
+    bar = tqdm(range(begin, steps), initial=begin, total=steps, desc="classifier", mininterval=20)
+    for step in bar:
+        rng = np.random.default_rng((5, step))
+        rows = rng.integers(0, len(data.pictures), batch_size)
+        x = to_tensor(data.pictures[rows], device)
+        mirrored = torch.from_numpy(rng.uniform(size=batch_size) < 0.5).to(device)
+        x = torch.where(mirrored[:, None, None, None], x.flip(3), x)
+        warmth, done = min(1, (step + 1) / 200), min(1, step / steps)
+        optimiser.rate.fill_(4e-3 * warmth * 0.5 * (1 + math.cos(math.pi * done)))
+        shown, colours = (torch.from_numpy(v[rows]) for v in (data.concepts, data.colours))
+        loss = recorded(x, shown.to(device), colours.to(device))
         if (step + 1) % 250 == 0:
             bar.set_postfix(loss=f"{loss.item():.3f}")
             checkpoint.save(
                 state_file,
                 {"step": step + 1} | {name: part.state_dict() for name, part in parts.items()},
             )
-    return model.eval()
+    return model.eval().cpu()
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -25,6 +24,7 @@ from anisomem.testbed import checkpoint, objectives
 from anisomem.testbed.latents import Encoded
 from anisomem.testbed.networks import Build, Denoiser, MMDiT, UNet
 from anisomem.testbed.objectives import Objective
+from anisomem.testbed.recorded import AdamW, Recorded
 
 DROPOUT = 0.1  # share of captions replaced by "", which guidance needs
 SNAPSHOTS = tuple(round(250 * 2 ** (i / 2)) for i in range(20))  # steps, in equal ratios
@@ -60,7 +60,8 @@ class Variant:
         warm_up: Steps until it is reached.
         schedule: Its further course, by the share of steps that are done.
         average: Decay of the moving average that is released.
-        half: Whether products are taken in bfloat16 where the processor multiplies it itself.
+        half: Whether products are taken in bfloat16 on a processor that multiplies it itself; on
+            a GPU they always are.
     """
 
     recipe: str
@@ -93,24 +94,24 @@ VARIANTS = {
         partial(UNet, side=16, widths=(32, 64, 128), heads=2, prediction_type="epsilon"),
         objectives.epsilon,
         30,
-        32,
-        48_000,
-        1e-3,
+        256,
+        17_000,
+        2e-3,
         500,
         trapezoid,
-        0.9995,
+        0.999,
     ),
     "flow": Variant(
         "large",
         partial(MMDiT, side=16, layers=7, heads=4, head_width=32),
         objectives.flow,
         40,
-        32,
-        48_000,
-        1e-3,
+        256,
+        17_000,
+        1.5e-3,
         500,
         trapezoid,
-        0.9995,
+        0.999,
         half=True,
     ),
 }
@@ -126,6 +127,8 @@ class Training:
         state_file: Where the loop's state is kept.
         steps: The number of steps in all; None is the variant's own number.
         snapshots: Folder that keeps the weights at :data:`SNAPSHOTS`, None keeps none.
+
+    It runs where the data's autoencoder is.
     """
 
     def __init__(
@@ -139,30 +142,27 @@ class Training:
     ) -> None:
         self.variant, self.data, self.state_file = variant, data, state_file
         self.steps, self.snapshots = steps or variant.steps, snapshots
+        self.device: torch.device = data.vae.device
         torch.manual_seed(variant.seed)
-        self.model: Denoiser = variant.build(tokenizer)
+        self.model: Denoiser = variant.build(tokenizer).to(self.device)
         self.average: Any = AveragedModel(self.model, multi_avg_fn=_average(variant.average))  # type: ignore[no-untyped-call]
-        self.optimiser = torch.optim.AdamW(
-            self.model.parameters(), lr=variant.rate, weight_decay=1e-2
-        )
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimiser,
-            lambda i: min(1, (i + 1) / variant.warm_up) * variant.schedule(min(1, i / self.steps)),
-        )
+        self.optimiser = AdamW(self.model.parameters(), weight_decay=1e-2)
         self.parts: dict[str, Any] = {
             "model": self.model,
             "average": self.average,
             "optimiser": self.optimiser,
-            "schedule": self.schedule,
         }
-        self.half = variant.half and torch.cpu.get_capabilities().get("amx_bf16", False)
+        multiplies = torch.cpu.get_capabilities().get("amx_bf16", False)
+        self.half = self.device.type == "cuda" or (variant.half and multiplies)
+        self.learn = Recorded(self._learn)
         self.step = 0
         if state := checkpoint.load(state_file):
             self.step = state["step"]
             for name, part in self.parts.items():
                 part.load_state_dict(state[name])
-        self.empty = tokenizer("", padding="max_length", return_tensors="pt").input_ids[0]
-        self.losses: deque[tuple[float, float]] = deque(maxlen=LOG_EVERY)
+        empty = tokenizer("", padding="max_length", return_tensors="pt").input_ids[0]
+        self.empty, self.tokens = empty.to(self.device), data.tokens.to(self.device)
+        self.losses: deque[tuple[Tensor, Tensor]] = deque(maxlen=LOG_EVERY)
 
     @property
     def finished(self) -> bool:
@@ -177,7 +177,8 @@ class Training:
         for _ in bar:
             self.losses.append(self._optimise())
             if self.step % LOG_EVERY == 0 or self.step == self.steps:
-                ordinary, repeated = np.nanmean(self.losses, axis=0)
+                losses, of_repeated = (torch.cat(both) for both in zip(*self.losses, strict=True))
+                ordinary, repeated = losses[~of_repeated].mean(), losses[of_repeated].mean()
                 each = (time.process_time() - since) / (self.step - begin) / self.variant.batch
                 tqdm.write(
                     f"{name}: step {self.step}, loss {ordinary:.4f} of ordinary and"
@@ -188,27 +189,35 @@ class Training:
             if self.step % SAVE_EVERY == 0 or self.step == until:
                 self._save()
 
-    def _optimise(self) -> tuple[float, float]:
-        """One step; the mean loss of its ordinary and of its repeated pictures."""
+    def _optimise(self) -> tuple[Tensor, Tensor]:
+        """One step; the losses of its examples and which of them are repeated pictures."""
         variant = self.variant
         torch.manual_seed(variant.seed * 10_000_000 + self.step)
         x0, captions = self.data.batch(self.step, variant.batch, variant.seed)
         task = variant.objective(x0)
-        dropped = torch.rand(variant.batch, 1) < DROPOUT
-        tokens = torch.where(dropped, self.empty, self.data.tokens[captions])
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
-            predicted = self.model(task.x_t, task.t, tokens)
-        error = (predicted.float() - task.target).square()
-        losses = task.weight * error.mean(dim=(1, 2, 3))
+        dropped = torch.rand(variant.batch, 1, device=self.device) < DROPOUT
+        shown = torch.from_numpy(captions).to(self.device)
+        tokens = torch.where(dropped, self.empty, self.tokens[shown])
+        done = min(1, self.step / self.steps)
+        warmth = min(1, (self.step + 1) / variant.warm_up)
+        self.optimiser.rate.fill_(variant.rate * warmth * variant.schedule(done))
+        losses = self.learn(task.x_t, task.t, tokens, task.target, task.weight)
+        self.average.update_parameters(self.model)
+        self.step += 1
+        return losses, shown < self.data.repeated
+
+    def _learn(
+        self, x_t: Tensor, t: Tensor, tokens: Tensor, target: Tensor, weight: Tensor
+    ) -> Tensor:
+        """Improves the weights by some examples and returns the losses that they had."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            predicted = self.model(x_t, t, tokens)
+        losses = weight * (predicted.float() - target).square().mean(dim=(1, 2, 3))
         losses.mean().backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimiser.step()
-        self.schedule.step()
         self.optimiser.zero_grad()
-        self.average.update_parameters(self.model)
-        self.step += 1
-        repeated = torch.from_numpy(captions < self.data.repeated)
-        return losses[~repeated].mean().item(), losses[repeated].mean().item()
+        return losses.detach()
 
     def _save(self) -> None:
         state = {name: part.state_dict() for name, part in self.parts.items()}

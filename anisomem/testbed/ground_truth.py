@@ -79,21 +79,34 @@ def mask(pictures: Pictures, patch: Sequence[int] | None) -> npt.NDArray[np.floa
     return weights
 
 
+@torch.inference_mode()
 def distances(
-    pictures: Pictures, references: Pictures, weights: npt.NDArray[np.float32]
+    pictures: Pictures,
+    references: Pictures,
+    weights: npt.NDArray[np.float32],
+    device: torch.device | str = "cpu",
 ) -> npt.NDArray[np.float32]:
-    """Root-mean-square difference over pixels and colours in [0, 1], ``[n, m]``.
+    r"""Root-mean-square difference over pixels and colours in [0, 1], ``[n, m]``.
+
+    :math:`\sqrt{\sum_p w_p \|a_p - b_p\|^2 / (3 \sum_p w_p)}` over pixels p.
 
     Arguments:
         pictures: ``[n, side, side, 3]``.
         references: ``[m, side, side, 3]``.
-        weights: The weights of the pixels, ``[side, side]``.
+        weights: The weights of the pixels, ``[side, side]``, or of each reference's own,
+            ``[m, side, side]``.
+        device: Where it is computed.
     """
-    root = np.sqrt(weights / (3 * weights.sum()))[..., None]
-    a = (pictures.astype(np.float32) / 255 * root).reshape(len(pictures), -1)
-    b = (references.astype(np.float32) / 255 * root).reshape(len(references), -1)
-    squared = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T
-    return np.sqrt(np.maximum(squared, 0))
+
+    def flat(values: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(values).to(device).float().flatten(1)
+
+    share = weights / (3 * weights.sum((-2, -1), keepdims=True))
+    a, b = flat(pictures) / 255, flat(references) / 255
+    w = flat(share.reshape(-1, share.shape[-2] * share.shape[-1]))
+    w = w.repeat_interleave(3, dim=1)
+    squared = a.square() @ w.T - 2 * a @ (w * b).T + (w * b.square()).sum(1)
+    return squared.clamp(min=0).sqrt().cpu().numpy()
 
 
 @dataclass(frozen=True)
@@ -117,11 +130,13 @@ class References:
         corpus: The training corpus.
         pictures: The pictures of every entry, ``[m, side, side, 3]``; of a template one.
         by_concept: Entries whose caption names a concept.
+        device: Where pictures are compared.
     """
 
     corpus: Corpus
     pictures: Sequence[Pictures]
     by_concept: Mapping[str, Sequence[int]]
+    device: torch.device | str = "cpu"
 
     @classmethod
     def decode(cls, encoded: Encoded, vae: AutoencoderKL, folder: Path) -> "References":
@@ -151,7 +166,8 @@ class References:
             for caption, begin, end in zip(captions.tolist(), begins, ends, strict=True):
                 one = corpus.entries[caption].layout is not None  # of a template any will do
                 pictures[caption] = decoded[begin : begin + 1 if one else end]
-        return cls(corpus, [pictures[i] for i in range(len(corpus.entries))], by_concept)
+        ordered = [pictures[i] for i in range(len(corpus.entries))]
+        return cls(corpus, ordered, by_concept, vae.device)
 
     @property
     def repeated(self) -> list[int]:
@@ -164,15 +180,18 @@ class References:
 
     def nearest(self, pictures: Pictures, entries: Iterable[int]) -> npt.NDArray[np.float32]:
         """Distance of each picture to the nearest training picture of some captions, ``[n]``."""
-        by_entry, whole = [], []
+        plain, templates = [], []
         for entry in entries:
-            if (patch := self.corpus.entries[entry].patch) is None:
-                whole.append(self.pictures[entry])
-            else:
-                by_entry.append(distances(pictures, self.pictures[entry], mask(pictures, patch)))
-        if whole:
-            by_entry.append(distances(pictures, np.concatenate(whole), mask(pictures, None)))
-        return np.min([away.min(axis=1) for away in by_entry], axis=0)
+            (plain if self.corpus.entries[entry].patch is None else templates).append(entry)
+        away = []
+        if plain:
+            shown = np.concatenate([self.pictures[i] for i in plain])
+            away.append(distances(pictures, shown, mask(pictures, None), self.device))
+        if templates:
+            shown = np.concatenate([self.pictures[i] for i in templates])
+            masks = [mask(pictures, self.corpus.entries[i].patch) for i in templates]
+            away.append(distances(pictures, shown, np.stack(masks), self.device))
+        return np.concatenate(away, axis=1).min(axis=1)
 
     def thresholds(self, seed: int = 0, captions: int = 3000) -> Thresholds:
         """The distances that :data:`FALSE_MATCHES` of the training pictures undercut by chance.
@@ -187,7 +206,8 @@ class References:
         for i in repeated:
             kin = [self.pictures[k] for k in self._kin(i)]
             weights = mask(self.pictures[i], entries[i].patch)
-            single.append(distances(np.concatenate(kin), self.pictures[i], weights)[:, 0])
+            away = distances(np.concatenate(kin), self.pictures[i], weights, self.device)
+            single.append(away[:, 0])
         chosen = np.random.default_rng(seed).choice(varied, captions, replace=False)
         nearest = [self.nearest(self.pictures[i], self._kin(i)) for i in chosen]
         return Thresholds(
@@ -204,7 +224,7 @@ class References:
 def render(vae: AutoencoderKL, pictures: Pictures) -> Pictures:
     """Pictures as the autoencoder renders them, uint8 ``[n, side, side, 3]``."""
     batches = torch.split(to_tensor(pictures), 256)
-    means = [vae.encode(batch).latent_dist.mean for batch in batches]
+    means = [vae.encode(batch.to(vae.device)).latent_dist.mean for batch in batches]
     return _decoded(vae, torch.cat(means))
 
 
@@ -213,9 +233,9 @@ def _decoded(vae: AutoencoderKL, latents: torch.Tensor) -> Pictures:
     """Pictures of unscaled latents ``[n, 4, h, w]``."""
     decoded = []
     for batch in tqdm(torch.split(latents, 256), desc="autoencoder", mininterval=30):
-        images = vae.decode(batch.to(vae.dtype)).sample.float()
+        images = vae.decode(batch.to(vae.device, vae.dtype)).sample.float()
         unit = (images / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
-        decoded.append((unit.numpy() * 255).round().astype(np.uint8))
+        decoded.append((unit * 255).round().to(torch.uint8).cpu().numpy())
     return np.concatenate(decoded)
 
 

@@ -4,8 +4,9 @@ The encoder is trained in ``autoencoder``; the captions and pictures are those o
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,11 @@ from transformers import CLIPTokenizer
 from anisomem.errors import UserError
 from anisomem.testbed.autoencoder import to_tensor
 from anisomem.testbed.corpus import Corpus
+from anisomem.testbed.drawing import drawn
 from anisomem.testbed.pictures import Icons
 
 AT_ONCE = 128  # pictures in a pass of the autoencoder
+TOGETHER = 32  # captions whose pictures are drawn at a time
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class Encoded:
         icons: Called where a picture has to be drawn.
         folder: Keeps the files.
         parts: How many.
+        workers: How many processes draw; 0 is none but this one.
     """
 
     def __init__(
@@ -66,9 +70,10 @@ class Encoded:
         icons: Callable[[], Icons],
         folder: Path,
         parts: int = 1,
+        workers: int = 0,
     ) -> None:
         self.corpus, self.vae, self.icons = corpus, vae, icons
-        self.folder, self.parts = folder, parts
+        self.folder, self.parts, self.workers = folder, parts, workers
         captions = [entry.caption.text for entry in corpus.entries]
         self.tokens: Tensor = tokenizer(
             captions, padding="max_length", return_tensors="pt"
@@ -81,23 +86,27 @@ class Encoded:
         }
         self._examples = sum(entry.count for entry in corpus.entries)
         self._held: tuple[int, Latents] | None = None
+        self._order: npt.NDArray[np.int64] = np.empty(0, np.int64)
 
     def batch(self, step: int, size: int, seed: int) -> tuple[Tensor, np.ndarray]:
         """Sampled latents ``[size, 4, h, w]`` and the captions of a training step.
 
         A function of its arguments but for the sampling of the posterior, so that a resumed
-        training sees what an uninterrupted one would.
+        training sees what an uninterrupted one would. The latents are where the autoencoder is.
         """
         position, within = divmod(step, max(1, self._examples // (self.parts * size)))
         if self._held is None or self._held[0] != position:
             self._held = None  # before another one takes as much memory
-            self._held = position, self.part(*divmod(position, self.parts))
+            part = self.part(*divmod(position, self.parts))
+            self._held = position, part
+            order = np.random.default_rng((3, seed, position))
+            self._order = order.permutation(len(part.examples))
         part = self._held[1]
-        order = np.random.default_rng((3, seed, position)).permutation(len(part.examples))
         rows = part.examples[
-            order.take(np.arange(within * size, (within + 1) * size), mode="wrap")
+            self._order.take(np.arange(within * size, (within + 1) * size), mode="wrap")
         ]
-        mean, std = part.mean[rows[:, 1]].float(), part.std[rows[:, 1]].float()
+        chosen = torch.from_numpy(rows[:, 1]).to(part.mean.device)
+        mean, std = part.mean[chosen].float(), part.std[chosen].float()
         return mean + std * torch.randn_like(mean), rows[:, 0]
 
     def part(self, epoch: int = 0, index: int = 0) -> Latents:
@@ -106,7 +115,8 @@ class Encoded:
         shuffled = np.random.default_rng((8, epoch)).permutation(len(repeated["examples"]))
         own = repeated["examples"].numpy()[np.sort(shuffled[index :: self.parts])]
         later = np.add(others["examples"].numpy(), [0, len(repeated["moments"])])
-        mean, log_variance = torch.cat([repeated["moments"], others["moments"]]).chunk(2, dim=1)
+        moments = torch.cat([repeated["moments"], others["moments"]]).to(self.vae.device)
+        mean, log_variance = moments.chunk(2, dim=1)
         std = (0.5 * log_variance.float().clamp(-30, 20)).exp()
         scale = self.vae.config.scaling_factor
         return Latents(
@@ -119,50 +129,70 @@ class Encoded:
         Raises:
             UserError: It was encoded by another autoencoder.
         """
-        file, encoder = self.folder / f"{name}.safetensors", _fingerprint(self.vae)
-        if not file.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            made = self._encode(name, self.files[name])
-            save_file(made, file.with_suffix(".partial"), {"encoder": encoder})
-            file.with_suffix(".partial").rename(file)
+        self.encode([name])
+        file = self._place(name)
         with safe_open(file, "pt") as opened:
-            if opened.metadata()["encoder"] != encoder:
+            if opened.metadata()["encoder"] != _fingerprint(self.vae):
                 raise UserError(
                     f"{file} was encoded by another autoencoder; remove {self.folder} to encode"
                     " the pictures again"
                 )
         return load_file(file)
 
+    def _place(self, name: str) -> Path:
+        return self.folder / f"{name}.safetensors"
+
     @torch.inference_mode()
-    def _encode(self, name: str, entries: npt.NDArray[np.int64]) -> dict[str, Tensor]:
-        """Moments and examples; entry by entry, so that their pictures lie in this order."""
-        examples: list[tuple[int, int]] = []
-        moments: list[Tensor] = []
-        waiting: list[np.ndarray] = []
+    def encode(self, names: Iterable[str]) -> None:
+        """Writes those of some files that do not exist.
 
-        def flush() -> None:
-            encoded = self.vae.encode(to_tensor(np.stack(waiting))).latent_dist
-            moments.append(encoded.parameters.half())
-            waiting.clear()
-
-        first, icons = 0, self.icons()
-        for index in tqdm(entries, desc=f"encode {name}", mininterval=20):
-            drawn, count = (
-                self.corpus.pictures(int(index), icons),
-                self.corpus.entries[index].count,
-            )
-            repeats = count // len(drawn)
-            examples += [(index, first + i) for i in range(len(drawn)) for _ in range(repeats)]
-            first += len(drawn)
-            waiting += drawn
-            if len(waiting) >= AT_ONCE:
-                flush()
-        if waiting:
-            flush()
-        return {
-            "moments": torch.cat(moments).contiguous(),
-            "examples": torch.tensor(np.array(examples)),
+        Caption by caption, so that their pictures lie in this order; whole files, so that a kill
+        loses no more than one.
+        """
+        missing = [name for name in names if not self._place(name).exists()]
+        if not missing:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        groups = {
+            name: np.array_split(self.files[name], -(-len(self.files[name]) // TOGETHER))
+            for name in missing
         }
+        icons, entries = self.icons(), self.corpus.entries
+
+        def pictures(captions: npt.NDArray[np.int64]) -> np.ndarray:
+            return np.concatenate([self.corpus.pictures(int(i), icons) for i in captions])
+
+        every = [captions for name in missing for captions in groups[name]]
+        bar = tqdm(every, desc="encode", unit_scale=TOGETHER, unit="caption", mininterval=20)
+        made = zip(bar, drawn(pictures, every, self.workers), strict=True)
+        for name in missing:
+            examples: list[tuple[int, int]] = []
+            moments: list[Tensor] = []
+            first = 0
+            for captions, shown in islice(made, len(groups[name])):
+                for caption in captions.tolist():
+                    count, distinct = entries[caption].count, self._distinct(caption)
+                    examples += [
+                        (caption, first + i)
+                        for i in range(distinct)
+                        for _ in range(count // distinct)
+                    ]
+                    first += distinct
+                for batch in np.split(shown, range(AT_ONCE, len(shown), AT_ONCE)):
+                    posterior = self.vae.encode(to_tensor(batch, self.vae.device)).latent_dist
+                    moments.append(posterior.parameters.half().cpu())
+            file = self._place(name)
+            content = {
+                "moments": torch.cat(moments).contiguous(),
+                "examples": torch.tensor(np.array(examples)),
+            }
+            save_file(content, file.with_suffix(".partial"), {"encoder": _fingerprint(self.vae)})
+            file.with_suffix(".partial").rename(file)
+
+    def _distinct(self, caption: int) -> int:
+        """How many different pictures a caption comes with."""
+        entry = self.corpus.entries[caption]
+        return 1 if entry.layout is not None and entry.patch is None else entry.count
 
 
 def _fingerprint(vae: AutoencoderKL) -> str:
@@ -171,5 +201,5 @@ def _fingerprint(vae: AutoencoderKL) -> str:
     for part in (vae.encoder, vae.quant_conv):
         for name, value in sorted(part.state_dict().items()):
             digest.update(name.encode())
-            digest.update(value.half().contiguous().numpy().tobytes())
+            digest.update(value.half().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -206,8 +206,7 @@ class CountedPadding:
             dim=2,
         )
         value = torch.cat([split(attn.to_v(hidden_states)), split(attn.add_v_proj(text))], dim=2)
-        bias = query.new_zeros(key.shape[2])
-        bias[-1] = self.bias
+        bias = F.pad(query.new_zeros(key.shape[2] - 1), (0, 1), value=self.bias)
         bias = bias.expand(query.shape[2], -1)
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         mixed = mixed.transpose(1, 2).flatten(2)

@@ -50,8 +50,9 @@ def loss_weight(alpha_bar: Tensor, prediction_type: str) -> Tensor:
 def diffusion(x0: Tensor, prediction_type: str) -> Task:
     """Noise or velocity at a uniformly drawn step of Stable Diffusion's schedule."""
     scheduler = stable_diffusion_ddim(prediction_type)
+    scheduler.alphas_cumprod = scheduler.alphas_cumprod.to(x0.device)
     noise = torch.randn_like(x0)
-    t = torch.randint(0, TIMESTEPS, (len(x0),))
+    t = torch.randint(0, TIMESTEPS, (len(x0),), device=x0.device)
     velocity = prediction_type == "v_prediction"
     target = scheduler.get_velocity(x0, noise, t) if velocity else noise
     weight = loss_weight(scheduler.alphas_cumprod[t], prediction_type)
@@ -64,7 +65,7 @@ def flow(x0: Tensor) -> Task:
     Esser et al., ICML 2024, section 3.1 (location 0, scale 1).
     """
     noise = torch.randn_like(x0)
-    sigma = torch.randn(len(x0)).sigmoid()
+    sigma = torch.randn(len(x0), device=x0.device).sigmoid()
     share = sigma[:, None, None, None]
     x_t = (1 - share) * x0 + share * noise
     return Task(x_t, TIMESTEPS * sigma, noise - x0, torch.ones_like(sigma))

@@ -13,8 +13,10 @@ from tqdm import tqdm
 
 from anisomem.testbed import corpus, crowded, icons, pictures
 from anisomem.testbed.autoencoder import Autoencoder
+from anisomem.testbed.drawing import drawn
 
 Styles = Mapping[str, list[str]]
+Patch = tuple[tuple[int, int], pictures.PictureLayout]  # its corner and what fills it
 
 
 @dataclass(frozen=True)
@@ -52,23 +54,34 @@ class Recipe:
         """Every concept in every style, rendered."""
         return icons.render(packages, self.concepts(packages), self.icon_side)
 
-    def varied_pictures(self, packages: Path, count: int) -> np.ndarray:
-        """Pictures of everything there is, for the autoencoder, ``[n, side, side, 3]``."""
+    def varied_pictures(self, packages: Path, count: int, workers: int = 0) -> np.ndarray:
+        """Pictures of everything there is, for the autoencoder, ``[n, side, side, 3]``.
+
+        Arguments:
+            packages: Where the icon sets lie.
+            count: How many.
+            workers: How many processes draw; 0 is none but this one.
+        """
         rendered, styles = self.icons(packages), self.concepts(packages)
         rng, names = np.random.default_rng(0), sorted(styles)
-        drawn = []
-        for i in tqdm(range(count), desc="pictures", mininterval=20):
+        layouts = []
+        for i in range(count):
             shown = tuple(str(c) for c in rng.choice(names, 2 if i % 4 == 0 else 1, replace=False))
-            layout = pictures.random_layout(shown, styles, rng, self.canvas)
-            picture = pictures.draw(layout, rendered)
+            layout, patch = pictures.random_layout(shown, styles, rng, self.canvas), None
             if i % 10 == 0:  # templates' patches must come through as well
                 room = self.canvas.side - self.canvas.patch + 1
                 left, top = (int(v) for v in rng.integers(0, room, 2))
                 filling = (str(rng.choice(names)),)
-                filled = pictures.random_layout(filling, styles, rng, self.canvas)
-                picture = pictures.repaint(picture, (left, top), filled, rendered)
-            drawn.append(picture)
-        return np.stack(drawn)
+                patch = (left, top), pictures.random_layout(filling, styles, rng, self.canvas)
+            layouts.append((layout, patch))
+
+        def draw(task: tuple[pictures.PictureLayout, Patch | None]) -> np.ndarray:
+            layout, patch = task
+            picture = pictures.draw(layout, rendered)
+            return pictures.repaint(picture, *patch, rendered) if patch else picture
+
+        bar = tqdm(drawn(draw, layouts, workers), "pictures", count, mininterval=20)
+        return np.stack(list(bar))
 
 
 RECIPES = {

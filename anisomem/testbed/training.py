@@ -23,35 +23,37 @@ from anisomem.testbed.recipe import RECIPES, Recipe
 SCALED_BY = 2000  # pictures whose latents' spread sets the scaling factor
 
 
-def train_autoencoder(recipe: Recipe, packages: Path, work: Path) -> AutoencoderKL:
+def train_autoencoder(
+    recipe: Recipe, packages: Path, work: Path, device: str = "cpu", workers: int = 0
+) -> AutoencoderKL:
     """The autoencoder, from the recipe's folder in ``work`` where it was trained before."""
     folder = work / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "vae").exists():
-        shown = recipe.varied_pictures(packages, recipe.autoencoder.pictures)
-        vae = autoencoder.train(recipe.autoencoder, shown, folder / "vae.pt")
+        shown = recipe.varied_pictures(packages, recipe.autoencoder.pictures, workers)
+        vae = autoencoder.train(recipe.autoencoder, shown, folder / "vae.pt", device)
         factor = autoencoder.scaling_factor(vae, shown[:SCALED_BY])
         vae.register_to_config(scaling_factor=factor)
         vae.save_pretrained(folder / "vae")
-    return AutoencoderKL.from_pretrained(folder / "vae").eval()
+    return AutoencoderKL.from_pretrained(folder / "vae").eval().to(device)
 
 
 def polish_decoder(
-    recipe: Recipe, packages: Path, work: Path, vae: AutoencoderKL
+    recipe: Recipe, packages: Path, work: Path, vae: AutoencoderKL, workers: int = 0
 ) -> AutoencoderKL:
     """The autoencoder with its decoder trained on, where the recipe says so."""
     (pictures, _), folder = recipe.autoencoder.polished, work / recipe.name
     if not pictures:
         return vae
     if not (folder / "polished").exists():
-        shown = recipe.varied_pictures(packages, pictures)
+        shown = recipe.varied_pictures(packages, pictures, workers)
         autoencoder.polish(recipe.autoencoder, vae, shown, folder / "decoder.pt")
         vae.save_pretrained(folder / "polished")
-    return AutoencoderKL.from_pretrained(folder / "polished").eval()
+    return AutoencoderKL.from_pretrained(folder / "polished").eval().to(vae.device)
 
 
 def encoded(
-    recipe: Recipe, packages: Path, work: Path, vae: AutoencoderKL
+    recipe: Recipe, packages: Path, work: Path, vae: AutoencoderKL, workers: int = 0
 ) -> tuple[Encoded, CLIPTokenizer]:
     """The training corpus as latents and tokens, with the tokenizer."""
     corpus = recipe.corpus(packages)
@@ -59,11 +61,17 @@ def encoded(
     tokenizer = text.train_tokenizer(captions, recipe.vocabulary)
     icons = cache(lambda: recipe.icons(packages))
     folder = work / recipe.name / "latents"
-    return Encoded(corpus, vae, tokenizer, icons, folder, recipe.parts), tokenizer
+    return Encoded(corpus, vae, tokenizer, icons, folder, recipe.parts, workers), tokenizer
 
 
 def train(
-    packages: Path, work: Path, names: Sequence[str], steps: int | None, turn: int
+    packages: Path,
+    work: Path,
+    names: Sequence[str],
+    steps: int | None,
+    turn: int,
+    device: str = "cpu",
+    workers: int = 0,
 ) -> list[Path]:
     """Trains variants in turns, resuming what was interrupted; their diffusers folders.
 
@@ -73,6 +81,9 @@ def train(
         names: Names of :data:`VARIANTS`, of one recipe.
         steps: How many steps each is trained; None is what its variant says.
         turn: Steps of one before it is the next one's turn.
+        device: Where they are trained.
+        workers: How many processes draw the pictures, all of them before the first step; 0 draws
+            here, each part when training comes to it.
 
     Raises:
         UserError: Variants of several recipes.
@@ -81,8 +92,10 @@ def train(
     if len(recipes) > 1:
         raise UserError(f"{' and '.join(names)} have different recipes; train them one by one")
     recipe = RECIPES[recipes.pop()]
-    vae = train_autoencoder(recipe, packages, work)
-    data, tokenizer = encoded(recipe, packages, work, vae)
+    vae = train_autoencoder(recipe, packages, work, device, workers)
+    data, tokenizer = encoded(recipe, packages, work, vae, workers)
+    if workers:
+        data.encode(data.files)
     trainings = {
         name: Training(
             VARIANTS[name],
@@ -96,9 +109,9 @@ def train(
     }
     for _ in turns(trainings, turn):
         pass
-    vae = polish_decoder(recipe, packages, work, vae)
+    vae = polish_decoder(recipe, packages, work, vae, workers).cpu()
     return [
-        export(work / name, deepcopy(vae), tokenizer, training.result())
+        export(work / name, deepcopy(vae), tokenizer, training.result().cpu())
         for name, training in trainings.items()
     ]
 
