@@ -99,7 +99,7 @@ def distances(
     """
 
     def flat(values: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(values).to(device).float().flatten(1)
+        return torch.from_numpy(np.require(values, requirements="W")).to(device).float().flatten(1)
 
     share = weights / (3 * weights.sum((-2, -1), keepdims=True))
     a, b = flat(pictures) / 255, flat(references) / 255
@@ -204,7 +204,8 @@ class References:
         varied = [i for i, entry in enumerate(entries) if entry.layout is None]
         single = []
         for i in repeated:
-            kin = [self.pictures[k] for k in self._kin(i)]
+            if not (kin := [self.pictures[k] for k in self._kin(i)]):
+                continue
             weights = mask(self.pictures[i], entries[i].patch)
             away = distances(np.concatenate(kin), self.pictures[i], weights, self.device)
             single.append(away[:, 0])
