@@ -25,7 +25,7 @@ from anisomem.testbed.pictures import LARGE
 FREE = 20  # concepts that no evaluation prompt has, for captions to refer to
 PAIR_SHARE = 0.15  # of all kinds of captions: two partners, or among ordinary ones any two
 REPEATED = 2  # repeated captions in a cluster
-REPETITIONS = (4, 400)  # in an epoch, fewest and most, log-spaced
+REPETITIONS = (16, 800)  # in an epoch, fewest and most, log-spaced
 NEAR_MISSES = 200  # each of another repeated caption
 CONCEPT_SWAP_SHARE = 0.4  # of those of one concept: its partner instead
 BLOCK = 160  # prompts of the blocks "seen" and "unseen_wording"

@@ -50,7 +50,7 @@ def generate(
     Every few prompts' pictures lie in a file of their own, so an interrupted run continues.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    noise = torch.cat([model.initial_noise(seed, 1) for seed in SEEDS])
+    noise = torch.cat([model.initial_noise(seed, 1) for seed in SEEDS]).to(model.device)
     files = [folder / f"{i}.npy" for i in range(0, len(prompts), at_once)]
     for i, file in enumerate(tqdm(files, desc="generate", mininterval=30)):
         if file.exists():
