@@ -135,11 +135,24 @@ def test_ctrl_c_twice_ends_what_is_in_flight(slow):
 
 
 @pytest.mark.slow
-def test_a_task_that_raises_ends_after_the_tasks_in_flight(slow):
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("raises", "UserError: the fifth task fails"),
+        ("cannot write", "CannotWriteError: cannot write {}/large: File too large; nothing rec"),
+        ("own", "RuntimeError: OwnError: task 4: fails"),
+        ("own user's", "UserError: task 4: fails"),
+        ("twice", "RuntimeError: TwiceError: task 4"),
+    ],
+    ids=["a mistake", "full disk", "own", "own mistake", "says another thing"],
+)
+def test_a_task_that_raises_says_why_after_the_tasks_in_flight(slow, tmp_path, how, said):
+    """Whatever it raises: an error that no other process can read is no process that died."""
     start, count = slow
-    run = start("raises")
+    run = start(how)
     out, err = run.communicate(timeout=120)
-    assert out == "the fifth task fails\n" and "Traceback" not in err
+    assert out.startswith(said.format(tmp_path)) and out.count("\n") == 1
+    assert "Traceback" not in err
     assert count("done") == count("begun") - 1 and count("begun") <= 4 + 1 + 2
 
 
