@@ -2,6 +2,11 @@
 
 import io
 import os
+
+# Before anything reads it, here and in processes that tests start: what is computed is so small
+# that threads cost several times what they compute, where another process wants the cores too.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from functools import cache
 
 import numpy as np
