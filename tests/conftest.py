@@ -1,5 +1,6 @@
 """Tiny seeded Stable Diffusion pipelines, built in memory: nothing is downloaded."""
 
+import gc
 import io
 import os
 
@@ -62,6 +63,19 @@ def blank_figures():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "savefig", save)
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_waiting_for_the_disk():
+    """No test cuts the power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+def pytest_collection_finish():
+    """What has been imported stays, and is not looked through again and again for garbage."""
+    gc.freeze()
 
 
 @pytest.fixture
