@@ -76,6 +76,8 @@ def launch(
         text=True,
         start_new_session=True,
         preexec_fn=begin,
+        # Python 3.11 keeps compiled modules of which only a part could be written.
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
     )
 
 

@@ -1,7 +1,13 @@
 """Tiny seeded Stable Diffusion pipelines, built in memory: nothing is downloaded."""
 
+import gc
 import io
 import os
+
+# Before anything reads it, here and in processes that tests start: what is computed is so small
+# that threads cost several times what they compute, where another process wants the cores too.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from functools import cache
 
 import numpy as np
@@ -57,6 +63,19 @@ def blank_figures():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "savefig", save)
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_waiting_for_the_disk():
+    """No test cuts the power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+def pytest_collection_finish():
+    """What has been imported stays, and is not looked through again and again for garbage."""
+    gc.freeze()
 
 
 @pytest.fixture

@@ -183,6 +183,8 @@ class PathWord(click.ParamType[Path]):
         self.kind = kind
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Path:
+        if value == "":  # which would be the current folder
+            self.fail("empty; expected a path", param, ctx)
         return Path(value)
 
     def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[CompletionItem]:

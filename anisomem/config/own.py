@@ -118,8 +118,8 @@ def _digest(name: str, parts: Iterable[Any]) -> str:
     for key, module in sorted(modules.items()):
         file = getattr(module, "__file__", None)
         try:
-            content = Path(str(file)).read_bytes()
-        except OSError:
+            content = Path(file).read_bytes()  # type: ignore[arg-type]
+        except (OSError, TypeError):  # the latter where it has none
             raise UserError(
                 f"the source of {name} ({key}) cannot be read, so an edit of it would go unseen; "
                 "keep it in a file"

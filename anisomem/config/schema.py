@@ -13,6 +13,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from anisomem.errors import UserError
+
 
 @dataclass
 class Paths:
@@ -96,6 +98,20 @@ class Config(Schema):
     def stands_for(self) -> str | None:
         """The published model whose numbers apply to this one."""
         return self.model.get("stands_for")
+
+    @property
+    def network(self) -> tuple[str, str | None]:
+        """Folder, file or repository of the model's network, and the repository's revision.
+
+        Raises:
+            UserError: It has none, as scores that were imported.
+        """
+        if not (path := self.model.get("path")):
+            raise UserError(
+                f"model {self.model_name} has no model.path, so there is no network to plan with; "
+                "give model=diffusers_folder model.path=FOLDER"
+            )
+        return path, self.model.get("revision")
 
     @property
     def composed(self) -> dict[str, Any]:

@@ -72,7 +72,9 @@ def check(config: DictConfig) -> None:
             "detector's are detector.NAME.weights=equal, with its name"
         )
     # On the command line they have been read as paths; a mapping may hold them too.
-    for key in ("runs", "paths.data", *(f"dataset.{name}" for name in config.dataset)):
+    places = [f"dataset.{name}" for name in config.dataset]
+    places += [f"measure.{name}.weights" for name in config.measure]
+    for key in ("runs", "paths.data", "model.path", "references.prompts", *places):
         if PATHS.fullmatch(key) and (given := OmegaConf.select(config, key)) is not None:
             path(str(given), key)
 

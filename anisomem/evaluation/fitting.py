@@ -6,11 +6,13 @@ The folds keep clusters together. What is fitted are weights of components, or t
 
 import warnings
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 from sklearn.model_selection import StratifiedGroupKFold  # type: ignore[import-untyped]
+from threadpoolctl import ThreadpoolController
 
 from anisomem.evaluation.inputs import (
     FloatArray,
@@ -121,9 +123,17 @@ def fit_weights(components: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Float
     """
     columns, memorized = check_scores(np.asarray(components).T, labels, ndim=2)
     mean, std = _moments(columns[:, ~memorized])
-    fit = LogisticRegression(max_iter=1000).fit(((columns - mean) / std).T, memorized)
+    # Fits this small only lose by threads, manyfold where other programs want the cores too.
+    with _libraries().limit(limits=1):
+        fit = LogisticRegression(max_iter=1000).fit(((columns - mean) / std).T, memorized)
     weights = fit.coef_[0] / std[:, 0]
     return weights, float(fit.intercept_[0] - weights @ mean[:, 0])
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """The libraries that a fit calls; to look for them takes as long as a fit."""
+    return ThreadpoolController()
 
 
 def equal_weights(components: npt.ArrayLike, labels: npt.ArrayLike) -> FloatArray:

@@ -256,12 +256,12 @@ def plan(configs: Sequence[Config], extent: Extent) -> Table:
     for config in configs:
         prompts = prompts_of(config)
         classes = [min(n, extent.per_class) for n in (prompts.memorized, prompts.others)]
-        path, revision = config.model["path"], config.model["revision"]
+        path, revision = config.network
         here, outline = hub.present(path, revision), families.outline(path)
         d = prod(outline.latent_shape) if outline else LARGE
         rows.append(
             [
-                str(config.model["path"]),
+                path,
                 prompts.name,
                 " / ".join(map(str, classes)),
                 f"{sum(classes) * 7 * 50 + len(LATENTS) * 50:,}",

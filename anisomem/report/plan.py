@@ -77,7 +77,7 @@ def _line(config: Config) -> list[str]:
     sizes = [size for size in (model.bytes, prompts.bytes) if size]
     download = f"{sum(sizes) / 1e9:.3g} GB" if sizes else "nothing"
     return [
-        str(config.model["path"]),
+        config.network[0],
         prompts.name,
         f"{prompts.memorized} / {prompts.others}"
         + (f" + {references} references" if references else ""),
@@ -143,7 +143,7 @@ def _present(
     config: Config, detectors: Sequence[Detector], texts: Sequence[str], total: int
 ) -> ModelDemand | None:
     """Measured on one batch; None where the model is not here."""
-    if not hub.present(config.model["path"], config.model["revision"]):
+    if not hub.present(*config.network):
         return None
     model: DiffusionModel = build(config.model, "model")
     engine = Engine(model, detectors, config.noise_policy, config.batch_size)
@@ -164,8 +164,9 @@ def _present(
 
 def _absent(config: Config, detectors: Sequence[Detector]) -> ModelDemand:
     """Asks the hub's list of files, and the architecture where we have it."""
-    dtype = Source(config.model["path"], dtype=config.model["dtype"]).precision
-    outline, memory = families.outline(config.model["path"]), "unknown"
+    path, _ = config.network
+    dtype = Source(path, dtype=config.model["dtype"]).precision
+    outline, memory = families.outline(path), "unknown"
     if outline:
         batch = config.batch_size or GPU_BATCH
         weights = outline.parameters * dtype.itemsize
@@ -175,4 +176,4 @@ def _absent(config: Config, detectors: Sequence[Detector]) -> ModelDemand:
         memory = "{}: {} + {} + {batch} × {each:.2g} GB".format(
             *parts, batch=batch, each=each / 1e9
         )
-    return ModelDemand(hub.size(config.model["path"], config.model["revision"]), memory, "unknown")
+    return ModelDemand(hub.size(*config.network), memory, "unknown")

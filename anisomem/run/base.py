@@ -78,10 +78,12 @@ class Run:
 def state_of_model(config: Config) -> dict[str, str]:
     """What every process of a run must find alike: the user's code, and a local model's files.
 
+    A model of the hub, or one that is made by code alone, has no files here.
+
     Raises:
         UserError: The model's place is none, or holds too many files.
     """
-    place = located(str(config.model.get("path", "")))
+    place = located(config.model.get("path"))
     files = {"files": digests.stamp(place)} if place else {}
     return sources_of_model(config) | files
 

@@ -90,7 +90,7 @@ def describe(
         for k, v in by_class_name(settings.model).items()
         if k not in OUTSIDE_MODEL and not (k in LATER_MODEL and v is None)
     }
-    if "path" in model:
+    if model.get("path"):
         model |= _content(str(model["path"]))
     return {
         "version": VERSION,

@@ -16,6 +16,7 @@ from anisomem.datasets import files, places
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError
 from anisomem.run import labelled
+from anisomem.storage.foreign import located
 
 HUB = "gustavosta"
 
@@ -28,7 +29,7 @@ def draw(config: Config, prompts: PromptSet) -> list[str]:
     Raises:
         UserError: No such file or prompt set, or too few prompts in it.
     """
-    source = config.references.prompts or _default(str(config.model.get("path")))
+    source = config.references.prompts or _default(config.model.get("path"))
     if Path(source).is_file() or places.is_list(source):
         texts = files.texts(source)
     else:
@@ -48,7 +49,8 @@ def draw(config: Config, prompts: PromptSet) -> list[str]:
     return [free[i] for i in rng.permutation(len(free))[:count]]
 
 
-def _default(model: str) -> str:
+def _default(model: str | None) -> str:
     """The prompt set that they come from if the user names nothing."""
-    bundled = Path(model).resolve().parent == BUNDLED
+    place = located(model)
+    bundled = place is not None and place.resolve().parent == BUNDLED
     return str(BUNDLED / "references.txt") if bundled else HUB

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -214,7 +215,32 @@ def _end_with_parent() -> None:
 
 
 def _work(task: object) -> int:
-    return _begin()(task)
+    try:
+        return _begin()(task)
+    except Exception as error:
+        if (told := _sendable(error)) is error:
+            raise
+        raise told from error
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error, or one that says the same where another process could not read it.
+
+    One that cannot be unpickled breaks the pool, and would be taken for a process that died.
+    """
+    try:
+        read = pickle.loads(pickle.dumps(error))
+        same = type(read) is type(error) and str(read) == str(error)
+    except Exception:  # whatever a class of somebody else's does
+        same = False
+    if same:
+        return error
+    if isinstance(error, UserError):
+        return UserError(str(error))
+    told = RuntimeError(f"{type(error).__name__}: {error}")
+    for note in getattr(error, "__notes__", []):
+        told.add_note(note)
+    return told
 
 
 def cores(model: DiffusionModel) -> int:

@@ -36,8 +36,8 @@ class CannotWriteError(UserError):
         forbidden: Whether the place may only be read, which a finished run can do without.
     """
 
-    def __init__(self, message: str, number: int | None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, number: int | None = None) -> None:
+        super().__init__(message)  # alone: what a process sends another is made of this
         self.forbidden = number in (errno.EROFS, errno.EACCES, errno.EPERM)
 
 

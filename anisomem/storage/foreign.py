@@ -12,12 +12,16 @@ from anisomem.errors import UserError
 MOST_JSON = 2**26  # bytes; the largest vocabularies have a third of it
 
 
-def located(path: str) -> Path | None:
+def located(path: str | None) -> Path | None:
     """The local folder or file that ``path`` names, None where it names neither.
+
+    None and "" name nothing: a model need not have a place.
 
     Raises:
         UserError: What can be no name of a file, or something that is neither.
     """
+    if not path:
+        return None
     try:
         place = Path(path).expanduser()
         if not place.exists():

@@ -56,14 +56,14 @@ def _line(config: Config) -> list[str]:
     sampled = each * len(settings) * (2 * trial.steps + SCORED)
     spent, gradients = each * most.nfe, each * most.backward
     time = "unknown"
-    if hub.present(config.model["path"], config.model["revision"]):
+    if hub.present(*config.network):
         seconds = _seconds(config) * (sampled + spent + BACKWARD * gradients)
         time, download = f"{seconds / 60:.0f} min in one process", f"{prompts.bytes / 1e9:.3g} GB"
     else:
-        size = hub.size(config.model["path"], config.model["revision"])
+        size = hub.size(*config.network)
         download = "unknown offline" if size is None else f"{(size + prompts.bytes) / 1e9:.3g} GB"
     return [
-        str(config.model["path"]),
+        config.network[0],
         prompts.name,
         f"{memorized} / {others}",
         str(len(settings)),

@@ -1,5 +1,7 @@
 """Costs are measured, not assumed."""
 
+import gc
+
 import numpy as np
 import pytest
 import torch
@@ -20,6 +22,7 @@ def test_peak_is_that_of_the_work_alone(make_pipeline):
     from anisomem.models.diffusers_unet import DiffusersUNet
 
     model = DiffusersUNet(make_pipeline())
+    gc.collect()  # what tests before have left would be freed while this measures
     np.ones(40_000_000)  # 320 MB, freed before anything is measured
     idle = peak_mb(model, lambda: None)
     assert peak_mb(model, lambda: np.ones(40_000_000)) == pytest.approx(idle + 320, abs=30)

@@ -22,6 +22,16 @@ def exported(gallery_run, tmp_path_factory):
     return overrides, pd.read_csv(run / "table.csv").set_index(["detector", "n"]), out
 
 
+@pytest.fixture(autouse=True)
+def crowded(tmp_path_factory, monkeypatch):
+    """The current folder has more files than a model has, and imported scores have no model."""
+    folder = tmp_path_factory.mktemp("crowded")
+    for i in range(60):
+        (folder / f"{i}.json").touch()
+    monkeypatch.setattr("anisomem.storage.digests.MOST_FILES", 50)
+    monkeypatch.chdir(folder)
+
+
 def test_exported_scores_have_the_auc_of_the_table(exported):
     """Read as the released evaluation does: mean over axis 1, then weights 1 and 2."""
     _, table, out = exported

@@ -102,6 +102,41 @@ def test_mistakes_are_one_line(setting, change, expected, refused):
 
 
 @pytest.mark.parametrize(
+    ("key", "mapping"),
+    [
+        ("model.path", []),
+        ("references.prompts", ["references={prompts:''}"]),
+        ("runs", []),
+        ("paths.data", ["paths={data:''}"]),
+        ("dataset.path", []),
+    ],
+)
+def test_an_empty_path_is_not_the_current_folder(setting, key, mapping, refused):
+    for words in ([f"{key}="], mapping):
+        if words:
+            assert f"{key} is empty; give a path" in refused(*setting, *words)
+
+
+@pytest.mark.parametrize(
+    "words", [["table", ""], ["compare", "wen", "x", "--out", ""], ["scores", "x", "--out", ""]]
+)
+def test_an_empty_argument_is_not_the_current_folder(words, capsys):
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert "empty; expected a path" in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["run", "mitigate", "geometry"])
+def test_a_dry_run_needs_a_model_with_a_network(setting, command, capsys):
+    words = [word for word in setting if word.startswith(("dataset", "model.stands_for"))]
+    chosen = {"run": ["detector=[wen]"], "mitigate": ["mitigation=[wen]", "measure=[]"]}
+    words += ["model=released_scores", "model.scores=abc", *chosen.get(command, [])]
+    assert main([command, *words, "dry_run=true"]) == 2
+    error = capsys.readouterr().err
+    assert "no network to plan with" in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
     ("changes", "expected"),
     [
         ({"label": ["memorized"] * 24}, "no other prompts"),

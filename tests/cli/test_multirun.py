@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture
 def setting(large_run, tmp_path):
-    more = ["detector=[wen,random]", "draws=100", "workers=1", "timing_repeats=0"]
+    more = ["detector=[wen,random]", "draws=100", "workers=1", "timing_repeats=0", "limit=64"]
     return [*large_run, *more, f"runs={tmp_path / 'runs'}"]
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from anisomem import evaluation as ev
 from anisomem.evaluation import fitting, text
@@ -115,3 +116,20 @@ def test_text_only_never_sees_what_it_scores(monkeypatch):
     assert (scores[fold != fold[0]] != clean[fold != fold[0]]).mean() > 0.9
     with pytest.raises(ValueError, match="labels must hold both classes"):
         ev.text_only_scores(prompts, np.ones(len(labels)), clusters)
+
+
+def test_a_fit_takes_one_thread_whatever_others_take(monkeypatch):
+    """And leaves to others what they had."""
+    fit, threads = LogisticRegression.fit, []
+
+    def watched(self, *data):
+        threads.append({pool["num_threads"] for pool in threadpool_info()})
+        return fit(self, *data)
+
+    monkeypatch.setattr(LogisticRegression, "fit", watched)
+    rng = np.random.default_rng(0)
+    labels = np.arange(40) % 2
+    with threadpool_limits(2):
+        ev.fit_in_folds(rng.normal(size=(40, 2)), labels, np.arange(40) // 2)
+        assert {pool["num_threads"] for pool in threadpool_info()} == {2}
+    assert threads == [{1}] * 5

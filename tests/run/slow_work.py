@@ -1,5 +1,6 @@
 """Slow tasks in several processes, as a program of its own: ``slow_work.py FOLDER HOW``."""
 
+import resource
 import sys
 import time
 from functools import partial
@@ -7,8 +8,42 @@ from pathlib import Path
 
 from anisomem.errors import UserError
 from anisomem.run.workers import do_all
+from anisomem.storage import atomic
 
 TASKS = 60
+
+
+class OwnError(Exception):
+    """Cannot be made again of its message, as an error of a user's class may be."""
+
+    def __init__(self, task, why):
+        super().__init__(f"task {task}: {why}")
+
+
+class OwnUserError(UserError, OwnError):
+    """The same, of a mistake that a user can mend."""
+
+
+class TwiceError(Exception):
+    """Says something else when it is made again."""
+
+    def __init__(self, task):
+        super().__init__(f"task {task}")
+
+
+def fail(how, folder):
+    match how:
+        case "raises":
+            raise UserError("the fifth task fails")
+        case "cannot write":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
+            atomic.write_bytes(folder / "large", bytes(1000))
+        case "own":
+            raise OwnError(4, "fails")
+        case "own user's":
+            raise OwnUserError(4, "fails")
+        case "twice":
+            raise TwiceError(4)
 
 
 class Work:
@@ -19,8 +54,8 @@ class Work:
 
     def __call__(self, task):
         (self.folder / f"{task}.begun").touch()
-        if self.how == "raises" and task == 4:
-            raise UserError("the fifth task fails")
+        if task == 4:
+            fail(self.how, self.folder)
         time.sleep(600 if self.how == "hangs" else 0.3)
         (self.folder / f"{task}.done").touch()
         return 1
@@ -30,7 +65,7 @@ if __name__ == "__main__":
     given = sys.argv[1:]
     try:
         do_all(range(TASKS), Work(*given), partial(Work, *given), 2, TASKS, "slow", "task")
-    except UserError as error:
-        print(error)
+    except (UserError, RuntimeError) as error:
+        print(f"{type(error).__name__}: {error}")
     except KeyboardInterrupt:
         print("interrupted")

@@ -1,0 +1,37 @@
+"""What every process of a run must find alike."""
+
+import pytest
+
+from anisomem.config import compose
+from anisomem.config.schema import Config
+from anisomem.run import ordinary
+from anisomem.run.base import state_of_model
+from anisomem.storage import digests
+
+IMPORTED = {"_target_": "anisomem.benchmark.released.no_model", "scores": "abc"}
+
+
+@pytest.mark.parametrize("place", [{}, {"path": None}, {"path": ""}, {"path": "OWNER/NAME"}])
+def test_a_model_without_a_local_place_has_no_files(tmp_path, monkeypatch, place):
+    """The current folder is not looked at, though it may hold anything and any number of files."""
+    for name in ("a.json", "b.json", "None"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(digests, "MOST_FILES", 2)
+    assert state_of_model(Config(model=IMPORTED | place)) == {}
+
+
+def test_files_of_a_local_model_are_its_state(tmp_path):
+    config = Config(model=IMPORTED | {"path": str(tmp_path)})
+    before = state_of_model(config)
+    (tmp_path / "model_index.json").write_text("{}")
+    assert before.keys() == state_of_model(config).keys() == {"files"}
+    assert before != state_of_model(config)
+
+
+@pytest.mark.parametrize("model", [None, "", "OWNER/NAME"])
+def test_ordinary_prompts_of_a_bundled_model_are_of_no_model_without_a_place(model, monkeypatch):
+    (bundled,) = compose.cases(["model=testbed_epsilon"])
+    monkeypatch.chdir(bundled.model["path"])  # whose parent holds the bundled models
+    assert ordinary._default(bundled.model["path"]).endswith("references.txt")
+    assert ordinary._default(model) == ordinary.HUB
