@@ -8,6 +8,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,6 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 from transformers import CLIPTokenizer
 
@@ -29,7 +29,6 @@ from anisomem.testbed.recorded import AdamW, Recorded
 DROPOUT = 0.1  # share of captions replaced by "", which guidance needs
 SNAPSHOTS = tuple(round(250 * 2 ** (i / 2)) for i in range(20))  # steps, in equal ratios
 SAVE_EVERY, LOG_EVERY = 100, 250  # steps
-_Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 def cosine(done: float) -> float:
@@ -145,7 +144,8 @@ class Training:
         self.device: torch.device = data.vae.device
         torch.manual_seed(variant.seed)
         self.model: Denoiser = variant.build(tokenizer).to(self.device)
-        self.average: Any = AveragedModel(self.model, multi_avg_fn=_average(variant.average))  # type: ignore[no-untyped-call]
+        self.average = deepcopy(self.model)
+        self.newest = torch.zeros((), device=self.device)  # the share of the present weights
         self.optimiser = AdamW(self.model.parameters(), weight_decay=1e-2)
         self.parts: dict[str, Any] = {
             "model": self.model,
@@ -201,8 +201,9 @@ class Training:
         done = min(1, self.step / self.steps)
         warmth = min(1, (self.step + 1) / variant.warm_up)
         self.optimiser.rate.fill_(variant.rate * warmth * variant.schedule(done))
+        # A moving average that is shorter while it is young.
+        self.newest.fill_(1 - min(variant.average, (1 + self.step) / (10 + self.step)))
         losses = self.learn(task.x_t, task.t, tokens, task.target, task.weight)
-        self.average.update_parameters(self.model)
         self.step += 1
         return losses, shown < self.data.repeated
 
@@ -217,6 +218,11 @@ class Training:
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimiser.step()
         self.optimiser.zero_grad()
+        with torch.no_grad():
+            averaged, present = (list(m.parameters()) for m in (self.average, self.model))
+            change: list[Tensor] = list(torch._foreach_sub(present, averaged))  # type: ignore[arg-type]
+            torch._foreach_mul_(change, self.newest)
+            torch._foreach_add_(averaged, change)  # type: ignore[arg-type]
         return losses.detach()
 
     def _save(self) -> None:
@@ -226,7 +232,7 @@ class Training:
     def _snapshot(self, folder: Path) -> None:
         """Averaged and raw weights in float16."""
         folder.mkdir(parents=True, exist_ok=True)
-        both = {"average": self.average.module, "raw": self.model}
+        both = {"average": self.average, "raw": self.model}
         weights = {
             f"{which}.{name}": value.half().contiguous() if value.is_floating_point() else value
             for which, model in both.items()
@@ -238,8 +244,7 @@ class Training:
 
     def result(self) -> Denoiser:
         """The network whose weights are the moving average."""
-        module: Denoiser = self.average.module
-        return module
+        return self.average
 
 
 def snapshot(
@@ -263,17 +268,6 @@ def snapshot(
         }
     )
     return model.eval()
-
-
-def _average(decay: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:
-    """A moving average that is shorter while it is young."""
-
-    @torch.no_grad()
-    def update(averaged: _Tensors, current: _Tensors, count: Tensor | int) -> None:
-        kept = min(decay, (1 + int(count)) / (10 + int(count)))
-        torch._foreach_lerp_(averaged, current, 1 - kept)
-
-    return update
 
 
 def turns(trainings: dict[str, Training], steps: int) -> Iterator[str]:

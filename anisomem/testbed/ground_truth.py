@@ -180,9 +180,9 @@ class References:
 
     def nearest(self, pictures: Pictures, entries: Iterable[int]) -> npt.NDArray[np.float32]:
         """Distance of each picture to the nearest training picture of some captions, ``[n]``."""
-        plain, templates = [], []
-        for entry in entries:
-            (plain if self.corpus.entries[entry].patch is None else templates).append(entry)
+        searched = list(entries)
+        templates = [i for i in searched if self.corpus.entries[i].patch is not None]
+        plain = [i for i in searched if self.corpus.entries[i].patch is None]
         away = []
         if plain:
             shown = np.concatenate([self.pictures[i] for i in plain])

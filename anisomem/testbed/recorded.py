@@ -49,7 +49,8 @@ class Recorded:
 
     def _aside(self, *inputs: Tensor) -> Tensor:
         """A call on a stream of its own, as recordings are made."""
-        stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        current = torch.cuda.current_stream()
         stream.wait_stream(current)
         with torch.cuda.stream(stream):
             result = self.function(*inputs)

@@ -29,6 +29,17 @@ def test_distance_is_root_mean_square_over_the_pixels_that_count():
     assert gt.distances(a[None], b[None], weights)[0, 0] == pytest.approx(0.2, abs=1e-5)
 
 
+def test_each_reference_may_have_weights_of_its_own():
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(0, 256, (n, 32, 32, 3), np.uint8) for n in (3, 4))
+    weights = rng.uniform(size=(4, 32, 32)).astype(np.float32)
+    apart = (a[:, None] / 255 - b[None] / 255) ** 2 * weights[None, ..., None]
+    expected = np.sqrt(apart.sum((2, 3, 4)) / (3 * weights.sum((1, 2))))
+    np.testing.assert_allclose(gt.distances(a, b, weights), expected, rtol=1e-5)
+    one = gt.distances(a, b, weights[2])
+    np.testing.assert_allclose(one[:, 2], expected[:, 2], rtol=1e-5)
+
+
 @pytest.fixture
 def references():
     frozen = PictureLayout((0, 0, 0), ())

@@ -1,0 +1,52 @@
+"""What is recorded learns as torch's own optimiser does; the recording itself needs a GPU."""
+
+import torch
+
+from anisomem.testbed.recorded import AdamW, Recorded
+
+
+def trained(make, rates):
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(3, 2)
+    optimiser, set_rate = make(layer)
+    for step, rate in enumerate(rates):
+        set_rate(rate)
+        layer(torch.full((4, 3), 1.0 + step)).square().mean().backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    return layer.weight.detach()
+
+
+def test_the_rate_is_followed_as_torchs_own():
+    def ours(layer):
+        optimiser = AdamW(layer.parameters(), weight_decay=0.1)
+        return optimiser, optimiser.rate.fill_
+
+    def theirs(layer):
+        optimiser = torch.optim.AdamW(layer.parameters(), weight_decay=0.1)
+        return optimiser, lambda rate: optimiser.param_groups[0].update(lr=rate)
+
+    rates = (0.01, 0.02, 0.005)
+    torch.testing.assert_close(trained(ours, rates), trained(theirs, rates))
+
+
+def test_a_loaded_state_leaves_the_rate_to_the_loop():
+    layer = torch.nn.Linear(3, 2)
+    first, second = (AdamW(layer.parameters(), weight_decay=0.1) for _ in range(2))
+    first.rate.fill_(0.5)
+    second.load_state_dict(first.state_dict())
+    second.rate.fill_(0.25)
+    assert [float(group["lr"]) for group in second.param_groups] == [0.25]
+    assert float(first.rate) == 0.5
+
+
+def test_without_a_gpu_a_step_is_called_as_it_is():
+    calls = []
+
+    def double(x):
+        calls.append(x)
+        return 2 * x
+
+    step, x = Recorded(double), torch.ones(2)
+    assert torch.equal(step(x), 2 * x) and torch.equal(step(3 * x), 6 * x)
+    assert calls[0] is x and step.graph is None
