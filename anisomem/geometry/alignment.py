@@ -12,6 +12,13 @@ the identity :math:`2\langle u, d\rangle = \|c\|^2 - \|u\|^2 - \|d\|^2` reads
 The cosine is positive if and only if the prompt lengthens the prediction by more than the guidance
 is long, :math:`\|c\|^2 > \|u\|^2 + \|d\|^2`. Where prompts change the direction and not the
 length (E = 0) it is minus half the relative norm, so a norm that separates is a cosine reversed.
+
+What the network was given, x, tells two sources of alignment apart. Split
+:math:`u = g x + u_\perp` with :math:`u_\perp \perp x`: the part of the input that is taken for
+noise, and the picture that the prediction without prompt imagines in it. With angles between
+vectors,
+
+.. math:: \cos(u, d) = \cos(u, x) \cos(x, d) + \sin(u, x) \cos(u_\perp, d).
 """
 
 from __future__ import annotations
@@ -64,3 +71,47 @@ class Alignment:
         """
         turned = 2 - 2 * self.uc / np.sqrt(self.uu * self.cc)
         return -0.5 * np.sqrt(np.maximum(turned, 0))
+
+
+@dataclass(frozen=True)
+class InputAlignment(Alignment):
+    r"""The same with the network's input.
+
+    Attributes:
+        xx, xu, xc: :math:`\|x\|^2`, :math:`\langle x, u \rangle` and :math:`\langle x, c \rangle`;
+            for scores, which point away from noise, x is minus the input.
+    """
+
+    xx: Array
+    xu: Array
+    xc: Array
+
+    @property
+    def gain(self) -> Array:
+        r"""How much of the input u repeats, :math:`g = \langle u, x \rangle / \|x\|^2`."""
+        return self.xu / self.xx
+
+    @property
+    def input_cosine(self) -> Array:
+        r""":math:`\cos(u, x)`, one where the whole input is taken for noise."""
+        return self.xu / np.sqrt(self.xx * self.uu)
+
+    @property
+    def along_input(self) -> Array:
+        r""":math:`\cos(x, d)`, the guidance along the input."""
+        return (self.xc - self.xu) / (np.sqrt(self.xx) * self.norm)
+
+    @property
+    def rest(self) -> Array:
+        r"""The length of the rest, :math:`\|u_\perp\|`."""
+        return np.sqrt(np.maximum(self.uu - self.xu**2 / self.xx, 0))
+
+    @property
+    def rest_product(self) -> Array:
+        r""":math:`\langle u_\perp, d \rangle`."""
+        return self.uc - self.uu - self.gain * (self.xc - self.xu)
+
+    @property
+    def along_rest(self) -> Array:
+        r""":math:`\cos(u_\perp, d)`, the guidance along what is imagined in the input."""
+        return self.rest_product / (self.rest * self.norm)

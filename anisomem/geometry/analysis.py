@@ -22,8 +22,9 @@ from anisomem.evaluation import (
     folds,
     resample,
 )
+from anisomem.geometry.alignment import InputAlignment
 from anisomem.geometry.overlap import kullback_leibler, total_variation
-from anisomem.geometry.record import LATENTS, Recording
+from anisomem.geometry.record import HIGH, LATENTS, LOW, Recording
 
 Array = npt.NDArray[np.float64]
 
@@ -36,8 +37,14 @@ MEASURES: Mapping[str, Callable[[Recording, str], Array]] = {
     "cosine by position, outputs": lambda r, on: r.position_mean(on),
 }
 RELEASED = "cosine by position, outputs"
-HIGH, LOW = 0, -3  # the published steps of norm and cosine
 OVERLAP_DRAWS = 500
+#: What is compared on other inputs.
+PARTS: Mapping[str, Callable[[InputAlignment], Array]] = {
+    "cos(u, d)": lambda a: a.cosine,
+    "cos(x, d)": lambda a: a.along_input,
+    "cos(u⊥, d)": lambda a: a.along_rest,
+    "norm": lambda a: a.norm,
+}
 
 
 @dataclass(frozen=True)
@@ -148,6 +155,20 @@ class Analysis:
         low, high = np.quantile(draws, [0.025, 0.975])
         interval = Interval(float(low), float(high), "percentile bootstrap")
         return Estimate(float(np.median(values[rows])), interval, None)
+
+    def parts(self, aligned: InputAlignment) -> dict[str, Estimate]:
+        """AUC of each of :data:`PARTS`, of inner products ``[N]``."""
+        scores = np.stack([read(aligned) for read in PARTS.values()])
+        summaries = self.evaluation(scores).summaries()
+        return {name: s.auc for name, s in zip(PARTS, summaries, strict=True)}
+
+    @cached_property
+    def inputs(self) -> dict[str, dict[float, dict[str, Estimate]]]:
+        """:meth:`parts` on other pure noise, by what is varied and its value."""
+        return {
+            name: {value: self.parts(aligned) for value, aligned in sorted(varied.items())}
+            for name, varied in self.recording.inputs.items()
+        }
 
     @cached_property
     def overlaps(self) -> dict[str, list[Overlap]]:

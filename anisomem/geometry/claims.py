@@ -8,15 +8,16 @@ reaches across the region's edge.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import inf, isfinite
 
 import numpy as np
 
 from anisomem.evaluation import Estimate, Evaluation, Interval
 from anisomem.geometry import dials, overlap
-from anisomem.geometry.analysis import HIGH, LOW, MEASURES, RELEASED, Analysis, Pairs
-from anisomem.geometry.record import LATENTS
+from anisomem.geometry.alignment import InputAlignment
+from anisomem.geometry.analysis import MEASURES, RELEASED, Analysis, Pairs
+from anisomem.geometry.record import HIGH, LATENTS, LOW
 from anisomem.geometry.tightness import Cell
 
 SUPPORTED, NOT_SUPPORTED, OPEN = "supported", "not supported", "not decidable here"
@@ -75,6 +76,7 @@ def of_model(analysis: Analysis, pairs: Mapping[str, Pairs]) -> list[Claim]:
     return [
         *_norms(analysis),
         *_alignment(analysis),
+        *_inputs(analysis),
         *_stand_ins(analysis),
         *_spectra(analysis),
         *_steps(analysis, pairs),
@@ -128,6 +130,38 @@ def _alignment(a: Analysis) -> list[Claim]:
         excess = a.median(a.recording.alignment(on, "score").excess[:, LOW], True)
         text = "a memorized prompt lengthens the score by more than the guidance is long"
         claims.append(_claim(text, a, on, "median excess", (1, inf), excess))
+    return claims
+
+
+def _inputs(a: Analysis) -> list[Claim]:
+    """What of the cosine's sign lies along the network's input, and what of it beside."""
+    claims = []
+    for on in LATENTS:
+        aligned = a.recording.alignment(on, "score")
+        low = InputAlignment(*(getattr(aligned, f.name)[:, LOW] for f in fields(aligned)))
+        text = "without a prompt the input is taken for noise"
+        numbers = (float(n) for n in a.mean(low.input_cosine, True))
+        claims.append(Claim(text, a.name, on, "mean cos(x, u), memorized", (0.9, 1), *numbers))
+        parts = a.parts(low)
+        for text, number, region in (
+            ("along the input memorized prompts are more aligned", "cos(x, d)", (0.5, inf)),
+            ("that part alone detects them", "cos(x, d)", (0.9, inf)),
+            ("beside the input they are less aligned", "cos(u⊥, d)", (0, 0.5)),
+        ):
+            claims.append(_claim(text, a, on, f"AUC, {number}", region, parts[number]))
+    scaled, sized = a.inputs["scale"], a.inputs["side"]
+    smallest = min(scaled)
+    text = f"of pure noise times {smallest:g} the same is true"
+    area = scaled[smallest]["cos(x, d)"]
+    claims.append(_claim(text, a, "noise", "AUC, cos(x, d)", (0.5, inf), area))
+    if len(sized) > 1:
+        own, largest = a.recording.latent_side, int(max(sized))
+        sides = (a.recording.inputs["side"][side].cosine for side in (largest, own))
+        gain = a.evaluation(np.stack(list(sides))).auc_difference(0, 1)
+        ends = (gain.interval.low, gain.interval.high)
+        text = "on larger latents the same network is more aligned"
+        number = f"AUC, cos(u, d), side {largest} − {own}"
+        claims.append(Claim(text, a.name, "noise", number, (0, inf), gain.difference, *ends))
     return claims
 
 

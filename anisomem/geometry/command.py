@@ -221,7 +221,23 @@ def _data(analysis: Any, pairs: Any) -> dict[str, list[dict[str, Any]]]:
         "spectra": spectra,
         "pairs": chosen,
         "sign": _signs(name, recording),
+        "inputs": _inputs(name, analysis),
     }
+
+
+def _inputs(name: str, analysis: Any) -> list[dict[str, Any]]:
+    """AUC of the cosine's parts on other pure noise, a record per value and part."""
+    records = []
+    for varied, by_value in analysis.inputs.items():
+        for value, parts in by_value.items():
+            aligned = analysis.recording.inputs[varied][value]
+            likeness = float(aligned.input_cosine.mean())
+            for part, area in parts.items():
+                place = {"prompts": name, "varied": varied, "value": value, "part": part}
+                ends = {"low": area.interval.low, "high": area.interval.high}
+                more = {"input_cosine": likeness, "gain": float(aligned.gain.mean())}
+                records.append({**place, "auc": area.value, **ends, **more})
+    return records
 
 
 def _signs(name: str, recording: Recording) -> list[dict[str, Any]]:
@@ -245,6 +261,12 @@ def _parts_of_cosine(alignment: Any) -> dict[str, Any]:
         "length": np.sqrt(alignment.cc / alignment.uu),
         "excess": alignment.excess,
         "equal_length": alignment.equal_length,
+        "gain": alignment.gain,
+        "input_cosine": alignment.input_cosine,
+        "along_input": alignment.along_input,
+        "rest": alignment.rest,
+        "rest_product": alignment.rest_product,
+        "along_rest": alignment.along_rest,
     }
 
 

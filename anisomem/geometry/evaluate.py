@@ -18,7 +18,17 @@ from torch import Tensor
 from anisomem.config.build import build
 from anisomem.console import progress
 from anisomem.engine.noise_sample import GUIDANCE
-from anisomem.geometry.record import BATCH, LATENTS, VECTORS, Recording, Task
+from anisomem.geometry.record import (
+    BATCH,
+    FACTORS,
+    LATENTS,
+    LONGEST,
+    LOW,
+    SCALES,
+    VECTORS,
+    Recording,
+    Task,
+)
 from anisomem.geometry.spectrum import ScoreJacobian, Spectrum, ends, hutchinson
 from anisomem.measures.base import Picture
 from anisomem.models.base import DiffusionModel
@@ -55,8 +65,13 @@ class Evaluator:
         """Evaluates a task and writes its file; returns 1, for a task."""
         name, rows = task
         kind = name.partition("-")[0]
-        arrays = {"levels": self.levels, "maps": self.maps, "spectrum": self.spectrum}[kind](rows)
-        atomic.write_arrays(self.recording.file(name), arrays)
+        of_kind = {
+            "levels": self.levels,
+            "inputs": self.inputs,
+            "maps": self.maps,
+            "spectrum": self.spectrum,
+        }
+        atomic.write_arrays(self.recording.file(name), of_kind[kind](rows))
         return 1
 
     def levels(self, rows: list[int]) -> dict[str, Any]:
@@ -91,6 +106,31 @@ class Evaluator:
             "timesteps": np.array(self.steps, np.float64),
             "latents": latents.numpy(),
             "with_picture": np.isin(np.arange(len(rows)), shown),
+        }
+
+    def inputs(self, rows: list[int]) -> dict[str, Any]:
+        """Inner products of scores on pure noise of other scales, and of other sizes."""
+        model, t = self.model, self.steps[LOW]
+        encoded = model.encode([self.recording.prompts.texts[i] for i in rows])
+        empty, (channels, height, width) = model.encode([""]), model.latent_shape
+        own = max(height, width)
+        scaled = [(scale, self._noise(1) * scale) for scale in SCALES]
+        if Capability.SIZES in model.capabilities:
+            for factor in FACTORS:
+                sides = round(height * factor), round(width * factor)
+                if factor != 1 and max(sides) <= max(LONGEST, 2 * own):
+                    noise = model.initial_noise(self.seed, 1, (channels, *sides))
+                    scaled.append((1.0, noise.to(model.device, model.dtype)))
+        products = []
+        for _, x in scaled:
+            without = model.predict(x, t, empty).expand(len(rows))
+            with_prompt = self._predict(x.expand(len(rows), -1, -1, -1), t, encoded)
+            products.append(_products(without, with_prompt)[VECTORS.index("score")])
+        return {
+            "products": np.stack(products),
+            "scales": np.array([scale for scale, _ in scaled]),
+            "sides": np.array([max(x.shape[2:]) for _, x in scaled]),
+            "side": np.array(own),
         }
 
     def maps(self, rows: list[int]) -> dict[str, Any]:
@@ -175,14 +215,16 @@ class Evaluator:
 def _products(u: Prediction, c: Prediction) -> Array:
     """What compares outputs, then scores, ``[vectors, quantities, B]``.
 
-    The quantities are the inner products uu, cc and uc, and the mean over positions of the cosine
-    over channels, which the released code takes.
+    The quantities are :data:`~anisomem.geometry.record.QUANTITIES`; scores point away from noise,
+    so that their input is taken with a minus.
     """
     products_by_batch = []
     for name in VECTORS:
         a, b = getattr(u, name).double(), getattr(c, name).double()
+        x = c.x.double() if name == "output" else -c.x.double()
         by_position = torch.cosine_similarity(a, b - a, dim=1).mean(dim=(1, 2))
-        products = [(p * q).sum(dim=(1, 2, 3)) for p, q in ((a, a), (b, b), (a, b))]
+        pairs = ((a, a), (b, b), (a, b), (x, x), (x, a), (x, b))
+        products = [(p * q).sum(dim=(1, 2, 3)) for p, q in pairs]
         products_by_batch.append(torch.stack([*products, by_position]))
     return torch.stack(products_by_batch).cpu().numpy()
 

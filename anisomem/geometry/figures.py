@@ -16,9 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from anisomem.evaluation import Estimate
-from anisomem.geometry.analysis import HIGH, LOW, MEASURES, RELEASED, Analysis, Pairs
+from anisomem.geometry.analysis import MEASURES, PARTS, RELEASED, Analysis, Pairs
 from anisomem.geometry.overlap import densities
-from anisomem.geometry.record import LATENTS, MAPPED
+from anisomem.geometry.record import HIGH, LATENTS, LOW, MAPPED
 from anisomem.report.style import COLOURS, WIDTH, logit_axis, on_logit
 
 Array = npt.NDArray[np.float64]
@@ -42,6 +42,8 @@ def all_of(
         "overlap": partial(overlap, analysis),
         "alignment": partial(alignment, analysis),
         "sign": partial(sign, analysis),
+        "input": partial(along_input, analysis),
+        "inputs": partial(other_inputs, analysis),
         "repetitions": partial(repetitions, analysis),
         "spectra": partial(spectra, analysis),
         "anisotropy": partial(anisotropy, analysis),
@@ -142,11 +144,7 @@ def sign(analysis: Analysis) -> Figure:
         }
         for axis, (name, values) in zip(row_axes, parts.items(), strict=True):
             for memorized, word, colour in CLASSES:
-                own = values[analysis.memorized == memorized]
-                low, middle, high = np.quantile(own, [0.25, 0.5, 0.75], axis=0)
-                steps = np.arange(analysis.steps)
-                axis.plot(steps, middle, color=colour, label=word)
-                axis.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
+                _quartiles(axis, values[analysis.memorized == memorized], colour, word)
             axis.set_title(f"{name}\n{WORDS[on]}", fontsize=8)
             axis.grid(color="0.92")
             axis.tick_params(labelsize=7)
@@ -156,6 +154,58 @@ def sign(analysis: Analysis) -> Figure:
     axes[1, 1].set_xlabel("step (0: noisiest)", fontsize=8)
     title = f"{analysis.title}: the cosine is positive where E > 1; bands are quartiles of prompts"
     return _finished(figure, axes, title)
+
+
+def along_input(analysis: Analysis) -> Figure:
+    """What of prediction and guidance lies along the network's input, by step and latents."""
+    figure, axes = plt.subplots(
+        5, 4, figsize=(WIDTH, 7.4), layout="constrained", sharex=True, sharey="row"
+    )
+    for column, on in zip(axes.T, LATENTS, strict=True):
+        aligned = analysis.recording.alignment(on, "score")
+        parts = {
+            "g": aligned.gain,
+            "cos(x, u)": aligned.input_cosine,
+            "cos(x, d)": aligned.along_input,
+            "‖u⊥‖ / ‖u‖": aligned.rest / np.sqrt(aligned.uu),
+            "cos(u⊥, d)": aligned.along_rest,
+        }
+        for axis, (name, values) in zip(column, parts.items(), strict=True):
+            for memorized, word, colour in CLASSES:
+                _quartiles(axis, values[analysis.memorized == memorized], colour, word)
+            axis.axhline(0, color="0.6", linewidth=0.8)
+            axis.grid(color="0.92")
+            axis.tick_params(labelsize=7)
+            axis.set_ylabel(name if on == LATENTS[0] else "", fontsize=8)
+        column[0].set_title(WORDS[on], fontsize=8)
+        column[-1].set_xlabel("step (0: noisiest)", fontsize=8)
+    title = "of scores; x points away from the noise; bands are quartiles of prompts"
+    return _finished(figure, axes, f"{analysis.title}, {title}")
+
+
+def other_inputs(analysis: Analysis) -> Figure:
+    """AUC of the cosine's parts on pure noise of other scales and of other sizes."""
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.4), layout="constrained", sharey=True)
+    words = {"scale": "factor of the noise", "side": "longer side of the latents"}
+    for axis, (name, varied) in zip(axes, analysis.inputs.items(), strict=True):
+        values = list(varied)
+        for i, part in enumerate(PARTS):
+            areas = [varied[value][part] for value in values]
+            low, high = ([getattr(a.interval, end) for a in areas] for end in ("low", "high"))
+            axis.fill_between(values, low, high, color=COLOURS[i], alpha=0.15, linewidth=0)
+            axis.plot(values, [a.value for a in areas], "o-", ms=3, color=COLOURS[i], label=part)
+        inputs = analysis.recording.inputs[name]
+        likeness = [float(inputs[value].input_cosine.mean()) for value in values]
+        axis.plot(values, likeness, "k:", label="mean cos(x, u)")
+        axis.axhline(0.5, color="0.6", linewidth=0.8)
+        axis.set_xscale("log")
+        axis.set_xticks(values, [f"{value:g}" for value in values])
+        axis.minorticks_off()
+        axis.set_xlabel(words[name], fontsize=8)
+        axis.grid(color="0.92")
+        axis.tick_params(labelsize=7)
+    axes[0].set_ylabel("AUC", fontsize=8)
+    return _finished(figure, axes, f"{analysis.title}, third-last step, same weights")
 
 
 def repetitions(analysis: Analysis) -> Figure | None:
@@ -345,6 +395,14 @@ def _mean_curve(
     steps = np.arange(len(mean))
     axis.plot(steps, mean, style, color=colour, linewidth=1.2, label=label)
     axis.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
+
+
+def _quartiles(axis: Axes, values: Array, colour: str, label: str) -> None:
+    """The median over prompts ``[n, steps]`` with the quartiles around it."""
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75], axis=0)
+    steps = np.arange(len(middle))
+    axis.plot(steps, middle, color=colour, label=label)
+    axis.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
 
 
 def _cross(axis: Axes, pair: tuple[int, int], marker: str, colour: str, label: str | None) -> None:

@@ -22,7 +22,7 @@ from anisomem.config.schema import Config
 from anisomem.datasets.prompts import LABELS
 from anisomem.errors import UserError
 from anisomem.evaluation import folds
-from anisomem.geometry.alignment import Alignment
+from anisomem.geometry.alignment import InputAlignment
 from anisomem.measures import training_pictures
 from anisomem.run import identity, labelled
 from anisomem.run.base import Run, sources_of_model
@@ -33,6 +33,13 @@ Task = tuple[str, list[int]]  # a name, and the rows of some prompts
 
 LATENTS = ("noise", "noised", "guided", "unguided")
 VECTORS = ("output", "score")
+#: Inner products of predictions and input as :class:`InputAlignment` has them, then the mean over
+#: positions of the cosine over channels.
+QUANTITIES = ("uu", "cc", "uc", "xx", "xu", "xc", "position")
+HIGH, LOW = 0, -3  # the published steps of norm and cosine
+SCALES = (0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4)  # of pure noise at that step
+FACTORS = (0.5, 1, 2, 4)  # of the sides of latents, where the network takes other sizes
+LONGEST = 64  # side of latents beyond which they are at most doubled
 BATCH = 32  # prompts of a file
 LEAST = 5  # prompts of each class, which weights are chosen on in as many folds
 MAPPED = 3  # prompts of each class whose maps are kept
@@ -92,7 +99,7 @@ class Recording(Run):
             prompts, config.paths.data
         ).pictures
         sources = sources_of_model(config)
-        content = identity.describe(config, {"geometry": 1}, prompts, sources=sources)
+        content = identity.describe(config, {"geometry": 2}, prompts, sources=sources)
         content |= {"plan": asdict(extent), "pictures": sorted(self.pictures)}
         super().__init__(config, parent, prompts, content)
 
@@ -103,6 +110,7 @@ class Recording(Run):
         chosen = [self.of_class(label, self.extent.spectra) for label in (1, 0)]
         return [
             *((f"levels-{rows[0]:04}", rows) for rows in levels),
+            *((f"inputs-{rows[0]:04}", rows) for rows in levels),
             ("maps", [*self.of_class(1, MAPPED), *self.of_class(0, MAPPED)]),
             ("spectrum-none", []),
             *((f"spectrum-{i:04}", [i]) for rows in chosen for i in rows),
@@ -152,15 +160,35 @@ class Recording(Run):
         names = [name for name, _ in self.tasks() if name.startswith("levels")]
         return np.concatenate([self.read(name)["with_picture"] for name in names])
 
-    def alignment(self, latents: str, vectors: str = "output") -> Alignment:
+    def alignment(self, latents: str, vectors: str = "output") -> InputAlignment:
         """The inner products ``[N, steps]`` on some latents."""
         values = self.levels[LATENTS.index(latents), VECTORS.index(vectors)]
-        return Alignment(*values[:3])
+        return InputAlignment(*values[:-1])
 
     def position_mean(self, latents: str, vectors: str = "output") -> Array:
         """Mean over positions of the cosine over channels, ``[N, steps]``."""
-        values: Array = self.levels[LATENTS.index(latents), VECTORS.index(vectors), 3]
+        values: Array = self.levels[LATENTS.index(latents), VECTORS.index(vectors), -1]
         return values
+
+    @cached_property
+    def inputs(self) -> dict[str, dict[float, InputAlignment]]:
+        """Inner products of scores ``[N]`` at the step :data:`LOW` on other pure noise.
+
+        By what is varied, ``scale`` or ``side``, and its value: noise times a factor, and latents
+        whose longer side has so many positions.
+        """
+        parts = [self.read(name) for name, _ in self.tasks() if name.startswith("inputs")]
+        products = np.concatenate([part["products"] for part in parts], axis=2)
+        inputs: dict[str, dict[float, InputAlignment]] = {"scale": {}, "side": {}}
+        for scale, side, values in zip(
+            parts[0]["scales"], parts[0]["sides"], products, strict=True
+        ):
+            found = InputAlignment(*values[:-1])
+            if side == parts[0]["side"]:
+                inputs["scale"][float(scale)] = found
+            if scale == 1:
+                inputs["side"][int(side)] = found
+        return inputs
 
     def latents_of(self, row: int) -> npt.NDArray[np.float32]:
         """The true latents of a prompt, ``[C, h, w]``."""
@@ -171,6 +199,11 @@ class Recording(Run):
     def size(self) -> int:
         """Dimensions of a latent."""
         return int(self.latents_of(0).size)
+
+    @property
+    def latent_side(self) -> int:
+        """Positions along the longer side of a latent."""
+        return max(self.latents_of(0).shape[1:])
 
     def spectra(self) -> Iterator[tuple[int | None, Mapping[str, Array]]]:
         """The row of a prompt, None for no prompt on noise, and its arrays."""

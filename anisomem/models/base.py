@@ -117,14 +117,21 @@ class DiffusionModel(ABC):
         """How many prompts exceed a text encoder's limit and are cut."""
         return 0
 
-    def initial_noise(self, seed: int, n: int) -> Tensor:
+    def initial_noise(
+        self, seed: int, n: int, shape: tuple[int, int, int] | None = None
+    ) -> Tensor:
         """What ``torch.manual_seed(seed); torch.randn(n, C, H, W)`` gives on the CPU.
 
         Samples of a smaller n are the first of a larger one, for latents of a multiple of 16
         numbers (PyTorch draws in blocks of that size).
+
+        Arguments:
+            seed: The seed.
+            n: How many.
+            shape: ``(C, H, W)``; the model's own if not given.
         """
         generator = torch.Generator().manual_seed(seed)
-        return torch.randn(n, *self.latent_shape, generator=generator)
+        return torch.randn(n, *(shape or self.latent_shape), generator=generator)
 
     def predict(self, x: Tensor, t: Tensor | float, conditioning: Conditioning) -> Prediction:
         """One evaluation of the network per row; ``t`` is one timestep or one per row."""

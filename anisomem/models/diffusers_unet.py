@@ -51,6 +51,7 @@ class DiffusersUNet(PipelineModel):
         Capability.EDITING,
         Capability.EMBEDDINGS,
         Capability.END,
+        Capability.SIZES,
     }
 
     def _read_scheduler(self, scheduler: SchedulerMixin) -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from anisomem.geometry.alignment import Alignment
+from anisomem.geometry.alignment import Alignment, InputAlignment
 
 
 def test_identity_of_the_sign():
@@ -23,6 +23,29 @@ def test_equal_length_is_minus_half_the_relative_norm():
     made_equal = Alignment((u * u).sum(1), (turned**2).sum(1), (u * turned).sum(1))
     np.testing.assert_allclose(made_equal.cosine, -made_equal.relative_norm / 2, rtol=1e-9)
     np.testing.assert_allclose(as_is.equal_length, made_equal.cosine, rtol=1e-9)
+
+
+def test_alignment_is_that_along_the_input_and_that_beside_it():
+    """cos(u, d) = cos(u, x) cos(x, d) + sin(u, x) cos(u⊥, d), from vectors themselves."""
+    u, c, x = np.random.default_rng(2).standard_normal((3, 50, 9))
+    products = ((a * b).sum(1) for a, b in ((u, u), (c, c), (u, c), (x, x), (x, u), (x, c)))
+    found, d = InputAlignment(*products), c - u
+    g = (u * x).sum(1) / (x * x).sum(1)
+    rest = u - g[:, None] * x
+    np.testing.assert_allclose((rest * x).sum(1), 0, atol=1e-12)
+    np.testing.assert_allclose(found.gain, g, rtol=1e-12)
+    np.testing.assert_allclose(found.rest, np.linalg.norm(rest, axis=1), rtol=1e-9)
+    np.testing.assert_allclose(found.rest_product, (rest * d).sum(1), rtol=1e-9, atol=1e-12)
+
+    def cos(a, b):
+        return (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+
+    np.testing.assert_allclose(found.input_cosine, cos(u, x), rtol=1e-9)
+    np.testing.assert_allclose(found.along_input, cos(x, d), rtol=1e-9)
+    np.testing.assert_allclose(found.along_rest, cos(rest, d), rtol=1e-9)
+    sine = np.sqrt(1 - found.input_cosine**2)
+    split = found.input_cosine * found.along_input + sine * found.along_rest
+    np.testing.assert_allclose(found.cosine, split, rtol=1e-9, atol=1e-12)
 
 
 def test_prompts_average_to_none_where_latents_are_in_distribution():

@@ -67,6 +67,28 @@ def test_what_is_recorded_is_what_detectors_read(recording):
         np.testing.assert_allclose(flattened, expected[paper.cos_name][:, 0], atol=1e-3)
 
 
+def test_other_inputs_are_the_same_noise_scaled_and_noise_of_other_sizes(recording):
+    scaled, sized = recording.inputs["scale"], recording.inputs["side"]
+    low = recording.alignment("noise", "score")
+    for name in ("uu", "cc", "uc", "xx", "xu", "xc"):
+        own = getattr(low, name)[:, -3]
+        np.testing.assert_allclose(getattr(scaled[1.0], name), own, rtol=1e-5)
+    assert sized[recording.latent_side] is scaled[1.0]
+    np.testing.assert_allclose(scaled[0.5].xx, 0.25 * scaled[1.0].xx, rtol=1e-5)
+
+    model = Evaluator(recording).model
+    side = 2 * recording.latent_side
+    assert sorted(sized) == [side // 4, side // 2, side, 2 * side]
+    seed, t = recording.config.seeds[0], model.timesteps()[-3]
+    x = torch.randn(1, 4, side, side, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        u = model.predict(x, t, model.encode([""])).score.double()
+        c = model.predict(x, t, model.encode([recording.prompts.texts[3]])).score.double()
+    along = torch.cosine_similarity(-x.double().flatten(), (c - u).flatten(), dim=0)
+    assert sized[side].along_input[3] == pytest.approx(float(along), abs=1e-5)
+    assert sized[side].uc[3] == pytest.approx(float((u * c).sum()), rel=1e-5)
+
+
 def test_spectra_whole_and_estimated(recording):
     found = dict(recording.spectra())
     assert len(found) == 5  # two prompts of each class, and none
