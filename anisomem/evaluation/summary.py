@@ -15,9 +15,7 @@ from anisomem.evaluation.bootstrap import (
     FAMILY_LEVEL,
     NOT_SEPARABLE,
     PairedDifference,
-    Resampling,
     paired_difference,
-    resample,
     statistics,
 )
 from anisomem.evaluation.curves import (
@@ -42,6 +40,7 @@ from anisomem.evaluation.interval import (
     tpr_interval,
     wilson_interval,
 )
+from anisomem.evaluation.resampling import Resampling, resample
 from anisomem.evaluation.ties import Ties, ties
 
 #: What simulations say of DeLong's method in such a case, docs/statistics.md.
@@ -277,7 +276,7 @@ class Evaluation:
         groups = np.asarray(members, dtype=bool) & (self.labels == 1)
         rows = self.scores[list(of)]
         flat = rows.reshape(-1, rows.shape[-1])
-        itself = Resampling(np.ones((1, len(self.labels)), np.int16), 0, 0)
+        itself = Resampling.given(self.labels, np.ones((1, len(self.labels))))
         points = standardised_means(flat, self.labels, itself, groups)
         drawn = standardised_means(flat, self.labels, self.resampling, groups)
         shape = (len(groups), *rows.shape[:2], -1)
