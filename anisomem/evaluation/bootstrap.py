@@ -107,20 +107,21 @@ def statistics(
     for block in resampling.blocks():
         n_positive = resampling.positives.prompts(block.positives)
         n_negative = resampling.negatives.prompts(block.negatives)
-        n_pairs = n_positive * n_negative
+        twice_pairs = 2 * n_positive * n_negative
         sums = walks.sums_for(max(n_positive.max(), n_negative.max()))
-        light = max(block.positives.max(), block.negatives.max()) <= walks.LIGHT
+        heaviest = max(block.positives.max(), block.negatives.max())
+        light = sums is np.uint16 and heaviest <= walks.LIGHT
         counts = _by_prompt(resampling, block)
         most = allowed_false_positives(rates, n_negative)
         allowed = np.concatenate([most, np.maximum(most - 1, 0)]).astype(sums)
         some = np.concatenate([np.ones_like(most), most >= 1])
-        lost = np.zeros_like(n_pairs)
+        lost = np.zeros_like(twice_pairs)
         for d, ranking in enumerate(rankings):
             if light and (changed := swaps[d]) is not None:
                 lost = lost + walks.change_of_lost_pairs(changed, counts)
             else:
                 lost = walks.lost_pairs(ranking, counts, sums)
-            auc[d, block.part] = (2 * n_pairs - lost) / (2 * n_pairs)
+            auc[d, block.part] = (twice_pairs - lost) / twice_pairs
             if len(targets):
                 detected = walks.detected_positives(ranking, counts, allowed)
                 tpr[:, d, block.part] = some * detected / n_positive

@@ -4,8 +4,9 @@ It calls the other files of this package in the order that a table needs; Markdo
 in :mod:`anisomem.report.tables`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +22,9 @@ from anisomem.evaluation.bootstrap import (
 from anisomem.evaluation.curves import (
     allowed_false_positives,
     auc,
-    released_tpr_at_fpr,
     resolution_note,
-    strict_tpr_at_fpr,
     tpr_at_fpr,
+    tpr_by_rules,
 )
 from anisomem.evaluation.delong import (
     auc_degrees,
@@ -55,7 +55,7 @@ FEW_ERRORS, FEW_MISSED, FEW_ALLOWED = 1.5, 3.0, 2
 NARROW = "the 95% interval may cover less than 93%: {}"
 
 FloatArray = npt.NDArray[np.float64]
-Rule = Callable[[npt.ArrayLike, npt.ArrayLike, float], float]  # scores, labels, target FPR
+OURS, RELEASED, STRICT = range(3)  # rules of a TPR, see :func:`tpr_by_rules`
 
 
 @dataclass(frozen=True)
@@ -165,10 +165,10 @@ class Evaluation:
         flat = self.scores.reshape(-1, prompts)
         drawn = statistics(flat, self.labels, self.resampling, self.targets)
         # The statistic is the mean over noise seeds, draw by draw.
-        self.auc_draws = drawn.auc.reshape(detectors, seeds, -1).mean(axis=1)
         shape = (len(self.targets), detectors, seeds, -1)
-        self.tpr_draws = drawn.tpr.reshape(shape).mean(axis=2)
-        self._stricter_draws = drawn.stricter_tpr.reshape(shape).mean(axis=2)
+        self.auc_draws = _mean_of_seeds(drawn.auc.reshape(shape[1:]))
+        self.tpr_draws = _mean_of_seeds(drawn.tpr.reshape(shape))
+        self._stricter_draws = _mean_of_seeds(drawn.stricter_tpr.reshape(shape))
 
     @property
     def clustered(self) -> bool:
@@ -290,19 +290,17 @@ class Evaluation:
 
     def auc_difference(self, a: int, b: int) -> PairedDifference:
         """Detector a minus detector b in AUC, on the same draws."""
-        area_a, area_b = (
-            float(np.mean([auc(of_seed, self.labels) for of_seed in self.scores[d]]))
-            for d in (a, b)
-        )
+        area_a, area_b = (float(np.mean(self._areas[d])) for d in (a, b))
         draws = self.auc_draws
         return paired_difference(area_a, area_b, draws[a], draws[b], self.resampling.units)
 
     def tpr_differences(self, a: int, b: int) -> dict[float, PairedDifference]:
         """The same in TPR at each resolvable target."""
+        rates_a, rates_b = self._rates(OURS, a), self._rates(OURS, b)
         return {
             target: paired_difference(
-                self._mean(tpr_at_fpr, self.scores[a], target),
-                self._mean(tpr_at_fpr, self.scores[b], target),
+                rates_a[target],
+                rates_b[target],
                 self.tpr_draws[k, a],
                 self.tpr_draws[k, b],
                 self.resampling.positive_units,
@@ -313,24 +311,23 @@ class Evaluation:
 
     def _summary(self, d: int) -> Summary:
         rows = self.scores[d]
-        resolvable = [target for target in self.targets if self.resolvable(target)]
         tied = ties(rows, self.labels)
         return Summary(
             self._auc(d, tied),
             self._auc_delong(rows),
             {
-                target: self._tpr(k, d, tied) if target in resolvable else None
+                target: self._tpr(k, d, tied) if self.resolvable(target) else None
                 for k, target in enumerate(self.targets)
             },
-            {t: self._mean(released_tpr_at_fpr, rows, t) for t in resolvable},
-            {t: self._mean(strict_tpr_at_fpr, rows, t) for t in resolvable},
+            self._rates(RELEASED, d),
+            self._rates(STRICT, d),
             self.n_negative,
             tied,
         )
 
     def _auc(self, d: int, tied: Ties) -> Estimate:
         rows, units = self.scores[d], self.resampling.units
-        areas = [auc(of_seed, self.labels) for of_seed in rows]
+        areas = self._areas[d]
         value = float(np.mean(areas))
         each = self.resampling.positive_units, self.resampling.negative_units
         degrees = auc_degrees(rows, self.labels, self.clusters, each)
@@ -348,7 +345,7 @@ class Evaluation:
 
     def _tpr(self, k: int, d: int, tied: Ties) -> Estimate:
         target, units = self.targets[k], self.resampling.positive_units
-        points = [tpr_at_fpr(of_seed, self.labels, target) for of_seed in self.scores[d]]
+        points = self._rates_of_seeds[d, :, OURS, k].tolist()
         interval = tpr_interval(self.tpr_draws[k, d], self._stricter_draws[k, d], units)
         missed, narrow = (1 - float(np.mean(points))) * units, None
         if allowed_false_positives(target, self.n_negative) < FEW_ALLOWED:
@@ -370,8 +367,31 @@ class Evaluation:
         known = f"{interval.note}; " if interval.note else ""
         return replace(interval, note=known + CLUSTERED)
 
-    def _mean(self, rule: Rule, rows: FloatArray, target: float) -> float:
-        return float(np.mean([rule(of_seed, self.labels, target) for of_seed in rows]))
+    def _rates(self, rule: int, d: int) -> dict[float, float]:
+        """A detector's mean TPR over noise seeds by a rule, at each resolvable target."""
+        return {
+            target: float(np.mean(self._rates_of_seeds[d, :, rule, k].tolist()))
+            for k, target in enumerate(self.targets)
+            if self.resolvable(target)
+        }
+
+    @cached_property
+    def _areas(self) -> list[list[float]]:
+        """The AUC of every detector at every noise seed."""
+        return [[auc(of_seed, self.labels) for of_seed in rows] for rows in self.scores]
+
+    @cached_property
+    def _rates_of_seeds(self) -> FloatArray:
+        """The TPR by every rule, ``[D, S, 3, T]``."""
+        rates = [
+            [tpr_by_rules(row, self.labels, self.targets) for row in rows] for rows in self.scores
+        ]
+        return np.array(rates)
+
+
+def _mean_of_seeds(draws: FloatArray) -> FloatArray:
+    """``[..., S, draws]`` to ``[..., draws]``; of one seed itself, without a copy."""
+    return draws[..., 0, :] if draws.shape[-2] == 1 else np.asarray(draws.mean(axis=-2))
 
 
 def _adjusted(difference: PairedDifference, p_value: float) -> str:

@@ -138,15 +138,16 @@ def change_of_lost_pairs(swaps: Swaps, counts: Rows) -> IntArray:
 
     Arguments:
         swaps: From the ranking before.
-        counts: How often each prompt is in the samples, ``[b]`` each, at most ``LIGHT`` times.
+        counts: How often each prompt is in the samples, ``[b]`` each: at most ``LIGHT`` times,
+            and fewer than ``2 ** 16`` prompts of either class together.
     """
     product = np.empty_like(counts[0])
-    lost, won = np.zeros((2, len(product)), np.int64)
+    lost, won = np.zeros((2, len(product)), np.uint32)
     for pairs, total in ((swaps.lost, lost), (swaps.won, won)):
         for positive, negative in pairs:
             np.multiply(counts[positive], counts[negative], out=product)
             np.add(total, product, out=total)
-    return 2 * (lost - won)
+    return 2 * (lost.astype(np.int64) - won)
 
 
 def detected_positives(ranking: Ranking, counts: Rows, allowed: Sums) -> Sums:
