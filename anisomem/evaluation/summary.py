@@ -55,7 +55,6 @@ FEW_ERRORS, FEW_MISSED, FEW_ALLOWED = 1.5, 3.0, 2
 NARROW = "the 95% interval may cover less than 93%: {}"
 
 FloatArray = npt.NDArray[np.float64]
-OURS, RELEASED, STRICT = range(3)  # rules of a TPR, see :func:`tpr_by_rules`
 
 
 @dataclass(frozen=True)
@@ -165,7 +164,7 @@ class Evaluation:
         flat = self.scores.reshape(-1, prompts)
         drawn = statistics(flat, self.labels, self.resampling, self.targets)
         # The statistic is the mean over noise seeds, draw by draw.
-        shape = (len(self.targets), detectors, seeds, -1)
+        shape = (len(self.targets), detectors, seeds, drawn.auc.shape[-1])
         self.auc_draws = _mean_of_seeds(drawn.auc.reshape(shape[1:]))
         self.tpr_draws = _mean_of_seeds(drawn.tpr.reshape(shape))
         self._stricter_draws = _mean_of_seeds(drawn.stricter_tpr.reshape(shape))
@@ -197,6 +196,10 @@ class Evaluation:
 
     def summaries(self) -> list[Summary]:
         """Summarises every detector, in their order."""
+        return list(self._summaries)
+
+    @cached_property
+    def _summaries(self) -> list[Summary]:
         return [self._summary(d) for d in range(len(self.scores))]
 
     def comparisons(self, of: Sequence[int] | None = None) -> list[Comparison]:
@@ -290,44 +293,55 @@ class Evaluation:
 
     def auc_difference(self, a: int, b: int) -> PairedDifference:
         """Detector a minus detector b in AUC, on the same draws."""
-        area_a, area_b = (float(np.mean(self._areas[d])) for d in (a, b))
+        area_a, area_b = (self._summaries[d].auc.value for d in (a, b))
         draws = self.auc_draws
         return paired_difference(area_a, area_b, draws[a], draws[b], self.resampling.units)
 
     def tpr_differences(self, a: int, b: int) -> dict[float, PairedDifference]:
         """The same in TPR at each resolvable target."""
-        rates_a, rates_b = self._rates(OURS, a), self._rates(OURS, b)
+        rates_a, rates_b = self._summaries[a].tpr, self._summaries[b].tpr
         return {
             target: paired_difference(
-                rates_a[target],
-                rates_b[target],
+                rate_a.value,
+                rate_b.value,
                 self.tpr_draws[k, a],
                 self.tpr_draws[k, b],
                 self.resampling.positive_units,
             )
             for k, target in enumerate(self.targets)
-            if self.resolvable(target)
+            if (rate_a := rates_a[target]) and (rate_b := rates_b[target])
         }
 
     def _summary(self, d: int) -> Summary:
         rows = self.scores[d]
         tied = ties(rows, self.labels)
+        points = np.array([tpr_by_rules(row, self.labels, self.targets) for row in rows])
+        released, strict = (
+            {
+                target: float(np.mean(points[:, rule, k].tolist()))
+                for k, target in enumerate(self.targets)
+                if self.resolvable(target)
+            }
+            for rule in (1, 2)
+        )
         return Summary(
             self._auc(d, tied),
             self._auc_delong(rows),
             {
-                target: self._tpr(k, d, tied) if self.resolvable(target) else None
+                target: self._tpr(k, d, points[:, 0, k].tolist(), tied)
+                if self.resolvable(target)
+                else None
                 for k, target in enumerate(self.targets)
             },
-            self._rates(RELEASED, d),
-            self._rates(STRICT, d),
+            released,
+            strict,
             self.n_negative,
             tied,
         )
 
     def _auc(self, d: int, tied: Ties) -> Estimate:
         rows, units = self.scores[d], self.resampling.units
-        areas = self._areas[d]
+        areas = [auc(of_seed, self.labels) for of_seed in rows]
         value = float(np.mean(areas))
         each = self.resampling.positive_units, self.resampling.negative_units
         degrees = auc_degrees(rows, self.labels, self.clusters, each)
@@ -343,9 +357,8 @@ class Evaluation:
             narrow = NARROW.format(f"{errors:.2g} of {units:.3g} effective clusters of errors")
         return _estimate(areas, interval, narrow, tied.note)
 
-    def _tpr(self, k: int, d: int, tied: Ties) -> Estimate:
+    def _tpr(self, k: int, d: int, points: Sequence[float], tied: Ties) -> Estimate:
         target, units = self.targets[k], self.resampling.positive_units
-        points = self._rates_of_seeds[d, :, OURS, k].tolist()
         interval = tpr_interval(self.tpr_draws[k, d], self._stricter_draws[k, d], units)
         missed, narrow = (1 - float(np.mean(points))) * units, None
         if allowed_false_positives(target, self.n_negative) < FEW_ALLOWED:
@@ -366,27 +379,6 @@ class Evaluation:
             return interval
         known = f"{interval.note}; " if interval.note else ""
         return replace(interval, note=known + CLUSTERED)
-
-    def _rates(self, rule: int, d: int) -> dict[float, float]:
-        """A detector's mean TPR over noise seeds by a rule, at each resolvable target."""
-        return {
-            target: float(np.mean(self._rates_of_seeds[d, :, rule, k].tolist()))
-            for k, target in enumerate(self.targets)
-            if self.resolvable(target)
-        }
-
-    @cached_property
-    def _areas(self) -> list[list[float]]:
-        """The AUC of every detector at every noise seed."""
-        return [[auc(of_seed, self.labels) for of_seed in rows] for rows in self.scores]
-
-    @cached_property
-    def _rates_of_seeds(self) -> FloatArray:
-        """The TPR by every rule, ``[D, S, 3, T]``."""
-        rates = [
-            [tpr_by_rules(row, self.labels, self.targets) for row in rows] for rows in self.scores
-        ]
-        return np.array(rates)
 
 
 def _mean_of_seeds(draws: FloatArray) -> FloatArray:
