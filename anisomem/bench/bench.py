@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from anisomem.bench import cases, commands, evaluations, full_size, growth, scoring
+from anisomem.bench import cases, commands, evaluations, full_size, growth, scoring, table
 from anisomem.bench.line import CostLine
 from anisomem.config import compose
 from anisomem.config.build import build
@@ -21,8 +21,9 @@ from anisomem.run.provenance import provenance
 from anisomem.storage import atomic
 
 NOTE = (
-    "Medians (turns: {turns}) with least and greatest in brackets, one thread a process; what a"
-    " line compares takes turns. docs/costs.md says how each is measured."
+    "Medians (turns: {turns}; one at a model of closed form) with least and greatest in brackets,"
+    " one thread a process; what a line compares takes turns. Before: an earlier version on two"
+    " quiet cores of an AMD EPYC. docs/costs.md says how each is measured."
 )
 TURNS = 5
 
@@ -36,6 +37,8 @@ class Amounts:
             CPU.
         growth: Numbers of prompts to compare, ascending; None is 100, 1,000 and 10,000, or for a
             full-size model 1 and 10, on a CPU 1.
+        large: Numbers of prompts to compare at a model of closed form, ascending; of the largest
+            the table is made, too. None is 10,000 and 100,000.
         evaluated: Prompts that evaluations are counted and the engine is timed on.
         finished: Prompts of the run that is run again when finished.
         scored: Prompts that are scored.
@@ -45,6 +48,7 @@ class Amounts:
 
     turns: int | None = None
     growth: tuple[int, ...] | None = None
+    large: tuple[int, ...] | None = None
     evaluated: int = 64
     finished: int = 200
     scored: int = 1_000
@@ -71,13 +75,9 @@ def bench(model: Sequence[str], amounts: Amounts, out: Path | None = None) -> st
             lines, third, note = _full_size(folder, model, network, amounts)
         else:
             lines, third, note = _claims(folder, model, network, amounts)
-    table = Table(
-        "Costs",
-        ["cost", "measured", third, "machine"],
-        [[line.cost, line.measured, line.target, line.machine] for line in lines],
-        [note],
-    )
-    text = table.markdown()
+    headings = ["cost", "measured", third, "before", "machine"]
+    rows = [[one.cost, one.measured, one.target, one.before, one.machine] for one in lines]
+    text = Table("Costs", headings, rows, [note]).markdown()
     if out:
         card = {
             **provenance(network),
@@ -96,11 +96,14 @@ def _claims(
 ) -> tuple[list[CostLine], str, str]:
     torch.set_num_threads(1)  # as in the processes of a run
     turns, sizes = amounts.turns or TURNS, amounts.growth or growth.SIZES
+    large = amounts.large or growth.LARGE
     lines = [
         *evaluations.lines(folder, model, network, amounts.evaluated, turns),
         *growth.lines(folder, model, network.device, sizes, turns),
+        *growth.lines_of_closed_form(folder, large),
         *commands.lines(folder, model, amounts.finished, amounts.draws, turns),
         *scoring.lines(folder, model, amounts.scored, amounts.pairs, amounts.draws, turns),
+        table.line(folder, large[-1], amounts.draws),
     ]
     return lines, "target", NOTE.format(turns=turns)
 

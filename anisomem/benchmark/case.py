@@ -201,11 +201,12 @@ class Case(Run):
         frame = self.store.read()
         if retry:
             frame = frame[frame[FAILURE].isna()]
-        done = set(zip(frame["seed"], frame["prompt_id"], strict=True))
+        done = {seed: set(rows) for seed, rows in frame["prompt_id"].groupby(frame["seed"])}
+        none: set[str] = set()
         return [
             batch
             for batch in self.batches()
-            if not all((batch.seed, i) in done for i in batch.ids)
+            if not done.get(batch.seed, none).issuperset(batch.ids)
             or self.tensors.lacking(batch.ids, batch.seed)
         ]
 

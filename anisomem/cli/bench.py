@@ -38,14 +38,21 @@ def _sizes(text: str) -> tuple[int, ...]:
     metavar="N,N",
     help="Numbers of prompts (default: 100,1000,10000; with weights=random 1,10, on a CPU 1).",
 )
+@click.option(
+    "--large",
+    type=Checked(_sizes),
+    metavar="N,N",
+    help="Numbers of prompts at a model of closed form (default: 10000,100000).",
+)
 @click.option("--out", type=FILE, metavar="FILE", help="Keep it as FILE.md and FILE.json.")
 def command(
     overrides: Sequence[str],
     turns: int | None,
     growth: tuple[int, ...] | None,
+    large: tuple[int, ...] | None,
     out: Path | None,
 ) -> None:
     """Measure on this machine what evaluating, scoring and the command itself cost."""
     from anisomem.bench.bench import Amounts, bench
 
-    print(bench(overrides, Amounts(turns, growth), out))
+    print(bench(overrides, Amounts(turns, growth, large), out))

@@ -79,4 +79,8 @@ def _column(column: pa.ChunkedArray) -> Any:
     """Numbers as an array, all else as a list."""
     if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
         return np.asarray(column.to_numpy())
+    if pa.types.is_string(column.type) and not column.null_count:
+        encoded = column.combine_chunks().dictionary_encode()
+        texts = encoded.dictionary.to_pylist()  # a block's name is one text, however many have it
+        return [texts[i] for i in encoded.indices.to_pylist()]
     return column.to_pylist()

@@ -29,6 +29,8 @@ DELIMITERS = ",;\t"
 BLANKS = re.compile(' +"')
 CLASSES = "ClassLabel"  # as the datasets library calls numbers that stand for names
 
+REPEATED = {"label", "block", "kind", "family"}  # texts that many rows share
+
 Row = tuple[str, dict[str, Any]]  # where it stands, and its cells by our names of the columns
 
 
@@ -378,10 +380,14 @@ def _add_batches(
         if (names := _class_names(schema, theirs)) is not None
     }
     number = 0
+    same: dict[str, str] = {}  # a block's name is one text, however many rows have it
     for batch in batches:
         for cells in batch.to_pylist():
             number += 1
             row = {ours: cells[theirs] for ours, theirs in chosen.items()}
+            for ours in REPEATED & row.keys():
+                if isinstance(cell := row[ours], str):
+                    row[ours] = same.setdefault(cell, cell)
             for ours, names in classes.items():
                 if type(row[ours]) is int:  # one below 0 stands for none
                     row[ours] = names[row[ours]] if 0 <= row[ours] < len(names) else None

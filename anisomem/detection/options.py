@@ -7,8 +7,9 @@ is a place in the schedule, :data:`Count`, :data:`Steps` and :data:`Scale` are n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from math import isfinite
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -63,8 +64,9 @@ Steps = Annotated[int, Whole(1, STEPS)]  # of a trajectory
 Scale = Annotated[float, Positive()]
 
 
-def options(kind: type) -> dict[str, Any]:
-    """The types of a dataclass's fields, by name."""
+@cache
+def options(kind: type) -> Mapping[str, Any]:
+    """The types of a dataclass's fields, by name; to evaluate them takes longer than a score."""
     hints = get_type_hints(kind, include_extras=True)
     return {one.name: hints[one.name] for one in fields(kind)}
 

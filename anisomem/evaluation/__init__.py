@@ -10,11 +10,9 @@ from anisomem.evaluation.bootstrap import (
     NOT_SEPARABLE,
     BootstrapStatistics,
     PairedDifference,
-    Resampling,
     enough_draws,
     least_p,
     paired_difference,
-    resample,
     statistics,
 )
 from anisomem.evaluation.curves import (
@@ -45,6 +43,7 @@ from anisomem.evaluation.interval import (
     tpr_interval,
     wilson_interval,
 )
+from anisomem.evaluation.resampling import Resampling, resample
 from anisomem.evaluation.summary import CLUSTERED, Comparison, Estimate, Evaluation, Summary
 from anisomem.evaluation.text import character_model, text_only_scores, word_model
 from anisomem.evaluation.ties import Ties, ties

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from anisomem.evaluation.bootstrap import Resampling, statistics
+from anisomem.evaluation.bootstrap import statistics
 from anisomem.evaluation.curves import allowed_false_positives, pair_counts
 from anisomem.evaluation.inputs import FloatArray, check_fraction, check_scores
 from anisomem.evaluation.interval import Interval, tpr_interval
+from anisomem.evaluation.resampling import Resampling
 
 
 def roc_band(
@@ -74,20 +75,18 @@ def tpr_by_group(
     values, memorized = check_scores(scores, labels, ndim=2)
     check_fraction("target", target)
     groups = np.asarray(members, dtype=np.float64)[:, memorized]
-    weights = resampling.weights.T.astype(np.float64)
-    of_positives, of_negatives = weights[memorized], weights[~memorized]
-    allowed = allowed_false_positives(target, of_negatives.sum(axis=0))
-    sizes = groups @ of_positives
-
-    tpr = np.empty((len(groups), len(values), weights.shape[1]))
-    for d, row in enumerate(values):
-        positives, negatives = row[memorized], row[~memorized]
-        falling = np.argsort(-negatives)
-        passed = (np.cumsum(of_negatives[falling], axis=0) <= allowed).sum(axis=0)
-        as_high = len(negatives) - pair_counts(positives, negatives)[0]
-        detected = of_positives * (as_high[:, None] <= passed)
-        with np.errstate(invalid="ignore"):
-            tpr[:, d] = (groups @ detected) / sizes
+    tpr = np.empty((len(groups), len(values), resampling.draws))
+    for part, of_positives, of_negatives in resampling.weights_by_class():
+        allowed = allowed_false_positives(target, of_negatives.sum(axis=0))
+        sizes = groups @ of_positives
+        for d, row in enumerate(values):
+            positives, negatives = row[memorized], row[~memorized]
+            falling = np.argsort(-negatives)
+            passed = (np.cumsum(of_negatives[falling], axis=0) <= allowed).sum(axis=0)
+            as_high = len(negatives) - pair_counts(positives, negatives)[0]
+            detected = of_positives * (as_high[:, None] <= passed)
+            with np.errstate(invalid="ignore"):
+                tpr[:, d, part] = (groups @ detected) / sizes
     return tpr
 
 
@@ -113,18 +112,17 @@ def standardised_means(
     """
     values, memorized = check_scores(scores, labels, ndim=2)
     groups = np.asarray(members, dtype=np.float64)[:, memorized]
-    weights = resampling.weights.T.astype(np.float64)
-    of_positives, of_negatives = weights[memorized], weights[~memorized]
-    sizes, n_negative = groups @ of_positives, of_negatives.sum(axis=0)
-
-    means = np.empty((len(groups), len(values), weights.shape[1]))
-    for d, row in enumerate(values):
-        # From the median squares lose few digits, and equal scores are exactly 0.
-        centred = row - np.median(row[~memorized])
-        positives, negatives = centred[memorized], centred[~memorized]
-        middle = negatives @ of_negatives / n_negative
-        variance = np.maximum(negatives**2 @ of_negatives / n_negative - middle**2, 0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            standardised = (groups * positives @ of_positives / sizes - middle) / np.sqrt(variance)
-        means[:, d] = np.where(np.isfinite(standardised), standardised, np.nan)
+    means = np.empty((len(groups), len(values), resampling.draws))
+    for part, of_positives, of_negatives in resampling.weights_by_class():
+        sizes, n_negative = groups @ of_positives, of_negatives.sum(axis=0)
+        for d, row in enumerate(values):
+            # From the median squares lose few digits, and equal scores are exactly 0.
+            centred = row - np.median(row[~memorized])
+            positives, negatives = centred[memorized], centred[~memorized]
+            middle = negatives @ of_negatives / n_negative
+            variance = np.maximum(negatives**2 @ of_negatives / n_negative - middle**2, 0)
+            mean = groups * positives @ of_positives
+            with np.errstate(invalid="ignore", divide="ignore"):
+                standardised = (mean / sizes - middle) / np.sqrt(variance)
+            means[:, d, part] = np.where(np.isfinite(standardised), standardised, np.nan)
     return means

@@ -1,65 +1,33 @@
 """The stratified cluster bootstrap of AUC and TPR@FPR, and paired comparisons.
 
-Intervals are made of the draws in ``interval``; tests that need no draws are in ``delong``.
+Samples are from ``resampling``, counts along them from ``walks``, intervals of the draws from
+``interval``; tests that need no draws are in ``delong``.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from anisomem.evaluation import walks
 from anisomem.evaluation.curves import allowed_false_positives
-from anisomem.evaluation.inputs import (
-    BoolArray,
-    FloatArray,
-    check_clusters,
-    check_fraction,
-    check_labels,
-    check_scores,
-)
+from anisomem.evaluation.inputs import FloatArray, check_fraction, check_scores
 from anisomem.evaluation.interval import (
     EQUAL,
     EXPANDED,
     SINGLE,
     Interval,
-    effective_clusters,
     expanded_p,
     expanded_quantiles,
     tail_of,
 )
+from anisomem.evaluation.resampling import Block, Counts, Resampling
 
 FAMILY_LEVEL = 0.05  # chance of any wrong verdict among pairs whose p values are adjusted
 NOT_SEPARABLE = "not separable"
 MOST_DRAWS = 100_000  # as many as a verdict is worth
-CHUNK = 10_000  # draws at a time: long enough for numpy, and a row of them stays in the cache
-
-Block = tuple[list[int], list[int], bool]  # prompts memorized and not, and whether they are tied
-Counts = npt.NDArray[np.integer[Any]]  # uint16, or int64 for samples too large for that
-
-
-@dataclass(frozen=True)
-class Resampling:
-    """How often each prompt occurs in each bootstrap sample: ``weights [draws, N]``.
-
-    One resampling serves all detectors of a table, so that their draws are paired.
-
-    Attributes:
-        weights: ``[draws, N]``.
-        positive_units, negative_units: The :func:`effective_clusters` of either class.
-    """
-
-    weights: npt.NDArray[np.int16]
-    positive_units: float
-    negative_units: float
-
-    @property
-    def units(self) -> float:
-        """The units of the class that has fewer."""
-        return min(self.positive_units, self.negative_units)
 
 
 @dataclass(frozen=True)
@@ -87,42 +55,6 @@ class PairedDifference:
     verdict: str
 
 
-def resample(
-    labels: npt.ArrayLike, clusters: npt.ArrayLike, draws: int = 10_000, seed: int = 0
-) -> Resampling:
-    """Draws whole clusters with replacement, in each class as many as the class has.
-
-    A cluster with prompts of both classes counts as one cluster in each, and its two halves are
-    drawn independently. The sample's size varies when cluster sizes do; with clusters of one
-    prompt this is the plain stratified bootstrap. Draws belong to cluster names, so the order of
-    the prompts doesn't matter.
-
-    Arguments:
-        labels: ``[N]``, 1 = memorized.
-        clusters: ``[N]``, integers or strings; near-duplicate prompts share one.
-        draws: Number of bootstrap samples.
-        seed: The seed of ``np.random.default_rng``.
-
-    Raises:
-        ValueError: labels not 0 or 1, one class only, other lengths.
-
-    Source: Davison & Hinkley, Bootstrap Methods and their Application (1997), section 3.8.
-    """
-    memorized = check_labels(labels)
-    names = check_clusters(clusters, memorized)
-    generator = np.random.default_rng(seed)
-
-    weights = np.empty((draws, len(memorized)), dtype=np.int16)
-    units = []
-    for members in (memorized, ~memorized):
-        distinct, cluster = np.unique(names[members], return_inverse=True)
-        n = len(distinct)
-        counts = generator.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.int16)
-        weights[:, members] = counts[:, cluster]
-        units.append(effective_clusters(cluster))
-    return Resampling(weights, *units)
-
-
 def statistics(
     scores: npt.ArrayLike,
     labels: npt.ArrayLike,
@@ -146,9 +78,10 @@ def statistics(
 
     The stricter TPR is that of one false positive fewer; where none is allowed, it is 0.
 
-    Both come from one walk down a detector's ranking that adds whole rows of weights, all draws
-    at once, in integers. Ties are exact: the values equal :func:`auc` and :func:`tpr_at_fpr` of
-    the written-out sample.
+    Both come from walks down a detector's ranking that add whole rows of weights, all draws at
+    once, in integers; where the ranking is nearly that of the detector before, as in a sweep over
+    weights, the pairs that have changed are added instead. Ties are exact: the values equal
+    :func:`auc` and :func:`tpr_at_fpr` of the written-out sample.
 
     Arguments:
         scores: ``[D, N]``, larger = more memorized.
@@ -163,102 +96,49 @@ def statistics(
     values, memorized = check_scores(scores, labels, ndim=2)
     for target in targets:
         check_fraction("target", target)
-    draws, n_prompts = resampling.weights.shape
-    if n_prompts != len(memorized):
-        raise ValueError(f"the resampling is of {n_prompts} prompts, labels hold {len(memorized)}")
+    if (n := resampling.n_prompts) != len(memorized):
+        raise ValueError(f"the resampling is of {n} prompts, labels hold {len(memorized)}")
     rates = np.array(targets, dtype=np.float64)[:, None]
+    rankings = [walks.Ranking.of(row, memorized) for row in values]
+    swaps = walks.swaps_between(values, memorized)
 
-    auc = np.empty((len(values), draws))
-    tpr = np.empty((2 * len(targets), len(values), draws))
-    for start in range(0, draws, CHUNK):
-        part = slice(start, start + CHUNK)
-        drawn = resampling.weights[part]
-        n_positive = drawn[:, memorized].sum(axis=1, dtype=np.int64)
-        n_negative = drawn[:, ~memorized].sum(axis=1, dtype=np.int64)
-        n_pairs = n_positive * n_negative
-        small = max(n_positive.max(), n_negative.max()) < 2**16
-        counts: type[np.integer[Any]] = np.uint16 if small else np.int64
-        weights = list(drawn.T.astype(counts, order="C"))
+    auc = np.empty((len(values), resampling.draws))
+    tpr = np.empty((2 * len(targets), *auc.shape))
+    for block in resampling.blocks():
+        n_positive = resampling.positives.prompts(block.positives)
+        n_negative = resampling.negatives.prompts(block.negatives)
+        twice_pairs = 2 * n_positive * n_negative
+        sums = walks.sums_for(max(n_positive.max(), n_negative.max()))
+        heaviest = max(block.positives.max(), block.negatives.max())
+        light = sums is np.uint16 and heaviest <= walks.LIGHT
+        counts = _by_prompt(resampling, block)
         most = allowed_false_positives(rates, n_negative)
-        allowed = np.concatenate([most, np.maximum(most - 1, 0)]).astype(counts)
+        allowed = np.concatenate([most, np.maximum(most - 1, 0)]).astype(sums)
         some = np.concatenate([np.ones_like(most), most >= 1])
-        for d, row in enumerate(values):
-            lost, tied, detected = _walk(_ranking(row, memorized), weights, allowed)
-            auc[d, part] = (2 * (n_pairs - lost) - tied) / (2 * n_pairs)
-            tpr[:, d, part] = some * detected / n_positive
+        lost = np.zeros_like(twice_pairs)
+        for d, ranking in enumerate(rankings):
+            if light and (changed := swaps[d]) is not None:
+                lost = lost + walks.change_of_lost_pairs(changed, counts)
+            else:
+                lost = walks.lost_pairs(ranking, counts, sums)
+            auc[d, block.part] = (twice_pairs - lost) / twice_pairs
+            if len(targets):
+                detected = walks.detected_positives(ranking, counts, allowed)
+                tpr[:, d, block.part] = some * detected / n_positive
     return BootstrapStatistics(auc, *np.split(tpr, 2))
 
 
-def _ranking(scores: FloatArray, memorized: BoolArray) -> list[Block]:
-    """The prompts from the highest score down, in blocks.
-
-    A block is a run of memorized prompts and the run of others below it, or, *tied*, the prompts
-    of both classes that share one score.
-    """
-    order = np.lexsort((~memorized, -scores))  # memorized ones first where scores are equal
-    positive = memorized[order]
-    new = np.append(True, np.diff(scores[order]) != 0)
-    level = new.cumsum() - 1
-    share = np.bincount(level, positive) / np.bincount(level)
-    tied = ((share > 0) & (share < 1))[level]
-    begins = (positive[1:] & ~positive[:-1]) | (new[1:] & (tied[1:] | tied[:-1]))
-    cuts = [0, *(np.flatnonzero(begins) + 1).tolist(), len(order)]
-    ahead = np.append(0, positive.cumsum()).tolist()
-    rows, of_tied = order.tolist(), tied.tolist()
-    blocks = []
-    for begin, end in pairwise(cuts):
-        middle = begin + ahead[end] - ahead[begin]
-        blocks.append((rows[begin:middle], rows[middle:end], of_tied[begin]))
-    return blocks
-
-
-def _walk(
-    ranking: Sequence[Block], weights: Sequence[Counts], allowed: Counts
-) -> tuple[Counts, Counts, Counts]:
-    """Pairs lost and tied ``[b]``, and positives detected ``[T, b]``, on ``b`` draws.
-
-    Arguments:
-        ranking: The order of the scores from :func:`_ranking`.
-        weights: The weights of every prompt, ``[b]`` each.
-        allowed: False positives, ``[T, b]``.
-    """
-    # A product of two numbers below 2 ** 16 is below 2 ** 32.
-    products = np.uint32 if allowed.dtype == np.uint16 else np.int64
-    above, detected = np.zeros_like(weights[0]), np.zeros_like(allowed)
-    lost, tied_pairs, product = np.zeros((3, allowed.shape[1]), products)
-    run_buffer, level_buffer = np.empty_like(above), np.empty_like(above)
-    loosest = allowed.max(axis=0, initial=0)
-    undecided = len(allowed) > 0
-    for positives, negatives, tied in ranking:
-        if not positives:
-            _add(negatives, weights, above)
-            continue
-        run = _total(positives, weights, run_buffer)
-        lost += np.multiply(run, above, out=product, dtype=products)
-        if tied:
-            level = _total(negatives, weights, level_buffer)
-            tied_pairs += np.multiply(run, level, out=product, dtype=products)
-            above += level
-        if undecided:
-            detected += run * (above <= allowed)
-            undecided = bool((above <= loosest).any())
-        if not tied:
-            _add(negatives, weights, above)
-    return lost, tied_pairs, detected
-
-
-def _total(rows: Sequence[int], weights: Sequence[Counts], buffer: Counts) -> Counts:
-    """The sum of some weights, in ``buffer`` unless there is one row alone."""
-    if len(rows) == 1:
-        return weights[rows[0]]
-    np.add(weights[rows[0]], weights[rows[1]], out=buffer)
-    _add(rows[2:], weights, buffer)
-    return buffer
-
-
-def _add(rows: Sequence[int], weights: Sequence[Counts], total: Counts) -> None:
-    for row in rows:
-        np.add(total, weights[row], out=total)
+def _by_prompt(resampling: Resampling, block: Block) -> walks.Rows:
+    """How often samples hold each prompt, the rows of its cluster."""
+    rows: list[Counts] = [block.positives[0]] * resampling.n_prompts
+    for members, counts in (
+        (resampling.positives, block.positives),
+        (resampling.negatives, block.negatives),
+    ):
+        of_clusters = list(counts)
+        for row, cluster in zip(members.rows.tolist(), members.cluster.tolist(), strict=True):
+            rows[row] = of_clusters[cluster]
+    return rows
 
 
 def paired_difference(

@@ -4,6 +4,7 @@ A prompt is called memorized at threshold ``s`` when its score is ``>= s``, so t
 called together and the curve has a point at distinct scores only.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,11 +90,7 @@ def tpr_at_fpr(scores: npt.ArrayLike, labels: npt.ArrayLike, target: float) -> f
     Raises:
         ValueError: as :func:`auc`, or a target that is not a fraction.
     """
-    check_fraction("target", target)
-    false_positives, true_positives, _ = _roc_counts(scores, labels)
-    allowed = allowed_false_positives(target, false_positives[-1])
-    last = np.searchsorted(false_positives, allowed, "right") - 1
-    return float(true_positives[last] / true_positives[-1])
+    return float(tpr_by_rules(scores, labels, [target])[0, 0])
 
 
 def auc_and_tpr(
@@ -131,8 +128,7 @@ def released_tpr_at_fpr(scores: npt.ArrayLike, labels: npt.ArrayLike, target: fl
     Source: the released codes of Ren et al. 2024, Jeon et al. 2025 and Asthana & Belagiannis
     2026: ``tpr[argmin |fpr - target|]`` of scikit-learn's ``roc_curve``.
     """
-    fpr, tpr = _released_points(scores, labels, target)
-    return float(tpr[np.argmin(np.abs(fpr - target))])
+    return float(tpr_by_rules(scores, labels, [target])[1, 0])
 
 
 def strict_tpr_at_fpr(scores: npt.ArrayLike, labels: npt.ArrayLike, target: float) -> float:
@@ -143,8 +139,34 @@ def strict_tpr_at_fpr(scores: npt.ArrayLike, labels: npt.ArrayLike, target: floa
     Source: the released notebook of Wen et al. 2024: ``tpr[where(fpr < target)[-1]]`` of
     scikit-learn's ``roc_curve``.
     """
-    fpr, tpr = _released_points(scores, labels, target)
-    return float(tpr[np.flatnonzero(fpr < target)[-1]])
+    return float(tpr_by_rules(scores, labels, [target])[2, 0])
+
+
+def tpr_by_rules(
+    scores: npt.ArrayLike, labels: npt.ArrayLike, targets: Sequence[float]
+) -> FloatArray:
+    """:func:`tpr_at_fpr`, :func:`released_tpr_at_fpr` and :func:`strict_tpr_at_fpr`, ``[3, T]``.
+
+    Arguments:
+        scores: ``[N]``, larger = more memorized.
+        labels: ``[N]``, 1 = memorized.
+        targets: ``T`` fractions in (0, 1).
+
+    Raises:
+        ValueError: as :func:`tpr_at_fpr`.
+    """
+    for target in targets:
+        check_fraction("target", target)
+    false_positives, true_positives, _ = _roc_counts(scores, labels)
+    fpr, tpr = _released_points(false_positives, true_positives)
+    rates = np.empty((3, len(targets)))
+    for k, target in enumerate(targets):
+        allowed = allowed_false_positives(target, false_positives[-1])
+        last = np.searchsorted(false_positives, allowed, "right") - 1
+        rates[0, k] = true_positives[last] / true_positives[-1]
+        rates[1, k] = tpr[np.argmin(np.abs(fpr - target))]
+        rates[2, k] = tpr[np.flatnonzero(fpr < target)[-1]]
+    return rates
 
 
 def allowed_false_positives(target: float | FloatArray, n_negative: npt.ArrayLike) -> FloatArray:
@@ -191,12 +213,8 @@ def _roc_counts(
     )
 
 
-def _released_points(
-    scores: npt.ArrayLike, labels: npt.ArrayLike, target: float
-) -> tuple[FloatArray, FloatArray]:
+def _released_points(curve_fp: IntArray, curve_tp: IntArray) -> tuple[FloatArray, FloatArray]:
     """FPR and TPR of the points that scikit-learn's ``roc_curve`` keeps by default."""
-    check_fraction("target", target)
-    curve_fp, curve_tp, _ = _roc_counts(scores, labels)
     # drop_intermediate: a point is dropped when the step before it equals the step after it; the
     # origin is added afterwards, so the first point after it always stays
     keep = np.ones(len(curve_fp), dtype=bool)

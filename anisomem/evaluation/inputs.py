@@ -19,7 +19,7 @@ def check_labels(labels: npt.ArrayLike) -> BoolArray:
         ValueError: a label that is not 0 or 1, or one class only.
     """
     given = np.asarray(labels)
-    wrong = given[~np.isin(given, (0, 1))] if given.dtype.kind in "biuf" else given
+    wrong = given[(given != 0) & (given != 1)] if given.dtype.kind in "biuf" else given
     if wrong.size or given.ndim != 1:
         raise ValueError(
             "labels must be one 0 or 1 per prompt (1 = memorized),"

@@ -4,8 +4,9 @@ It calls the other files of this package in the order that a table needs; Markdo
 in :mod:`anisomem.report.tables`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -15,18 +16,15 @@ from anisomem.evaluation.bootstrap import (
     FAMILY_LEVEL,
     NOT_SEPARABLE,
     PairedDifference,
-    Resampling,
     paired_difference,
-    resample,
     statistics,
 )
 from anisomem.evaluation.curves import (
     allowed_false_positives,
     auc,
-    released_tpr_at_fpr,
     resolution_note,
-    strict_tpr_at_fpr,
     tpr_at_fpr,
+    tpr_by_rules,
 )
 from anisomem.evaluation.delong import (
     auc_degrees,
@@ -42,6 +40,7 @@ from anisomem.evaluation.interval import (
     tpr_interval,
     wilson_interval,
 )
+from anisomem.evaluation.resampling import Resampling, resample
 from anisomem.evaluation.ties import Ties, ties
 
 #: What simulations say of DeLong's method in such a case, docs/statistics.md.
@@ -56,7 +55,6 @@ FEW_ERRORS, FEW_MISSED, FEW_ALLOWED = 1.5, 3.0, 2
 NARROW = "the 95% interval may cover less than 93%: {}"
 
 FloatArray = npt.NDArray[np.float64]
-Rule = Callable[[npt.ArrayLike, npt.ArrayLike, float], float]  # scores, labels, target FPR
 
 
 @dataclass(frozen=True)
@@ -166,10 +164,10 @@ class Evaluation:
         flat = self.scores.reshape(-1, prompts)
         drawn = statistics(flat, self.labels, self.resampling, self.targets)
         # The statistic is the mean over noise seeds, draw by draw.
-        self.auc_draws = drawn.auc.reshape(detectors, seeds, -1).mean(axis=1)
-        shape = (len(self.targets), detectors, seeds, -1)
-        self.tpr_draws = drawn.tpr.reshape(shape).mean(axis=2)
-        self._stricter_draws = drawn.stricter_tpr.reshape(shape).mean(axis=2)
+        shape = (len(self.targets), detectors, seeds, drawn.auc.shape[-1])
+        self.auc_draws = _mean_of_seeds(drawn.auc.reshape(shape[1:]))
+        self.tpr_draws = _mean_of_seeds(drawn.tpr.reshape(shape))
+        self._stricter_draws = _mean_of_seeds(drawn.stricter_tpr.reshape(shape))
 
     @property
     def clustered(self) -> bool:
@@ -198,6 +196,10 @@ class Evaluation:
 
     def summaries(self) -> list[Summary]:
         """Summarises every detector, in their order."""
+        return list(self._summaries)
+
+    @cached_property
+    def _summaries(self) -> list[Summary]:
         return [self._summary(d) for d in range(len(self.scores))]
 
     def comparisons(self, of: Sequence[int] | None = None) -> list[Comparison]:
@@ -277,7 +279,7 @@ class Evaluation:
         groups = np.asarray(members, dtype=bool) & (self.labels == 1)
         rows = self.scores[list(of)]
         flat = rows.reshape(-1, rows.shape[-1])
-        itself = Resampling(np.ones((1, len(self.labels)), np.int16), 0, 0)
+        itself = Resampling.given(self.labels, np.ones((1, len(self.labels))))
         points = standardised_means(flat, self.labels, itself, groups)
         drawn = standardised_means(flat, self.labels, self.resampling, groups)
         shape = (len(groups), *rows.shape[:2], -1)
@@ -291,40 +293,48 @@ class Evaluation:
 
     def auc_difference(self, a: int, b: int) -> PairedDifference:
         """Detector a minus detector b in AUC, on the same draws."""
-        area_a, area_b = (
-            float(np.mean([auc(of_seed, self.labels) for of_seed in self.scores[d]]))
-            for d in (a, b)
-        )
+        area_a, area_b = (self._summaries[d].auc.value for d in (a, b))
         draws = self.auc_draws
         return paired_difference(area_a, area_b, draws[a], draws[b], self.resampling.units)
 
     def tpr_differences(self, a: int, b: int) -> dict[float, PairedDifference]:
         """The same in TPR at each resolvable target."""
+        rates_a, rates_b = self._summaries[a].tpr, self._summaries[b].tpr
         return {
             target: paired_difference(
-                self._mean(tpr_at_fpr, self.scores[a], target),
-                self._mean(tpr_at_fpr, self.scores[b], target),
+                rate_a.value,
+                rate_b.value,
                 self.tpr_draws[k, a],
                 self.tpr_draws[k, b],
                 self.resampling.positive_units,
             )
             for k, target in enumerate(self.targets)
-            if self.resolvable(target)
+            if (rate_a := rates_a[target]) and (rate_b := rates_b[target])
         }
 
     def _summary(self, d: int) -> Summary:
         rows = self.scores[d]
-        resolvable = [target for target in self.targets if self.resolvable(target)]
         tied = ties(rows, self.labels)
+        points = np.array([tpr_by_rules(row, self.labels, self.targets) for row in rows])
+        released, strict = (
+            {
+                target: float(np.mean(points[:, rule, k].tolist()))
+                for k, target in enumerate(self.targets)
+                if self.resolvable(target)
+            }
+            for rule in (1, 2)
+        )
         return Summary(
             self._auc(d, tied),
             self._auc_delong(rows),
             {
-                target: self._tpr(k, d, tied) if target in resolvable else None
+                target: self._tpr(k, d, points[:, 0, k].tolist(), tied)
+                if self.resolvable(target)
+                else None
                 for k, target in enumerate(self.targets)
             },
-            {t: self._mean(released_tpr_at_fpr, rows, t) for t in resolvable},
-            {t: self._mean(strict_tpr_at_fpr, rows, t) for t in resolvable},
+            released,
+            strict,
             self.n_negative,
             tied,
         )
@@ -347,9 +357,8 @@ class Evaluation:
             narrow = NARROW.format(f"{errors:.2g} of {units:.3g} effective clusters of errors")
         return _estimate(areas, interval, narrow, tied.note)
 
-    def _tpr(self, k: int, d: int, tied: Ties) -> Estimate:
+    def _tpr(self, k: int, d: int, points: Sequence[float], tied: Ties) -> Estimate:
         target, units = self.targets[k], self.resampling.positive_units
-        points = [tpr_at_fpr(of_seed, self.labels, target) for of_seed in self.scores[d]]
         interval = tpr_interval(self.tpr_draws[k, d], self._stricter_draws[k, d], units)
         missed, narrow = (1 - float(np.mean(points))) * units, None
         if allowed_false_positives(target, self.n_negative) < FEW_ALLOWED:
@@ -371,8 +380,10 @@ class Evaluation:
         known = f"{interval.note}; " if interval.note else ""
         return replace(interval, note=known + CLUSTERED)
 
-    def _mean(self, rule: Rule, rows: FloatArray, target: float) -> float:
-        return float(np.mean([rule(of_seed, self.labels, target) for of_seed in rows]))
+
+def _mean_of_seeds(draws: FloatArray) -> FloatArray:
+    """``[..., S, draws]`` to ``[..., draws]``; of one seed itself, without a copy."""
+    return draws[..., 0, :] if draws.shape[-2] == 1 else np.asarray(draws.mean(axis=-2))
 
 
 def _adjusted(difference: PairedDifference, p_value: float) -> str:

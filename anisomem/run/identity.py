@@ -66,6 +66,7 @@ OUTSIDE_MODEL = frozenset(
 )
 #: Settings that came later: they count where they are set, so earlier runs stay what they are.
 LATER_MODEL = frozenset({"variant"})
+PART = 10_000  # prompts that are written as JSON at a time
 SHIPPED = Path(anisomem.__file__).parent / "models" / "architectures"
 
 
@@ -147,7 +148,16 @@ def of_labels(prompts: PromptSet) -> str:
 
 
 def _of_lists(*columns: Sequence[Any]) -> str:
-    return sha256(json.dumps([list(column) for column in columns]).encode()).hexdigest()
+    """sha256 of the lists as JSON, of which no more than a part is made at a time."""
+    digest = sha256(b"[")
+    for k, column in enumerate(columns):
+        digest.update(b", [" if k else b"[")
+        for begin in range(0, len(column), PART):
+            digest.update(b", " if begin else b"")
+            digest.update(json.dumps(list(column[begin : begin + PART]))[1:-1].encode())
+        digest.update(b"]")
+    digest.update(b"]")
+    return digest.hexdigest()
 
 
 def by_class_name(node: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from anisomem.storage import atomic, digests
 
 IDENTITY = "identity.json"
 KEY = ["prompt_id", "seed", "sample"]
+TOGETHER = 256  # shards whose rows are moved into one table while more are read
 TRIES = 100  # of reading a folder in which another process merges
 FAILURE = "failure"  # column: why a prompt has no numbers, null where it has
 SECONDS = "seconds"  # column: of the batch it was evaluated in, divided by the batch's rows
@@ -144,16 +145,10 @@ class ScoreStore:
 
     def read(self) -> pd.DataFrame:
         """All rows that are whole, each once, in the order of their key."""
-        tables = [table for _, table in self._shards()]
+        _, tables = self._shards()
         if not tables:
             return pd.DataFrame(columns=[*KEY, FAILURE, SECONDS, *ORIGIN])
-        frame = self._together(tables).to_pandas()
-        # Two processes may have recorded the same prompt; either's rows are as good, but a number
-        # is better than a failure.
-        order = [*KEY, FAILURE]
-        return frame.sort_values(order, kind="stable", na_position="first").drop_duplicates(
-            KEY, ignore_index=True
-        )
+        return self._each_once(tables).to_pandas()
 
     def merge(self) -> None:
         """Brings all shards into one; killed at any moment, nothing is lost or counted twice.
@@ -161,12 +156,11 @@ class ScoreStore:
         What a killed process left half written goes with them.
         """
         atomic.remove_abandoned(self.folder)
-        shards = self._shards()
-        if len(shards) < 2:
+        paths, tables = self._shards()
+        if len(paths) < 2:
             return
-        schema = shards[0][1].schema
-        merged = self._write(pa.Table.from_pandas(self.read(), schema, preserve_index=False))
-        for path, _ in shards:
+        merged = self._write(self._each_once(tables))
+        for path in paths:
             if path != merged:
                 path.unlink(missing_ok=True)
 
@@ -184,8 +178,8 @@ class ScoreStore:
         """The shards' files, without those that another process is about to write."""
         return sorted(self.folder.glob("[!.]*.parquet"))
 
-    def _shards(self) -> list[tuple[Path, pa.Table]]:
-        """The whole shards; a damaged one is set aside and said.
+    def _shards(self) -> tuple[list[Path], list[pa.Table]]:
+        """The whole shards and their rows; a damaged one is set aside and said.
 
         Raises:
             UserError: A shard must not be read, or the folder does not come to rest.
@@ -193,10 +187,33 @@ class ScoreStore:
         for _ in range(TRIES):
             # A shard that another process has just merged is gone: its rows are elsewhere.
             with suppress(FileNotFoundError):
-                return [
-                    (path, table) for path in self._paths() if (table := _table(path)) is not None
-                ]
+                return self._read_shards()
         raise UserError(f"{self.folder} changes while it is read; try again")
+
+    def _read_shards(self) -> tuple[list[Path], list[pa.Table]]:
+        whole: list[Path] = []
+        tables: list[pa.Table] = []
+        few: list[pa.Table] = []
+        for path in self._paths():
+            if (table := _table(path)) is not None:
+                whole.append(path)
+                few.append(table)
+            if len(few) == TOGETHER:  # a table of few rows is mostly what surrounds them
+                tables.append(self._together(few).combine_chunks())
+                few = []
+        return whole, [*tables, *few]
+
+    def _each_once(self, tables: Sequence[pa.Table]) -> pa.Table:
+        """The rows of some shards, each once, in the order of their key."""
+        rows = self._together(tables)
+        # Two processes may have recorded the same prompt; either's rows are as good, but a number
+        # is better than a failure.
+        order = [*KEY, FAILURE]
+        keys = rows.select(order).to_pandas()
+        keys = keys.sort_values(order, kind="stable", na_position="first").drop_duplicates(KEY)
+        if len(keys) == rows.num_rows and keys.index.is_monotonic_increasing:
+            return rows  # merged already
+        return rows.combine_chunks().take(pa.array(keys.index.to_numpy()))
 
     def _together(self, tables: Sequence[pa.Table]) -> pa.Table:
         try:

@@ -6,6 +6,7 @@ from scipy import stats
 
 from anisomem import evaluation as ev
 from anisomem.evaluation import bootstrap
+from anisomem.evaluation import resampling as module
 
 TARGETS = (0.01, 0.1, 0.29)
 
@@ -22,7 +23,7 @@ def simulate(seed, n=120, levels=None, detectors=3, cluster_size=3):
 @pytest.mark.parametrize("levels", [None, 4, 1])
 @pytest.mark.parametrize("clustered", [True, False])
 def test_draws_are_those_of_written_out_samples(levels, clustered, monkeypatch):
-    monkeypatch.setattr(bootstrap, "CHUNK", 7)  # 20 draws: two full chunks and a rest
+    monkeypatch.setattr(module, "CHUNK", 7)  # 20 draws: two full chunks and a rest
     for seed in range(2):
         scores, labels, clusters = simulate(seed, levels=levels)
         resampling = ev.resample(labels, clusters if clustered else np.arange(120), 20, seed)
@@ -50,7 +51,7 @@ def test_samples_of_any_size_are_counted_without_overflow(times):
     scores, _, _ = simulate(5, levels=2)
     labels = np.arange(120) % 2
     weights = np.full((3, len(labels)), times, np.int16)
-    draws = ev.statistics(scores, labels, ev.Resampling(weights, 60, 60), TARGETS)
+    draws = ev.statistics(scores, labels, ev.Resampling.given(labels, weights), TARGETS)
     for d, row in enumerate(scores):
         assert set(draws.auc[d]) == {ev.auc(row, labels)}
         for t, target in enumerate(TARGETS):

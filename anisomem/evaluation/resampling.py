@@ -1,0 +1,234 @@
+"""How often each bootstrap sample holds each prompt: whole clusters drawn, within either class.
+
+What is made of the samples is in ``bootstrap`` and ``bands``. Samples are handed on in blocks, so
+that a hundred thousand prompts need no more memory than a thousand: many clusters are drawn anew
+whenever they are asked for, by generators that belong to the class and not to the block.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from anisomem.evaluation.inputs import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    check_clusters,
+    check_labels,
+)
+from anisomem.evaluation.interval import effective_clusters
+
+FEW = 10_000  # clusters of both classes, whose samples are kept; more are drawn block by block
+CHUNK = 10_000  # samples at a time: long enough for numpy, and a row of them stays in the cache
+HELD = 1 << 26  # counts of a block; 128 MiB
+TILE = 256  # samples that are turned at once, from a row a sample to a row a cluster
+REMEMBERED = 1 << 24  # counts of samples that are kept for the next of the same class sizes
+
+Counts = npt.NDArray[np.uint16]
+
+
+@dataclass(frozen=True, eq=False)
+class Members:
+    """The prompts of one class and their clusters.
+
+    Attributes:
+        rows: Their places among all prompts, ``[n]``.
+        cluster: The number of each one's cluster, ``[n]``.
+        sizes: Prompts of each cluster, ``[C]``.
+    """
+
+    rows: IntArray
+    cluster: IntArray
+    sizes: IntArray
+
+    def prompts(self, counts: Counts) -> IntArray:
+        """How many prompts samples hold, ``[b]``, of clusters drawn ``[C, b]``."""
+        total = np.zeros(counts.shape[1], np.int64)
+        for size in np.unique(self.sizes).tolist():
+            total += size * counts[self.sizes == size].sum(axis=0, dtype=np.int64)
+        return total
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Consecutive bootstrap samples.
+
+    Attributes:
+        part: Which of all samples they are.
+        positives, negatives: How often they hold each cluster of memorized prompts, and of the
+            others, ``[C, b]``.
+    """
+
+    part: slice
+    positives: Counts
+    negatives: Counts
+
+
+@dataclass(frozen=True, eq=False)
+class Resampling:
+    """Bootstrap samples of some prompts.
+
+    One resampling serves all detectors of a table, so that their draws are paired.
+
+    Attributes:
+        positives, negatives: The memorized prompts, and the others.
+        draws: Number of bootstrap samples.
+        seed: What they are drawn by.
+        kept: How often all samples hold each cluster of either class, ``[C, draws]``; None where
+            that would be too much.
+    """
+
+    positives: Members
+    negatives: Members
+    draws: int
+    seed: int = 0
+    kept: tuple[Counts, Counts] | None = None
+
+    @classmethod
+    def given(cls, labels: npt.ArrayLike, weights: npt.ArrayLike) -> "Resampling":
+        """Samples that are written out, every prompt a cluster of its own.
+
+        Arguments:
+            labels: ``[N]``, 1 = memorized.
+            weights: How often each sample holds each prompt, ``[draws, N]``.
+        """
+        memorized, counts = check_labels(labels), np.asarray(weights, np.uint16)
+        positives, negatives = (
+            _members(np.arange(len(memorized)), members) for members in (memorized, ~memorized)
+        )
+        kept = tuple(np.ascontiguousarray(counts[:, m].T) for m in (memorized, ~memorized))
+        return cls(positives, negatives, len(counts), kept=(kept[0], kept[1]))
+
+    @property
+    def n_prompts(self) -> int:
+        """The number of prompts N."""
+        return len(self.positives.rows) + len(self.negatives.rows)
+
+    @cached_property
+    def positive_units(self) -> float:
+        """The :func:`effective_clusters` of the memorized prompts."""
+        return effective_clusters(self.positives.cluster)
+
+    @cached_property
+    def negative_units(self) -> float:
+        """The :func:`effective_clusters` of the others."""
+        return effective_clusters(self.negatives.cluster)
+
+    @property
+    def units(self) -> float:
+        """The units of the class that has fewer."""
+        return min(self.positive_units, self.negative_units)
+
+    def blocks(self) -> Iterator[Block]:
+        """All samples, so many at a time as memory allows; the same at every call."""
+        sizes = len(self.positives.sizes), len(self.negatives.sizes)
+        length = CHUNK if self.kept else max(1, min(CHUNK, HELD // sum(sizes)))
+        parts = [slice(b, min(b + length, self.draws)) for b in range(0, self.draws, length)]
+        if self.kept:
+            positives, negatives = self.kept
+            yield from (Block(part, positives[:, part], negatives[:, part]) for part in parts)
+            return
+        generators = [np.random.default_rng([self.seed, label]) for label in (1, 0)]
+        for part in parts:
+            drawn = (_many(n, part, g) for n, g in zip(sizes, generators, strict=True))
+            yield Block(part, *drawn)
+
+    def weights_by_class(self) -> Iterator[tuple[slice, FloatArray, FloatArray]]:
+        """Which samples, and how often they hold each prompt of either class, ``[n, b]``."""
+        for block in self.blocks():
+            length = max(1, HELD // (8 * self.n_prompts))  # of floats, and of what is made of them
+            for begin in range(block.part.start, block.part.stop, length):
+                part = slice(begin, min(begin + length, block.part.stop))
+                here = slice(part.start - block.part.start, part.stop - block.part.start)
+                yield (
+                    part,
+                    block.positives[:, here][self.positives.cluster].astype(np.float64),
+                    block.negatives[:, here][self.negatives.cluster].astype(np.float64),
+                )
+
+    @cached_property
+    def weights(self) -> npt.NDArray[np.uint16]:
+        """How often each sample holds each prompt, ``[draws, N]``: of few prompts."""
+        weights = np.empty((self.draws, self.n_prompts), np.uint16)
+        for block in self.blocks():
+            weights[block.part, self.positives.rows] = block.positives[self.positives.cluster].T
+            weights[block.part, self.negatives.rows] = block.negatives[self.negatives.cluster].T
+        return weights
+
+
+def resample(
+    labels: npt.ArrayLike, clusters: npt.ArrayLike, draws: int = 10_000, seed: int = 0
+) -> Resampling:
+    """Draws whole clusters with replacement, in each class as many as the class has.
+
+    A cluster with prompts of both classes counts as one cluster in each, and its two halves are
+    drawn independently. The sample's size varies when cluster sizes do; with clusters of one
+    prompt this is the plain stratified bootstrap. Draws belong to cluster names, so the order of
+    the prompts doesn't matter.
+
+    Up to ``FEW`` clusters are drawn by numpy's ``multinomial``, from one generator for both
+    classes; its time is that of a binomial draw for every cluster and sample. Of more clusters
+    ``n`` integers below ``n`` are counted in each sample, which is the same distribution ten times
+    as fast, by a generator for each class.
+
+    Arguments:
+        labels: ``[N]``, 1 = memorized.
+        clusters: ``[N]``, integers or strings; near-duplicate prompts share one.
+        draws: Number of bootstrap samples.
+        seed: The seed of ``np.random.default_rng``.
+
+    Raises:
+        ValueError: labels not 0 or 1, one class only, other lengths.
+
+    Source: Davison & Hinkley, Bootstrap Methods and their Application (1997), section 3.8.
+    """
+    memorized = check_labels(labels)
+    names = check_clusters(clusters, memorized)
+    positives, negatives = (_members(names, members) for members in (memorized, ~memorized))
+    sizes = len(positives.sizes), len(negatives.sizes)
+    kept = None
+    if sum(sizes) <= FEW:
+        little = sum(sizes) * draws <= REMEMBERED
+        kept = (_few_of_both if little else _few_of_both.__wrapped__)(sizes, draws, seed)
+    return Resampling(positives, negatives, draws, seed, kept)
+
+
+def _members(names: npt.NDArray[np.generic], members: BoolArray) -> Members:
+    distinct, cluster = np.unique(names[members], return_inverse=True)
+    return Members(np.flatnonzero(members), cluster, np.bincount(cluster, minlength=len(distinct)))
+
+
+@lru_cache(maxsize=4)
+def _few_of_both(sizes: tuple[int, int], draws: int, seed: int) -> tuple[Counts, Counts]:
+    """Samples of few clusters of both classes, ``[C, draws]`` each; they cannot be changed.
+
+    Tables of one run ask for the same again and again.
+    """
+    generator = np.random.default_rng(seed)
+    positives, negatives = (_few(n, draws, generator) for n in sizes)
+    return positives, negatives
+
+
+def _few(n: int, draws: int, generator: np.random.Generator) -> Counts:
+    """How often each of ``n`` clusters is drawn, ``[n, draws]``."""
+    counts = np.empty((n, draws), np.uint16)
+    for begin in range(0, draws, TILE):
+        part = slice(begin, min(begin + TILE, draws))
+        size = part.stop - part.start
+        counts[:, part] = generator.multinomial(n, np.full(n, 1 / n), size=size).T
+    counts.flags.writeable = False
+    return counts
+
+
+def _many(n: int, part: slice, generator: np.random.Generator) -> Counts:
+    """The same by counting integers, of the samples that a generator comes to next, ``[n, b]``."""
+    counts = np.empty((n, part.stop - part.start), np.uint16)
+    for begin in range(0, counts.shape[1], TILE):
+        tile = np.empty((min(TILE, counts.shape[1] - begin), n), np.uint16)
+        for sample in tile:
+            sample[:] = np.bincount(generator.integers(0, n, n), minlength=n)
+        counts[:, begin : begin + len(tile)] = tile.T
+    return counts
