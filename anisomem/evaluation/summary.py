@@ -4,8 +4,12 @@ It calls the other files of this package in the order that a table needs; Markdo
 in :mod:`anisomem.report.tables`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -167,7 +171,7 @@ class Evaluation:
         drawn = statistics(flat, self.labels, self.resampling, self.targets)
         # The statistic is the mean over noise seeds, draw by draw.
         self.auc_draws = drawn.auc.reshape(detectors, seeds, -1).mean(axis=1)
-        shape = (len(self.targets), detectors, seeds, -1)
+        shape = (len(self.targets), detectors, seeds, drawn.auc.shape[-1])
         self.tpr_draws = drawn.tpr.reshape(shape).mean(axis=2)
         self._stricter_draws = drawn.stricter_tpr.reshape(shape).mean(axis=2)
 
@@ -196,8 +200,21 @@ class Evaluation:
         """Whether one false positive at most fits into the target."""
         return bool(allowed_false_positives(target, self.n_negative) >= 1)
 
+    def of(self, detectors: Sequence[int]) -> Evaluation:
+        """The same of some detectors, given by their indices; nothing is drawn anew."""
+        chosen, some = list(detectors), copy(self)
+        some.scores, some.auc_draws = self.scores[chosen], self.auc_draws[chosen]
+        some.tpr_draws = self.tpr_draws[:, chosen]
+        some._stricter_draws = self._stricter_draws[:, chosen]
+        some.__dict__.pop("_summaries", None)
+        return some
+
     def summaries(self) -> list[Summary]:
         """Summarises every detector, in their order."""
+        return list(self._summaries)
+
+    @cached_property
+    def _summaries(self) -> list[Summary]:
         return [self._summary(d) for d in range(len(self.scores))]
 
     def comparisons(self, of: Sequence[int] | None = None) -> list[Comparison]:
