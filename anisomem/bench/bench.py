@@ -71,12 +71,9 @@ def bench(model: Sequence[str], amounts: Amounts, out: Path | None = None) -> st
             lines, third, note = _full_size(folder, model, network, amounts)
         else:
             lines, third, note = _claims(folder, model, network, amounts)
-    table = Table(
-        "Costs",
-        ["cost", "measured", third, "machine"],
-        [[line.cost, line.measured, line.target, line.machine] for line in lines],
-        [note],
-    )
+    headings = ["cost", "measured", third, "before", "machine"]
+    rows = [[one.cost, one.measured, one.target, one.before, one.machine] for one in lines]
+    table = Table("Costs", headings, rows, [note])
     text = table.markdown()
     if out:
         card = {

@@ -19,6 +19,7 @@ class CostLine:
         target: What it should be.
         machine: What it ran on.
         values: The numbers unrounded, by name.
+        before: What was measured of an earlier version, in words; "–" where nothing was.
     """
 
     cost: str
@@ -26,6 +27,7 @@ class CostLine:
     target: str
     machine: str
     values: Mapping[str, Any]
+    before: str = "–"
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
