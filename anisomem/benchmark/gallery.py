@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from anisomem.console import progress
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.detection.base import Component, Components, Detector
 from anisomem.detection.needs import pair
 from anisomem.errors import UserError
+from anisomem.run import forked
 from anisomem.storage import atomic
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def headline(detectors: Sequence[Detector]) -> Detector:
 def order(results: Results) -> list[int]:
     """The rows to show: memorized prompts of the lowest scores, others of the highest."""
     labels = results.prompts.labels
-    scores = results.evaluated.scores[results.detectors.index(headline(results.detectors)), 0]
+    scores = results.scored.scores[results.detectors.index(headline(results.detectors)), 0]
     rising = np.argsort(scores, kind="stable")
     missed = rising[labels[rising] == 1][: results.config.gallery]
     alarms = rising[::-1][labels[rising[::-1]] == 0][: results.config.gallery]
@@ -87,9 +88,12 @@ def plan(results: Results) -> dict[str, Any]:
     }
 
 
-def up_to_date(results: Results) -> bool:
-    """Whether the stored gallery is the one to be shown, or none is; needs all components."""
-    if results.config.gallery == 0:
+def is_as_asked(results: Results) -> bool:
+    """Whether the stored gallery is the one to be shown, or none is; needs all components.
+
+    A run that ends in failures shows none.
+    """
+    if results.config.gallery == 0 or results.ends_in_failure:
         return True
     stored = read(results)
     return stored is not None and stored.plan == plan(results)
@@ -124,15 +128,21 @@ def generate(results: Results, model: DiffusionModel) -> None:
     texts = [results.case.prompts.texts[i] for i in rows]
     engine = Engine(model, [_metric(results)], config.noise_policy, config.batch_size)
     noise = torch.cat([model.initial_noise(seed, 1) for seed in _seeds(results)]).to(model.device)
-    pictures = []
+
+    def evaluate() -> npt.NDArray[Any]:
+        return engine.evaluate(texts, places, config.seeds[0])[MAP].mean(axis=1)
+
+    def sample(some: Sequence[str]) -> npt.NDArray[Any]:
+        conditioning = model.encode([text for text in some for _ in range(PICTURES)])
+        x = noise.repeat(len(some), 1, 1, 1)
+        return model.decode(model.sample(x, conditioning, STEPS, GUIDANCE))
+
+    parts = [texts[start : start + AT_ONCE] for start in range(0, len(texts), AT_ONCE)]
+    jobs: list[Callable[[], npt.NDArray[Any]]] = [*(partial(sample, p) for p in parts), evaluate]
     with one_thread(), torch.inference_mode():
-        maps = engine.evaluate(texts, places, config.seeds[0])[MAP].mean(axis=1)
-        starts = range(0, len(texts), AT_ONCE)
-        for start in progress.over(starts, f"{results.name}: pictures", "part"):
-            some = texts[start : start + AT_ONCE]
-            conditioning = model.encode([text for text in some for _ in range(PICTURES)])
-            x = noise.repeat(len(some), 1, 1, 1)
-            pictures.append(model.decode(model.sample(x, conditioning, STEPS, GUIDANCE)))
+        # Copies of this process sample with the model that it has loaded.
+        on_cpu = model.device.type == "cpu"
+        *pictures, maps = forked.each(jobs, f"{results.name}: gallery", "part", on_cpu)
     stacked = np.concatenate(pictures)
     shape = (len(texts), PICTURES, *stacked.shape[1:])
     content = {"plan": json.dumps(plan(results)), "pictures": stacked.reshape(shape), "maps": maps}
