@@ -15,22 +15,20 @@ from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
-from anisomem.config import own, schema
+from anisomem.config import own, schema, values
 from anisomem.config.schema import Config
 from anisomem.datasets import kept
 from anisomem.datasets.prompts import PromptSet
 from anisomem.detection.base import Detector
 from anisomem.detection.configured import detectors
 from anisomem.engine.tensors import TensorFiles
-from anisomem.errors import UserError, one_of, unknown
+from anisomem.errors import UserError, unknown
 from anisomem.run import identity, labelled, ordinary, stored
 from anisomem.run.base import PROMPTS, Run, sources_of_model
 from anisomem.storage import atomic, digests
 from anisomem.storage.store import FAILURE, IDENTITY, ScoreStore
 
 SHARD = 32  # prompts recorded between two writes to the store
-ON_FAILURE = ("stop", "keep", "retry")
-NOISE_POLICIES = ("shared", "per_prompt")
 
 
 @dataclass(frozen=True)
@@ -253,31 +251,48 @@ def with_distinct_names(cases: Iterable[Case]) -> list[Case]:
     return list(different)
 
 
-def stored_cases(files: Iterable[Path], allowed: Collection[str] = ()) -> list[Case]:
+def stored_cases(
+    files: Iterable[Path], allowed: Collection[str] = (), optional: Collection[Path] = ()
+) -> list[Case]:
     """Stored cases; one that an edit has outdated is left out and said where it is there anew.
+
+    Arguments:
+        files: The configurations.
+        allowed: What they may name besides, see :func:`anisomem.run.stored.read`.
+        optional: Those that are left out and said where they cannot be read and others can.
 
     Raises:
         UserError: What :meth:`Case.stored` refuses.
     """
     cases: list[Case] = []
-    outdated: list[OutdatedError] = []
+    refused: list[tuple[Path, UserError]] = []
     for file in files:
         try:
             cases.append(Case.stored(file, allowed))
-        except OutdatedError as error:
-            outdated.append(error)
-    for one in outdated:
-        place = one.case.folder.parent, one.case.name
-        if not any((case.folder.parent, case.name) == place for case in cases):
-            raise one
-        print(f"anisomem: left out: {one}", file=sys.stderr)
+        except UserError as error:
+            if file not in optional and not isinstance(error, OutdatedError):
+                raise
+            refused.append((file, error))
+    for file, error in refused:
+        anew = isinstance(error, OutdatedError) and any(
+            (case.folder.parent, case.name) == (error.case.folder.parent, error.case.name)
+            for case in cases
+        )
+        if not cases or not (anew or file in optional):
+            raise error
+        say_left_out(file.parent, error)
     return with_distinct_names(cases)
+
+
+def say_left_out(folder: Path, error: UserError) -> None:
+    """Says in one line that a run is not in a table, and why."""
+    named = "" if str(folder) in str(error) else f"{folder}: "
+    print(f"anisomem: left out: {named}{error}", file=sys.stderr)
 
 
 def _require_sensible(config: Config) -> None:
     if config.mitigation:
         raise UserError("a run only detects; mitigations are of mitigate and generate")
-    one_of("on_failure", config.on_failure, ON_FAILURE)
-    one_of("noise policy", config.noise_policy, NOISE_POLICIES)
+    values.check_words(config)
     if missing := schema.missing(config.model, "model."):
         raise UserError(f"model needs a value for {', '.join(missing)}")

@@ -78,4 +78,4 @@ def command(
     with one_thread():  # as runs compute
         outcomes = one_prompt.sample(prompt, composed, fpr)
     atomic.write(out, partial(one_prompt.draw_pictures, outcomes=outcomes))
-    print(f"{one_prompt.table(outcomes).markdown()}\nPictures: {out}")
+    print(f"{one_prompt.table(outcomes).printed_turned()}\nPictures: {out}")

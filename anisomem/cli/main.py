@@ -37,7 +37,7 @@ from anisomem.cli import (
 from anisomem.cli.command import Helpful
 from anisomem.cli.settings import defaults
 from anisomem.console import terminal
-from anisomem.errors import DEBUG, UserError, reported, unknown
+from anisomem.errors import UserError, reported, unknown
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,6 @@ def _obey(words: list[str]) -> int:
         except Exit as end:  # after a help text
             return end.exit_code
         except click.UsageError as error:
-            os.environ.pop(DEBUG, None)  # where it was raised in click is nobody's question
             raise _in_our_words(error) from None
 
 

@@ -4,10 +4,11 @@ What must not fail is called without it.
 """
 
 import logging
-import os
 import traceback
 from collections.abc import Callable
 from typing import TypeVar
+
+from anisomem.errors import shows_tracebacks
 
 T = TypeVar("T")
 
@@ -24,8 +25,8 @@ def attempt(what: str, make: Callable[[], T]) -> T | None:
 
 
 def left_out(what: str, error: Exception) -> None:
-    """Says in one line that something is missing and why, with ANISOMEM_DEBUG=1 also where."""
+    """Says in one line that something is missing and why, with -v or ANISOMEM_DEBUG=1 also where."""
     reason = " ".join(str(error).split()) or "no reason given"
     log.warning("%s is left out: %s: %s", what, type(error).__name__, reason)
-    if os.environ.get("ANISOMEM_DEBUG") == "1":
+    if shows_tracebacks():
         log.warning("%s", "".join(traceback.format_exception(error)))
