@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -252,7 +252,10 @@ def with_distinct_names(cases: Iterable[Case]) -> list[Case]:
 
 
 def stored_cases(
-    files: Iterable[Path], allowed: Collection[str] = (), optional: Collection[Path] = ()
+    files: Iterable[Path],
+    allowed: Collection[str] = (),
+    optional: Collection[Path] = (),
+    require: Callable[[Case], None] | None = None,
 ) -> list[Case]:
     """Stored cases; one that an edit has outdated is left out and said where it is there anew.
 
@@ -260,6 +263,7 @@ def stored_cases(
         files: The configurations.
         allowed: What they may name besides, see :func:`anisomem.run.stored.read`.
         optional: Those that are left out and said where they cannot be read and others can.
+        require: Refuses further ones, by a UserError.
 
     Raises:
         UserError: What :meth:`Case.stored` refuses.
@@ -268,7 +272,10 @@ def stored_cases(
     refused: list[tuple[Path, UserError]] = []
     for file in files:
         try:
-            cases.append(Case.stored(file, allowed))
+            case = Case.stored(file, allowed)
+            if require:
+                require(case)
+            cases.append(case)
         except UserError as error:
             if file not in optional and not isinstance(error, OutdatedError):
                 raise
@@ -280,14 +287,9 @@ def stored_cases(
         )
         if not cases or not (anew or file in optional):
             raise error
-        say_left_out(file.parent, error)
+        named = "" if str(file.parent) in str(error) else f"{file.parent}: "
+        print(f"anisomem: left out: {named}{error}", file=sys.stderr)
     return with_distinct_names(cases)
-
-
-def say_left_out(folder: Path, error: UserError) -> None:
-    """Says in one line that a run is not in a table, and why."""
-    named = "" if str(folder) in str(error) else f"{folder}: "
-    print(f"anisomem: left out: {named}{error}", file=sys.stderr)
 
 
 def _require_sensible(config: Config) -> None:

@@ -39,40 +39,31 @@ def finished(runs: Sequence[Path], allowed: Sequence[str] = ()) -> list[Results]
     Raises:
         UserError: No run lies there, it is not complete, or prompts of it failed.
     """
-    from anisomem.benchmark.case import say_left_out
     from anisomem.benchmark.results import Results
 
-    by_folder = dict(_configurations(runs))
-    finished_ones, refused = [], []
-    for case in stored(runs, allowed):
-        results = Results(case)
-        try:
-            _require_finished(results)
-            finished_ones.append(results)
-        except UserError as error:
-            if not by_folder.get(case.folder / CONFIG):
-                raise
-            refused.append((case.folder, error))
-    for folder, error in refused:
-        if not finished_ones:
-            raise error
-        say_left_out(folder, error)
-    return finished_ones
+    results: dict[Path, Results] = {}
+
+    def require(case: Case) -> None:
+        one = results[case.folder] = Results(case)
+        case.require_complete()
+        if one.ends_in_failure:
+            raise UserError(f"{one.folder}: prompts failed; run it again with on_failure=keep")
+        one.measured.content  # noqa: B018  # which may be damaged
+
+    return [results[case.folder] for case in stored(runs, allowed, require)]
 
 
-def _require_finished(results: Results) -> None:
-    results.case.require_complete()
-    results.measured.content  # noqa: B018  # which may be damaged
-    if results.ends_in_failure:
-        raise UserError(f"{results.folder}: prompts failed; run it again with on_failure=keep")
-
-
-def stored(runs: Sequence[Path], allowed: Sequence[str] = ()) -> list[Case]:
+def stored(
+    runs: Sequence[Path],
+    allowed: Sequence[str] = (),
+    require: Callable[[Case], None] | None = None,
+) -> list[Case]:
     """The cases of some runs as they are.
 
     Arguments:
         runs: Folders of cases, or of experiments with several.
         allowed: Detectors and classes of the user's own that a configuration may name.
+        require: Refuses those that cannot be used, by a UserError.
 
     Raises:
         UserError: No run lies there.
@@ -81,7 +72,8 @@ def stored(runs: Sequence[Path], allowed: Sequence[str] = ()) -> list[Case]:
         from anisomem.benchmark.case import stored_cases
 
         files = dict(_configurations(runs))
-        return stored_cases(files, allowed, [file for file, beside in files.items() if beside])
+        optional = [file for file, beside in files.items() if beside]
+        return stored_cases(files, allowed, optional, require)
 
 
 def _configurations(runs: Sequence[Path]) -> Iterator[tuple[Path, bool]]:

@@ -25,7 +25,7 @@ def attempt(what: str, make: Callable[[], T]) -> T | None:
 
 
 def left_out(what: str, error: Exception) -> None:
-    """Says in one line that something is missing and why, with -v or ANISOMEM_DEBUG=1 also where."""
+    """Says in one line that something is missing and why; with ANISOMEM_DEBUG=1 also where."""
     reason = " ".join(str(error).split()) or "no reason given"
     log.warning("%s is left out: %s: %s", what, type(error).__name__, reason)
     if shows_tracebacks():

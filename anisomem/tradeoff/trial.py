@@ -11,7 +11,6 @@ from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -163,8 +162,8 @@ class Trial(Run):
 
     def file(self, setting: Setting, row: int) -> Path:
         """A prompt's pictures side by side, in the order of the seeds."""
-        name = quote(self.prompts.ids[row], safe="")
-        return self.folder / "pictures" / setting.key / f"{name}.png"
+        name = digests.file_name(self.prompts.ids[row], ".png")
+        return self.folder / "pictures" / setting.key / name
 
     def pictures(self, setting: Setting, row: int) -> Pictures:
         """A prompt's pictures, ``[S, H, W, 3]``."""
