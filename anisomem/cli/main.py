@@ -90,6 +90,10 @@ def _in_our_words(error: click.UsageError) -> UserError:
     context = error.ctx
     help_ = f"{context.command_path if context else 'anisomem'} --help"
     match error:
+        case click.NoSuchCommand() if "=" in error.command_name:
+            return UserError(f"settings stand behind a command: anisomem run {error.command_name}")
+        case click.NoSuchCommand() if error.command_name in ("help", "version"):
+            return UserError(f"that is an option: anisomem --{error.command_name}")
         case click.NoSuchCommand():
             return unknown("command", error.command_name, group.commands)
         case click.NoSuchOption() if context:

@@ -50,7 +50,10 @@ def finished(runs: Sequence[Path], allowed: Sequence[str] = ()) -> list[Results]
             raise UserError(f"{one.folder}: prompts failed; run it again with on_failure=keep")
         one.measured.content  # noqa: B018  # which may be damaged
 
-    return [results[case.folder] for case in stored(runs, allowed, require)]
+    cases = stored(runs, allowed, require)
+    for case in cases:  # they have names now that tell them apart
+        results[case.folder].name, results[case.folder].title = case.name, case.title
+    return [results[case.folder] for case in cases]
 
 
 def stored(
@@ -81,8 +84,10 @@ def _configurations(runs: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
     for run in runs:
         itself, beside = sorted(run.glob(CONFIG)), _beside(run)
         if not itself and not beside:
+            below = sorted({file.parents[1] for file in run.glob(f"*/*/{CONFIG}")})
+            hint = f"; give {' or '.join(map(str, below[:5]))}" if below else ""
             raise UserError(
-                f"no run at {str(run)!r} (expected a folder that anisomem run has written)"
+                f"no run at {str(run)!r} (expected a folder that anisomem run has written){hint}"
             )
         yield from ((file, False) for file in itself)
         yield from ((file, len(beside) > 1) for file in beside)

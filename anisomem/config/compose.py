@@ -95,6 +95,8 @@ def checked(words: Sequence[str], several: bool = False) -> list[Override]:
     for one in overrides:
         root = re.split(r"[.\[]", one.key)[0]
         if root not in known and not one.key.startswith("hydra"):
+            if root in members.members("model")["diffusers_folder"]:
+                raise UserError(f"{root} is a setting of the model; write model.{root}=VALUE")
             raise unknown("setting", root, known)
         if one.key == "hydra":
             raise UserError(

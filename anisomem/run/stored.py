@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra.utils import get_object
 
 from anisomem.config import catalog, compose, members, moved, own, registry, schema
 from anisomem.config.schema import Config
@@ -135,7 +135,8 @@ def _known(group: str, target: str) -> bool:
         return False
     if not own.is_own(target):
         try:
-            kind = get_object(target)
+            module, _, name = target.rpartition(".")
+            kind = getattr(import_module(module), name)  # Hydra would log what it does not find
         except Exception:  # whatever the name is, it is not one of ours
             return False
         return isinstance(kind, type) and issubclass(kind, Detector)

@@ -153,3 +153,17 @@ def test_no_help_shows_what_hydra_looks_up(command, capsys):
 def test_a_setting_from_the_environment_is_written_as_in_a_shell(capsys):
     assert main(["audit", "--help"]) == 0
     assert "paths.data=$ANISOMEM_DATA  folder of published prompt sets" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["experiment=quickstart"], "settings stand behind a command: anisomem run experiment="),
+        (["help"], "that is an option: anisomem --help"),
+        (["generate", "a", "red", "cat"], 'quote it: "a red cat"'),
+    ],
+)
+def test_what_newcomers_type_is_told_how_to_be_typed(words, said, capsys):
+    assert main(words) == 2
+    shown = capsys.readouterr().err
+    assert said in shown and shown.count("\n") == 1

@@ -153,7 +153,7 @@ def test_a_run_that_cannot_be_read_is_a_line_and_costs_no_other(finished, tmp_pa
     table = capsys.readouterr().out.split("Report:")[0]
     (one,) = (file.parent for file in (tmp_path / "runs" / "quickstart").glob("*/config.yaml"))
     for name in DAMAGES:
-        folder = tmp_path / name.replace("/", "-")
+        folder = tmp_path / "damaged" / name.replace("/", "-")
         sound, other = folder / one.name, folder / "a-bad"
         for copy in (sound, other):
             shutil.copytree(one, copy)
