@@ -9,11 +9,13 @@ import difflib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 INTERRUPTED = 130  # exit code after Ctrl-C
-DEBUG = "ANISOMEM_DEBUG"  # 1: tracebacks are printed
+MOST = 50  # names that a message lists
+DEBUG = "ANISOMEM_DEBUG"  # 1: tracebacks are printed; UNEXPECTED: but none of a user's mistake
+UNEXPECTED = "unexpected"  # what -v asks for
 
 
 class UserError(Exception):
@@ -21,12 +23,22 @@ class UserError(Exception):
 
 
 def unknown(kind: str, given: str, known: Iterable[str]) -> UserError:
-    """An error for a name that does not exist, suggesting the nearest that does."""
+    """An error for a name that does not exist, with the one that was meant, or those there are."""
     names = sorted(known)
-    nearest = difflib.get_close_matches(given, names, n=1, cutoff=0.4)
-    hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(names)}"
+    meant = _meant(given, names)
+    some = ", ".join(names[:MOST]) + f" and {len(names) - MOST} more" * (len(names) > MOST)
+    hint = f"did you mean {meant!r}?" if meant else f"known: {some or 'none'}"
     shown = given if len(given) <= 80 else f"{given[:77]}..."
     return UserError(f"no {kind} named {shown!r}; {hint}")
+
+
+def _meant(given: str, names: Sequence[str]) -> str | None:
+    """The name that is near enough to have been meant: misspelt, cut short, or turned about."""
+    if nearest := difflib.get_close_matches(given, names, n=1, cutoff=0.6):
+        return nearest[0]
+    parts = (one for one in names if len(given) > 2 and one.lower().startswith(given.lower()))
+    turned = (one for one in names if sorted(one) == sorted(given))
+    return next(parts, None) or next(turned, None)
 
 
 def one_of(what: str, given: str, known: Iterable[str]) -> None:
@@ -80,6 +92,11 @@ def reported(action: Callable[[], int], name: str = "anisomem") -> int:
         return 3
 
 
+def shows_tracebacks() -> bool:
+    """Whether the traceback of an error that nobody expected is to be printed."""
+    return os.environ.get(DEBUG) in ("1", UNEXPECTED)
+
+
 def _say(name: str, text: str) -> None:
     """One line, whatever the text has in it."""
     shown = re.sub(
@@ -121,7 +138,7 @@ def _keep_traceback(error: Exception) -> str:
     import tempfile
     import traceback
 
-    if os.environ.get(DEBUG) == "1":
+    if shows_tracebacks():
         _print(error)
         return "the traceback is above"
     try:

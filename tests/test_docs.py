@@ -9,6 +9,10 @@ from random import choice
 
 import pytest
 
+from anisomem.config import catalog
+from anisomem.models.diffusers_unet import DiffusersUNet
+from anisomem.models.sdxl import StableDiffusionXL
+
 DOCS = Path(__file__).parent.parent / "docs"
 BIN = Path(sys.executable).parent
 
@@ -45,14 +49,21 @@ def test_add_a_detector(tmp_path):
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    new, check, run, compare, without_files = blocks(page, "bash")
+    shortest, new, check, run, compare, without_files = blocks(page, "bash")
+    whole, method, of_your_own = blocks(page, "python")
+
+    # The shortest one is a file that runs, and stands first.
+    (tmp_path / "mine.py").write_text(whole)
+    assert {row[0] for row in rows(bash(shortest), "mine ")} == {"mine"}
+    assert page.read_text().index(whole) == page.read_text().index("```python\n") + 10
+
     assert "wrote score_change.py" in bash(new)
+    assert method in (tmp_path / "score_change.py").read_text()
     checked = bash(check)
     assert "FAILED" not in checked and checked.count("ok      cost           2 NFE") == 2
     assert "12 passed" in checked
 
-    # The page's code is a module of its own, which keeps the rules too and gives the same scores.
-    (tmp_path / "test_page.py").write_text("\n\n".join(blocks(page, "python")))
+    (tmp_path / "test_page.py").write_text(of_your_own)
     assert "12 passed" in bash("pytest -q test_page.py")
 
     # All but the seconds, whose digits are the machine's.
@@ -76,8 +87,7 @@ def test_add_a_detector(tmp_path):
 
     alone = bash(without_files)
     assert "FAILED" not in alone
-    (planned,) = (row for row in rows(alone, "") if "testbed_epsilon" in row)
-    assert planned[4] == "3"  # rows of the table: wen's two n and the new one
+    assert rows(alone, "rows ") == [["rows", "3"]]  # of the table: wen's two n and the new one
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
@@ -85,3 +95,20 @@ def test_links_lead_somewhere(page):
     targets = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
     missing = [t for t in targets if "://" not in t and not (page.parent / t).exists()]
     assert missing == []
+
+
+def test_places_and_classes_that_the_page_of_models_names_are_there():
+    page = (DOCS / "models.md").read_text()
+    for variant in ("epsilon", "velocity"):
+        folder = DOCS.parent / "anisomem" / "testbed" / variant
+        assert f"`anisomem/testbed/{variant}`" in page and (folder / "model_index.json").exists()
+        assert Path(catalog.testbed(variant)).samefile(folder)
+    for file, name in (("diffusers_unet", DiffusersUNet), ("sdxl", StableDiffusionXL)):
+        assert f"{file}.py`" in page and f"`{name.__name__}`" in page
+        assert name.__module__ == f"anisomem.models.{file}"
+    target = f"_target_: {DiffusersUNet.__module__}.{DiffusersUNet.__name__}.load\n"
+    assert target in (catalog.folder() / "model" / "sd14.yaml").read_text()
+    named = re.findall(r"`((?:anisomem|conf|tests)/[\w/.]+\.(?:py|yaml))`", page)
+    examples = {"anisomem/models/auraflow.py", "conf/model/auraflow.yaml"}
+    missing = {file for file in named if not (DOCS.parent / file).exists()}
+    assert missing == examples

@@ -9,21 +9,21 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anisomem.config import own, schema
+from anisomem.config import own, schema, values
 from anisomem.config.schema import Config
 from anisomem.datasets import kept
 from anisomem.datasets.prompts import PromptSet
 from anisomem.detection.base import Detector
 from anisomem.detection.configured import detectors
 from anisomem.engine.tensors import TensorFiles
-from anisomem.errors import UserError, one_of, unknown
+from anisomem.errors import UserError, unknown
 from anisomem.run import identity, labelled, ordinary, stored
 from anisomem.run.base import PROMPTS, Run, sources_of_model
 from anisomem.storage import atomic, digests
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHARD = 32  # prompts recorded between two writes to the store
-ON_FAILURE = ("stop", "keep", "retry")
-NOISE_POLICIES = ("shared", "per_prompt")
 
 
 @dataclass(frozen=True)
@@ -251,31 +249,50 @@ def with_distinct_names(cases: Iterable[Case]) -> list[Case]:
     return list(different)
 
 
-def stored_cases(files: Iterable[Path], allowed: Collection[str] = ()) -> list[Case]:
+def stored_cases(
+    files: Iterable[Path],
+    allowed: Collection[str] = (),
+    optional: Collection[Path] = (),
+    require: Callable[[Case], None] | None = None,
+) -> list[Case]:
     """Stored cases; one that an edit has outdated is left out and said where it is there anew.
+
+    Arguments:
+        files: The configurations.
+        allowed: What they may name besides, see :func:`anisomem.run.stored.read`.
+        optional: Those that are left out and said where they cannot be read and others can.
+        require: Refuses further ones, by a UserError.
 
     Raises:
         UserError: What :meth:`Case.stored` refuses.
     """
     cases: list[Case] = []
-    outdated: list[OutdatedError] = []
+    refused: list[tuple[Path, UserError]] = []
     for file in files:
         try:
-            cases.append(Case.stored(file, allowed))
-        except OutdatedError as error:
-            outdated.append(error)
-    for one in outdated:
-        place = one.case.folder.parent, one.case.name
-        if not any((case.folder.parent, case.name) == place for case in cases):
-            raise one
-        print(f"anisomem: left out: {one}", file=sys.stderr)
+            case = Case.stored(file, allowed)
+            if require:
+                require(case)
+            cases.append(case)
+        except UserError as error:
+            if file not in optional and not isinstance(error, OutdatedError):
+                raise
+            refused.append((file, error))
+    for file, why in refused:
+        anew = isinstance(why, OutdatedError) and any(
+            (case.folder.parent, case.name) == (why.case.folder.parent, why.case.name)
+            for case in cases
+        )
+        if not cases or not (anew or file in optional):
+            raise why
+        named = "" if str(file.parent) in str(why) else f"{file.parent}: "
+        print(f"anisomem: left out: {named}{why}", file=sys.stderr)
     return with_distinct_names(cases)
 
 
 def _require_sensible(config: Config) -> None:
     if config.mitigation:
         raise UserError("a run only detects; mitigations are of mitigate and generate")
-    one_of("on_failure", config.on_failure, ON_FAILURE)
-    one_of("noise policy", config.noise_policy, NOISE_POLICIES)
+    values.check_words(config)
     if missing := schema.missing(config.model, "model."):
         raise UserError(f"model needs a value for {', '.join(missing)}")

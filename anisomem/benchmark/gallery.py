@@ -108,11 +108,14 @@ def read(results: Results) -> Gallery | None:
         stored = atomic.read_arrays(file)
         plan = json.loads(str(stored["plan"]))
         pictures, maps, count = stored["pictures"], stored["maps"], len(plan["prompts"])
+        known = set(plan["prompts"]) <= set(results.prompts.ids)
     except (UserError, ValueError, KeyError, TypeError, RecursionError):
         return None  # a run makes it anew
     whole = pictures.dtype == np.uint8 and pictures.shape[:2] == (count, PICTURES)
-    whole &= pictures.ndim == 5 and maps.dtype.kind == "f" and maps.ndim == 3
-    return Gallery(plan, pictures, maps) if whole and len(maps) == count else None
+    whole &= pictures.ndim == 5 and pictures.shape[-1] == 3 and pictures.size > 0
+    whole &= maps.dtype.kind == "f" and maps.ndim == 3 and maps.size > 0
+    whole = known and whole and len(maps) == count and bool(np.isfinite(maps).all())
+    return Gallery(plan, pictures, maps) if whole else None
 
 
 def generate(results: Results, model: DiffusionModel) -> None:

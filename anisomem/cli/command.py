@@ -55,7 +55,7 @@ def loudness() -> list[click.Option]:
             expose_value=False,
             is_eager=True,
             callback=_louder,
-            help="Say what is done (-vv: in detail), and show tracebacks.",
+            help="Say what is done (-vv: in detail), and where unexpected errors arise.",
         ),
         click.Option(
             ["-q", "--quiet"],

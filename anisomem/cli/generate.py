@@ -66,6 +66,8 @@ def command(
         raise UserError("--fpr says when a mitigation acts; name one with --mitigate")
     if not prompt.strip():
         raise UserError("the prompt is empty")
+    if words := [word for word in overrides if "=" not in word]:
+        raise UserError(f'a prompt is one word to a shell; quote it: "{prompt} {" ".join(words)}"')
     if out.suffix != ".png":
         raise UserError(f"--out must name a .png file, got {str(out)!r}")
     from anisomem.config import compose
@@ -78,4 +80,4 @@ def command(
     with one_thread():  # as runs compute
         outcomes = one_prompt.sample(prompt, composed, fpr)
     atomic.write(out, partial(one_prompt.draw_pictures, outcomes=outcomes))
-    print(f"{one_prompt.table(outcomes).markdown()}\nPictures: {out}")
+    print(f"{one_prompt.table(outcomes).printed_turned()}\nPictures: {out}")

@@ -95,10 +95,11 @@ def described() -> Table:
         cells += [paper.licence, info.reads, str(detector.n), str(cost.nfe), str(cost.jvps)]
         lines.append([name, paper.title, *(cell or "–" for cell in cells), info.orientation])
     headings = ["detector", "title", "authors", "venue", "year", "arXiv", "code", "licence"]
-    headings += ["reads", "n", "NFE", "JVPs", "orientation"]
+    headings += ["reads", "n", "NFE alone", "JVPs alone", "orientation"]
     notes = [
-        "NFE and JVPs (directional derivatives) are of one prompt on its own with n noise samples;"
-        " what prompts or detectors share is evaluated once.",
+        "NFE and JVPs (directional derivatives) alone: of one prompt on its own with n noise"
+        " samples; what prompts or detectors share is evaluated once, and NFE in a run's table"
+        " leaves out what prompts share.",
         "Licence: of the released code; – where none is given.",
     ]
     return Table("Detectors", headings, lines, [*notes, *broken.values()])

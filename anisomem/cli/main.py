@@ -37,7 +37,7 @@ from anisomem.cli import (
 from anisomem.cli.command import Helpful
 from anisomem.cli.settings import defaults
 from anisomem.console import terminal
-from anisomem.errors import DEBUG, UserError, reported, unknown
+from anisomem.errors import UserError, reported, unknown
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,6 @@ def _obey(words: list[str]) -> int:
         except Exit as end:  # after a help text
             return end.exit_code
         except click.UsageError as error:
-            os.environ.pop(DEBUG, None)  # where it was raised in click is nobody's question
             raise _in_our_words(error) from None
 
 
@@ -91,6 +90,10 @@ def _in_our_words(error: click.UsageError) -> UserError:
     context = error.ctx
     help_ = f"{context.command_path if context else 'anisomem'} --help"
     match error:
+        case click.NoSuchCommand() if "=" in error.command_name:
+            return UserError(f"settings stand behind a command: anisomem run {error.command_name}")
+        case click.NoSuchCommand() if error.command_name in ("help", "version"):
+            return UserError(f"that is an option: anisomem --{error.command_name}")
         case click.NoSuchCommand():
             return unknown("command", error.command_name, group.commands)
         case click.NoSuchOption() if context:

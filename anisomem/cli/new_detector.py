@@ -80,5 +80,5 @@ def write(name: str, folder: Path) -> list[str]:
         *there,
         f"anisomem check-detector {name}",
         "pytest",
-        f"anisomem run detector=[{name},wen,anisotropy]",
+        f"anisomem run 'detector=[{name},wen,anisotropy]'",
     ]

@@ -29,7 +29,7 @@ def show_plan(configs: Sequence[Config], experiment: str) -> int:
     """Prints what would run and what it costs, and starts nothing; the exit code."""
     from anisomem.report.plan import plan
 
-    print(plan(configs, experiment).markdown())
+    print(plan(configs, experiment).printed_turned())
     return 0
 
 

@@ -5,7 +5,8 @@ A stored configuration is checked in :mod:`anisomem.run.stored` before it is bel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from anisomem.benchmark.case import Case
     from anisomem.benchmark.results import Results
 
+CONFIG, COMPONENTS, IDENTITY = "config.yaml", "components", "identity.json"
 F = TypeVar("F", bound=Callable[..., Any])
 
 allow: Callable[[F], F] = click.option(
@@ -32,25 +34,39 @@ allow: Callable[[F], F] = click.option(
 def finished(runs: Sequence[Path], allowed: Sequence[str] = ()) -> list[Results]:
     """The results of some runs, complete and with no failure that the user did not allow.
 
+    Of an experiment's folder the runs that are not are left out and said, if there are others.
+
     Raises:
         UserError: No run lies there, it is not complete, or prompts of it failed.
     """
     from anisomem.benchmark.results import Results
 
-    all_results = [Results(case) for case in stored(runs, allowed)]
-    for results in all_results:
-        results.require_complete()
-        if results.ends_in_failure:
-            raise UserError(f"{results.folder}: prompts failed; run it again with on_failure=keep")
-    return all_results
+    results: dict[Path, Results] = {}
+
+    def require(case: Case) -> None:
+        one = results[case.folder] = Results(case)
+        one.require_complete()
+        if one.ends_in_failure:
+            raise UserError(f"{one.folder}: prompts failed; run it again with on_failure=keep")
+        one.measured.content  # noqa: B018  # which may be damaged
+
+    cases = stored(runs, allowed, require)
+    for case in cases:  # they have names now that tell them apart
+        results[case.folder].name, results[case.folder].title = case.name, case.title
+    return [results[case.folder] for case in cases]
 
 
-def stored(runs: Sequence[Path], allowed: Sequence[str] = ()) -> list[Case]:
+def stored(
+    runs: Sequence[Path],
+    allowed: Sequence[str] = (),
+    require: Callable[[Case], None] | None = None,
+) -> list[Case]:
     """The cases of some runs as they are.
 
     Arguments:
         runs: Folders of cases, or of experiments with several.
         allowed: Detectors and classes of the user's own that a configuration may name.
+        require: Refuses those that cannot be used, by a UserError.
 
     Raises:
         UserError: No run lies there.
@@ -58,14 +74,30 @@ def stored(runs: Sequence[Path], allowed: Sequence[str] = ()) -> list[Case]:
     with phase("reading the runs", brief=True):
         from anisomem.benchmark.case import stored_cases
 
-        return stored_cases([file for run in runs for file in _configurations(run)], allowed)
+        files = dict(_configurations(runs))
+        optional = [file for file, beside in files.items() if beside]
+        return stored_cases(files, allowed, optional, require)
 
 
-def _configurations(run: Path) -> list[Path]:
-    """The stored configurations of a case's folder, or of an experiment's with several."""
-    configurations = sorted([*run.glob("config.yaml"), *run.glob("*/config.yaml")])
-    if not configurations:
-        raise UserError(
-            f"no run at {str(run)!r} (expected a folder that anisomem run has written)"
-        )
-    return configurations
+def _configurations(runs: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
+    """The stored configurations of runs, and whether each is one of several in a named folder."""
+    for run in runs:
+        itself, beside = sorted(run.glob(CONFIG)), _beside(run)
+        if not itself and not beside:
+            below = sorted({file.parents[1] for file in run.glob(f"*/*/{CONFIG}")})
+            hint = f"; give {' or '.join(map(str, below[:5]))}" if below else ""
+            raise UserError(
+                f"no run at {str(run)!r} (expected a folder that anisomem run has written){hint}"
+            )
+        yield from ((file, False) for file in itself)
+        yield from ((file, len(beside) > 1) for file in beside)
+
+
+def _beside(run: Path) -> list[Path]:
+    """Where the configurations of the runs in a folder lie, or should."""
+    folders = sorted(run.iterdir()) if run.is_dir() else []
+    return [
+        one / CONFIG
+        for one in folders
+        if os.path.lexists(one / CONFIG) or (one / COMPONENTS / IDENTITY).exists()
+    ]

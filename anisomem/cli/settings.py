@@ -14,6 +14,7 @@ from anisomem.config import catalog
 LINE = re.compile(
     r"(?P<indent> *)(?:- )?(?P<name>\w+):(?: (?P<value>[^#]*?))?(?: +# (?P<note>.*))?"
 )
+LOOKED_UP = re.compile(r"\$\{(?:oc\.env:(?P<variable>\w+)[^}]*|(?P<setting>[^}]*))\}")
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Default:
     """A setting that an override names.
 
     Attributes:
-        default: The default as the file writes it.
+        default: The default as the file writes it, what it looks up as a shell writes it.
         note: What the comment behind it says; "" for none.
     """
 
@@ -43,5 +44,10 @@ def defaults() -> dict[str, Default]:
         if parent == "hydra" or (not value and parent):
             continue
         inside = f"{parent}." if read["indent"] and parent != "defaults" else ""
-        settings[f"{inside}{name}"] = Default(value, note)
+        settings[f"{inside}{name}"] = Default(LOOKED_UP.sub(_as_a_shell_does, value), note)
     return settings
+
+
+def _as_a_shell_does(lookup: re.Match[str]) -> str:
+    """An environment variable by its name, and another setting's value by that one's."""
+    return f"${lookup['variable']}" if lookup["variable"] else str(lookup["setting"]).upper()

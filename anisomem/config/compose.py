@@ -26,7 +26,10 @@ from anisomem.errors import UserError, unknown
 
 ConfigStore.instance().store("schema", Schema)
 
-ABSENT = re.compile(r"Could not override '([\w.]+)\.(\w+)'")  # as Hydra says it
+# As Hydra says it.
+ABSENT = re.compile(r"Could not override '([\w.]+)\.(\w+)'")
+LACKING = re.compile(r"Could not find '([\w/]+)/([\w-]+)'\s+Available options in .*:((?:\n\t.*)*)")
+REFUSED = re.compile(r"Error merging override \+*(.*)")
 
 
 def cases(words: Sequence[str]) -> list[Config]:
@@ -52,16 +55,28 @@ def composed(words: Sequence[str]) -> list[tuple[Config, set[str]]]:
         if f"{group}.path" in keys and not keys & {group, "experiment"}:
             raise UserError(f"{group}.path is of a {group} to be named; give {group}={file} too")
     with one_line_errors(), initialize_config_dir(str(catalog.folder()), version_base="1.3"):
-        whole = compose("config", [one.text for one in overrides])
+        whole = _compose(overrides)
         chosen = {one.text for one in overrides if one.key in ("model", "dataset")}
         matching = [case for case in whole.cases if chosen <= set(case)]
         configs = []
         for case in matching or [[]]:
             every = [*checked(case), *overrides]
-            config = compose("config", [one.text for one in every]) if case else whole
+            config = _compose(every) if case else whole
             values.check(config)
             configs.append((_plain(config), {one.key for one in every}))
     return configs
+
+
+def _compose(overrides: Sequence[Override]) -> DictConfig:
+    """What Hydra makes of overrides; whatever it meets there is about one of them.
+
+    Raises:
+        HydraException, OmegaConfBaseException: As Hydra says it.
+    """
+    try:
+        return compose("config", [one.text for one in overrides])
+    except (ValueError, TypeError) as error:  # of a name within a list, detector.wen.n.x=3
+        raise HydraException(str(error)) from None
 
 
 def checked(words: Sequence[str], several: bool = False) -> list[Override]:
@@ -78,11 +93,19 @@ def checked(words: Sequence[str], several: bool = False) -> list[Override]:
     overrides = read(words, several)
     known = {f.name for f in fields(Schema)} | set(GROUPS)
     for one in overrides:
-        root = re.split(r"[.@\[]", one.key)[0]
+        root = re.split(r"[.\[]", one.key)[0]
         if root not in known and not one.key.startswith("hydra"):
+            if root in members.members("model")["diffusers_folder"]:
+                raise UserError(f"{root} is a setting of the model; write model.{root}=VALUE")
             raise unknown("setting", root, known)
+        if one.key == "hydra":
+            raise UserError(
+                f"hydra has settings of its own, such as hydra.sweep.dir=FOLDER; got {one.value!r}"
+            )
         if one.key in GROUPS:
             _check_members(one, several)
+        elif one.value is not None or not several:  # several values are checked one by one
+            values.require_type(one)
     return overrides
 
 
@@ -139,7 +162,8 @@ def _plain(config: DictConfig) -> Config:
     for name, kind in PARTS.items():
         plain[name] = kind(**plain[name])
     model = cast(dict[str, Any], OmegaConf.to_container(config.model))
-    return Config(**plain, model_name=members.model_name(model), text=OmegaConf.to_yaml(config))
+    names = {"model_name": members.model_name(model), "model_listed": members.listed(model)}
+    return Config(**{**plain, **names}, text=OmegaConf.to_yaml(config))
 
 
 @contextmanager
@@ -154,10 +178,16 @@ def one_line_errors() -> Iterator[None]:
                 raise unknown(f"setting of {parent}", name, known) from None
             group = parent.partition(".")[0]
             raise UserError(f"{parent}.{name} is of a {group} that is not chosen") from None
+        if refused := ABSENT.search(str(error)):
+            raise UserError(f"there is no setting {refused[1]}.{refused[2]}") from None
+        if lacking := LACKING.search(str(error)):
+            raise unknown(lacking[1], lacking[2], lacking[3].split()) from None
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        if refused := REFUSED.match(lines[0] if lines else ""):
+            lines[:1] = [f"{refused[1]} cannot be set"]
         cause = str(error.__cause__).splitlines()[0] if error.__cause__ else ""
         raise UserError(
-            "; ".join(part for part in dict.fromkeys([*lines[:2], cause]) if part)
+            ": ".join(part for part in dict.fromkeys([*lines[:2], cause]) if part)
         ) from None
 
 

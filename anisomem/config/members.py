@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from omegaconf import OmegaConf
 
+from anisomem.config import moved
 from anisomem.config.catalog import folder, names, testbed
 
 # Hydra hands a job of a multirun the resolvers before the job imports this.
@@ -43,16 +44,31 @@ def constants(name: str) -> dict[str, Any]:
     return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(folder() / f"{name}.yaml")))
 
 
-def model_name(model: Mapping[str, Any]) -> str:
-    """What tables call a model: its name in ``conf/model``, else its repository's or folder's.
+def listed(model: Mapping[str, Any]) -> str:
+    """The name in ``conf/model`` of what a model's path names; "" for others.
 
     Arguments:
         model: Its settings, not resolved: where the bundled models lie differs by machine.
     """
     path = str(model.get("path") or "")
     paths = {str(one["path"]): name for name, one in members("model").items() if "path" in one}
-    if known := paths.get(path, "") * (path != "???"):
-        return known
+    return paths.get(path, "") * (path != "???")
+
+
+def model_name(model: Mapping[str, Any]) -> str:
+    """What tables call a model: its name in ``conf/model``, else its repository's or folder's.
+
+    A name of ``conf/model`` is followed by the class or function that makes the model, where
+    another one does than is said there.
+
+    Arguments:
+        model: Its settings, the path not resolved, see :func:`listed`.
+    """
+    path = str(model.get("path") or "")
+    if name := listed(model):
+        usual = members("model")[name]["_target_"]
+        target = moved.place_now(str(model.get("_target_", usual)))
+        return name if target == usual else f"{name} ({target})"
     if cached := re.search(r"models--(.+?)--(.+?)(/|$)", path):  # in the hub's cache, by commit
         return f"{cached[1]}/{cached[2]}"
     if not path:

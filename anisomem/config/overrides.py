@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from anisomem.config import catalog
+from anisomem.config.schema import Schema
 from anisomem.errors import UserError
 
 PATHS = re.compile(
@@ -23,6 +25,7 @@ PATHS = re.compile(
     r"|measure\.\w+\.weights"
 )
 NAMES = re.compile(r"dataset\.name")  # text too, though no path
+SETTINGS = frozenset(field.name for field in fields(Schema))
 QUOTES = ("'", '"')
 LONGEST = 255  # bytes of a file's name
 
@@ -100,7 +103,7 @@ def quoted(text: str) -> str:
 def _read_one(word: str, following: Sequence[str], several: bool) -> Override:
     name, separator, value = word.partition("=")
     if not separator or not name:
-        raise UserError(f"an override reads name=value, got {word!r}")
+        raise UserError(f"an override reads name=value, got {word!r}{_meant(word, following)}")
     if name.startswith("~"):
         raise UserError(f"a setting cannot be taken away, as {word!r} does; give it a value")
     if "\0" in word:
@@ -123,6 +126,21 @@ def _read_one(word: str, following: Sequence[str], several: bool) -> Override:
         raise UserError(f"{key} is nested too deeply: {value[:20]}...") from None
     except (HydraException, ValueError) as error:
         return _unread(name, key, value, following, error)
+
+
+def _meant(word: str, following: Sequence[str]) -> str:
+    """What a word without a value was meant to be, as it is written; "" where it is not known."""
+    name, path = word.rstrip(":="), Path(word)
+    for group in reversed(catalog.GROUPS):
+        if name in catalog.names(group):
+            value = f"'{group}=[{name}]'" if group in catalog.LISTS else f"{group}={name}"
+            return f"; write {value}"
+        if name == group or (group == "experiment" and name in SETTINGS):
+            value = next((one for one in following if one not in ("=", ":")), "VALUE")
+            return f"; write {name}={value}, without blanks"
+    if path.suffix and path.is_file():
+        return f"; write dataset=prompts_file dataset.path={word}"
+    return ""
 
 
 def _require_utf8(word: str) -> None:

@@ -87,11 +87,13 @@ class Config(Schema):
 
     Attributes:
         model_name: What tables call the model.
+        model_listed: The name in ``conf/model`` of what its path names; "" for others.
         text: The settings as they were composed, in YAML; what they look up is not resolved, so
             that the text is the same on every machine.
     """
 
     model_name: str = ""
+    model_listed: str = ""
     text: str = ""
 
     @property

@@ -1,19 +1,26 @@
-"""What a setting may hold that has the right type.
+"""What a setting may hold: its type, which ``schema`` declares, and its values.
 
-Types and misspelt names are refused by ``schema``.
+Misspelt names are refused in ``compose``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from math import isfinite
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from anisomem.config.overrides import PATHS, path
-from anisomem.errors import UserError
+from anisomem.config.catalog import LISTS
+from anisomem.config.overrides import PATHS, Override, path
+from anisomem.config.schema import PARTS, Schema
+from anisomem.errors import UserError, one_of, unknown
 
 SEED = 2**32 - 1
+WEIGHTS = ("pretrained", "random")
+ON_FAILURE = ("stop", "keep", "retry")
+NOISE_POLICIES = ("shared", "per_prompt")
 #: The least and the greatest of an integer.
 RANGES = {
     "batch_size": (1, 1_000_000),
@@ -32,8 +39,73 @@ RANGES = {
     "trial.steps": (1, 1_000),
     "workers": (1, 1_024),
 }
-WEIGHTS = ("pretrained", "random")
 OPTIONAL = {"batch_size", "limit", "trial.memorized", "trial.others", "workers"}
+#: What the others hold, in words.
+FORMS = {
+    "seeds": "distinct integers from 0 to 2**32 - 1, 'seeds=[42,51]'",
+    "fpr_targets": "distinct fractions between 0 and 1, 'fpr_targets=[0.01,0.03]' for 1% and 3%",
+    "tensors": "distinct ids of prompts, 'tensors=[ID]'",
+    "trial.guidance": "a finite number",
+    "dry_run": "true or false",
+    "on_failure": f"one of {', '.join(ON_FAILURE)}",
+    "noise_policy": f"one of {', '.join(NOISE_POLICIES)}",
+    "weights": f"one of {', '.join(WEIGHTS)}",
+    "runs": "a folder",
+    "paths.data": "a folder",
+    "references.prompts": "a file",
+    "cases": "lists of overrides, 'cases=[[model=testbed_epsilon,dataset=testbed_epsilon]]'",
+    "strengths": "lists of values, 'strengths={wen: {threshold: [3,2]}}'",
+}
+
+
+def form(name: str) -> str | None:
+    """What a setting must be, in words; None where nothing is known of it."""
+    if name in RANGES:
+        low, high = RANGES[name]
+        return f"an integer from {low:,} to {high:,}{' or null' * (name in OPTIONAL)}"
+    return FORMS.get(name)
+
+
+def require_type(override: Override) -> None:
+    """Refuses a value that its setting cannot hold; names are checked where they are composed.
+
+    Raises:
+        UserError: What was given and what is expected.
+    """
+    name, given = override.key, override.value
+    group, _, member = name.partition(".")
+    if member and group != "strengths" and (expected := form(group)):
+        raise UserError(f"{group} has no {member!r} to be set; it must be {expected}")
+    if group in PARTS and member:
+        setting, _, more = member.partition(".")
+        known = {field.name for field in fields(PARTS[group])}
+        if setting not in known:
+            raise unknown(f"setting of {group}", setting, known)
+        if more:
+            raise UserError(f"{group}.{setting} has no {more!r} to be set")
+    if isinstance(given, dict) and name in PARTS:
+        for key, value in given.items():
+            require_type(Override(f"{name}.{key}", value, override.text))
+    elif name in PARTS:
+        first = f"{name}.{fields(PARTS[name])[0].name}"
+        raise UserError(f"{name} has settings of its own, such as {first}=VALUE; got {given!r}")
+    elif group in LISTS and member and "." not in member and not isinstance(given, dict):
+        raise UserError(f"{name} has settings of its own, {name}.SETTING=VALUE; got {given!r}")
+    elif expected := form(group if group == "strengths" else name):
+        try:
+            OmegaConf.update(OmegaConf.structured(Schema), name, given)
+        except OmegaConfBaseException:
+            raise UserError(f"{name} must be {expected}; got {given!r}") from None
+
+
+def check_words(config: Schema | DictConfig) -> None:
+    """Refuses a word that a setting of words does not know.
+
+    Raises:
+        UserError: The nearest that it knows.
+    """
+    one_of("on_failure", config.on_failure, ON_FAILURE)
+    one_of("noise_policy", config.noise_policy, NOISE_POLICIES)
 
 
 def check(config: DictConfig) -> None:
@@ -43,25 +115,19 @@ def check(config: DictConfig) -> None:
         UserError: What was given and what is expected.
     """
     seeds, targets = list(config.seeds), list(config.fpr_targets)
-    expected = {
-        "seeds": (
-            distinct(seeds) and all(0 <= seed <= SEED for seed in seeds),
-            "distinct integers from 0 to 2**32 - 1",
-        ),
-        "fpr_targets": (
-            distinct(targets) and all(0 < target < 1 for target in targets),
-            "distinct fractions between 0 and 1, such as 0.01 for 1%",
-        ),
-        "tensors": (not config.tensors or distinct(config.tensors), "distinct ids of prompts"),
-        "trial.guidance": (isfinite(config.trial.guidance), "a finite number"),
+    valid = {
+        "seeds": distinct(seeds) and all(0 <= seed <= SEED for seed in seeds),
+        "fpr_targets": distinct(targets) and all(0 < target < 1 for target in targets),
+        "tensors": not config.tensors or distinct(config.tensors),
+        "trial.guidance": isfinite(config.trial.guidance),
     }
     for name, (low, high) in RANGES.items():
-        value, either = OmegaConf.select(config, name), " or null" * (name in OPTIONAL)
-        form = f"an integer from {low:,} to {high:,}{either}"
-        expected[name] = (low <= value <= high if value is not None else bool(either), form)
-    for name, (valid, form) in expected.items():
-        if not valid:
-            raise UserError(f"{name} must be {form}; got {OmegaConf.select(config, name)}")
+        value = OmegaConf.select(config, name)
+        valid[name] = low <= value <= high if value is not None else name in OPTIONAL
+    for name, right in valid.items():
+        if not right:
+            raise UserError(f"{name} must be {form(name)}; got {OmegaConf.select(config, name)}")
+    check_words(config)
     for key in ("path", "dtype", "device"):
         given = "" if OmegaConf.is_missing(config.model, key) else config.model.get(key, "")
         if not isinstance(given, str):

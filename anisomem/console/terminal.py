@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
-from anisomem.errors import DEBUG, UserError
+from anisomem.errors import DEBUG, UNEXPECTED, UserError
 
 LOGGERS = ("anisomem", "baselines")
 LOG = "ANISOMEM_LOG"  # their level, for worker processes too
@@ -44,8 +44,12 @@ def restored() -> Iterator[None]:
 
 
 def louder(detailed: bool) -> None:
-    """Tracebacks and what our own loggers say go to the error stream, here and in workers."""
-    os.environ |= {DEBUG: "1", LOG: "DEBUG" if detailed else "INFO"}
+    """What our own loggers say goes to the error stream, here and in workers.
+
+    So do tracebacks of errors that nobody expected; a user's mistake is a line without one.
+    """
+    os.environ.setdefault(DEBUG, UNEXPECTED)
+    os.environ[LOG] = "DEBUG" if detailed else "INFO"
     set_log_level()
 
 

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
-from anisomem.storage import atomic
+from anisomem.storage import atomic, digests
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +34,7 @@ class TensorFiles:
 
     def path(self, prompt: str, seed: int) -> Path:
         """The file of a prompt at a noise seed."""
-        return self.folder / f"seed{seed}" / f"{quote(prompt, safe='')}.safetensors"
+        return self.folder / f"seed{seed}" / digests.file_name(prompt, ".safetensors")
 
     def lacking(self, ids: Sequence[str], seed: int) -> bool:
         """Whether one of the prompts is wanted and not there."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     pass
 
 LARGE = 4 * 64 * 64  # dimensions taken for a model whose architecture is not here
+ANALYTIC = "analytic"  # what closed forms have in the place of a model
 RULE = (
     "Supported: the 95% interval lies inside the region; not supported: outside; not decidable"
     " here: it reaches across its edge. Intervals: bootstrap over prompt clusters, of closed forms"
@@ -61,7 +62,7 @@ def geometry(overrides: Sequence[str], extent: Extent = EXTENT) -> str:
     with progress.phase("reading the configuration", brief=True):
         configs = composed(overrides)
     if configs[0].dry_run:
-        return plan(configs, extent).markdown()
+        return plan(configs, extent).printed_turned()
     name = parent(overrides, configs)
     with progress.phase("reading the prompts and pictures", brief=True):
         recordings = [Recording(config, name, extent) for config in configs]
@@ -127,8 +128,8 @@ def _report(recordings: Sequence[Recording], folder: Path, content: dict[str, An
         "theorem": partial(closed_figures.theorem, theorem),
     }
     data: dict[str, list[dict[str, Any]]] = {
-        "dials": [asdict(cell) for cell in cells],
-        "theorem": [asdict(cell) for cell in theorem],
+        "dials": [{"model": ANALYTIC, **asdict(cell)} for cell in cells],
+        "theorem": [{"model": ANALYTIC, **asdict(cell)} for cell in theorem],
     }
     for recording in recordings:
         analysis = Analysis(recording)

@@ -4,12 +4,12 @@ What must not fail is called without it.
 """
 
 import logging
-import os
 import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeVar
 
+from anisomem.errors import shows_tracebacks
 from anisomem.run import forked
 
 T = TypeVar("T")
@@ -53,9 +53,9 @@ def _noted(make: Callable[[], T]) -> tuple[T, list[str]]:
 
 
 def left_out(what: str, error: Exception) -> None:
-    """Says in one line that something is missing and why, with ANISOMEM_DEBUG=1 also where."""
+    """Says in one line that something is missing and why; with ANISOMEM_DEBUG=1 also where."""
     left.append(what)
     reason = " ".join(str(error).split()) or "no reason given"
     log.warning("%s is left out: %s: %s", what, type(error).__name__, reason)
-    if os.environ.get("ANISOMEM_DEBUG") == "1":
+    if shows_tracebacks():
         log.warning("%s", "".join(traceback.format_exception(error)))

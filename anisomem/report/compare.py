@@ -135,7 +135,7 @@ def _table(results: Results, by_part: dict[str, Compared], notes: Sequence[str])
     ]
     if any(shown.evaluation.clustered for shown in by_part.values()):
         explained.append(f"DeLong {CLUSTERED}; believe the bootstrap.")
-    parted, found_by = ["part", "memorized/other"], pair_headings([target])
+    parted, found_by = ["part", "memorized/other"], pair_headings([target], adjusted=True)
     difference, p, by_rate = found_by[4:]
     return Table(
         f"Comparison of {results.title}",

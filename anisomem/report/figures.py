@@ -363,7 +363,7 @@ CAPTIONS = {
     " have a dot on the same bar are not separable by the paired bootstrap test, adjusted by"
     " Holm's method over all pairs shown.",
     "verdicts": "Difference in AUC of every pair of detectors at their largest n, and whether it"
-    " is separable, likewise adjusted.",
+    " is separable, likewise adjusted; the table of pairs says what is so unadjusted.",
     "cost": "AUC against seconds, detector alone, for each number of noise samples n. Dotted: the"
     " Pareto front, which no detector beats that costs no more; what is never on it is grey."
     " Detectors of equal evaluations differ in seconds by the noise of the clock.",

@@ -11,7 +11,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from anisomem.evaluation import NOT_SEPARABLE, Comparison, auc, inseparable_groups, tpr_at_fpr
+from anisomem.evaluation import (
+    FAMILY_LEVEL,
+    NOT_SEPARABLE,
+    Comparison,
+    auc,
+    inseparable_groups,
+    tpr_at_fpr,
+)
 from anisomem.report.compared import Compared
 from anisomem.report.style import COLOURS, WIDTH, logit_axis, on_logit
 from anisomem.report.tables import percent
@@ -90,8 +97,16 @@ def critical_difference(compared: Compared) -> Figure:
     for i, ranking in enumerate(shown):
         _points(axes[0, 2 * i], ranking, keys)
         _bars(axes[0, 2 * i + 1], ranking.groups, count)
-    figure.suptitle(f"{compared.title}: bars join what is not separable", fontsize=9)
+    figure.suptitle(
+        f"{compared.title}: bars join what is not separable\n{_rule(compared)}", fontsize=9
+    )
     return figure
+
+
+def _rule(compared: Compared) -> str:
+    """What makes a pair separable here; the table of pairs has another rule."""
+    pairs = f"{len(compared.pairs)} pair" + "s" * (len(compared.pairs) != 1)
+    return f"separable: p < {FAMILY_LEVEL:g} after Holm's adjustment over {pairs}"
 
 
 def _points(axis: Axes, ranking: Ranking, keys: Sequence[str]) -> None:
@@ -156,7 +171,9 @@ def verdicts(compared: Compared) -> Figure:
     axis.set_xticks(range(count), keys, rotation=60, ha="right", fontsize=7)
     axis.set_yticks(range(count), keys, fontsize=7)
     axis.set(xlim=(-0.5, count - 0.5), ylim=(count - 0.5, -0.5))
-    figure.suptitle(f"{compared.title}: 1000 × (AUC of the row − the column's)", fontsize=9)
+    figure.suptitle(
+        f"{compared.title}: 1000 × (AUC of the row − the column's)\n{_rule(compared)}", fontsize=9
+    )
     patches = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in VERDICTS.values()]
     axis.legend(patches, VERDICTS, fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
     return figure

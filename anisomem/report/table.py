@@ -64,17 +64,35 @@ class Table:
             *self.notes,
             *([f"Left out to fit {COLUMNS} columns: {', '.join(left_out)}."] if left_out else []),
         ]
-        wrapped = [
-            fill(
-                f"- {escape.markdown_line(note)}",
-                COLUMNS,
-                subsequent_indent="  ",
-                break_long_words=False,
-                break_on_hyphens=False,
+        return "\n\n".join(blocks) + "\n\n" + _listed(notes)
+
+    def printed_turned(self) -> str:
+        """The same with a line for every heading, for few rows of many columns; none left out.
+
+        Rows stand beside each other, the first cell of each as its heading, or below each other
+        where they do not fit.
+        """
+        cells = [self.headings, *_map_cells(self.rows, short)]
+        turned = self._columns_of(cells)
+        if turned._width() <= COLUMNS:
+            return turned.printed()
+        blocks = [self._columns_of([cells[0], row])._wrapped() for row in cells[1:]]
+        return "\n\n".join(blocks) + "\n\n" + _listed(self.notes)
+
+    def _columns_of(self, cells: Sequence[Sequence[str]]) -> Table:
+        heading, *lines = map(list, zip(*cells, strict=True))
+        return Table(self.title, heading, lines, self.notes)
+
+    def _wrapped(self) -> str:
+        """A name and a text a line, where a text goes on in the next one if it is too long."""
+        lines = [[escape.markdown(cell) for cell in line] for line in (self.headings, *self.rows)]
+        room = COLUMNS - max(escape.width(name) for name, _ in lines) - len("|  |  |") - 1
+        parts = [(name, _folded(text, room)) for name, text in lines]
+        return "\n".join(
+            _piped(
+                [["" if i else name, one] for name, texts in parts for i, one in enumerate(texts)]
             )
-            for note in notes
-        ]
-        return "\n\n".join(blocks) + "\n\n" + "".join(f"{note}\n" for note in wrapped)
+        )
 
     def latex(self) -> str:
         r"""A booktabs table; needs ``\\usepackage{booktabs}``."""
@@ -168,6 +186,34 @@ def short(text: str) -> str:
     if re.fullmatch(r"\S+ \+ \S+ JVP", text):
         return text.replace(" + ", "+")
     return text[1:] if re.fullmatch(r"0\.\d+", text) else text
+
+
+def _listed(notes: Sequence[str]) -> str:
+    """Notes one by one, as a terminal shows them."""
+    return "".join(
+        fill(
+            f"- {escape.markdown_line(note)}",
+            COLUMNS,
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        + "\n"
+        for note in notes
+    )
+
+
+def _folded(text: str, room: int) -> list[str]:
+    """A text in lines of at most so many columns, broken at blanks where it can be."""
+    lines, rest = [], text
+    while escape.width(rest) > room:
+        end = len(rest)
+        while escape.width(rest[:end]) > room:
+            end -= 1
+        end = max(1, rest.rfind(" ", 1, end + 1) if " " in rest[1 : end + 1] else end)
+        lines.append(rest[:end].rstrip())
+        rest = rest[end:].lstrip()
+    return [*lines, rest]
 
 
 def _without_spread(text: str) -> str:

@@ -8,6 +8,7 @@ from anisomem.engine.cost import TimedCounts
 from anisomem.errors import UserError
 from anisomem.evaluation import (
     CLUSTERED,
+    FAMILY_LEVEL,
     Comparison,
     Estimate,
     Interval,
@@ -123,12 +124,13 @@ def pairs_table(results: Results) -> Table:
     for pair in pairs:
         keys = [results.detectors[pair.a].key, results.detectors[pair.b].key]
         cells.append([*keys, *pair_cells(pair, targets, adjusted=False)])
-    headings = ["a", "b", *pair_headings(targets)]
+    headings = ["a", "b", *pair_headings(targets, adjusted=False)]
     least = least_p(results.config.draws, evaluation.resampling.units)
     notes = [
         "Differences on the same prompts, noise and bootstrap draws; p values adjusted by Holm's"
-        " method over all pairs of a column; a verdict is read off its paired 95% interval and is"
-        " not adjusted.",
+        " method over all pairs of a column. Here a is better or worse where its own paired 95%"
+        " interval excludes 0, unadjusted; the figures of pairs and anisomem compare ask for an"
+        f" adjusted p below {FAMILY_LEVEL:g} too, and call fewer pairs separable.",
         f"From {results.config.draws:,} draws no p value is below {least:.2g}, which the number of"
         f" pairs, {len(pairs)}, can raise to {min(1, least * len(pairs)):.2g}; draws=N with more"
         " of them goes lower.",
@@ -138,11 +140,12 @@ def pairs_table(results: Results) -> Table:
     return Table(f"Pairs of {results.title}", headings, cells, notes)
 
 
-def pair_headings(targets: Sequence[float]) -> list[str]:
+def pair_headings(targets: Sequence[float], adjusted: bool) -> list[str]:
     """The headings of what :func:`pair_cells` returns."""
-    headings = ["AUC a − b", "p", "p (DeLong)", "a is, by AUC"]
+    rule = "" if adjusted else " (unadjusted)"
+    headings = ["AUC a − b", "p", "p (DeLong)", f"a is, by AUC{rule}"]
     for name in (f"TPR@{percent(target)}FPR" for target in targets):
-        headings += [f"{name} a − b", f"p, {name}", f"a is, by {name}"]
+        headings += [f"{name} a − b", f"p, {name}", f"a is, by {name}{rule}"]
     return headings
 
 
@@ -375,8 +378,9 @@ def notes_of(rows: Sequence[Row]) -> list[str]:
         notes.append("±: standard deviation over noise seeds.")
     if any(row.cost for row in rows):
         notes.append(
-            "NFE: network evaluations per prompt; the unconditional ones are shared by all"
-            " prompts."
+            "NFE: network evaluations per prompt, beside those without a prompt, which all"
+            " prompts share; alone, a prompt costs both (NFE alone in anisomem list detectors"
+            " --long: 4 for anisotropy, n=1, and 2 here)."
         )
     if any(row.timed for row in rows):
         notes.append(

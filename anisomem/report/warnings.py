@@ -8,13 +8,20 @@ from collections.abc import Sequence
 
 from anisomem.benchmark.results import Results
 
+NEARLY_ALL = 2 / 3  # a term of the metric that is reversed on a model may be every third detector
+
 
 def warnings(all_results: Sequence[Results]) -> list[str]:
-    """Detectors without a score or with a constant one, and controls that do as well as any."""
+    """Detectors without a score, a constant or reversed one; controls that do as well as any."""
     return [
         line
         for results in all_results
-        for line in (*_unscored(results), *_constant(results), *_beaten(results))
+        for line in (
+            *_unscored(results),
+            *_constant(results),
+            *_reversed(results),
+            *_beaten(results),
+        )
     ]
 
 
@@ -29,6 +36,25 @@ def _constant(results: Results) -> list[str]:
         f"{results.name}: {detector.key} is {summary.ties.note}"
         for detector, summary in zip(results.detectors, summaries, strict=True)
         if summary.ties.constant
+    ]
+
+
+def _reversed(results: Results) -> list[str]:
+    """Nearly all that see the model, and have no weights of these labels, rank the wrong way."""
+    summaries = results.evaluated.summaries()
+    areas = [
+        summary.auc
+        for detector, summary in zip(results.detectors, summaries, strict=True)
+        if detector.n and not detector.uses_labels
+    ]
+    below = sum(area.interval.high < 0.5 for area in areas)
+    if not areas or below < NEARLY_ALL * len(areas):
+        return []
+    return [
+        f"{results.name}: {below} of {len(areas)} rows of detectors have an AUC below 0.5, and "
+        "intervals that exclude it: either the labels are inverted (1 and memorized say that the "
+        "model copies), or these detectors are reversed on this model; no label and no sign is "
+        "changed"
     ]
 
 

@@ -44,7 +44,7 @@ def has_own(config: Config) -> bool:
     if schema.missing(config.dataset):
         return True  # nothing can be read from it, which building it says
     owner, model = config.dataset.get(OWNER), config.model_name
-    if owner is None or owner == model:
+    if owner is None or owner in (model, config.model_listed):
         return True
     # Elsewhere it is the user's word which model a folder holds.
     return model not in members.members("model") and config.model.get("stands_for") == owner

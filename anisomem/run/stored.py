@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra.utils import get_object
 
 from anisomem.config import catalog, compose, members, moved, own, registry, schema
 from anisomem.config.schema import Config
 from anisomem.detection.base import Detector
-from anisomem.errors import UserError
+from anisomem.errors import UserError, unknown
 from anisomem.storage import atomic
 
 SINGLE = ("model", "dataset", "logger")
@@ -48,6 +48,10 @@ def read(file: Path, allowed: Collection[str] = ()) -> Config:
         plain = _where_now(schema.parsed(text))
         require_allowed(file, plain, allowed)
         return compose.completed(plain)
+    except FileNotFoundError:
+        raise UserError(
+            f"{file} is missing; run the same command again to write it anew"
+        ) from None
     except (yaml.YAMLError, ValueError, RecursionError):
         raise UserError(
             f"{file} is damaged; run the same command again to write it anew"
@@ -80,7 +84,7 @@ def require_allowed(file: Path, plain: dict[str, Any], allowed: Collection[str])
     for text in _texts(plain):
         if "${" in INTERPOLATION.sub("", text):
             raise UserError(f"{file} holds {text!r}, which is not evaluated in a stored run")
-    trusted = {*allowed, *(_target_of(name) for name in allowed)}
+    trusted = {*allowed, *(_target_of(name, plain) for name in allowed)}
     if not plain.get("model") or not plain.get("dataset"):
         raise ValueError
     for group in SINGLE:
@@ -131,7 +135,8 @@ def _known(group: str, target: str) -> bool:
         return False
     if not own.is_own(target):
         try:
-            kind = get_object(target)
+            module, _, name = target.rpartition(".")
+            kind = getattr(import_module(module), name)  # Hydra would log what it does not find
         except Exception:  # whatever the name is, it is not one of ours
             return False
         return isinstance(kind, type) and issubclass(kind, Detector)
@@ -145,9 +150,20 @@ def _offered(name: object) -> bool:
     )
 
 
-def _target_of(name: str) -> str:
-    """The class that a name stands for: its own where it is dotted, else that of a detector."""
-    return name if "." in name else str(registry.find(name).node()[name].get("_target_"))
+def _target_of(name: str, plain: dict[str, Any]) -> str:
+    """The class that a name stands for: its own where it is dotted, else that of a detector.
+
+    Raises:
+        UserError: It is neither; with what there is to allow.
+    """
+    if "." in name:
+        return name
+    every = registry.known()
+    if name not in {one.name for one in every}:
+        own_names = {one.name for one in registry.not_built_in()}
+        classes = set(filter(own.is_own, own.targets(plain)))
+        raise unknown("detector or class to allow", name, own_names | classes)
+    return str(registry.find(name, every).node()[name].get("_target_"))
 
 
 def _mapping(node: Any) -> dict[str, Any]:

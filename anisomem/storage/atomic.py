@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+from zipfile import ZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ import numpy.typing as npt
 from anisomem.errors import UserError
 
 ABANDONED = 3600.0  # seconds after which nobody is writing a partial file any more
+MOST_ARRAYS = 2**30  # bytes of an .npz file once it is unpacked
 PARTIAL = re.compile(r"\.partial-[0-9a-f]{32}(\.\w+)?")  # no name that somebody else gives
 
 _swept: set[Path] = set()  # folders that this process has cleared
@@ -136,6 +138,9 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     if not path.is_file():
         read_bytes(path)
     try:
+        with ZipFile(path) as parts:
+            if sum(part.file_size for part in parts.infolist()) > MOST_ARRAYS:
+                raise ValueError
         with np.load(path) as stored:
             return {key: stored[key] for key in stored.files}
     except Exception:  # zip, zlib and numpy have an error each for what may be wrong

@@ -9,16 +9,29 @@ from hashlib import file_digest, sha256
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from anisomem.errors import UserError
 from anisomem.storage.foreign import regular
 
+LONGEST, CUT = 220, 120  # bytes of a file's name without its ending
 MOST_FILES = 10_000  # in the folder of a model; `/tmp` by mistake would be read for hours
 
 
 def digest(content: Mapping[str, Any]) -> str:
     """sha256 of a description, independent of the order of its entries."""
     return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def file_name(text: str, suffix: str) -> str:
+    """The name of a file that any text has, its own alone, in at most 240 bytes.
+
+    A longer one is cut, with the text's digest behind it.
+    """
+    name = quote(text, safe="")
+    if len(name) > LONGEST:
+        name = f"{name[:CUT]}-{sha256(text.encode()).hexdigest()}"
+    return f"{name}{suffix}"
 
 
 def fingerprint(folder: Path) -> str:
@@ -44,6 +57,7 @@ def stamp(place: Path) -> str:
     try:
         stats = [file.stat() for file in files]
     except OSError as error:
+        regular(Path(error.filename or place))  # says of a link that it is broken
         raise UserError(f"{place} cannot be read: {error.strerror}") from None
     return digest({str(f): [s.st_size, s.st_mtime_ns] for f, s in zip(files, stats, strict=True)})
 

@@ -46,7 +46,7 @@ def mitigate(overrides: Sequence[str]) -> int:
     if configs[0].dry_run:
         from anisomem.tradeoff.plan import plan
 
-        print(plan(configs, name).markdown())
+        print(plan(configs, name).printed_turned())
         return 0
     with phase("reading the prompts and what is sampled", brief=True):
         trials = [Trial(config, name) for config in configs]

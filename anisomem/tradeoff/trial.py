@@ -11,16 +11,14 @@ from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from anisomem.benchmark.case import NOISE_POLICIES, ON_FAILURE
-from anisomem.config import own
+from anisomem.config import own, values
 from anisomem.config.schema import Config
-from anisomem.errors import UserError, one_of
+from anisomem.errors import UserError
 from anisomem.measures import training_pictures
 from anisomem.measures.base import Measure, TrainingPictures
 from anisomem.run import identity, labelled
@@ -50,8 +48,7 @@ class Trial(Run):
 
     def __init__(self, config: Config, experiment: str) -> None:
         self.config = config
-        one_of("on_failure", config.on_failure, ON_FAILURE)
-        one_of("noise policy", config.noise_policy, NOISE_POLICIES)
+        values.check_words(config)
         self.settings = expanded(config)
         if not self.measures:
             raise UserError("no measure chosen; anisomem list measures names them")
@@ -165,8 +162,8 @@ class Trial(Run):
 
     def file(self, setting: Setting, row: int) -> Path:
         """A prompt's pictures side by side, in the order of the seeds."""
-        name = quote(self.prompts.ids[row], safe="")
-        return self.folder / "pictures" / setting.key / f"{name}.png"
+        name = digests.file_name(self.prompts.ids[row], ".png")
+        return self.folder / "pictures" / setting.key / name
 
     def pictures(self, setting: Setting, row: int) -> Pictures:
         """A prompt's pictures, ``[S, H, W, 3]``."""

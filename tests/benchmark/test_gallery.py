@@ -1,9 +1,11 @@
 """What the gallery shows, and when it is made."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -100,7 +102,7 @@ def test_it_is_made_again_where_others_are_to_be_shown(copied, monkeypatch, chan
     assert ("cosine map" in page) == (change != "gallery=0")
 
 
-@pytest.mark.parametrize("damage", ["truncated", "pipe", "other arrays"])
+@pytest.mark.parametrize("damage", ["truncated", "pipe", "other arrays", "odd", "bomb"])
 def test_a_damaged_one_is_made_anew(copied, capsys, damage):
     (composed,) = compose.cases(copied)
     case = Results(Case(composed, "quickstart"))
@@ -114,6 +116,16 @@ def test_a_damaged_one_is_made_anew(copied, capsys, damage):
             os.mkfifo(file)
         case "other arrays":
             np.savez(file, plan="{}", pictures=np.zeros(3), maps=np.zeros(3))
+        case "odd" | "bomb":
+            arrays = {name: getattr(whole, name) for name in ("pictures", "maps")}
+            arrays["plan"] = json.dumps(whole.plan)
+            if damage == "odd":  # pictures of two channels
+                arrays["pictures"] = arrays["pictures"][..., :2]
+            np.savez(file, **arrays)
+            if damage == "bomb":  # a kilobyte that says it is a gigabyte and more
+                with zipfile.ZipFile(file, "a") as parts:
+                    parts.writestr("more.npy", b"")
+                    parts.filelist[-1].file_size = 2**31
     assert gallery.read(case) is None
     assert main(["table", str(case.folder)]) == 0
     assert main(["run", *copied]) == 0

@@ -59,6 +59,8 @@ def test_defaults_are_those_that_the_configuration_has():
         group_, _, inside = name.partition(".")
         expected = groups[name] if name in groups else written[group_]
         expected = expected[inside] if inside else expected
+        if name == "paths.data":
+            expected = "$ANISOMEM_DATA"  # as a shell writes what Hydra looks up
         assert yaml.safe_load(setting.default) == (
             list(expected) if isinstance(expected, list | tuple) else expected
         ), name
@@ -139,3 +141,29 @@ def test_help_and_lists_need_no_library_that_composes():
 def test_a_setting_written_as_an_option_is_told_how_it_is_written(capsys):
     assert main(["run", "--limit", "40"]) == 2
     assert capsys.readouterr().err == "anisomem: settings have no dashes; write limit=VALUE\n"
+
+
+@pytest.mark.parametrize("command", sorted(group.commands))
+def test_no_help_shows_what_hydra_looks_up(command, capsys):
+    assert main([command, "--help"]) == 0
+    assert "${" not in capsys.readouterr().out
+    assert not any("${" in one.default for one in defaults().values())
+
+
+def test_a_setting_from_the_environment_is_written_as_in_a_shell(capsys):
+    assert main(["audit", "--help"]) == 0
+    assert "paths.data=$ANISOMEM_DATA  folder of published prompt sets" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["experiment=quickstart"], "settings stand behind a command: anisomem run experiment="),
+        (["help"], "that is an option: anisomem --help"),
+        (["generate", "a", "red", "cat"], 'quote it: "a red cat"'),
+    ],
+)
+def test_what_newcomers_type_is_told_how_to_be_typed(words, said, capsys):
+    assert main(words) == 2
+    shown = capsys.readouterr().err
+    assert said in shown and shown.count("\n") == 1

@@ -9,7 +9,7 @@ import pytest
 from anisomem.cli import listing
 from anisomem.cli.main import main
 from anisomem.console import terminal
-from anisomem.errors import DEBUG, UserError
+from anisomem.errors import DEBUG, UNEXPECTED, UserError
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_verbose_says_the_steps(talkative, capsys, words):
     out, err = capsys.readouterr()
     assert out == "name  title\n"
     assert "anisomem: a step\n" in err and "a hint" in err and "a detail" not in err
-    assert talkative[DEBUG] == "1" and talkative["ANISOMEM_LOG"] == "INFO"
+    assert talkative[DEBUG] == UNEXPECTED and talkative["ANISOMEM_LOG"] == "INFO"
 
 
 @pytest.mark.parametrize("words", both(["-vv"]) + both(["-v", "-v"]))
@@ -71,19 +71,30 @@ def test_nothing_of_it_stays(talkative, capsys):
         assert logging.getLogger("anisomem").level == level
 
 
-def test_verbose_shows_where_a_mistake_was_raised(talkative, capsys, monkeypatch):
-    def mistaken(group):
-        raise UserError("no such thing")
+def test_verbose_shows_where_an_error_arose_that_is_not_the_users(capsys, monkeypatch):
+    def failing(error):
+        def members(group):
+            raise error
 
-    monkeypatch.setattr(listing, "_members", mistaken)
-    assert main(["list", "models"]) == 2
-    assert capsys.readouterr().err == "anisomem: no such thing\n"
-    assert main(["list", "models", "-v"]) == 2
-    err = capsys.readouterr().err
-    assert err.startswith("Traceback") and err.endswith("anisomem: no such thing\n")
-    assert main(["-v", "list", "modles"]) == 2  # a word of the command line comes from no code
+        monkeypatch.setattr(listing, "_members", members)
+
+    failing(UserError("no such thing"))
+    for words in (["list", "models"], ["list", "models", "-v"], ["-vv", "list", "models"]):
+        assert main(words) == 2
+        assert capsys.readouterr().err == "anisomem: no such thing\n"
+    assert main(["-v", "run", "limit=forty"]) == 2
+    assert main(["-v", "list", "modles"]) == 2 and "Traceback" not in capsys.readouterr().err
     assert main(["-v", "rnu"]) == 2
-    assert capsys.readouterr().err.endswith("no command named 'rnu'; did you mean 'run'?\n")
+    assert capsys.readouterr().err == "anisomem: no command named 'rnu'; did you mean 'run'?\n"
+    failing(ZeroDivisionError("of ours"))
+    assert main(["list", "models", "-v"]) == 3
+    err = capsys.readouterr().err
+    assert err.startswith("Traceback") and "of ours (" in err
+    assert err.endswith("; the traceback is above\n")
+    monkeypatch.setenv(DEBUG, "1")  # for who writes a class
+    failing(UserError("no such thing"))
+    assert main(["list", "models", "-v"]) == 2
+    assert capsys.readouterr().err.startswith("Traceback")
 
 
 def test_worker_processes_have_the_level_of_the_command(monkeypatch):

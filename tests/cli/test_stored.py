@@ -129,8 +129,13 @@ def test_what_the_command_allows_is_read(run, tmp_path):
     (tmp_path / "conf/detector").mkdir(parents=True)
     (tmp_path / "conf/detector/own.yaml").write_text("own:\n  _target_: theirs.Theirs\n")
     assert stored.read(file, ["own"])  # by the name that the user's own file gives
-    with pytest.raises(UserError, match="no detector named 'oen'; did you mean"):
+    allowed = "no detector or class to allow named"
+    with pytest.raises(UserError, match=f"{allowed} 'oen'; did you mean 'own'"):
         stored.read(file, ["oen"])
+    with pytest.raises(UserError, match=rf"{allowed} 'theirs'; did you mean 'theirs\.Theirs'"):
+        stored.read(file, ["theirs"])  # the module of it
+    with pytest.raises(UserError, match=rf"{allowed} 'zeroed'; known: own, theirs\.Theirs"):
+        stored.read(file, ["zeroed"])  # neither is near, nor is one that is built in
 
 
 def test_a_class_of_ours_under_any_name_is_read(run):

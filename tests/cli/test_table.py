@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import shutil
 
 from anisomem.cli.main import main
 
@@ -120,3 +122,48 @@ def test_a_detector_without_a_score_and_a_control_that_tells_all_are_said(
     assert main(["compare", "wen", "prompt_length", "--in", str(run)]) == 0
     assert main(["run", *setting, "detector=[text_only]"]) == 2
     assert "no detector can be scored on these prompts (text_only:" in capsys.readouterr().err
+
+
+def damage(run, name):
+    """Makes a run unreadable in one of the ways that are met."""
+    if name == "half-written":
+        (run / "config.yaml").unlink()
+    elif name == "incomplete":
+        for shard in (run / "components").glob("*.parquet"):
+            shard.unlink()
+    elif name == "stranger":
+        text = (run / "config.yaml").read_text()
+        (run / "config.yaml").write_text(text.replace("baselines.wen.WenNorm", "x.Y", 1))
+    elif name == "pipe":
+        (run / "config.yaml").unlink()
+        os.mkfifo(run / "config.yaml")
+    elif name == "link":
+        (run / "measured.json").unlink()
+        (run / "measured.json").symlink_to("nowhere")
+    else:
+        (run / name).write_text("{")
+
+
+DAMAGES = ["half-written", "incomplete", "stranger", "pipe", "link", "config.yaml"]
+DAMAGES += ["measured.json", "prompts.parquet", "components/identity.json"]
+
+
+def test_a_run_that_cannot_be_read_is_a_line_and_costs_no_other(finished, tmp_path, capsys):
+    assert main(["run", *finished]) == 0
+    table = capsys.readouterr().out.split("Report:")[0]
+    (one,) = (file.parent for file in (tmp_path / "runs" / "quickstart").glob("*/config.yaml"))
+    for name in DAMAGES:
+        folder = tmp_path / "damaged" / name.replace("/", "-")
+        sound, other = folder / one.name, folder / "a-bad"
+        for copy in (sound, other):
+            shutil.copytree(one, copy)
+        damage(other, name)
+        assert main(["table", str(folder)]) == 0, name
+        shown = capsys.readouterr()
+        assert shown.out == table and shown.err.count("left out") == 1, name
+        (line,) = (text for text in shown.err.splitlines() if "left out" in text)
+        assert str(other) in line, name
+        assert main(["table", str(other)]) == 2, name  # which is asked for by its name
+        shutil.rmtree(sound)
+        assert main(["table", str(folder)]) == 2, name
+        assert "left out" not in capsys.readouterr().err

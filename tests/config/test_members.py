@@ -35,3 +35,18 @@ def test_every_composed_model_has_its_name():
 def test_names_of_artifacts_are_valid():
     assert artifact_name("my set, é/$1: 漢") == "my-set-----1---"
     assert artifact_name("a_b-c.d") == "a_b-c.d" and len(artifact_name("x" * 300)) == 100
+
+
+def test_a_model_that_another_class_makes_says_so():
+    target = "anisomem.models.sdxl.StableDiffusionXL.load"
+    for words, name in (
+        (["model=testbed_epsilon"], "testbed_epsilon"),
+        (["model=testbed_epsilon", "model._target_=mine.load"], "testbed_epsilon (mine.load)"),
+        (["model=sd14", f"model._target_={target}"], f"sd14 ({target})"),
+    ):
+        (case,) = compose.cases(words)
+        assert case.model_name == name and case.model_listed == name.partition(" ")[0]
+    # By the class's earlier place it is the same one.
+    node = dict(members.members("model")["diffusers_folder"], path="CompVis/stable-diffusion-v1-4")
+    earlier = node | {"_target_": "anisomem.models.pretrained.PipelineModel.load"}
+    assert members.model_name(earlier) == members.model_name(node)

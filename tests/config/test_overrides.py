@@ -139,3 +139,31 @@ def test_a_mapping_may_name_what_is_not_there_yet():
     case = compose.cases(words)[0]
     assert case.dataset["columns"]["prompt"] == "caption" and not case.logger
     assert compose.cases(["dataset=prompts_file", "dataset.columns.label=x"])[0].dataset["columns"]
+
+
+@pytest.mark.parametrize(
+    ("words", "written"),
+    [
+        (["quickstart"], "; write experiment=quickstart"),
+        (["sd14"], "; write model=sd14"),
+        (["wen"], "; write 'mitigation=[wen]'"),
+        (["jeon"], "; write 'detector=[jeon]'"),
+        (["limit", "40"], "; write limit=40, without blanks"),
+        (["limit", "=", "40"], "; write limit=40, without blanks"),
+        (["limit:", "40"], "; write limit=40, without blanks"),
+        (["model", "sd14"], "; write model=sd14, without blanks"),
+        (["mine.csv"], "; write dataset=prompts_file dataset.path=mine.csv"),
+        (["mein.csv"], "got 'mein.csv'"),
+    ],
+)
+def test_a_word_without_a_value_is_told_how_to_be_written(words, written, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.csv").write_text("prompt,label\n")
+    with pytest.raises(UserError) as caught:
+        read(words)
+    assert str(caught.value).endswith(written)
+
+
+def test_a_setting_of_the_model_is_said_to_be_one():
+    with pytest.raises(UserError, match=r"device is a setting of the model; write model\.device="):
+        compose.checked(["device=cuda"])

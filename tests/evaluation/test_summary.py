@@ -148,3 +148,24 @@ def test_adjusted_verdict_needs_the_interval_and_the_adjusted_p(raw, p, adjusted
     found = ev.PairedDifference(0.1, ev.Interval(0, 0.2, "made"), 0.001, raw)
     pair = ev.Comparison(0, 1, found, p, None, {0.01: found}, {0.01: p})
     assert pair.auc_verdict == pair.tpr_verdict(0.01) == adjusted
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 3])
+def test_a_score_and_its_mirror_image_have_one_caution(wrong):
+    labels = np.repeat([0, 1], 40)
+    scores = labels + np.linspace(0, 0.1, 80)
+    scores[:wrong] += 1.5  # so many of the others are above all memorized prompts
+    rows = np.stack([scores, -scores])[:, None]
+    found = [one.auc for one in ev.Evaluation(rows, labels, np.arange(80), draws=300).summaries()]
+    assert found[1].value == pytest.approx(1 - found[0].value)
+    low, high = found[1].interval.low, found[1].interval.high
+    assert (1 - high, 1 - low) == pytest.approx((found[0].interval.low, found[0].interval.high))
+    notes = [one.note or one.interval.note for one in found]
+    if wrong == 0:
+        assert notes[0].startswith("no inversion among 40 x 40")
+        assert notes[1].startswith("nothing but inversions among 40 x 40")
+    elif wrong == 1:
+        assert notes[0].endswith("1 of 40 effective clusters of errors")
+        assert notes[1].endswith("1 of 40 effective clusters of hits")
+    else:
+        assert notes == [None, None]

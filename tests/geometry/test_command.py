@@ -112,6 +112,9 @@ def test_finished_is_printed_and_loads_no_model(recording, setting, monkeypatch,
     for name in ("levels", "overlap", "spectra", "pairs", "sign"):
         head, line, *_ = (folder / f"{name}.csv").read_text().splitlines()
         assert head.startswith("model,prompts,") and line.startswith(f"{recording.model},prompts,")
+    for name in ("dials", "theorem"):
+        head, *lines = (folder / f"{name}.csv").read_text().splitlines()
+        assert head.startswith("model,") and all(one.startswith("analytic,") for one in lines)
     monkeypatch.setattr("anisomem.geometry.evaluate.Evaluator", None)
     monkeypatch.setattr("anisomem.geometry.dials.grid", None)
     assert geometry(setting, EXTENT) == first

@@ -91,3 +91,28 @@ def test_headings_and_titles_are_texts_too():
     assert table.section().startswith("## \\*t\\*\n\n") and table.section().endswith("- \\_n\\_\n")
     assert r"a\textbar{}b & \$x\$ \\" in table.latex()
     assert Table("t", ["漢"], []).latex().startswith("% needs XeLaTeX or LuaLaTeX")
+
+
+def test_few_rows_of_many_columns_are_turned_and_none_is_left_out():
+    names = [f"heading {i}" for i in range(12)]
+    rows = [[f"{i} of the {who}" for i in range(12)] for who in ("first", "second")]
+    text = Table("t", names, rows, ["note " * 40]).printed_turned()
+    lines = text.splitlines()
+    assert max(map(escape.width, lines)) <= 100
+    assert lines[0] == "| heading 0  | 0 of the first  | 0 of the second  |"
+    assert len([line for line in lines if line.startswith("| heading")]) == 12
+
+
+@pytest.mark.parametrize("long", ["x" * 300, "漢" * 150, "|" * 120, " ".join(["word"] * 60)])
+def test_turned_cells_that_are_too_long_go_on_in_the_next_line(long):
+    text = Table(
+        "t", ["model", "b"], [["a/b", long], ["c", "0.500 [0.400, 0.600]"]]
+    ).printed_turned()
+    lines = text.splitlines()
+    assert max(map(escape.width, lines)) <= 100 and "…" not in text
+    assert (
+        "".join(line[10:-2] for line in lines if line[2:4] in ("b ", "  "))
+        .replace(" ", "")
+        .startswith(escape.markdown(long).replace(" ", ""))
+    )
+    assert "| b     | .500 [.400,.600] |" in lines

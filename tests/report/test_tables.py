@@ -22,8 +22,8 @@ def test_pairs_have_a_verdict_for_each_statistic(case):
     heading = list(table.headings)
     for row, pair in zip(table.rows, pairs, strict=True):
         assert row[heading.index("a")] == case.detectors[pair.a].key
-        assert row[heading.index("a is, by AUC")] == pair.auc.verdict
-        assert row[heading.index("a is, by TPR@1%FPR")] == pair.tpr[0.01].verdict
+        assert row[heading.index("a is, by AUC (unadjusted)")] == pair.auc.verdict
+        assert row[heading.index("a is, by TPR@1%FPR (unadjusted)")] == pair.tpr[0.01].verdict
         assert row[heading.index("p, TPR@3%FPR")] == f"{pair.tpr_holm_p[0.03]:.2g}"
     # every one of 200 draws on one side, by Student's distribution for so few clusters
     units = case.evaluated.resampling.units
