@@ -183,8 +183,9 @@ def soak(overrides: Sequence[str], kills: int, seed: int, folder: Path) -> dict[
     shards = -(-expected[2]["prompt_id"].nunique() // 32)
     counts: Counter[str] = Counter()
     runs, before = folder / "soaked", pd.DataFrame(columns=KEY)
+    done = 0  # by us: a progress bar that is turned off counts nothing
     with tqdm(total=kills, desc="kills") as bar:
-        while bar.n < kills:
+        while done < kills:
             moment = MOMENTS[rng.integers(len(MOMENTS))]
             how = ENDS[rng.integers(len(ENDS))]
             workers = int(rng.integers(1, 3))
@@ -198,7 +199,7 @@ def soak(overrides: Sequence[str], kills: int, seed: int, folder: Path) -> dict[
                 if run.poll() is None:
                     strike(run, how, rng)
                     counts[f"{how} {moment}"] += 1
-                    bar.update()
+                    done += 1
             complaint = ended(run)
             # Python itself dies of a Ctrl-C that comes before it has begun with the program.
             at_start = run.returncode == 1 and "init_import_site" in complaint
@@ -209,7 +210,8 @@ def soak(overrides: Sequence[str], kills: int, seed: int, folder: Path) -> dict[
                 if "cannot write" not in complaint or "Traceback" in complaint:
                     raise SystemExit(f"{how}: {complaint}")
                 counts["full disk"] += 1
-                bar.update()
+                done += 1
+            bar.update(done - bar.n)
             counts["partial files left behind"] += len([*runs.rglob(".partial-*")])
             now = stored(runs)
             lost = len(
@@ -220,7 +222,7 @@ def soak(overrides: Sequence[str], kills: int, seed: int, folder: Path) -> dict[
             before = now
             if hurt:
                 counts[damage(runs, rng)] += 1
-            if hurt or run.returncode == 0 or bar.n == kills:
+            if hurt or run.returncode == 0 or done == kills:
                 finish(overrides, runs, expected)
                 counts["runs brought to an end, bit for bit equal"] += 1
                 shutil.rmtree(runs)

@@ -139,19 +139,23 @@ def _inputs(a: Analysis) -> list[Claim]:
     for on in LATENTS:
         aligned = a.recording.alignment(on, "score")
         low = InputAlignment(*(getattr(aligned, f.name)[:, LOW] for f in fields(aligned)))
-        text = "without a prompt the input is taken for noise"
+        text = "the prediction without prompt takes its input for noise"
         numbers = (float(n) for n in a.mean(low.input_cosine, True))
         claims.append(Claim(text, a.name, on, "mean cos(x, u), memorized", (0.9, 1), *numbers))
         parts = a.parts(low)
         for text, number, region in (
-            ("along the input memorized prompts are more aligned", "cos(x, d)", (0.5, inf)),
-            ("that part alone detects them", "cos(x, d)", (0.9, inf)),
-            ("beside the input they are less aligned", "cos(u⊥, d)", (0, 0.5)),
+            ("memorized prompts are more aligned along the input", "cos(x, d)", (0.5, inf)),
+            (
+                "the alignment along the input alone detects memorized prompts",
+                "cos(x, d)",
+                (0.9, inf),
+            ),
+            ("memorized prompts are less aligned beside the input", "cos(u⊥, d)", (0, 0.5)),
         ):
             claims.append(_claim(text, a, on, f"AUC, {number}", region, parts[number]))
     scaled, sized = a.inputs["scale"], a.inputs["side"]
     smallest = min(scaled)
-    text = f"of pure noise times {smallest:g} the same is true"
+    text = f"memorized prompts are more aligned along an input of {smallest:g} times the noise"
     area = scaled[smallest]["cos(x, d)"]
     claims.append(_claim(text, a, "noise", "AUC, cos(x, d)", (0.5, inf), area))
     if len(sized) > 1:
@@ -159,7 +163,7 @@ def _inputs(a: Analysis) -> list[Claim]:
         sides = (a.recording.inputs["side"][side].cosine for side in (largest, own))
         gain = a.evaluation(np.stack(list(sides))).auc_difference(0, 1)
         ends = (gain.interval.low, gain.interval.high)
-        text = "on larger latents the same network is more aligned"
+        text = "on larger latents the same network aligns memorized prompts more"
         number = f"AUC, cos(u, d), side {largest} − {own}"
         claims.append(Claim(text, a.name, "noise", number, (0, inf), gain.difference, *ends))
     return claims

@@ -22,7 +22,15 @@ from anisomem.config import catalog
 from anisomem.config.schema import Config
 from anisomem.console import progress
 from anisomem.errors import UserError
-from anisomem.geometry.record import EXTENT, LATENTS, Extent, Recording
+from anisomem.geometry.record import (
+    EXTENT,
+    FACTORS,
+    LATENTS,
+    SCALES,
+    Extent,
+    Recording,
+    other_sizes,
+)
 from anisomem.models import families, hub
 from anisomem.report.folder import Draw, Folder
 from anisomem.report.table import Table
@@ -44,6 +52,9 @@ NOTES = [
     RULE,
     "High noise is the first step of the 50-step schedule, low noise the third-last, the published"
     " ones. Larger scores mean more memorized, and no sign is fitted.",
+    "Along the input: cos(x, d), x the network's input; beside it: cos(u⊥, d), u⊥ the part of the"
+    " prediction without prompt that is orthogonal to x. On pure noise that prediction is the same"
+    " for all prompts, so that cos(x, u) is of one noise sample and has no interval.",
     "Noised: true latents, noised. They are the training picture's where the prompt set has it,"
     " else those of a picture that the model generates for the prompt.",
 ]
@@ -118,7 +129,14 @@ def _printed(file: Path, content: dict[str, Any]) -> str | None:
 
 
 def _report(recordings: Sequence[Recording], folder: Path, content: dict[str, Any]) -> str:
-    from anisomem.geometry import claims, closed_figures, dials, figures, tightness
+    from anisomem.geometry import (
+        claims,
+        closed_figures,
+        dials,
+        figures,
+        input_figures,
+        tightness,
+    )
     from anisomem.geometry.analysis import Analysis
 
     cells, theorem = dials.grid(), tightness.grid()
@@ -134,7 +152,7 @@ def _report(recordings: Sequence[Recording], folder: Path, content: dict[str, An
     for recording in recordings:
         analysis = Analysis(recording)
         pairs = {on: analysis.pairs(on) for on in ("noise", "noised")}
-        of_model = figures.all_of(analysis, pairs)
+        of_model = figures.all_of(analysis, pairs) | input_figures.all_of(analysis)
         draws |= {f"{name}-{recording.name}": draw for name, draw in of_model.items()}
         judged += claims.of_model(analysis, pairs)
         for name, rows in _data(analysis, pairs).items():
@@ -282,18 +300,22 @@ def plan(configs: Sequence[Config], extent: Extent) -> Table:
         path, revision = config.network
         here, outline = hub.present(path, revision), families.outline(path)
         d = prod(outline.latent_shape) if outline else LARGE
+        inputs = len(SCALES) + len(other_sizes(outline.latent_shape) if outline else FACTORS)
         rows.append(
             [
                 path,
                 prompts.name,
                 " / ".join(map(str, classes)),
-                f"{sum(classes) * 7 * 50 + len(LATENTS) * 50:,}",
+                f"{sum(classes) * (7 * 50 + inputs) + len(LATENTS) * 50 + inputs:,}",
                 f"{directional(d, extent, classes):,}",
                 _bytes(0 if here else hub.size(path, revision), prompts.bytes),
             ]
         )
     headings = ["model", "prompts", "memorized / other", "NFE", "JVP", "to download"]
-    notes = ["One noise seed. NFE: 50 steps on noise, and 100 on each of three other latents."]
+    notes = [
+        "One noise seed. NFE: 50 steps on noise, 100 on each of three other latents, and one on"
+        " noise of each other scale and size."
+    ]
     return Table("Plan of geometry", headings, rows, notes)
 
 

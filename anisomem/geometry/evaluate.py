@@ -20,14 +20,13 @@ from anisomem.console import progress
 from anisomem.engine.noise_sample import GUIDANCE
 from anisomem.geometry.record import (
     BATCH,
-    FACTORS,
     LATENTS,
-    LONGEST,
     LOW,
     SCALES,
     VECTORS,
     Recording,
     Task,
+    other_sizes,
 )
 from anisomem.geometry.spectrum import ScoreJacobian, Spectrum, ends, hutchinson
 from anisomem.measures.base import Picture
@@ -112,15 +111,12 @@ class Evaluator:
         """Inner products of scores on pure noise of other scales, and of other sizes."""
         model, t = self.model, self.steps[LOW]
         encoded = model.encode([self.recording.prompts.texts[i] for i in rows])
-        empty, (channels, height, width) = model.encode([""]), model.latent_shape
-        own = max(height, width)
+        empty = model.encode([""])
         scaled = [(scale, self._noise(1) * scale) for scale in SCALES]
         if Capability.SIZES in model.capabilities:
-            for factor in FACTORS:
-                sides = round(height * factor), round(width * factor)
-                if factor != 1 and max(sides) <= max(LONGEST, 2 * own):
-                    noise = model.initial_noise(self.seed, 1, (channels, *sides))
-                    scaled.append((1.0, noise.to(model.device, model.dtype)))
+            for shape in other_sizes(model.latent_shape):
+                noise = model.initial_noise(self.seed, 1, shape)
+                scaled.append((1.0, noise.to(model.device, model.dtype)))
         products = []
         for _, x in scaled:
             without = model.predict(x, t, empty).expand(len(rows))
@@ -130,7 +126,7 @@ class Evaluator:
             "products": np.stack(products),
             "scales": np.array([scale for scale, _ in scaled]),
             "sides": np.array([max(x.shape[2:]) for _, x in scaled]),
-            "side": np.array(own),
+            "side": np.array(max(model.latent_shape[1:])),
         }
 
     def maps(self, rows: list[int]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from anisomem.evaluation import Estimate
-from anisomem.geometry.analysis import MEASURES, PARTS, RELEASED, Analysis, Pairs
+from anisomem.geometry.analysis import MEASURES, RELEASED, Analysis, Pairs
 from anisomem.geometry.overlap import densities
 from anisomem.geometry.record import HIGH, LATENTS, LOW, MAPPED
 from anisomem.report.style import COLOURS, WIDTH, logit_axis, on_logit
@@ -42,8 +42,6 @@ def all_of(
         "overlap": partial(overlap, analysis),
         "alignment": partial(alignment, analysis),
         "sign": partial(sign, analysis),
-        "input": partial(along_input, analysis),
-        "inputs": partial(other_inputs, analysis),
         "repetitions": partial(repetitions, analysis),
         "spectra": partial(spectra, analysis),
         "anisotropy": partial(anisotropy, analysis),
@@ -62,7 +60,7 @@ def levels(analysis: Analysis) -> Figure:
         axis.axhline(0.5, color="0.6", linewidth=0.8)
         logit_axis(axis, "y")
         _by_step(axis, on)
-    return _finished(figure, axes, f"{analysis.title}, AUC with pointwise 95% bands")
+    return finished(figure, axes, f"{analysis.title}, AUC with pointwise 95% bands")
 
 
 def norms(analysis: Analysis) -> Figure:
@@ -89,7 +87,7 @@ def norms(analysis: Analysis) -> Figure:
             axis.set_yticks([])
             axis.tick_params(labelsize=7)
     axes[1, 1].set_xlabel("‖c − u‖ of outputs", fontsize=8)
-    return _finished(figure, axes, f"{analysis.title}, norm of the guidance")
+    return finished(figure, axes, f"{analysis.title}, norm of the guidance")
 
 
 def overlap(analysis: Analysis) -> Figure:
@@ -110,7 +108,7 @@ def overlap(analysis: Analysis) -> Figure:
     for axis in axes:
         axis.set_xlabel("step (0: noisiest)")
         axis.grid(color="0.92")
-    return _finished(figure, axes, f"{analysis.title}, overlap of the norm's distributions")
+    return finished(figure, axes, f"{analysis.title}, overlap of the norm's distributions")
 
 
 def alignment(analysis: Analysis) -> Figure:
@@ -129,7 +127,7 @@ def alignment(analysis: Analysis) -> Figure:
         _by_step(axis, on)
     for axis in axes[:, 0]:
         axis.set_ylabel("mean cosine", fontsize=8)
-    return _finished(figure, axes, f"{analysis.title}, cos(u, c − u), 95% bands")
+    return finished(figure, axes, f"{analysis.title}, cos(u, c − u), 95% bands")
 
 
 def sign(analysis: Analysis) -> Figure:
@@ -144,7 +142,7 @@ def sign(analysis: Analysis) -> Figure:
         }
         for axis, (name, values) in zip(row_axes, parts.items(), strict=True):
             for memorized, word, colour in CLASSES:
-                _quartiles(axis, values[analysis.memorized == memorized], colour, word)
+                quartiles(axis, values[analysis.memorized == memorized], colour, word)
             axis.set_title(f"{name}\n{WORDS[on]}", fontsize=8)
             axis.grid(color="0.92")
             axis.tick_params(labelsize=7)
@@ -153,59 +151,7 @@ def sign(analysis: Analysis) -> Figure:
         row_axes[1].axhline(1, color="0.3", linewidth=0.8, linestyle=":")
     axes[1, 1].set_xlabel("step (0: noisiest)", fontsize=8)
     title = f"{analysis.title}: the cosine is positive where E > 1; bands are quartiles of prompts"
-    return _finished(figure, axes, title)
-
-
-def along_input(analysis: Analysis) -> Figure:
-    """What of prediction and guidance lies along the network's input, by step and latents."""
-    figure, axes = plt.subplots(
-        5, 4, figsize=(WIDTH, 7.4), layout="constrained", sharex=True, sharey="row"
-    )
-    for column, on in zip(axes.T, LATENTS, strict=True):
-        aligned = analysis.recording.alignment(on, "score")
-        parts = {
-            "g": aligned.gain,
-            "cos(x, u)": aligned.input_cosine,
-            "cos(x, d)": aligned.along_input,
-            "‖u⊥‖ / ‖u‖": aligned.rest / np.sqrt(aligned.uu),
-            "cos(u⊥, d)": aligned.along_rest,
-        }
-        for axis, (name, values) in zip(column, parts.items(), strict=True):
-            for memorized, word, colour in CLASSES:
-                _quartiles(axis, values[analysis.memorized == memorized], colour, word)
-            axis.axhline(0, color="0.6", linewidth=0.8)
-            axis.grid(color="0.92")
-            axis.tick_params(labelsize=7)
-            axis.set_ylabel(name if on == LATENTS[0] else "", fontsize=8)
-        column[0].set_title(WORDS[on], fontsize=8)
-        column[-1].set_xlabel("step (0: noisiest)", fontsize=8)
-    title = "of scores; x points away from the noise; bands are quartiles of prompts"
-    return _finished(figure, axes, f"{analysis.title}, {title}")
-
-
-def other_inputs(analysis: Analysis) -> Figure:
-    """AUC of the cosine's parts on pure noise of other scales and of other sizes."""
-    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.4), layout="constrained", sharey=True)
-    words = {"scale": "factor of the noise", "side": "longer side of the latents"}
-    for axis, (name, varied) in zip(axes, analysis.inputs.items(), strict=True):
-        values = list(varied)
-        for i, part in enumerate(PARTS):
-            areas = [varied[value][part] for value in values]
-            low, high = ([getattr(a.interval, end) for a in areas] for end in ("low", "high"))
-            axis.fill_between(values, low, high, color=COLOURS[i], alpha=0.15, linewidth=0)
-            axis.plot(values, [a.value for a in areas], "o-", ms=3, color=COLOURS[i], label=part)
-        inputs = analysis.recording.inputs[name]
-        likeness = [float(inputs[value].input_cosine.mean()) for value in values]
-        axis.plot(values, likeness, "k:", label="mean cos(x, u)")
-        axis.axhline(0.5, color="0.6", linewidth=0.8)
-        axis.set_xscale("log")
-        axis.set_xticks(values, [f"{value:g}" for value in values])
-        axis.minorticks_off()
-        axis.set_xlabel(words[name], fontsize=8)
-        axis.grid(color="0.92")
-        axis.tick_params(labelsize=7)
-    axes[0].set_ylabel("AUC", fontsize=8)
-    return _finished(figure, axes, f"{analysis.title}, third-last step, same weights")
+    return finished(figure, axes, title)
 
 
 def repetitions(analysis: Analysis) -> Figure | None:
@@ -227,7 +173,7 @@ def repetitions(analysis: Analysis) -> Figure | None:
         axis.set(xscale="log", xlabel="repetitions in training")
         axis.set_title(WORDS[on], fontsize=9)
     axes[0].set_ylabel("cosine, scores, third-last step", fontsize=8)
-    return _finished(figure, axes, f"{analysis.title}, alignment by repetitions")
+    return finished(figure, axes, f"{analysis.title}, alignment by repetitions")
 
 
 def best_pairs(analysis: Analysis, pairs: Mapping[str, Pairs]) -> Figure:
@@ -248,7 +194,7 @@ def best_pairs(analysis: Analysis, pairs: Mapping[str, Pairs]) -> Figure:
         )
         axis.set_xlabel("cosine's step", fontsize=8)
     axes[0].set_ylabel("norm's step", fontsize=8)
-    return _finished(figure, axes, f"{analysis.title}, AUC of norm + cosine, equal weights")
+    return finished(figure, axes, f"{analysis.title}, AUC of norm + cosine, equal weights")
 
 
 def spectra(analysis: Analysis) -> Figure:
@@ -285,7 +231,7 @@ def spectra(analysis: Analysis) -> Figure:
         row_axes[0].set_ylabel("1 + σ² λ", fontsize=8)
     axes[1, len(shown) // 2].set_xlabel("rank of the eigenvalue", fontsize=8)
     title = f"{analysis.title}, spectrum of ∇² log p; 0: as of pure noise, isotropic"
-    return _finished(figure, axes, title)
+    return finished(figure, axes, title)
 
 
 def anisotropy(analysis: Analysis) -> Figure:
@@ -318,7 +264,7 @@ def anisotropy(analysis: Analysis) -> Figure:
         axis.set_title(WORDS["noise" if on_noise else "noised"], fontsize=9)
         axis.grid(color="0.92")
     axes[0].set_ylabel("anisotropy index Var λ / E λ²", fontsize=8)
-    return _finished(figure, axes, f"{analysis.title}, anisotropy of ∇² log p")
+    return finished(figure, axes, f"{analysis.title}, anisotropy of ∇² log p")
 
 
 def maps(analysis: Analysis) -> Figure:
@@ -397,7 +343,7 @@ def _mean_curve(
     axis.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
 
 
-def _quartiles(axis: Axes, values: Array, colour: str, label: str) -> None:
+def quartiles(axis: Axes, values: Array, colour: str, label: str) -> None:
     """The median over prompts ``[n, steps]`` with the quartiles around it."""
     low, middle, high = np.quantile(values, [0.25, 0.5, 0.75], axis=0)
     steps = np.arange(len(middle))
@@ -424,7 +370,7 @@ def _by_step(axis: Axes, on: str) -> None:
     axis.yaxis.label.set_fontsize(8)
 
 
-def _finished(figure: Figure, axes: Any, title: str) -> Figure:
+def finished(figure: Figure, axes: Any, title: str) -> Figure:
     """The figure with a title and one legend below of all that the axes name."""
     named: dict[str, Any] = {}
     for axis in np.ravel(axes):

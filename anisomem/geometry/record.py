@@ -38,7 +38,7 @@ VECTORS = ("output", "score")
 QUANTITIES = ("uu", "cc", "uc", "xx", "xu", "xc", "position")
 HIGH, LOW = 0, -3  # the published steps of norm and cosine
 SCALES = (0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4)  # of pure noise at that step
-FACTORS = (0.5, 1, 2, 4)  # of the sides of latents, where the network takes other sizes
+FACTORS = (0.5, 2, 4)  # of the sides of latents, where the network takes other sizes
 LONGEST = 64  # side of latents beyond which they are at most doubled
 BATCH = 32  # prompts of a file
 LEAST = 5  # prompts of each class, which weights are chosen on in as many folds
@@ -65,6 +65,13 @@ class Extent:
 
 
 EXTENT = Extent()
+
+
+def other_sizes(latent_shape: tuple[int, int, int]) -> list[tuple[int, int, int]]:
+    """The shapes of other sizes at which a network with such latents is evaluated."""
+    channels, height, width = latent_shape
+    shapes = [(channels, round(height * f), round(width * f)) for f in FACTORS]
+    return [shape for shape in shapes if max(shape) <= max(LONGEST, 2 * height, 2 * width)]
 
 
 class Recording(Run):

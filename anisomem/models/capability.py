@@ -15,7 +15,7 @@ class Capability(Enum):
     EDITING = "has no cross-attention to be changed"  # edited
     EMBEDDINGS = "has no embeddings of tokens"  # Conditioning.embeddings
     END = "does not say where a prompt's text ends"  # Conditioning.end
-    SIZES = "takes latents of one size only"  # a latent_shape of another height and width
+    SIZES = "takes latents of one size only"  # those of another height and width
     VOCABULARY = "has no tokenizer"  # random_token, padded_with
     DERIVATIVES = (  # jvp, vjp
         "takes no derivatives: its network must be in one place, set model.offload=null"

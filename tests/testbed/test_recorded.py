@@ -1,8 +1,9 @@
 """What is recorded learns as torch's own optimiser does; the recording itself needs a GPU."""
 
+import pytest
 import torch
 
-from anisomem.testbed.recorded import AdamW, Recorded
+from anisomem.testbed.recorded import WARM_UP, AdamW, Recorded
 
 
 def trained(make, rates):
@@ -38,6 +39,29 @@ def test_a_loaded_state_leaves_the_rate_to_the_loop():
     second.rate.fill_(0.25)
     assert [float(group["lr"]) for group in second.param_groups] == [0.25]
     assert float(first.rate) == 0.5
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="the recording itself needs a GPU")
+def test_a_replayed_step_learns_as_one_that_is_called():
+    weights = []
+    for wrap in (Recorded, lambda function: function):
+        torch.manual_seed(0)
+        layer = torch.nn.Linear(3, 2).cuda()
+        optimiser = AdamW(layer.parameters(), weight_decay=0.1)
+
+        def learn(x, layer=layer, optimiser=optimiser):
+            loss = layer(x).square().mean()
+            loss.backward()
+            optimiser.step()
+            optimiser.zero_grad()
+            return loss.detach()
+
+        step = wrap(learn)
+        for i in range(2 * WARM_UP):
+            optimiser.rate.fill_(0.01 * (1 + i))
+            step(torch.full((4, 3), 1.0 + i, device="cuda"))
+        weights.append(layer.weight.detach())
+    torch.testing.assert_close(*weights)
 
 
 def test_without_a_gpu_a_step_is_called_as_it_is():
