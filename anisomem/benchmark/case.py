@@ -280,15 +280,15 @@ def stored_cases(
             if file not in optional and not isinstance(error, OutdatedError):
                 raise
             refused.append((file, error))
-    for file, error in refused:
-        anew = isinstance(error, OutdatedError) and any(
-            (case.folder.parent, case.name) == (error.case.folder.parent, error.case.name)
+    for file, reason in refused:
+        anew = isinstance(reason, OutdatedError) and any(
+            (case.folder.parent, case.name) == (reason.case.folder.parent, reason.case.name)
             for case in cases
         )
         if not cases or not (anew or file in optional):
-            raise error
-        named = "" if str(file.parent) in str(error) else f"{file.parent}: "
-        print(f"anisomem: left out: {named}{error}", file=sys.stderr)
+            raise reason
+        named = "" if str(file.parent) in str(reason) else f"{file.parent}: "
+        print(f"anisomem: left out: {named}{reason}", file=sys.stderr)
     return with_distinct_names(cases)
 
 
