@@ -162,8 +162,12 @@ def _plain(config: DictConfig) -> Config:
     for name, kind in PARTS.items():
         plain[name] = kind(**plain[name])
     model = cast(dict[str, Any], OmegaConf.to_container(config.model))
-    names = {"model_name": members.model_name(model), "model_listed": members.listed(model)}
-    return Config(**{**plain, **names}, text=OmegaConf.to_yaml(config))
+    return Config(
+        **plain,
+        model_name=members.model_name(model),
+        model_listed=members.listed(model),
+        text=OmegaConf.to_yaml(config),
+    )
 
 
 @contextmanager

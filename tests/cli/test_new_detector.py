@@ -26,6 +26,8 @@ def test_it_passes_the_linter(folder, capsys):
     written = {"edge_of_noise.py", "conf/detector/edge_of_noise.yaml", "test_edge_of_noise.py"}
     assert {line.removeprefix("wrote ") for line in out if line.startswith("wrote ")} == written
     assert "anisomem check-detector edge_of_noise" in out
+    # A shell passes on the brackets as they stand.
+    assert out[-1] == "anisomem run 'detector=[edge_of_noise,wen,anisotropy]'"
     found = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
     assert found == written
     settings = ["--config", str(ROOT / "pyproject.toml"), "--no-cache"]

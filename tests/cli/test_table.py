@@ -152,6 +152,8 @@ def test_a_run_that_cannot_be_read_is_a_line_and_costs_no_other(finished, tmp_pa
     assert main(["run", *finished]) == 0
     table = capsys.readouterr().out.split("Report:")[0]
     (one,) = (file.parent for file in (tmp_path / "runs" / "quickstart").glob("*/config.yaml"))
+    assert main(["table", str(tmp_path / "runs")]) == 2
+    assert f"; give {tmp_path / 'runs' / 'quickstart'}\n" in capsys.readouterr().err
     for name in DAMAGES:
         folder = tmp_path / "damaged" / name.replace("/", "-")
         sound, other = folder / one.name, folder / "a-bad"

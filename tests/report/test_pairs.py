@@ -82,6 +82,8 @@ def test_bars_of_many_are_the_adjusted_verdicts(many):
         tied = {frozenset((p.a, p.b)) for p in found.pairs if verdict(p) == NOT_SEPARABLE}
         assert joined == tied and 0 < len(tied) < len(found.pairs) == 300
     figure = pairs.verdicts(found)
+    rule = "separable: p < 0.05 after Holm's adjustment over 300 pairs"
+    assert figure.get_suptitle().endswith(rule)
     axis = figure.axes[0]
     cells = {(round(p.get_x() + 0.5), round(p.get_y() + 0.5)): p for p in axis.patches}
     assert len(cells) == 25 * 24

@@ -20,6 +20,10 @@ def test_pairs_have_a_verdict_for_each_statistic(case):
     pairs = case.evaluated.comparisons()
     assert len(table.rows) == len(pairs) == 5 * 4 / 2  # wen, anisotropy at n = 1 and 4, random
     heading = list(table.headings)
+    assert (
+        "unadjusted; the figures of pairs and anisomem compare ask for an adjusted p"
+        in (table.notes[0])
+    )
     for row, pair in zip(table.rows, pairs, strict=True):
         assert row[heading.index("a")] == case.detectors[pair.a].key
         assert row[heading.index("a is, by AUC (unadjusted)")] == pair.auc.verdict
