@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import os
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -30,10 +30,21 @@ if TYPE_CHECKING:
     from anisomem.models.base import DiffusionModel
 
 
-def complete(case: Case) -> bool:
-    """Records what is missing and measures the cost once; nothing to do loads no model.
+@dataclass(frozen=True)
+class Completed:
+    """A case that is complete.
 
-    Returns whether there was something to do.
+    Attributes:
+        results: What is made of it, and what has been read for it already.
+        worked: Whether there was something to do.
+    """
+
+    results: Results
+    worked: bool
+
+
+def complete(case: Case) -> Completed:
+    """Records what is missing and measures the cost once; nothing to do loads no model.
 
     Raises:
         UserError: Too few prompts of a class, a model of random weights, or one that returned NaN
@@ -46,11 +57,13 @@ def complete(case: Case) -> bool:
     if earlier := case.earlier_folder:
         os.replace(earlier, case.folder)
         case.store.start()
-    missing = case.missing(retry=case.config.on_failure == "retry")
-    before, timing = Results(case).measured, _timing(case)
+    with progress.phase(f"{case.name}: reading what is recorded", brief=True):
+        results = Results(case)
+        missing = case.missing(results.frame, retry=case.config.on_failure == "retry")
+    before, timing = results.measured, _timing(case)
     timed = before.timing == timing
     needs_timing = case.config.timing_repeats > 0 and bool(case.samples) and not timed
-    finished = not missing and not needs_timing and bool(before) and _has_its_gallery(case)
+    finished = not missing and not needs_timing and bool(before) and gallery.is_as_asked(results)
     try:
         for folder in (case.folder, case.folder.parent):
             atomic.remove_abandoned(folder)
@@ -62,8 +75,8 @@ def complete(case: Case) -> bool:
         if not finished or not error.forbidden:
             raise
     if finished:
-        return False
-    with progress.phase(f"{case.name}: loading the libraries and the model"):
+        return Completed(results, worked=False)
+    with progress.phase(f"{case.name}: load"):
         from anisomem.benchmark.costs import measure
         from anisomem.benchmark.record import record
         from anisomem.engine.counting import counts_of_each
@@ -91,15 +104,12 @@ def complete(case: Case) -> bool:
         counted = counts_of_each(case.configured, case.config.noise_policy)
         measured = replace(measured, costs=counted, timing={}, timed_on={})
     measured.write(case.folder / MEASURED)
-    if not _has_its_gallery(case):
-        gallery.generate(Results(case), model)
-    return True
-
-
-def _has_its_gallery(case: Case) -> bool:
-    """Whether the gallery is what it should be; a run that ends in failures shows none."""
-    results = Results(case)
-    return results.ends_in_failure or gallery.up_to_date(results)
+    with progress.phase(f"{case.name}: reading what is recorded", brief=True):
+        results = Results(case)
+        lacks_gallery = not gallery.is_as_asked(results)
+    if lacks_gallery:
+        gallery.generate(results, model)
+    return Completed(results, worked=True)
 
 
 def _timing(case: Case) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def headline(detectors: Sequence[Detector]) -> Detector:
 def order(results: Results) -> list[int]:
     """The rows to show: memorized prompts of the lowest scores, others of the highest."""
     labels = results.prompts.labels
-    scores = results.evaluated.scores[results.detectors.index(headline(results.detectors)), 0]
+    scores = results.scored.scores[results.detectors.index(headline(results.detectors)), 0]
     rising = np.argsort(scores, kind="stable")
     missed = rising[labels[rising] == 1][: results.config.gallery]
     alarms = rising[::-1][labels[rising[::-1]] == 0][: results.config.gallery]
@@ -87,9 +87,12 @@ def plan(results: Results) -> dict[str, Any]:
     }
 
 
-def up_to_date(results: Results) -> bool:
-    """Whether the stored gallery is the one to be shown, or none is; needs all components."""
-    if results.config.gallery == 0:
+def is_as_asked(results: Results) -> bool:
+    """Whether the stored gallery is the one to be shown, or none is; needs all components.
+
+    A run that ends in failures shows none.
+    """
+    if results.config.gallery == 0 or results.ends_in_failure:
         return True
     stored = read(results)
     return stored is not None and stored.plan == plan(results)
@@ -125,14 +128,18 @@ def generate(results: Results, model: DiffusionModel) -> None:
     engine = Engine(model, [_metric(results)], config.noise_policy, config.batch_size)
     noise = torch.cat([model.initial_noise(seed, 1) for seed in _seeds(results)]).to(model.device)
     pictures = []
-    with one_thread(), torch.inference_mode():
+    with (
+        progress.bar(f"{results.name}: gallery", len(texts), "prompt", leave=True) as bar,
+        one_thread(),
+        torch.inference_mode(),
+    ):
         maps = engine.evaluate(texts, places, config.seeds[0])[MAP].mean(axis=1)
-        starts = range(0, len(texts), AT_ONCE)
-        for start in progress.over(starts, f"{results.name}: pictures", "part"):
+        for start in range(0, len(texts), AT_ONCE):
             some = texts[start : start + AT_ONCE]
             conditioning = model.encode([text for text in some for _ in range(PICTURES)])
             x = noise.repeat(len(some), 1, 1, 1)
             pictures.append(model.decode(model.sample(x, conditioning, STEPS, GUIDANCE)))
+            bar.update(len(some))
     stacked = np.concatenate(pictures)
     shape = (len(texts), PICTURES, *stacked.shape[1:])
     content = {"plan": json.dumps(plan(results)), "pictures": stacked.reshape(shape), "maps": maps}

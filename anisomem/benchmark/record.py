@@ -81,7 +81,8 @@ def record(case: Case, model: DiffusionModel, batches: Sequence[Batch]) -> None:
     start = partial(_recorder, case.config, case.store, case.tensors, case.state)
     total = sum(len(batch.ids) for batch in batches)
     workers = case.config.workers or cores(model)
-    do_all(batches, Recorder.for_case(case, model), start, workers, total, case.name, "prompt")
+    here, title = Recorder.for_case(case, model), f"{case.name}: record"
+    do_all(batches, here, start, workers, total, title, "prompt")
 
 
 def _recorder(

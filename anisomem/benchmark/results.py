@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from anisomem.benchmark.case import Case
 from anisomem.benchmark.measured import Measured
@@ -22,6 +21,9 @@ from anisomem.engine.cost import Counts, TimedCounts
 from anisomem.errors import UserError
 from anisomem.evaluation import Evaluation, Summary
 from anisomem.storage.store import FAILURE, arrays
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MEASURED = "measured.json"  # in a case's folder
 
@@ -59,7 +61,7 @@ class Results:
     """A complete case's scores and what they achieve; neither model nor torch is needed.
 
     Arguments:
-        case: The case, see :meth:`Case.require_complete`.
+        case: The case, see :meth:`require_complete`.
 
     Attributes:
         case: What was asked.
@@ -75,6 +77,17 @@ class Results:
     def frame(self) -> pd.DataFrame:
         """All rows of the case's store, as a frame."""
         return self.case.store.read()
+
+    def require_complete(self) -> None:
+        """Checks that everything is recorded.
+
+        Raises:
+            UserError: Prompts are missing from the store.
+        """
+        if missing := sum(len(batch.ids) for batch in self.case.missing(self.frame)):
+            raise UserError(
+                f"{self.folder} lacks {missing} prompts; run the same command again to continue"
+            )
 
     @cached_property
     def measured(self) -> Measured:
@@ -116,7 +129,7 @@ class Results:
         Raises:
             UserError: Prompts are missing from the store, or settings of the table are wrong.
         """
-        self.case.require_complete()
+        self.require_complete()
         keys = [detector.key for detector in self.detectors]
         summaries = dict(zip(keys, self.evaluated.summaries(), strict=True))
         notes = self.notes()
@@ -187,6 +200,7 @@ class Results:
         rows: Sequence[int],
         of: Sequence[Detector] | None = None,
         draws: int | None = None,
+        targets: Sequence[float] | None = None,
     ) -> Judged:
         """Estimates, intervals and comparisons on a part of the prompts.
 
@@ -196,6 +210,7 @@ class Results:
             rows: The prompts' rows in the set.
             of: The detectors; all that can be scored if not given.
             draws: The draws of the bootstrap; the table's if not given.
+            targets: False-positive rates of the TPR; the table's if not given.
 
         Raises:
             UserError: Settings of the table are wrong, or no detector can be scored.
@@ -203,7 +218,7 @@ class Results:
         prompts = self.prompts.subset(rows)
         part = self._scored(prompts, of or self.detectors)
         try:
-            evaluation = self.evaluate(part.scores, prompts, draws)
+            evaluation = self.evaluate(part.scores, prompts, draws, targets)
         except ValueError as error:
             raise UserError(str(error)) from None
         return Judged(part.detectors, part.scores, part.refused, evaluation=evaluation)
@@ -211,8 +226,24 @@ class Results:
     def _scored(self, prompts: PromptSet, detectors: Sequence[Detector]) -> Scored:
         return score(detectors, [self.recorded(seed, prompts) for seed in self.config.seeds])
 
+    def among(self, of: Sequence[Detector], draws: int) -> Evaluation:
+        """Estimates and comparisons of some detectors on all judged prompts.
+
+        Arguments:
+            of: Detectors that can be scored.
+            draws: The draws of the bootstrap at least; what the table has drawn is not redrawn.
+        """
+        chosen = [self.detectors.index(detector) for detector in of]
+        if draws <= self.config.draws:
+            return self.evaluated.of(chosen)
+        return self.evaluate(self.scored.scores[chosen], draws=draws)
+
     def evaluate(
-        self, scores: Array, prompts: PromptSet | None = None, draws: int | None = None
+        self,
+        scores: Array,
+        prompts: PromptSet | None = None,
+        draws: int | None = None,
+        targets: Sequence[float] | None = None,
     ) -> Evaluation:
         """Statistics of any scores by the table's settings.
 
@@ -220,9 +251,11 @@ class Results:
             scores: ``[D, S, N]`` for D detectors and S noise seeds.
             prompts: The N prompts; all that are judged if not given.
             draws: The draws of the bootstrap; the table's if not given.
+            targets: False-positive rates of the TPR; the table's if not given.
         """
         chosen, config = prompts or self.prompts, self.config
-        settings = (config.fpr_targets, draws or config.draws, config.bootstrap_seed)
+        rates = config.fpr_targets if targets is None else targets
+        settings = (rates, draws or config.draws, config.bootstrap_seed)
         return Evaluation(scores, chosen.labels, chosen.clusters, *settings)
 
     def parts(self) -> dict[str, list[int]]:

@@ -13,13 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anisomem.console.progress import phase
 from anisomem.errors import concerning
 
 if TYPE_CHECKING:
     from anisomem.benchmark.case import Case
     from anisomem.benchmark.results import Results
     from anisomem.config.schema import Config
+    from anisomem.report.standing import Told
     from anisomem.report.wandb_logger import WandbLogger
 
 log = logging.getLogger(__name__)
@@ -41,42 +41,61 @@ def finish(cases: Sequence[Case], folder: Path, logger: WandbLogger | None = Non
         folder: Where the report is written.
         logger: Where the finished run is also sent.
     """
+    from anisomem.report import standing
+
+    if logger is None and (told := standing.told(cases, folder)):
+        _say(told, folder)
+        return 0
+
     from anisomem.benchmark.complete import complete
-    from anisomem.benchmark.results import Results
     from anisomem.report import report
-    from anisomem.report.attempt import attempt
+    from anisomem.report.attempt import attempt, left
+    from anisomem.report.warnings import warnings
     from anisomem.storage.atomic import CannotWriteError
 
-    recorded = []
+    completed = []
     for case in cases:
         log.info("%s: records into %s", case.name, case.folder)
         with concerning(str(case.folder)):
-            recorded.append(complete(case))
-    all_results = [Results(case) for case in cases]
+            completed.append(complete(case))
+    all_results = [one.results for one in completed]
     if failed(all_results):
         return 1
+    lost = len(left)
     try:
-        with phase("scoring and drawing"), concerning(str(folder)):
+        with concerning(str(folder)):
             drawn = report.write(all_results, folder)
+            told = standing.Told(report.printed(all_results), warnings(all_results))
+            if len(left) == lost:  # what was left out is tried again, and said again
+                standing.keep(told, cases, folder)
     except CannotWriteError as error:
         print(report.printed(all_results))
-        if any(recorded) or not error.forbidden:
+        if any(one.worked for one in completed) or not error.forbidden:
             raise
         print(f"anisomem: the report is as it was: {error}", file=sys.stderr)
         return 0
-    print(report.printed(all_results))
-    warn(all_results)
+    _say(told, folder)
     if logger:
         attempt("the run on Weights & Biases", partial(logger.log, all_results, folder, drawn))
-    print(f"Report: {folder}/ (tables, figures; components in a folder per model)")
     return 0
+
+
+def _say(told: Told, folder: Path) -> None:
+    """Prints a report's table, what its reader must know, and where the report is."""
+    print(told.table)
+    _warn(told.warnings)
+    print(f"Report: {folder}/ (tables, figures; components in a folder per model)")
 
 
 def warn(all_results: Sequence[Results]) -> None:
     """Says what a reader must know before the numbers."""
     from anisomem.report.warnings import warnings
 
-    for line in warnings(all_results):
+    _warn(warnings(all_results))
+
+
+def _warn(lines: Sequence[str]) -> None:
+    for line in lines:
         print(f"anisomem: warning: {line}", file=sys.stderr)
 
 

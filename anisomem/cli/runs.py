@@ -39,7 +39,7 @@ def finished(runs: Sequence[Path], allowed: Sequence[str] = ()) -> list[Results]
 
     all_results = [Results(case) for case in stored(runs, allowed)]
     for results in all_results:
-        results.case.require_complete()
+        results.require_complete()
         if results.ends_in_failure:
             raise UserError(f"{results.folder}: prompts failed; run it again with on_failure=keep")
     return all_results

@@ -35,9 +35,9 @@ def command(runs: Sequence[Path], out: Path | None, allowed: Sequence[str]) -> N
     from anisomem.report import report
 
     cases = finished_runs.finished(runs, allowed)
-    with phase("scoring and drawing"):
-        if out:
-            report.write(cases, out)
+    if out:
+        report.write(cases, out)
+    with phase("statistics", brief=bool(out)):
         text = report.printed(cases)
     print(text)
     warn(cases)

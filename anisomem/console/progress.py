@@ -1,8 +1,9 @@
 """What a command is doing: bars in a terminal, and lines where stderr is a file.
 
-A phase says what it is when it begins; a bar, how far it is and what is left. In a terminal both
-are drawn by tqdm at once and every second. Elsewhere they are a line once they have lasted two
-seconds, and one every thirty, so that a log stays short. ``TQDM_DISABLE=1`` turns them off.
+A phase of a command says what it is, how far it is and what is left, and once it is done the time
+that it took. In a terminal it is drawn by tqdm at once and every second, and stays. Elsewhere it
+is one line at its end, and one every half minute until then. What is no phase of its own goes away
+in a terminal, and is in a log only where it lasts. ``TQDM_DISABLE=1`` turns all off.
 """
 
 from __future__ import annotations
@@ -51,14 +52,14 @@ def bar(
         title: The phase's name.
         total: Units to be done.
         unit: What is counted, one of them, in words.
-        leave: Whether a terminal keeps it once it is done.
-        first: Seconds until a log has a line of it.
+        leave: Whether it is a phase of the command, of which the time is said once it is done.
+        first: Seconds until a log has a line of it, where it is no phase.
     """
     if os.environ.get("TQDM_DISABLE", "0") not in ("", "0") or sys.stderr is None:
         return _Shown(lambda: None, 0, 0)
     if sys.stderr.isatty():
         return _Drawn(title, total, unit, leave)
-    return Lines(title, total, unit, first)
+    return Lines(title, total, unit, EVERY if leave else first, ended=leave)
 
 
 @contextmanager
@@ -67,10 +68,10 @@ def phase(title: str, brief: bool = False) -> Iterator[None]:
 
     Arguments:
         title: What is being done.
-        brief: Whether a log is to have no line of it unless it lasts half a minute, so that a
-            mistake that it finds is the only line.
+        brief: Whether nothing is said of it once it is done, and in a log nothing unless it lasts
+            half a minute, so that a mistake that it finds is the only line.
     """
-    with bar(title, first=EVERY if brief else FIRST):
+    with bar(title, leave=not brief, first=EVERY):
         yield
 
 
@@ -151,16 +152,24 @@ def _columns() -> int:
 
 
 class Lines(_Shown):
-    """A line in a log once it has lasted a moment, then one every half minute.
+    """A line in a log once it has lasted a while, then one every half minute, and one at its end.
 
     Arguments:
         title, total, unit: As of :func:`bar`.
         first, every: Seconds until the first line and between two.
+        ended: Whether a line says how long it took; not where an error ends it.
     """
 
     def __init__(
-        self, title: str, total: int | None, unit: str, first: float = FIRST, every: float = EVERY
+        self,
+        title: str,
+        total: int | None,
+        unit: str,
+        first: float = FIRST,
+        every: float = EVERY,
+        ended: bool = False,
     ) -> None:
+        self._ends_in_a_line = ended
         super().__init__(self._say, first, every)
         self.title, self.total, self.unit = title, total, unit
         self._begin = monotonic()
@@ -172,8 +181,20 @@ class Lines(_Shown):
             self._from = self.n, monotonic() - self._begin
         return None
 
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        super().__exit__()
+        if self._ends_in_a_line and kind is None:
+            _print(self.last_line(monotonic() - self._begin))
+
     def _say(self) -> None:
-        print(f"anisomem: {self.line(monotonic() - self._begin)}", file=sys.stderr, flush=True)
+        _print(self.line(monotonic() - self._begin))
+
+    def last_line(self, seconds: float) -> str:
+        """What is said at the end, after so many seconds."""
+        if self.total is None:
+            return f"{self.title}: {_clock(seconds)}"
+        done = str(self.n) if self.n == self.total else f"{self.n} of {self.total}"
+        return f"{self.title}: {done} {self.unit}{'s' * (self.n != 1)} in {_clock(seconds)}"
 
     def line(self, seconds: float) -> str:
         """What is said after so many seconds."""
@@ -185,6 +206,10 @@ class Lines(_Shown):
                 left = (seconds - begin) * (self.total - self.n) / (self.n - since)
                 told.append(f"about {_clock(left)} left")
         return f"{self.title}: {', '.join(told)}"
+
+
+def _print(line: str) -> None:
+    print(f"anisomem: {line}", file=sys.stderr, flush=True)
 
 
 def _clock(seconds: float) -> str:

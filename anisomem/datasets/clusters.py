@@ -13,9 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array, csc_array, csr_array
-from scipy.sparse.csgraph import connected_components
-from tqdm.auto import tqdm
+import scipy  # its parts are imported where they are first used
 
 PAIRS = 1 << 18  # compared at a time: memory stays small whatever the prompts are
 COMMON = 64  # sets that share a word, from which on they are gone through one word at a time
@@ -62,8 +60,8 @@ def near_duplicates(texts: Sequence[str], urls: Sequence[Sequence[str]] | None =
     i = np.concatenate([np.arange(count), pictures.row])
     j = np.concatenate([count + groups, offset + pictures.col])
     nodes = offset + pictures.shape[1]
-    graph = coo_array((np.ones(len(i), np.int8), (i, j)), shape=(nodes, nodes))
-    components = connected_components(graph, directed=False)[1][:count]
+    graph = scipy.sparse.coo_array((np.ones(len(i), np.int8), (i, j)), shape=(nodes, nodes))
+    components = scipy.sparse.csgraph.connected_components(graph, directed=False)[1][:count]
     return in_order(components.tolist())
 
 
@@ -73,7 +71,7 @@ def in_order(names: Sequence[object]) -> Rows:
     return np.array([numbers[name] for name in names], np.int64)
 
 
-def _incidence(members: Sequence[Sequence[str]]) -> csr_array:
+def _incidence(members: Sequence[Sequence[str]]) -> scipy.sparse.csr_array:
     """1 where a prompt (row) has a word or URL (column)."""
     names: dict[str, int] = {}
     columns, ends = [], [0]
@@ -81,7 +79,7 @@ def _incidence(members: Sequence[Sequence[str]]) -> csr_array:
         columns += sorted({names.setdefault(name, len(names)) for name in some})
         ends.append(len(columns))
     shape = (len(members), len(names))
-    return csr_array((np.ones(len(columns), np.int32), columns, ends), shape=shape)
+    return scipy.sparse.csr_array((np.ones(len(columns), np.int32), columns, ends), shape=shape)
 
 
 class _Forest:
@@ -103,8 +101,8 @@ class _Forest:
         pairs = np.stack([self.find(left), self.find(right)])
         nodes, at = np.unique(pairs, return_inverse=True)
         i, j = at.reshape(pairs.shape)
-        graph = coo_array((np.ones(len(i), np.int8), (i, j)), shape=(len(nodes),) * 2)
-        parts = connected_components(graph, directed=False)[1]
+        graph = scipy.sparse.coo_array((np.ones(len(i), np.int8), (i, j)), shape=(len(nodes),) * 2)
+        parts = scipy.sparse.csgraph.connected_components(graph, directed=False)[1]
         first = np.full(parts.max(initial=-1) + 1, len(self.parents))
         np.minimum.at(first, parts, nodes)
         self.parents[nodes] = first[parts]
@@ -128,10 +126,10 @@ class _Sets:
         answering: The same of the words by which a larger or equal one finds it.
     """
 
-    incidence: csr_array
+    incidence: scipy.sparse.csr_array
     sizes: Rows
-    asking: csr_array
-    answering: csr_array
+    asking: scipy.sparse.csr_array
+    answering: scipy.sparse.csr_array
 
     def near(self, left: Rows, right: Rows) -> npt.NDArray[np.bool_]:
         """Whether ``left[k]`` and ``right[k]`` are linked, for every k."""
@@ -143,7 +141,7 @@ class _Sets:
         return near
 
 
-def _sets(incidence: csr_array) -> _Sets:
+def _sets(incidence: scipy.sparse.csr_array) -> _Sets:
     sizes = np.asarray(incidence.sum(axis=1), np.int64)
     frequency = incidence.sum(axis=0)
     rows = np.repeat(np.arange(len(sizes)), sizes)
@@ -154,16 +152,16 @@ def _sets(incidence: csr_array) -> _Sets:
 
     left = np.repeat(sizes, sizes) - place
 
-    def first(lengths: Rows) -> csr_array:
+    def first(lengths: Rows) -> scipy.sparse.csr_array:
         kept = place < np.repeat(lengths, sizes)
         entries = (left[kept].astype(np.int32), (rows[kept], columns[kept]))
-        return csr_array(entries, shape=incidence.shape)
+        return scipy.sparse.csr_array(entries, shape=incidence.shape)
 
     asking = first(sizes - (sizes + 1) // 2 + 1)
     return _Sets(incidence, sizes, asking, first(sizes - (2 * sizes + 2) // 3 + 1))
 
 
-def _linked(incidence: csr_array) -> Rows:
+def _linked(incidence: scipy.sparse.csr_array) -> Rows:
     """The first row of each row's group, where rows of a similarity of a half are linked."""
     sets, forest = _sets(incidence), _Forest(incidence.shape[0])
     asking, answering = sets.asking.tocsc(), sets.answering.tocsc()
@@ -179,10 +177,12 @@ def _linked(incidence: csr_array) -> Rows:
 
 def _progress(steps: Iterable[T], title: str) -> Iterable[T]:
     """A bar where it takes more than a moment."""
+    from tqdm.auto import tqdm
+
     return tqdm(steps, title, leave=False, disable=None, delay=2)
 
 
-def _members(matrix: csc_array, column: int) -> tuple[Rows, Rows]:
+def _members(matrix: scipy.sparse.csc_array, column: int) -> tuple[Rows, Rows]:
     """The sets that have a word, and how many of their words are left from it."""
     part = slice(matrix.indptr[column], matrix.indptr[column + 1])
     return matrix.indices[part].astype(np.int64), matrix.data[part].astype(np.int64)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata  # type: ignore[import-untyped]
+import scipy  # type: ignore[import-untyped]  # its parts where they are first used
 
 from anisomem.evaluation.inputs import FloatArray, IntArray, check_fraction, check_scores
 
@@ -110,7 +110,9 @@ def auc_and_tpr(
     values, memorized = check_scores(scores, labels, ndim=2)
     positives, negatives = values[:, memorized], values[:, ~memorized]
     n, m = positives.shape[1], negatives.shape[1]
-    areas = (rankdata(values, axis=1)[:, memorized].sum(axis=1) - n * (n + 1) / 2) / (n * m)
+    areas = (scipy.stats.rankdata(values, axis=1)[:, memorized].sum(axis=1) - n * (n + 1) / 2) / (
+        n * m
+    )
     # Detected is who scores above the first negative that may not be called memorized.
     first = m - 1 - int(allowed_false_positives(target, m))
     thresholds = np.partition(negatives, first, axis=1)[:, first, None]

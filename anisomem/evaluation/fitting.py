@@ -4,15 +4,15 @@ The folds keep clusters together. What is fitted are weights of components, or t
 ``text``.
 """
 
+from __future__ import annotations
+
 import warnings
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
-from sklearn.model_selection import StratifiedGroupKFold  # type: ignore[import-untyped]
-from threadpoolctl import ThreadpoolController
 
 from anisomem.evaluation.inputs import (
     FloatArray,
@@ -21,6 +21,11 @@ from anisomem.evaluation.inputs import (
     check_labels,
     check_scores,
 )
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
+
+KEPT = 64  # divisions into folds that are kept for whoever asks for the same
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,18 @@ def folds(
     """
     memorized = check_labels(labels)
     names = check_clusters(clusters, memorized)
+    # By number, every cluster in the place that its name has among them.
+    numbers = np.unique(names, return_inverse=True)[1].astype(np.int64)
+    return _divided(memorized.tobytes(), numbers.tobytes(), n_splits, seed).copy()
+
+
+@lru_cache(KEPT)
+def _divided(labels: bytes, clusters: bytes, n_splits: int, seed: int) -> IntArray:
+    """:func:`folds` of checked labels and of numbered clusters, which many detectors ask for."""
+    from sklearn.model_selection import StratifiedGroupKFold  # type: ignore[import-untyped]
+
+    memorized = np.frombuffer(labels, np.bool_)
+    names = np.frombuffer(clusters, np.int64)
     splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
 
     fold = np.empty(len(memorized), dtype=np.int64)
@@ -123,6 +140,8 @@ def fit_weights(components: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Float
     """
     columns, memorized = check_scores(np.asarray(components).T, labels, ndim=2)
     mean, std = _moments(columns[:, ~memorized])
+    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
+
     # Fits this small only lose by threads, manyfold where other programs want the cores too.
     with _libraries().limit(limits=1):
         fit = LogisticRegression(max_iter=1000).fit(((columns - mean) / std).T, memorized)
@@ -133,6 +152,8 @@ def fit_weights(components: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Float
 @cache
 def _libraries() -> ThreadpoolController:
     """The libraries that a fit calls; to look for them takes as long as a fit."""
+    from threadpoolctl import ThreadpoolController
+
     return ThreadpoolController()
 
 

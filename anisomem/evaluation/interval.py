@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, ndtri, stdtr, stdtrit  # type: ignore[import-untyped]
+import scipy  # type: ignore[import-untyped]  # its parts where they are first used
 
 from anisomem.evaluation.inputs import FloatArray, check_fraction
 
@@ -203,7 +203,10 @@ def expanded_p(tail: float, units: float) -> float:
     """
     if units <= 1 or tail >= 0.5:
         return 1.0
-    return float(2 * stdtr(units - 1, np.sqrt((units - 1) / units) * ndtri(tail)))
+    return float(
+        2
+        * scipy.special.stdtr(units - 1, np.sqrt((units - 1) / units) * scipy.special.ndtri(tail))
+    )
 
 
 def tail_of(p_value: float, units: float) -> float:
@@ -211,12 +214,12 @@ def tail_of(p_value: float, units: float) -> float:
     if units <= 1:
         return 0.0
     t = t_quantile(1 - p_value / 2, units - 1)
-    return float(ndtr(-t * np.sqrt(units / (units - 1))))
+    return float(scipy.special.ndtr(-t * np.sqrt(units / (units - 1))))
 
 
 def t_quantile(probability: float, degrees: float) -> float:
     """A quantile of Student's distribution, never infinite."""
-    return min(MANY, float(stdtrit(degrees, probability)))
+    return min(MANY, float(scipy.special.stdtrit(degrees, probability)))
 
 
 def _perfect(value: float, units: float) -> str:

@@ -4,7 +4,10 @@ It calls the other files of this package in the order that a table needs; Markdo
 in :mod:`anisomem.report.tables`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -193,6 +196,15 @@ class Evaluation:
     def resolvable(self, target: float) -> bool:
         """Whether one false positive at most fits into the target."""
         return bool(allowed_false_positives(target, self.n_negative) >= 1)
+
+    def of(self, detectors: Sequence[int]) -> Evaluation:
+        """The same of some detectors, given by their indices; nothing is drawn anew."""
+        chosen, some = list(detectors), copy(self)
+        some.scores, some.auc_draws = self.scores[chosen], self.auc_draws[chosen]
+        some.tpr_draws = self.tpr_draws[:, chosen]
+        some._stricter_draws = self._stricter_draws[:, chosen]
+        some._summaries = [self._summaries[d] for d in chosen]
+        return some
 
     def summaries(self) -> list[Summary]:
         """Summarises every detector, in their order."""

@@ -3,26 +3,36 @@
 The detector that stands in the table with it is in ``baselines/controls.py``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.feature_extraction.text import TfidfVectorizer  # type: ignore[import-untyped]
-from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
-from sklearn.pipeline import Pipeline, make_pipeline  # type: ignore[import-untyped]
-from threadpoolctl import threadpool_limits
 
 from anisomem.evaluation.fitting import folds
 from anisomem.evaluation.inputs import FloatArray, check_labels
 
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline  # type: ignore[import-untyped]
+
 
 def word_model() -> Pipeline:
     """TF-IDF of lower-cased words and logistic regression, scikit-learn's defaults."""
+    from sklearn.feature_extraction.text import TfidfVectorizer  # type: ignore[import-untyped]
+    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
+    from sklearn.pipeline import make_pipeline
+
     return make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=2000))
 
 
 def character_model() -> Pipeline:
     """Lower-cased n-grams of one to four characters within words, and logistic regression."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
     return make_pipeline(
         TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True),
         LogisticRegression(C=10, class_weight="balanced", max_iter=2000),
@@ -59,6 +69,8 @@ def text_only_scores(
     fold = folds(memorized, clusters, n_splits, seed)
 
     scores = np.empty(len(texts))
+    from threadpoolctl import threadpool_limits
+
     # Fits this small only lose by threads, thirtyfold where other programs want the cores too.
     with threadpool_limits(1):
         for k in np.unique(fold):

@@ -56,18 +56,22 @@ def compared(
     chosen = range(len(results.prompts)) if rows is None else rows
     enough = enough_draws(comb(len(detectors), 2), _units(results, chosen))
     draws = max(results.config.draws, enough)
-    judged = results.judged(chosen, detectors, draws)
-    if len(judged.detectors) < 2:
-        raise UserError("; ".join(f"{key}: {why}" for key, why in judged.refused.items()))
-    evaluation, target = judged.evaluation, results.config.fpr_targets[0]
+    refused: Mapping[str, str] = {}
+    if rows is None:
+        evaluation = results.among(detectors, draws)
+    else:
+        judged = results.judged(rows, detectors, draws)
+        detectors, evaluation, refused = judged.detectors, judged.evaluation, judged.refused
+    if len(detectors) < 2:
+        raise UserError("; ".join(f"{key}: {why}" for key, why in refused.items()))
     return Compared(
         results.name,
         results.title,
-        target,
-        judged.detectors,
+        results.config.fpr_targets[0],
+        detectors,
         evaluation,
         evaluation.comparisons(),
-        judged.refused,
+        refused,
     )
 
 

@@ -6,10 +6,12 @@ What earlier reports left is known by :mod:`anisomem.storage.manifest`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from anisomem.report.attempt import attempts
 from anisomem.report.table import Table
 from anisomem.report.tables import comma_separated
 from anisomem.storage.manifest import Manifest
@@ -79,13 +81,15 @@ class Folder:
     def figures(self, draws: Mapping[str, Draw]) -> dict[str, Path]:
         """Figures by name, as SVG and PNG; the PNG's path of each that could be drawn.
 
-        One that fails is left out, which is said; it costs no table.
+        They are drawn in several processes. One that fails is left out, which is said; it costs
+        no table.
         """
         from anisomem.report import style
 
-        saved = {}
-        for name, draw in draws.items():
-            if picture := style.attempt(draw, self.path / name):
-                self.add(*style.files(picture))
-                saved[name] = picture
+        makes = {
+            name: partial(style.attempt, draw, self.path / name) for name, draw in draws.items()
+        }
+        saved = attempts(makes, "figures", "figure")
+        for picture in saved.values():
+            self.add(*style.files(picture))
         return saved

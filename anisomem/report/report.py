@@ -17,7 +17,7 @@ from jinja2 import Environment
 from anisomem.benchmark.results import Results, Row
 from anisomem.console import progress
 from anisomem.report import escape, figures, gallery, published, scores, tables
-from anisomem.report.attempt import attempt
+from anisomem.report.attempt import attempt, attempts
 from anisomem.report.card import card
 from anisomem.report.folder import Folder
 from anisomem.report.table import Table
@@ -57,9 +57,10 @@ def write(all_results: Sequence[Results], folder: Path) -> Mapping[str, Mapping[
     What an earlier report has left there and this one has not made is removed. Anything but the
     table that fails is left out, which is said.
     """
-    rows = [row for results in all_results for row in results.table]
-    table, *beside = headline(all_results, rows)
-    records = tables.records(rows)
+    with progress.phase("statistics"):
+        rows = [row for results in all_results for row in results.table]
+        table, *beside = headline(all_results, rows)
+        records = tables.records(rows)
     with Folder(folder, "report") as written:
         written.table("table", table, records)
         content = {"cases": [card(results) for results in all_results], "rows": records}
@@ -71,15 +72,14 @@ def write(all_results: Sequence[Results], folder: Path) -> Mapping[str, Mapping[
             written.add(path)
         more = _more(all_results, rows, beside)
         written.more(more)
-        drawn = {}
-        for results in all_results:
-            of = f"-{results.name}"
-            draws = {f"{name}{of}": draw for name, draw in figures.figures_of(results).items()}
-            pictures = progress.over(list(draws.items()), f"{results.name}: figures", "figure")
-            saved = [written.figures({name: draw}) for name, draw in pictures]
-            drawn[results.name] = {
-                name.removesuffix(of): path for one in saved for name, path in one.items()
-            }
+        draws = {results.name: figures.figures_of(results) for results in all_results}
+        saved = written.figures(
+            {f"{name}-{of}": draw for of, own in draws.items() for name, draw in own.items()}
+        )
+        drawn = {
+            of: {name: saved[f"{name}-{of}"] for name in own if f"{name}-{of}" in saved}
+            for of, own in draws.items()
+        }
         page = attempt("report.html", partial(html, all_results, [table, *more.values()], drawn))
         if page is not None:
             written.text("report.html", page)
@@ -100,8 +100,8 @@ def _more(
     for results in all_results:
         makes[f"blocks-of-{results.name}"] = partial(tables.blocks_table, results)
         makes[f"pairs-on-{results.name}"] = partial(tables.pairs_table, results)
-    made = {name: attempt(f"table {name}", make) for name, make in makes.items()}
-    return {name: table for name, table in made.items() if table}
+    tried = {name: partial(attempt, f"table {name}", make) for name, make in makes.items()}
+    return attempts(tried, "statistics of parts and pairs", "table")
 
 
 def _have_same_model(table: Table) -> Table:

@@ -95,7 +95,7 @@ def blocks_table(results: Results) -> Table:
     keys = [detector.key for detector in results.detectors]
     for name, rows in selections.items():
         try:
-            judged = results.judged(rows)
+            judged = results.judged(rows, targets=())
         except UserError as error:  # a part may be too small for what the whole allows
             columns.append(["–"] * (1 + len(results.detectors)))
             notes.append(f"{name}: {error}")

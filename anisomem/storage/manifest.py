@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 from anisomem.errors import UserError
-from anisomem.storage import atomic
+from anisomem.storage import atomic, digests
 
 FOLDERS = ("", "more", "figures")  # below a report's folder, where a report writes
 LARGEST = 1 << 24  # bytes of a manifest that is read
@@ -51,6 +51,12 @@ class Manifest:
             if name not in self._written and _is(path, digest):
                 path.unlink(missing_ok=True)
         atomic.write_text(self._file, json.dumps(self._written, indent=1, sort_keys=True) + "\n")
+
+    def standing(self) -> str | None:
+        """A digest of the earlier report that is here; None where a file is not as written."""
+        written = self._earlier()
+        whole = all(_is(self.folder / name, digest) for name, digest in written.items())
+        return digests.digest(written) if written and whole else None
 
     def _earlier(self) -> dict[str, str]:
         """What the manifest here names; it may be a stranger's, so only what a report writes."""

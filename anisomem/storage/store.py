@@ -9,6 +9,8 @@ A folder may come from elsewhere, so whatever stands under a shard's name is loo
 believed: a link to nothing, a pipe or a folder there is damaged likewise.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import warnings
@@ -17,16 +19,18 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from anisomem.errors import UserError
 from anisomem.storage import atomic, digests
+
+if TYPE_CHECKING:  # what is finished is printed again without it
+    import pandas as pd
 
 IDENTITY = "identity.json"
 KEY = ["prompt_id", "seed", "sample"]
@@ -88,7 +92,7 @@ class ScoreStore:
                 )
 
     @classmethod
-    def stored(cls, folder: Path) -> "ScoreStore":
+    def stored(cls, folder: Path) -> ScoreStore:
         """The store in a folder, whatever its identity.
 
         Raises:
@@ -145,6 +149,8 @@ class ScoreStore:
 
     def read(self) -> pd.DataFrame:
         """All rows that are whole, each once, in the order of their key."""
+        import pandas as pd
+
         _, tables = self._shards()
         if not tables:
             return pd.DataFrame(columns=[*KEY, FAILURE, SECONDS, *ORIGIN])
@@ -292,6 +298,8 @@ def arrays(
     Raises:
         UserError: A component was not recorded.
     """
+    import pandas as pd
+
     if lacking := sorted(set(samples) - set(frame.columns)):
         raise UserError(f"the store has no component {lacking[0]}; run its detector")
     at_seed = frame[frame["seed"] == seed].set_index(KEY[:1] + KEY[2:])

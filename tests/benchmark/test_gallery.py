@@ -95,7 +95,7 @@ def test_it_is_made_again_where_others_are_to_be_shown(copied, monkeypatch, chan
     assert main(["run", *overrides]) == 0
     assert bool(made) == again
     (composed,) = compose.cases(overrides)
-    assert gallery.up_to_date(Results(Case(composed, "quickstart")))
+    assert gallery.is_as_asked(Results(Case(composed, "quickstart")))
     page = (Case(composed, "quickstart").folder.parent / "report.html").read_text()
     assert ("cosine map" in page) == (change != "gallery=0")
 
