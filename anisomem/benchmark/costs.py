@@ -9,7 +9,6 @@ from functools import partial
 from statistics import median
 
 from anisomem.benchmark.case import Case
-from anisomem.console import progress
 from anisomem.detection.base import Detector, groups
 from anisomem.engine.cost import TimedCounts
 from anisomem.engine.engine import Engine
@@ -18,6 +17,7 @@ from anisomem.run.clock import peak_mb, synchronise, take_turns
 from anisomem.run.workers import one_thread
 
 PROMPTS = 10  # the unit of published timings
+AGREE = 0.1  # turns that differ by no more than a tenth need no further ones
 EVERYTHING = "all detectors"
 
 
@@ -25,7 +25,7 @@ def measure(case: Case, model: DiffusionModel) -> Mapping[str, TimedCounts]:
     """Costs by :attr:`Detector.cost_key`, on the ten first prompts of a case.
 
     In one thread, as every process of a run records. The detectors take turns, and all together
-    take theirs too.
+    take theirs too, until two turns or more agree to a tenth.
     """
     config, detectors = case.config, case.configured
     texts = list(case.prompts.texts[:PROMPTS])
@@ -45,11 +45,15 @@ def measure(case: Case, model: DiffusionModel) -> Mapping[str, TimedCounts]:
         key: partial(evaluate, key, members)
         for key, members in {**alone, EVERYTHING: detectors}.items()
     }
+    peaks: dict[str, float] = {}
+
+    def warm_up(key: str) -> None:
+        if key in alone:
+            peaks[key] = peak_mb(model, contenders[key])
+
     with one_thread():
-        warm_up = progress.over(list(alone), f"{case.name}: memory", "detector")
-        peaks = {key: peak_mb(model, contenders[key]) for key in warm_up}  # which also warms up
-        what = f"{case.name}: timing"
-        seconds = take_turns(contenders, config.timing_repeats, what, warm_up=False)
+        what = f"{case.name}: time"
+        seconds = take_turns(contenders, config.timing_repeats, what, warm_up, AGREE)
     medians = {key: median(times) for key, times in seconds.items()}
     total = sum(medians[key] for key in alone)
     scale = PROMPTS / len(texts)

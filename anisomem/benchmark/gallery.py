@@ -10,13 +10,13 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from anisomem.console import progress
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.detection.base import Component, Components, Detector
 from anisomem.detection.needs import pair
@@ -119,6 +119,7 @@ def generate(results: Results, model: DiffusionModel) -> None:
     import torch
 
     from anisomem.engine.engine import Engine
+    from anisomem.run import forked
     from anisomem.run.workers import one_thread
 
     config, planned = results.config, list(results.case.prompts.ids)
@@ -127,19 +128,21 @@ def generate(results: Results, model: DiffusionModel) -> None:
     texts = [results.case.prompts.texts[i] for i in rows]
     engine = Engine(model, [_metric(results)], config.noise_policy, config.batch_size)
     noise = torch.cat([model.initial_noise(seed, 1) for seed in _seeds(results)]).to(model.device)
-    pictures = []
-    with (
-        progress.bar(f"{results.name}: gallery", len(texts), "prompt", leave=True) as bar,
-        one_thread(),
-        torch.inference_mode(),
-    ):
-        maps = engine.evaluate(texts, places, config.seeds[0])[MAP].mean(axis=1)
-        for start in range(0, len(texts), AT_ONCE):
-            some = texts[start : start + AT_ONCE]
-            conditioning = model.encode([text for text in some for _ in range(PICTURES)])
-            x = noise.repeat(len(some), 1, 1, 1)
-            pictures.append(model.decode(model.sample(x, conditioning, STEPS, GUIDANCE)))
-            bar.update(len(some))
+
+    def evaluate() -> npt.NDArray[Any]:
+        return engine.evaluate(texts, places, config.seeds[0])[MAP].mean(axis=1)
+
+    def sample(some: Sequence[str]) -> npt.NDArray[Any]:
+        conditioning = model.encode([text for text in some for _ in range(PICTURES)])
+        x = noise.repeat(len(some), 1, 1, 1)
+        return model.decode(model.sample(x, conditioning, STEPS, GUIDANCE))
+
+    parts = [texts[start : start + AT_ONCE] for start in range(0, len(texts), AT_ONCE)]
+    jobs = [*(partial(sample, some) for some in parts), evaluate]
+    with one_thread(), torch.inference_mode():
+        # Copies of this process sample with the model that it has loaded.
+        on_cpu = model.device.type == "cpu"
+        *pictures, maps = forked.each(jobs, f"{results.name}: gallery", "part", on_cpu)
     stacked = np.concatenate(pictures)
     shape = (len(texts), PICTURES, *stacked.shape[1:])
     content = {"plan": json.dumps(plan(results)), "pictures": stacked.reshape(shape), "maps": maps}

@@ -21,22 +21,39 @@ def take_turns(
     contenders: Mapping[str, Callable[[], object]],
     turns: int,
     what: str = "timing",
-    warm_up: bool = True,
+    warm_up: Callable[[str], object] | None = None,
+    agree: float = 0.0,
 ) -> dict[str, list[float]]:
     """Seconds of every contender in every turn.
 
     All are timed once in a turn, one after the other, so that a slow moment of the machine hits
-    all alike. A turn before the first warms up, unless what runs has run before.
+    all alike. A turn before the first warms up.
+
+    Arguments:
+        contenders: What is timed, by name.
+        turns: How often at most.
+        what: Of the progress bar.
+        warm_up: Warms one up by its name; not given, it is done once.
+        agree: From two turns on there are no more once the slowest of each contender is above its
+            fastest by no more than this share.
     """
     seconds: dict[str, list[float]] = {key: [] for key in contenders}
-    numbers = range(0 if warm_up else 1, turns + 1)
-    for turn in progress.over(numbers, what, "turn"):
+    with progress.bar(what, turns + 1, "turn", leave=True) as bar:
         for key, contender in contenders.items():
-            begin = perf_counter()
-            contender()
-            elapsed = perf_counter() - begin
-            if turn:
-                seconds[key].append(elapsed)
+            _ = warm_up(key) if warm_up else contender()
+        bar.update()
+        for turn in range(1, turns + 1):
+            for key, contender in contenders.items():
+                begin = perf_counter()
+                contender()
+                seconds[key].append(perf_counter() - begin)
+            bar.update()
+            if (
+                agree
+                and turn > 1
+                and all(max(own) <= (1 + agree) * min(own) for own in seconds.values())
+            ):
+                break
     return seconds
 
 

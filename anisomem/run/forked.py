@@ -28,7 +28,7 @@ MOST = 8  # copies; each writes to the memory that it shares with the others
 NUMBER = 4  # bytes of a job's number in the pipe that hands them out
 
 
-def each(jobs: Sequence[Callable[[], T]], title: str, unit: str) -> list[T]:
+def each(jobs: Sequence[Callable[[], T]], title: str, unit: str, copied: bool = True) -> list[T]:
     """What every job returns, in their order.
 
     A copy takes the next job when it has done one. What jobs log is logged here, each message
@@ -37,10 +37,14 @@ def each(jobs: Sequence[Callable[[], T]], title: str, unit: str) -> list[T]:
     Arguments:
         jobs: None waits for another, or changes anything but files; what one returns is pickled.
         title, unit: Of the progress bar.
+        copied: Whether copies can do them; they have no accelerator.
     """
     done: dict[int, T] = {}
     said: set[str] = set()
-    with _copies(jobs) as ends, progress.bar(title, len(jobs), unit, leave=True) as bar:
+    with (
+        _copies(jobs if copied else []) as ends,
+        progress.bar(title, len(jobs), unit, leave=True) as bar,
+    ):
         open_ends = list(ends)
         while open_ends:
             for end in wait(open_ends):
