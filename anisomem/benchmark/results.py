@@ -72,6 +72,7 @@ class Results:
         self.case, self.config, self.configured = case, case.config, case.configured
         self.name, self.model, self.title = case.name, case.model, case.title
         self.folder = case.folder
+        self._of_all: dict[int, Recorded] = {}  # by noise seed
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -278,7 +279,14 @@ class Results:
 
     def recorded(self, seed: int, prompts: PromptSet | None = None) -> Recorded:
         """The stored components of one noise seed, of all judged prompts or some."""
-        chosen, case = prompts or self.prompts, self.case
+        if prompts is not None and prompts is not self.prompts:
+            return self._recorded(seed, prompts)
+        if seed not in self._of_all:
+            self._of_all[seed] = self._recorded(seed, self.prompts)
+        return self._of_all[seed]
+
+    def _recorded(self, seed: int, chosen: PromptSet) -> Recorded:
+        case = self.case
         components = arrays(self.frame, chosen.ids, seed, case.samples)
         references: dict[str, Array] = {}
         if case.references:

@@ -114,7 +114,15 @@ def fit_in_folds(
     """
     columns, memorized = check_scores(np.asarray(components).T, labels, ndim=2)
     fold = folds(memorized, clusters, n_splits, seed)
+    return _fitted(columns.tobytes(), memorized.tobytes(), fold.tobytes(), n_splits)
 
+
+@lru_cache(KEPT)
+def _fitted(components: bytes, labels: bytes, folded: bytes, n_splits: int) -> FoldFit:
+    """:func:`fit_in_folds` of checked components, ``[K, N]``: of scores, and of their weights."""
+    memorized = np.frombuffer(labels, np.bool_)
+    columns = np.frombuffer(components, np.float64).reshape(-1, len(memorized))
+    fold = np.frombuffer(folded, np.int64)
     weights = np.empty((n_splits, len(columns)))
     intercepts = np.empty(n_splits)
     for k in range(n_splits):

@@ -40,17 +40,25 @@ from anisomem.report.tables import percent
 MOST_BLOCKS = 12  # that a legend names; the largest
 
 
-def figures_of(results: Results) -> dict[str, Draw]:
-    """All figures of a case by name, not drawn yet; one that does not apply is drawn as None."""
+def figures_of(results: Results, pairs_of_all: Compared | None) -> dict[str, Draw]:
+    """All figures of a case by name, not drawn yet; one that does not apply is drawn as None.
+
+    Arguments:
+        results: The results of the complete case.
+        pairs_of_all: What :func:`compared_of` has found; without it there are none of pairs.
+    """
     draws: dict[str, Draw] = {name: partial(draw, results) for name, draw in FIGURES.items()}
-    detectors = at_largest_n(results.detectors)
-    if len(detectors) > 1:
-        pairs_of_all = attempt(
-            f"figures of pairs of {results.name}", partial(compared, results, detectors)
-        )
-        if pairs_of_all:
-            draws |= {name: partial(draw, pairs_of_all) for name, draw in OF_PAIRS.items()}
+    if pairs_of_all:
+        draws |= {name: partial(draw, pairs_of_all) for name, draw in OF_PAIRS.items()}
     return draws
+
+
+def compared_of(results: Results) -> Compared | None:
+    """Every pair of a case's detectors, which figures show; None where there are none."""
+    if len(detectors := at_largest_n(results.detectors)) < 2:
+        return None
+    what = f"figures of pairs of {results.name}"
+    return attempt(what, partial(compared, results, detectors))
 
 
 def roc(results: Results) -> Figure:

@@ -10,19 +10,20 @@ from dataclasses import replace
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import yaml
-from jinja2 import Environment
 
 from anisomem.benchmark.results import Results, Row
 from anisomem.console import progress
-from anisomem.report import escape, figures, gallery, published, scores, tables
+from anisomem.report import escape, published, tables
 from anisomem.report.attempt import attempt, attempts
 from anisomem.report.card import card
 from anisomem.report.folder import Folder
 from anisomem.report.table import Table
 from anisomem.report.warnings import warnings
 
+PAIRS = "pairs/"  # before a case's name: what figures show of its pairs
 KEYS = ("detector", "n", "a")  # columns that stay in sight while a table scrolls
 CAUTIONS = (
     "What text alone separates (text_only, prompt_length) is no evidence about the model.",
@@ -57,6 +58,8 @@ def write(all_results: Sequence[Results], folder: Path) -> Mapping[str, Mapping[
     What an earlier report has left there and this one has not made is removed. Anything but the
     table that fails is left out, which is said.
     """
+    from anisomem.report import figures, scores
+
     with progress.phase("statistics"):
         rows = [row for results in all_results for row in results.table]
         table, *beside = headline(all_results, rows)
@@ -70,9 +73,18 @@ def write(all_results: Sequence[Results], folder: Path) -> Mapping[str, Mapping[
             path = folder / "scores-by-seed.parquet"
             scores.write(scores.by_seed(all_results), path)
             written.add(path)
-        more = _more(all_results, rows, beside)
+        makes: dict[str, Callable[[], Any]] = {**_more(all_results, rows, beside)}
+        of_pairs = {
+            f"{PAIRS}{results.name}": partial(figures.compared_of, results)
+            for results in all_results
+        }
+        made = attempts({**of_pairs, **makes}, "statistics of parts and pairs", "table")
+        more = {name: made[name] for name in makes if name in made}
         written.more(more)
-        draws = {results.name: figures.figures_of(results) for results in all_results}
+        draws = {
+            results.name: figures.figures_of(results, made.get(f"{PAIRS}{results.name}"))
+            for results in all_results
+        }
         saved = written.figures(
             {f"{name}-{of}": draw for of, own in draws.items() for name, draw in own.items()}
         )
@@ -88,8 +100,8 @@ def write(all_results: Sequence[Results], folder: Path) -> Mapping[str, Mapping[
 
 def _more(
     all_results: Sequence[Results], rows: Sequence[Row], beside: Sequence[Table]
-) -> dict[str, Table]:
-    """Every further table by the name of its file."""
+) -> dict[str, Callable[[], Table | None]]:
+    """What makes every further table, by the name of its file."""
     makes: dict[str, Callable[[], Table]] = {
         other.title.lower().replace(" ", "-"): partial(_have_same_model, other) for other in beside
     }
@@ -100,8 +112,7 @@ def _more(
     for results in all_results:
         makes[f"blocks-of-{results.name}"] = partial(tables.blocks_table, results)
         makes[f"pairs-on-{results.name}"] = partial(tables.pairs_table, results)
-    tried = {name: partial(attempt, f"table {name}", make) for name, make in makes.items()}
-    return attempts(tried, "statistics of parts and pairs", "table")
+    return {name: partial(attempt, f"table {name}", make) for name, make in makes.items()}
 
 
 def _have_same_model(table: Table) -> Table:
@@ -126,6 +137,10 @@ def html(
         shown: The tables, main one first.
         drawn: Figures by case and name.
     """
+    from jinja2 import Environment
+
+    from anisomem.report import figures, gallery
+
     template = Environment(autoescape=True, trim_blocks=True).from_string(
         files("anisomem.report").joinpath("report.html.j2").read_text(encoding="utf-8")
     )
