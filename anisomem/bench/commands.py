@@ -9,9 +9,12 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from time import perf_counter
 
 from anisomem.bench import cases
 from anisomem.bench.line import CostLine, spread
+from anisomem.console.terminal import QUIET
+from anisomem.run.base import CONFIG
 from anisomem.run.clock import take_turns
 from anisomem.run.provenance import processor
 
@@ -24,10 +27,27 @@ COMMAND = (
 )
 
 
+#: What an earlier version took on two quiet cores of an AMD EPYC; the quickstart has 881 prompts.
+BEFORE = {
+    "--help": "0.04 s",
+    "list detectors": "0.19 s",
+    "run": "8.64 s; 27 s of the quickstart",
+    "table": "7.4 s of the quickstart",
+    "table --out": "27 s of the quickstart",
+}
+TARGETS = {
+    "--help": "≤ 0.1 s",
+    "list detectors": "≤ 0.3 s",
+    "run": "≤ 1.5 s, without torch",
+    "table": "≤ 2.5 s",
+    "table --out": "≤ 8 s",
+}
+
+
 def lines(
     folder: Path, model: Sequence[str], prompts: int, draws: int, turns: int
 ) -> list[CostLine]:
-    """Wall time of the help, a list, and a finished run again, each in a process of its own.
+    """Wall time of commands that need no model, each in a process of its own.
 
     Arguments:
         folder: A folder for throw-away files.
@@ -36,29 +56,74 @@ def lines(
         draws: How many draws its bootstrap takes.
         turns: How often every command is timed.
     """
-    run = ("run", *cases.overrides(folder, model, prompts, f"draws={draws}"))
-    answer(*run)  # what comes after it finds it finished
-    torch = {"--help": "", "list detectors": "", "run": ""}
+    overrides = cases.overrides(folder, model, prompts, f"draws={draws}")
+    answer("run", *overrides)  # what comes after it finds it finished
+    (recorded,) = {file.parent.parent for file in (folder / "runs").glob(f"*/*/{CONFIG}")}
+    commands = {
+        "--help": ["--help"],
+        "list detectors": ["list", "detectors"],
+        "run": ["run", *overrides],
+        "table": ["table", str(recorded)],
+        "table --out": ["table", str(recorded), "--out", str(folder / "report")],
+    }
+    torch = dict.fromkeys(commands, "")
 
     def call(name: str, arguments: Sequence[str]) -> None:
         torch[name] = "with torch" if answer(*arguments) else "without torch"
 
-    commands = {"--help": ["--help"], "list detectors": ["list", "detectors"], "run": run}
     contenders = {name: partial(call, name, given) for name, given in commands.items()}
     seconds = take_turns(contenders, turns, "commands")
-    again = f"anisomem run again when finished: {prompts} prompts, {draws:,} draws"
-    titles = {name: f"anisomem {name}" for name in commands} | {"run": again}
-    targets = dict.fromkeys(commands, "≤ 1 s") | {"run": "without torch"}
-    return [
+    of = f": {prompts} prompts, {draws:,} draws"
+    titles = {
+        "run": f"anisomem run again when finished{of}",
+        "table": f"anisomem table, recomputed from the store{of}",
+        "table --out": f"anisomem table --out, with all tables, figures and the page{of}",
+    }
+    measured = [
         CostLine(
-            titles[name],
+            titles.get(name, f"anisomem {name}"),
             f"{spread(seconds[name])} s, {torch[name]}",
-            targets[name],
+            TARGETS[name],
             processor(),
             {"seconds": seconds[name], "torch": torch[name] == "with torch"},
+            BEFORE[name],
         )
         for name in commands
     ]
+    return [*measured, _first_bar(overrides, turns)]
+
+
+def _first_bar(overrides: Sequence[str], turns: int) -> CostLine:
+    """How long a terminal shows nothing after a run has been begun."""
+    seconds = [until_shown("run", *overrides, "seeds=[43]") for _ in range(turns)]
+    return CostLine(
+        "anisomem run until a terminal shows the first progress",
+        f"{spread(seconds)} s",
+        "≤ 3 s",
+        processor(),
+        {"seconds": seconds},
+    )
+
+
+def until_shown(*arguments: str) -> float:
+    """Seconds until ``anisomem`` shows anything on a terminal that is its stderr."""
+    shown, terminal = os.openpty()
+    environment = {name: value for name, value in os.environ.items() if name != QUIET}
+    begin = perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=terminal,
+        env={**environment, "OMP_NUM_THREADS": "1"},
+    )
+    try:
+        os.read(shown, 1)
+        return perf_counter() - begin
+    finally:
+        process.kill()
+        process.wait()
+        os.close(shown)
+        os.close(terminal)
 
 
 def answer(*arguments: str) -> bool:

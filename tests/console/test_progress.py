@@ -4,6 +4,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from anisomem.console import progress
 
 
@@ -45,9 +47,10 @@ def test_names_are_listed_without_what_draws_bars():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_phase_that_is_short_says_nothing(capsys, monkeypatch):
+def test_what_is_short_and_no_phase_says_nothing(capsys, monkeypatch):
     monkeypatch.delenv("TQDM_DISABLE")
-    with progress.phase("reading"), progress.bar("counting", 3, "prompt") as bar:
+    brief = progress.phase("reading", brief=True)
+    with brief, progress.bar("counting", 3, "prompt") as bar:
         bar.update(3)
     assert list(progress.over([1, 2], "going", "step")) == [1, 2]
     assert capsys.readouterr().err == ""
@@ -65,3 +68,28 @@ def test_a_closed_stderr_is_no_obstacle(monkeypatch):
     monkeypatch.setattr(sys, "stderr", None)
     with progress.phase("loading"):
         pass
+
+
+def test_a_phase_is_one_line_with_its_time_at_its_end(capsys, monkeypatch):
+    monkeypatch.delenv("TQDM_DISABLE")
+    with progress.phase("statistics"):
+        assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err == "anisomem: statistics: 00:00\n"
+    with progress.bar("record", 3, "prompt", leave=True) as bar:
+        bar.update(3)
+    assert capsys.readouterr().err == "anisomem: record: 3 prompts in 00:00\n"
+    with pytest.raises(ValueError, match="an error"), progress.phase("figures"):
+        raise ValueError("an error, whose line is the only one")
+    assert capsys.readouterr().err == ""
+    line = progress.Lines("time", 6, "turn")
+    line.update(3)
+    assert line.last_line(61) == "time: 3 of 6 turns in 01:01"  # they agreed
+
+
+def test_a_terminal_keeps_a_phase_and_its_time(capsys, monkeypatch):
+    monkeypatch.delenv("TQDM_DISABLE")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with progress.phase("statistics"), progress.phase("reading", brief=True):
+        pass
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.endswith("statistics [00:00]") or "statistics [00:00]" in last.split("\r")[-1]

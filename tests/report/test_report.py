@@ -184,7 +184,7 @@ def test_what_fails_costs_itself_and_no_table(case, tmp_path, monkeypatch, caplo
         raise RuntimeError("made to fail")
 
     few_figures(monkeypatch, broken, figures.forest)
-    monkeypatch.setattr(report.gallery, "shown", broken)
+    monkeypatch.setattr("anisomem.report.gallery.shown", broken)
     monkeypatch.setattr(tables, "blocks_table", broken)
     drawn = report.write([case], tmp_path)
     assert list(drawn["prompts"]) == ["forest"]

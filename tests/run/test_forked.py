@@ -1,0 +1,58 @@
+"""Jobs in copies of a process: what they return, what they log, and what fails."""
+
+import logging
+import os
+import signal
+
+import pytest
+
+from anisomem.run import forked
+
+
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch):
+    monkeypatch.setattr(forked, "_cores", lambda: 2)
+
+
+def test_jobs_are_done_elsewhere_and_returned_in_their_order():
+    held = {"text": "only in memory"}
+    made = forked.each([lambda i=i: (i, held["text"], os.getpid()) for i in range(7)], "some", "")
+    assert [i for i, _, _ in made] == list(range(7))
+    assert {text for _, text, _ in made} == {"only in memory"}
+    assert os.getpid() not in {process for _, _, process in made}
+
+
+def test_one_core_or_an_accelerator_does_them_here(monkeypatch):
+    assert forked.each([os.getpid] * 3, "some", "", copied=False) == [os.getpid()] * 3
+    monkeypatch.setattr(forked, "_cores", lambda: 1)
+    assert forked.each([os.getpid] * 3, "some", "") == [os.getpid()] * 3
+
+
+def test_what_they_log_is_said_once(caplog):
+    def job():
+        logging.getLogger("anisomem.somewhere").warning("seen in %s", "a job")
+
+    forked.each([job] * 5, "some", "")
+    assert caplog.messages == ["seen in a job"]
+
+
+def test_an_error_is_raised_here_as_it_is():
+    class OwnError(Exception):
+        """Nothing that could be pickled."""
+
+    def fail():
+        raise OwnError("made to fail")
+
+    with pytest.raises(OwnError, match="made to fail"):
+        forked.each([int, fail, int], "some", "")
+
+
+def test_the_jobs_of_a_killed_copy_are_done_here():
+    here = os.getpid()
+
+    def job(i):
+        if i == 2 and os.getpid() != here:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return i
+
+    assert forked.each([lambda i=i: job(i) for i in range(6)], "some", "") == list(range(6))
