@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from anisomem.bench import cases, commands, evaluations, full_size, growth, scoring, table
-from anisomem.bench.line import CostLine
+from anisomem.bench.line import NOTHING, CostLine
 from anisomem.config import compose
 from anisomem.config.build import build
 from anisomem.models.pipeline import PipelineModel
@@ -77,6 +77,8 @@ def bench(model: Sequence[str], amounts: Amounts, out: Path | None = None) -> st
             lines, third, note = _claims(folder, model, network, amounts)
     headings = ["cost", "measured", third, "before", "machine"]
     rows = [[one.cost, one.measured, one.target, one.before, one.machine] for one in lines]
+    if all(one.before == NOTHING for one in lines):
+        headings, rows = [*headings[:3], "machine"], [[*row[:3], row[-1]] for row in rows]
     text = Table("Costs", headings, rows, [note]).markdown()
     if out:
         card = {

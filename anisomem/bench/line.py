@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+NOTHING = "–"  # before, where nothing was measured
+
 
 @dataclass(frozen=True)
 class CostLine:
@@ -19,7 +21,7 @@ class CostLine:
         target: What it should be.
         machine: What it ran on.
         values: The numbers unrounded, by name.
-        before: What was measured of an earlier version, in words; "–" where nothing was.
+        before: What was measured of an earlier version, in words, on its machine.
     """
 
     cost: str
@@ -27,7 +29,7 @@ class CostLine:
     target: str
     machine: str
     values: Mapping[str, Any]
-    before: str = "–"
+    before: str = NOTHING
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:

@@ -14,6 +14,7 @@ from anisomem.benchmark.results import Results
 from anisomem.config import compose
 from anisomem.engine.cost import Counts, TimedCounts
 from anisomem.errors import UserError
+from anisomem.run import clock
 from anisomem.run.clock import peak_mb
 from anisomem.storage import atomic
 
@@ -88,3 +89,17 @@ def test_what_was_measured_in_another_layout_is_damaged(tmp_path, content):
     atomic.write_text(file := tmp_path / "measured.json", content)
     with pytest.raises(UserError, match=r"measured\.json is damaged; remove it"):
         Measured.read(file)
+
+
+def test_turns_end_once_the_slowest_is_near_the_fastest(monkeypatch):
+    now, lasts = [0.0], iter([1.0, 2.0, 1.3, 2.1, 1.28, 2.0, 9.0, 9.0])
+
+    def contender():
+        now[0] += next(lasts)
+
+    monkeypatch.setattr(clock, "perf_counter", lambda: now[0])
+    names = {"a": contender, "b": contender}
+    seconds = clock.take_turns(names, 5, warm_up=lambda _: None, agree=0.3)
+    assert seconds["a"] == pytest.approx([1.0, 1.3]) and seconds["b"] == pytest.approx([2.0, 2.1])
+    now[0], lasts = 0.0, iter([1.0, 2.0, 1.0, 2.0, 1.0, 2.0])
+    assert len(clock.take_turns(names, 3, warm_up=lambda _: None)["a"]) == 3  # unless asked to
