@@ -19,7 +19,7 @@ from anisomem.benchmark.record import Recorder
 from anisomem.detection.base import Detector, groups
 from anisomem.engine.engine import Engine
 from anisomem.models.pipeline import PipelineModel
-from anisomem.run.clock import synchronise, take_turns
+from anisomem.run.clock import nothing, synchronise, take_turns
 from anisomem.run.provenance import device_name
 
 SEEDS = 2
@@ -139,7 +139,7 @@ def _shared(experiment: str, case: Case, network: PipelineModel, turns: int) -> 
         {k: partial(evaluate, m) for k, m in contenders.items()},
         turns,
         "shared",
-        warm_up=turns > 1,
+        warm_up=None if turns > 1 else nothing,
     )
     together = seconds[EVERYTHING]
     each = list(zip(*(seconds[key] for key in alone), strict=True))

@@ -15,7 +15,7 @@ from anisomem.bench.line import CostLine, spread
 from anisomem.detection.base import Detector, groups
 from anisomem.engine.engine import Engine
 from anisomem.models.pipeline import PipelineModel
-from anisomem.run.clock import Peak, synchronise, take_turns
+from anisomem.run.clock import Peak, nothing, synchronise, take_turns
 from anisomem.run.provenance import device_name
 
 NOTE = (
@@ -50,7 +50,7 @@ def lines(
         for members in _distinct(case.configured):
             evaluation = _Evaluation(network, members, config.noise_policy, batch_size)
             contenders = {str(n): evaluation.evaluating(texts[:n], config.seeds[0]) for n in sizes}
-            seconds = take_turns(contenders, turns, members[0].name, warm_up=lambda _: None)
+            seconds = take_turns(contenders, turns, members[0].name, warm_up=nothing)
             measured.append(evaluation.line(seconds))
     return [_parameters(network), *measured, _peak(network, peak.mb)]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count, islice
@@ -21,6 +21,7 @@ from anisomem.detection.anisotropy import Anisotropy
 from anisomem.detection.base import Component, Components, Detector
 from anisomem.detection.needs import pair
 from anisomem.errors import UserError
+from anisomem.run import forked
 from anisomem.storage import atomic
 
 if TYPE_CHECKING:
@@ -119,7 +120,6 @@ def generate(results: Results, model: DiffusionModel) -> None:
     import torch
 
     from anisomem.engine.engine import Engine
-    from anisomem.run import forked
     from anisomem.run.workers import one_thread
 
     config, planned = results.config, list(results.case.prompts.ids)
@@ -138,7 +138,7 @@ def generate(results: Results, model: DiffusionModel) -> None:
         return model.decode(model.sample(x, conditioning, STEPS, GUIDANCE))
 
     parts = [texts[start : start + AT_ONCE] for start in range(0, len(texts), AT_ONCE)]
-    jobs = [*(partial(sample, some) for some in parts), evaluate]
+    jobs: list[Callable[[], npt.NDArray[Any]]] = [*(partial(sample, p) for p in parts), evaluate]
     with one_thread(), torch.inference_mode():
         # Copies of this process sample with the model that it has loaded.
         on_cpu = model.device.type == "cpu"

@@ -181,9 +181,9 @@ class Lines(_Shown):
             self._from = self.n, monotonic() - self._begin
         return None
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        super().__exit__()
-        if self._ends_in_a_line and kind is None:
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        if self._ends_in_a_line and not any(error):
             _print(self.last_line(monotonic() - self._begin))
 
     def _say(self) -> None:

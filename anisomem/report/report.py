@@ -74,7 +74,7 @@ def write(all_results: Sequence[Results], folder: Path) -> Mapping[str, Mapping[
             scores.write(scores.by_seed(all_results), path)
             written.add(path)
         makes: dict[str, Callable[[], Any]] = {**_more(all_results, rows, beside)}
-        of_pairs = {
+        of_pairs: dict[str, Callable[[], Any]] = {
             f"{PAIRS}{results.name}": partial(figures.compared_of, results)
             for results in all_results
         }

@@ -57,6 +57,10 @@ def take_turns(
     return seconds
 
 
+def nothing(_: str) -> None:
+    """Warms up a contender that runs but once, or has run before."""
+
+
 class Peak:
     """The most memory in use while it is entered, in megabytes.
 
