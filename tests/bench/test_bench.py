@@ -24,7 +24,7 @@ def model(save_pipeline):
 
 @pytest.mark.slow
 def test_command_prints_and_keeps_every_line(model, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(benches, "Amounts", lambda turns, growth: SMALL)
+    monkeypatch.setattr(benches, "Amounts", lambda *_: SMALL)
     monkeypatch.setattr(evaluations, "LARGEST", "ablation_gamma_testbed")  # one set of components
     out = tmp_path / "results" / "costs"
     assert main(["bench", *model, "--turns", "1", "--growth", "3,40", "--out", str(out)]) == 0
