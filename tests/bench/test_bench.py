@@ -6,7 +6,7 @@ import re
 import pytest
 
 from anisomem.bench import bench as benches
-from anisomem.bench import cases, commands, evaluations, growth, scoring
+from anisomem.bench import cases, commands, evaluations, growth, scoring, table
 from anisomem.bench.commands import answer
 from anisomem.benchmark.results import Results
 from anisomem.cli.main import main
@@ -53,7 +53,7 @@ def test_command_prints_and_keeps_every_line(model, tmp_path, capsys, monkeypatc
     counts = lines[0]["values"]
     assert counts["counted"] == counts["rows"] == 140
     assert not any(line["values"]["torch"] for line in lines[10:15])
-    for line in lines[4:7]:
+    for line in lines[4:10]:
         assert list(line["values"]) == ["3", "40"]
     assert len(re.findall(r"\d \[\d", lines[3]["measured"])) == 2
 
@@ -98,9 +98,26 @@ def test_growth_records_every_prompt(model, tmp_path):
     assert grown["recording"] > 0 < grown["store"]
 
 
+def test_growth_at_a_model_of_closed_form_takes_any_prompt(tmp_path):
+    case = cases.case(tmp_path, [], 33, *cases.METRIC)
+    grown = growth._in_a_process(case, closed_form=True)
+    assert case.missing() == [] and grown["recording"] > 0
+    (norm, _) = case.samples
+    assert Results(case).recorded(42).components[norm].std() > 0
+
+
+def test_table_of_many_prompts_is_that_of_a_finished_run(tmp_path):
+    case = table.finished(tmp_path, 40, draws=50)
+    assert [row.detector for row in Results(case).table] == list(table.DETECTORS)
+    seconds, megabytes = table.table(case.folder)
+    assert seconds > 0 and megabytes > 50  # an interpreter with numpy and pandas has more
+    with pytest.raises(RuntimeError, match="failed"):
+        table.table(tmp_path / "none")
+
+
 def test_sweep_scores_what_is_stored(model, tmp_path):
     case = cases.case(tmp_path, model, 40, *cases.METRIC)
-    scoring._fill(case)
+    scoring.fill(case)
     assert case.missing() == []
     evaluation = scoring.sweep(case, pairs=3, draws=50)
     (metric,) = case.configured
