@@ -55,7 +55,7 @@ def test_command_prints_and_keeps_every_line(model, tmp_path, capsys, monkeypatc
     assert counts["counted"] == counts["rows"] == 140
     assert not any(line["values"]["torch"] for line in lines[10:15])
     for line in lines[4:10]:
-        assert list(line["values"]) == ["3", "40"]
+        assert list(line["values"]) == (["3", "40"] if line in lines[4:7] else ["40"])
     assert len(re.findall(r"\d \[\d", lines[3]["measured"])) == 2
 
 
@@ -109,7 +109,7 @@ def test_growth_at_a_model_of_closed_form_takes_any_prompt(tmp_path):
 
 def test_table_of_many_prompts_is_that_of_a_finished_run(tmp_path):
     case = table.finished(tmp_path, 40, draws=100)
-    assert [row.detector for row in Results(case).table] == list(table.DETECTORS)
+    assert {row.detector for row in Results(case).table} == set(table.DETECTORS)
     seconds, megabytes = table.table(case.folder)
     assert seconds > 0 and megabytes > 50  # an interpreter with numpy and pandas has more
     with pytest.raises(RuntimeError, match="failed"):
