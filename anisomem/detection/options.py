@@ -82,12 +82,13 @@ def require_options(given: Any) -> None:
     Raises:
         UserError: The first that is none of its values, with what is expected.
     """
-    for name, hint in options(type(given)).items():
+    kind: type = type(given)
+    for name, hint in options(kind).items():
         value = getattr(given, name)
         if hint is At:
             setattr(given, name, At(value))
         elif get_origin(hint) is Literal:
-            one_of(name, value, choices(type(given), name))
+            one_of(name, value, choices(kind, name))
         else:
             for rule in _rules(hint):
                 rule.require(name, value)
@@ -95,7 +96,8 @@ def require_options(given: Any) -> None:
 
 def other_values(given: Any, name: str) -> Sequence[Any]:
     """Other values of an option, which it may yet refuse."""
-    hint, value = options(type(given))[name], getattr(given, name)
+    kind: type = type(given)
+    hint, value = options(kind)[name], getattr(given, name)
     if hint is At:
         return [at for at in ("step:0", "step:1", "step:-2") if at != value]
     if get_origin(hint) is Literal:
