@@ -52,8 +52,9 @@ def line(folder: Path, prompts: int, draws: int) -> CostLine:
 def finished(folder: Path, prompts: int, draws: int) -> Case:
     """A run as it is when everything is recorded, without a model."""
     detectors = f"detector=[{','.join(DETECTORS)}]"
+    samples = [f"detector.{name}.n=1" for name in DETECTORS]
     where = f"runs={folder / 'table'}", f"draws={draws}"
-    case = cases.case(folder, [], prompts, detectors, *where)
+    case = cases.case(folder, [], prompts, detectors, *samples, *where)
     fill(case)
     case.keep_settings()
     kept.write(case.prompts, case.folder / PROMPTS)

@@ -109,7 +109,9 @@ def test_growth_at_a_model_of_closed_form_takes_any_prompt(tmp_path):
 
 def test_table_of_many_prompts_is_that_of_a_finished_run(tmp_path):
     case = table.finished(tmp_path, 40, draws=100)
-    assert {row.detector for row in Results(case).table} == set(table.DETECTORS)
+    rows = Results(case).table
+    assert {row.detector for row in rows} == set(table.DETECTORS)
+    assert len(rows) == len(table.DETECTORS) and not any(row.refused for row in rows)
     seconds, megabytes = table.table(case.folder)
     assert seconds > 0 and megabytes > 50  # an interpreter with numpy and pandas has more
     with pytest.raises(RuntimeError, match="failed"):
