@@ -56,9 +56,10 @@ def lines(
         draws: How many draws its bootstrap takes.
         turns: How often every command is timed.
     """
-    overrides = cases.overrides(folder, model, prompts, f"draws={draws}")
+    runs = folder / "commands"
+    overrides = cases.overrides(folder, model, prompts, f"draws={draws}", f"runs={runs}")
     answer("run", *overrides)  # what comes after it finds it finished
-    (recorded,) = {file.parent.parent for file in (folder / "runs").glob(f"*/*/{CONFIG}")}
+    (recorded,) = {file.parent.parent for file in runs.glob(f"*/*/{CONFIG}")}
     commands = {
         "--help": ["--help"],
         "list detectors": ["list", "detectors"],

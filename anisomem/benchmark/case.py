@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from anisomem.config import own, schema, values
 from anisomem.config.schema import Config
@@ -27,6 +28,9 @@ from anisomem.run import identity, labelled, ordinary, stored
 from anisomem.run.base import PROMPTS, Run, sources_of_model
 from anisomem.storage import atomic, digests
 from anisomem.storage.store import FAILURE, IDENTITY, ScoreStore
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SHARD = 32  # prompts recorded between two writes to the store
 
@@ -192,11 +196,16 @@ class Case(Run):
             for part in parts
         ]
 
-    def missing(self, retry: bool = False) -> list[Batch]:
-        """The batches of which a prompt is not stored, or failed and is to be retried."""
+    def missing(self, frame: pd.DataFrame | None = None, retry: bool = False) -> list[Batch]:
+        """The batches of which a prompt is not stored, or failed and is to be retried.
+
+        Arguments:
+            frame: What the store has, where it has been read.
+            retry: Whether those that failed are missing, too.
+        """
         if not self.samples:
             return []
-        frame = self.store.read()
+        frame = self.store.read() if frame is None else frame
         if retry:
             frame = frame[frame[FAILURE].isna()]
         done = {seed: set(rows) for seed, rows in frame["prompt_id"].groupby(frame["seed"])}
@@ -207,17 +216,6 @@ class Case(Run):
             if not done.get(batch.seed, none).issuperset(batch.ids)
             or self.tensors.lacking(batch.ids, batch.seed)
         ]
-
-    def require_complete(self) -> None:
-        """Checks that everything is recorded.
-
-        Raises:
-            UserError: Prompts are missing from the store.
-        """
-        if missing := sum(len(batch.ids) for batch in self.missing()):
-            raise UserError(
-                f"{self.folder} lacks {missing} prompts; run the same command again to continue"
-            )
 
 
 class OutdatedError(UserError):

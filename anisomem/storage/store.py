@@ -149,6 +149,8 @@ class ScoreStore:
 
     def read(self) -> pd.DataFrame:
         """All rows that are whole, each once, in the order of their key."""
+        import pandas as pd
+
         _, tables = self._shards()
         import pandas as pd
 

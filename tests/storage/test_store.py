@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -69,6 +70,17 @@ def test_merging_changes_nothing_and_repeats_nothing(store):
     (before,) = store.folder.glob("*.parquet")
     store.merge()
     assert [before] == list(store.folder.glob("*.parquet"))
+
+
+@pytest.mark.parametrize("together", [1, 2, 3])
+def test_shards_moved_together_while_they_are_read_lose_no_row(store, monkeypatch, together):
+    monkeypatch.setattr("anisomem.storage.store.TOGETHER", together)
+    fill(store)
+    before = store.read()
+    assert before["prompt_id"].tolist() == [f"p{i}" for i in range(5) for _ in range(8)]
+    check(store)
+    store.merge()
+    pd.testing.assert_frame_equal(store.read(), before)
 
 
 def test_merge_killed_before_it_removed_the_shards(store, monkeypatch):
