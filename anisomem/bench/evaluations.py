@@ -15,7 +15,7 @@ from anisomem.bench import cases
 from anisomem.bench.line import CostLine, spread
 from anisomem.benchmark.case import Case
 from anisomem.benchmark.costs import EVERYTHING, PROMPTS
-from anisomem.benchmark.record import Recorder
+from anisomem.benchmark.record import Recorder, keep
 from anisomem.detection.base import Detector, groups
 from anisomem.engine.engine import Engine
 from anisomem.models.pipeline import PipelineModel
@@ -56,18 +56,18 @@ def record(case: Case, network: PipelineModel) -> tuple[list[Call], int]:
     """Records a case: every call of text encoder and U-Net, and the model's count of its own."""
     calls: list[Call] = []
 
-    def keep(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def note(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         calls.append((module, args, kwargs))
 
     hooks = [
-        module.register_forward_pre_hook(keep, with_kwargs=True)
+        module.register_forward_pre_hook(note, with_kwargs=True)
         for module in (network.denoiser, *network.text_encoders)
     ]
     before = network.nfe
     try:
-        recorder = Recorder.for_case(case, network)
+        recorder = Recorder(network, case.configured, case.config)
         for batch in case.missing():
-            recorder(batch)
+            keep(case, batch, recorder(batch))
     finally:
         for hook in hooks:
             hook.remove()

@@ -11,7 +11,7 @@ from math import isfinite
 from omegaconf import DictConfig, OmegaConf
 
 from anisomem.config.overrides import PATHS, path
-from anisomem.errors import UserError
+from anisomem.errors import UserError, one_of
 
 SEED = 2**32 - 1
 #: The least and the greatest of an integer.
@@ -33,6 +33,7 @@ RANGES = {
     "workers": (1, 1_024),
 }
 WEIGHTS = ("pretrained", "random")
+ENGINES = ("local", "ray")
 OPTIONAL = {"batch_size", "limit", "trial.memorized", "trial.others", "workers"}
 
 
@@ -52,6 +53,10 @@ def check(config: DictConfig) -> None:
             distinct(targets) and all(0 < target < 1 for target in targets),
             "distinct fractions between 0 and 1, such as 0.01 for 1%",
         ),
+        "devices": (
+            not config.devices or distinct(config.devices),
+            "distinct devices, such as [cuda:0,cuda:1]",
+        ),
         "tensors": (not config.tensors or distinct(config.tensors), "distinct ids of prompts"),
         "trial.guidance": (isfinite(config.trial.guidance), "a finite number"),
     }
@@ -66,6 +71,7 @@ def check(config: DictConfig) -> None:
         given = "" if OmegaConf.is_missing(config.model, key) else config.model.get(key, "")
         if not isinstance(given, str):
             raise UserError(f"model.{key} must be a text, got {given!r}")
+    one_of("engine", config.engine, ENGINES)
     if config.weights not in WEIGHTS:
         raise UserError(
             f"weights={config.weights} is of no model, of which it is {' or '.join(WEIGHTS)}; a "

@@ -167,6 +167,21 @@ class PipelineModel(DiffusionModel):
             raise UserError(f"device {device!r}: {str(error).splitlines()[0]}") from None
         self.device, self.offloaded = torch.device(device), offload is not None
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        if self.device.type == "cpu" or self.offloaded:
+            yield
+            return
+        networks = [network for some in self.networks.values() for network in some]
+        for network in networks:
+            network.to("cpu")
+        torch.cuda.empty_cache()
+        try:
+            yield
+        finally:
+            for network in networks:
+                network.to(self.device)
+
     @property
     def capabilities(self) -> frozenset[Capability]:
         lacking = set()

@@ -13,11 +13,12 @@ from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.geometry import claims
 from anisomem.geometry.command import directional, geometry
-from anisomem.geometry.evaluate import Evaluator, complete
+from anisomem.geometry.evaluate import complete
 from anisomem.geometry.record import Extent, Recording
 from anisomem.models.diffusers_unet import DiffusersUNet
 from anisomem.report import escape
 from anisomem.run import identity
+from anisomem.run.devices import loaded
 from anisomem.storage import digests
 from tests.conftest import tiny_run
 
@@ -52,7 +53,7 @@ def recording(setting):
 
 def test_what_is_recorded_is_what_detectors_read(recording):
     """Norm and cosine by the engine, another implementation, on noise and along trajectories."""
-    model = Evaluator(recording).model
+    model = loaded(recording.config)
     for latents in ("noise", "guided", "unguided"):
         detector = Anisotropy("a", 1, norm_at="step:0", cos_at="step:-3", cos_latents=latents)
         paper = Anisotropy("p", 1, convention="paper", cos_at="step:-3", cos_latents=latents)
