@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from anisomem.config.build import build
 from anisomem.config.schema import Config
-from anisomem.errors import UserError, unknown
+from anisomem.errors import UserError
 
 if TYPE_CHECKING:
     from anisomem.models.base import DiffusionModel
@@ -70,7 +70,10 @@ def _named(config: Config) -> list[str]:
     there, given = ["cpu", *accelerators()], f"devices=[{','.join(named)}]"
     for name in named:
         if name not in there:
-            raise unknown("device of this machine", name, there)
+            raise UserError(
+                f"{given} names {name!r}, and this machine has {', '.join(there)}; "
+                "CUDA_VISIBLE_DEVICES may hide GPUs"
+            )
     kinds = {name.partition(":")[0] for name in named}
     if len(kinds) > 1:
         raise UserError(
