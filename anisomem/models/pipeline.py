@@ -214,13 +214,13 @@ class PipelineModel(DiffusionModel):
 
     def tokens(self, reader: agreement.Reader, prompts: Sequence[str]) -> Any:
         """Ids and mask of prompts on the device, padded and cut to what a text encoder reads."""
-        return reader.tokenizer(
-            list(prompts),
-            padding="max_length",
-            max_length=reader.limit,
-            truncation=True,
-            return_tensors="pt",
-        ).to(self.device)
+        tokens = reader.tokenizer(
+            list(prompts), padding="max_length", max_length=reader.limit, truncation=True
+        )
+        # The tokenizer's own tensors take as long as its tokens.
+        for name, rows in tokens.items():
+            tokens[name] = torch.tensor(rows, device=self.device)
+        return tokens
 
     def truncated(self, prompts: Sequence[str]) -> int:
         # A tokenizer warns about every long sequence it is asked to measure.
