@@ -46,9 +46,6 @@ class Lost:
     """The outcome of a task whose process was lost: it is to be done again."""
 
 
-Outcome = R | Exception | Lost
-
-
 class Executor(Protocol):
     """Takes tasks and gives back what became of them; entered while it is used.
 
@@ -71,7 +68,11 @@ class Executor(Protocol):
         """Begins a task."""
 
     def finished(self) -> Iterable[tuple[Any, Any]]:
-        """Waits until something has happened; tasks that have ended, each with its outcome."""
+        """Waits until something has happened.
+
+        Returns:
+            Tasks that have ended, each with its result, an error, or :class:`Lost`.
+        """
 
     def kill(self) -> None:
         """Ends all processes at once."""
