@@ -77,7 +77,7 @@ def test_other_inputs_are_the_same_noise_scaled_and_noise_of_other_sizes(recordi
     assert sized[recording.latent_side] is scaled[1.0]
     np.testing.assert_allclose(scaled[0.5].xx, 0.25 * scaled[1.0].xx, rtol=1e-5)
 
-    model = Evaluator(recording).model
+    model = loaded(recording.config)
     side = 2 * recording.latent_side
     assert sorted(sized) == [side // 4, side // 2, side, 2 * side]
     seed, t = recording.config.seeds[0], model.timesteps()[-3]
