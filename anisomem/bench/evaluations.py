@@ -1,21 +1,21 @@
 """What a run asks of the model, and what the engine adds to that.
 
-Counts evaluations of detectors alone and together, and times the engine against the bare network.
+Counts evaluations of detectors alone and together; what recording adds to them is in ``overhead``.
 How time and memory grow with prompts is in ``growth``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from anisomem.bench import cases
+from anisomem.bench import cases, overhead
 from anisomem.bench.line import CostLine, spread
 from anisomem.benchmark.case import Case
 from anisomem.benchmark.costs import EVERYTHING, PROMPTS
-from anisomem.benchmark.record import Recorder
+from anisomem.benchmark.record import Recorder, keep
 from anisomem.detection.base import Detector, groups
 from anisomem.engine.engine import Engine
 from anisomem.models.pipeline import PipelineModel
@@ -46,7 +46,7 @@ def lines(
     everything = cases.case(folder, model, PROMPTS, f"experiment={LARGEST}")
     return [
         _evaluations(unet_calls, counted, prompts, device_name(network.device)),
-        _engine(metric, network, calls, unet_calls, turns),
+        *overhead.lines(metric, network, turns),
         _shared("the quickstart", quickstart, network, turns),
         _shared(LARGEST, everything, network, 1),  # minutes a turn
     ]
@@ -56,18 +56,18 @@ def record(case: Case, network: PipelineModel) -> tuple[list[Call], int]:
     """Records a case: every call of text encoder and U-Net, and the model's count of its own."""
     calls: list[Call] = []
 
-    def keep(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def note(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         calls.append((module, args, kwargs))
 
     hooks = [
-        module.register_forward_pre_hook(keep, with_kwargs=True)
+        module.register_forward_pre_hook(note, with_kwargs=True)
         for module in (network.denoiser, *network.text_encoders)
     ]
     before = network.nfe
     try:
-        recorder = Recorder.for_case(case, network)
+        recorder = Recorder(network, case.configured, case.config)
         for batch in case.missing():
-            recorder(batch)
+            keep(case, batch, recorder(batch))
     finally:
         for hook in hooks:
             hook.remove()
@@ -83,45 +83,6 @@ def _evaluations(unet_calls: Sequence[Call], counted: int, prompts: int, machine
         f"2 × {prompts} × {SEEDS} + 2 × {SEEDS} = {expected}",
         machine,
         {"counted": counted, "rows": rows, "expected": expected},
-    )
-
-
-def _engine(
-    case: Case,
-    network: PipelineModel,
-    calls: Sequence[Call],
-    unet_calls: Sequence[Call],
-    turns: int,
-) -> CostLine:
-    @torch.no_grad()
-    def bare(some: Sequence[Call]) -> None:
-        for module, args, kwargs in some:
-            module(*args, **kwargs)
-        synchronise(network)
-
-    def engine() -> None:
-        fresh = Engine(network, case.configured, case.config.noise_policy, case.config.batch_size)
-        for batch in case.batches():
-            fresh.evaluate(batch.texts, batch.noise_rows, batch.seed)
-        synchronise(network)
-
-    contenders: dict[str, Callable[[], object]] = {
-        "engine": engine,
-        "bare": partial(bare, calls),
-        "unet": partial(bare, unet_calls),
-    }
-    seconds = take_turns(contenders, 4 * turns, "engine")  # short ones, and a small difference
-    ratios, of_unet = (
-        [e / b for e, b in zip(seconds["engine"], seconds[other], strict=True)]
-        for other in ("bare", "unet")
-    )
-    return CostLine(
-        "seconds of the engine on the metric / of the bare forward passes of text encoder and"
-        " U-Net on the very same tensors",
-        f"{spread(ratios, 3)}; {spread(of_unet, 3)} without the text encoder's passes",
-        "≤ 1.05",
-        device_name(network.device),
-        {"ratio": ratios, "ratio_to_unet": of_unet, "seconds": seconds},
     )
 
 

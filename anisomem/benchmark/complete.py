@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from anisomem.benchmark import gallery
 from anisomem.benchmark.case import Case
 from anisomem.benchmark.results import MEASURED, Results
-from anisomem.config.build import build
 from anisomem.console import progress
 from anisomem.datasets import kept
 from anisomem.errors import UserError
@@ -80,14 +79,14 @@ def complete(case: Case) -> Completed:
         from anisomem.benchmark.costs import measure
         from anisomem.benchmark.record import record
         from anisomem.engine.counting import counts_of_each
+        from anisomem.run import sharing
         from anisomem.run.provenance import provenance
 
         begin = perf_counter()
-        model: DiffusionModel = build(case.config.model, "model")
+        model: DiffusionModel = sharing.loaded(case.config)
         if case.config.gallery:
             model.require(Capability.PICTURES, "the report's gallery shows some; give gallery=0")
-    if missing:
-        record(case, model, missing)
+    used = record(case, model, missing) if missing else {}
     case.store.merge()
     measured = before
     if missing or not measured:
@@ -95,7 +94,7 @@ def complete(case: Case) -> Completed:
             measured,
             wall_seconds=(measured.wall_seconds or 0) + perf_counter() - begin,
             truncated_prompts=model.truncated(case.prompts.texts),
-            provenance=provenance(model),
+            provenance=provenance(model) | used,
         )
     if needs_timing:
         costs, on = measure(case, model), provenance(model)

@@ -73,6 +73,8 @@ class Schema:
     timing_repeats: int = 0
     gallery: int = 0
     workers: int | None = None
+    devices: list[str] = field(default_factory=list)
+    engine: str = "local"
     on_failure: str = "stop"
     tensors: list[str] = field(default_factory=list)
     weights: str = "pretrained"

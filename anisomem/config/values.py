@@ -20,6 +20,7 @@ from anisomem.errors import UserError, one_of, unknown
 SEED = 2**32 - 1
 WEIGHTS = ("pretrained", "random")
 ON_FAILURE = ("stop", "keep", "retry")
+ENGINES = ("local", "ray")
 NOISE_POLICIES = ("shared", "per_prompt")
 #: The least and the greatest of an integer.
 RANGES = {
@@ -44,6 +45,8 @@ OPTIONAL = {"batch_size", "limit", "trial.memorized", "trial.others", "workers"}
 FORMS = {
     "seeds": "distinct integers from 0 to 2**32 - 1, 'seeds=[42,51]'",
     "fpr_targets": "distinct fractions between 0 and 1, 'fpr_targets=[0.01,0.03]' for 1% and 3%",
+    "devices": "distinct devices, 'devices=[cuda:0,cuda:1]'",
+    "engine": f"one of {', '.join(ENGINES)}",
     "tensors": "distinct ids of prompts, 'tensors=[ID]'",
     "trial.guidance": "a finite number",
     "dry_run": "true or false",
@@ -106,6 +109,7 @@ def check_words(config: Schema | DictConfig) -> None:
     """
     one_of("on_failure", config.on_failure, ON_FAILURE)
     one_of("noise_policy", config.noise_policy, NOISE_POLICIES)
+    one_of("engine", config.engine, ENGINES)
 
 
 def check(config: DictConfig) -> None:
@@ -118,6 +122,7 @@ def check(config: DictConfig) -> None:
     valid = {
         "seeds": distinct(seeds) and all(0 <= seed <= SEED for seed in seeds),
         "fpr_targets": distinct(targets) and all(0 < target < 1 for target in targets),
+        "devices": not config.devices or distinct(config.devices),
         "tensors": not config.tensors or distinct(config.tensors),
         "trial.guidance": isfinite(config.trial.guidance),
     }

@@ -47,6 +47,7 @@ class Engine:
         self.model, self.batches = model, Batches(model, noise_policy, batch_size)
         self.components: dict[str, Component | AcrossSamples] = {}
         self.samples: dict[str, int] = {}  # of each component
+        self._made_from: dict[int, set[Need]] = {}  # by noise sample
         drawn = set()
         self.evaluated: dict[Need, Need] = {}  # as detectors write them, and at the model's steps
         for detector in detectors:
@@ -112,7 +113,9 @@ class Engine:
         unique = sorted(set(texts))
         encoded = self.model.encode(unique)[[unique.index(text) for text in texts]]
         for sample, x in enumerate(self._noise(len(texts), rows, seed)):
-            needs = made_from(self.needs(sample), self.model)
+            if sample not in self._made_from:  # the same for every batch
+                self._made_from[sample] = made_from(self.needs(sample), self.model)
+            needs = self._made_from[sample]
             values = NoiseSample(self.batches, needs, x, encoded, (seed, sample)).values()
             yield Evaluations(x, values, self.evaluated)
 

@@ -5,7 +5,7 @@ The components of all prompts are kept in :mod:`anisomem.storage.store`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,17 +40,22 @@ class TensorFiles:
         """Whether one of the prompts is wanted and not there."""
         return any(i in self.wanted and not self.path(i, seed).exists() for i in ids)
 
-    def collector(self, ids: Sequence[str], seed: int) -> Collector:
-        """Takes the evaluations of a batch."""
-        return Collector(self, ids, seed)
+    def write(self, seed: int, contents: Mapping[str, bytes]) -> None:
+        """Writes what a :class:`Collector` holds; each file is whole or not there."""
+        for prompt, content in contents.items():
+            atomic.write_bytes(self.path(prompt, seed), content)
 
 
 class Collector:
-    """The evaluations of the wanted prompts of a batch, until they are written."""
+    """The evaluations of the wanted prompts of a batch, which need not be made where they lie.
 
-    def __init__(self, files: TensorFiles, ids: Sequence[str], seed: int) -> None:
-        self.files, self.seed = files, seed
-        self.rows = {prompt: row for row, prompt in enumerate(ids) if prompt in files.wanted}
+    Arguments:
+        wanted: Ids of prompts.
+        ids: Those of the batch.
+    """
+
+    def __init__(self, wanted: Sequence[str], ids: Sequence[str]) -> None:
+        self.rows = {prompt: row for row, prompt in enumerate(ids) if prompt in wanted}
         self.kept: dict[str, dict[str, list[Tensor]]] = {prompt: {} for prompt in self.rows}
 
     def __call__(self, sample: int, evaluations: Evaluations) -> None:
@@ -63,11 +68,12 @@ class Collector:
             for key, tensor in named.items():
                 self.kept[prompt].setdefault(key, []).append(tensor[row].cpu().clone())
 
-    def write(self) -> None:
-        """Writes what was kept; each file is whole or not there."""
+    def contents(self) -> dict[str, bytes]:
+        """What was kept of each prompt, as the content of its file."""
         import torch
         from safetensors.torch import save
 
-        for prompt, tensors in self.kept.items():
-            stacked = {key: torch.stack(samples) for key, samples in tensors.items()}
-            atomic.write_bytes(self.files.path(prompt, self.seed), save(stacked))
+        return {
+            prompt: save({key: torch.stack(samples) for key, samples in tensors.items()})
+            for prompt, tensors in self.kept.items()
+        }

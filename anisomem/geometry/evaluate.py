@@ -5,7 +5,7 @@ Which tasks there are, and where their arrays lie, is in ``record``; needs the m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from anisomem.config.build import build
+from anisomem.config.schema import Config
 from anisomem.console import progress
 from anisomem.engine.noise_sample import GUIDANCE
 from anisomem.geometry.record import (
@@ -24,8 +24,9 @@ from anisomem.geometry.record import (
     LOW,
     SCALES,
     VECTORS,
+    Extent,
+    Part,
     Recording,
-    Task,
     other_sizes,
 )
 from anisomem.geometry.spectrum import ScoreJacobian, Spectrum, ends, hutchinson
@@ -34,8 +35,8 @@ from anisomem.models.base import DiffusionModel
 from anisomem.models.capability import Capability
 from anisomem.models.conditioning import Conditioning
 from anisomem.models.prediction import Prediction
-from anisomem.run.base import state_of_model
-from anisomem.run.workers import cores, do_all, require_same
+from anisomem.run import devices, sharing
+from anisomem.run.workers import Work
 from anisomem.storage import atomic
 
 Array = npt.NDArray[np.float64]
@@ -47,36 +48,34 @@ class Evaluator:
     """Evaluates the tasks of a recording.
 
     Arguments:
-        recording: What is to be evaluated.
-        model: Its model; loaded if not given.
+        model: The model, loaded.
+        config: The settings of the recording.
+        extent: How much is evaluated.
     """
 
-    def __init__(self, recording: Recording, model: DiffusionModel | None = None) -> None:
-        self.recording, self.seed = recording, recording.config.seeds[0]
-        self.model: DiffusionModel = model or build(recording.config.model, "model")
+    def __init__(self, model: DiffusionModel, config: Config, extent: Extent) -> None:
+        self.model, self.extent, self.seed = model, extent, config.seeds[0]
+        self.batch_size = config.batch_size or BATCH
         self.model.require(
             Capability.PICTURES, "where no training picture is at hand they are taken for true"
         )
         self.steps = self.model.timesteps()
 
     @torch.no_grad()
-    def __call__(self, task: Task) -> int:
-        """Evaluates a task and writes its file; returns 1, for a task."""
-        name, rows = task
-        kind = name.partition("-")[0]
+    def __call__(self, part: Part) -> dict[str, Any]:
+        """Evaluates a task and returns the arrays of its file."""
         of_kind = {
             "levels": self.levels,
             "inputs": self.inputs,
             "maps": self.maps,
             "spectrum": self.spectrum,
         }
-        atomic.write_arrays(self.recording.file(name), of_kind[kind](rows))
-        return 1
+        return of_kind[part.name.partition("-")[0]](part)
 
-    def levels(self, rows: list[int]) -> dict[str, Any]:
+    def levels(self, part: Part) -> dict[str, Any]:
         """Inner products at all steps on all latents."""
-        model, prompts = self.model, self.recording.prompts
-        noise, encoded = self._noise(len(rows)), model.encode([prompts.texts[i] for i in rows])
+        model, n = self.model, len(part.texts)
+        noise, encoded = self._noise(n), model.encode(part.texts)
         empty = model.encode([""])
 
         def both(x: Tensor, t: float) -> tuple[Prediction, Prediction]:
@@ -84,7 +83,7 @@ class Evaluator:
 
         products: dict[str, list[Array]] = {kind: [] for kind in LATENTS}
         for t in self.steps:
-            without = model.predict(noise[:1], t, empty).expand(len(rows))
+            without = model.predict(noise[:1], t, empty).expand(n)
             products["noise"].append(_products(without, self._predict(noise, t, encoded)))
         ended = noise
         for kind, guidance in (("guided", GUIDANCE), ("unguided", 1.0)):
@@ -93,10 +92,9 @@ class Evaluator:
                 products[kind].append(_products(step.unconditional, step.conditional))
                 ended = step.after if kind == "guided" else ended
         latents = ended.float().cpu()
-        ids, pictures = [prompts.ids[i] for i in rows], self.recording.pictures
-        shown = [i for i, key in enumerate(ids) if key in pictures]
+        shown = {i: picture for i, picture in enumerate(part.pictures) if picture is not None}
         if shown:
-            latents[shown] = self._encoded([pictures[ids[i]][0] for i in shown])
+            latents[[*shown]] = self._encoded([*shown.values()])
         for t in self.steps:
             c, u = both(self._noised(latents, t), t)
             products["noised"].append(_products(u, c))
@@ -104,13 +102,13 @@ class Evaluator:
             "products": np.stack([np.stack(products[kind], axis=-1) for kind in LATENTS]),
             "timesteps": np.array(self.steps, np.float64),
             "latents": latents.numpy(),
-            "with_picture": np.isin(np.arange(len(rows)), shown),
+            "with_picture": np.isin(np.arange(n), [*shown]),
         }
 
-    def inputs(self, rows: list[int]) -> dict[str, Any]:
+    def inputs(self, part: Part) -> dict[str, Any]:
         """Inner products of scores on pure noise of other scales, and of other sizes."""
-        model, t = self.model, self.steps[LOW]
-        encoded = model.encode([self.recording.prompts.texts[i] for i in rows])
+        model, t, n = self.model, self.steps[LOW], len(part.texts)
+        encoded = model.encode(part.texts)
         empty = model.encode([""])
         scaled = [(scale, self._noise(1) * scale) for scale in SCALES]
         if Capability.SIZES in model.capabilities:
@@ -119,8 +117,8 @@ class Evaluator:
                 scaled.append((1.0, noise.to(model.device, model.dtype)))
         products = []
         for _, x in scaled:
-            without = model.predict(x, t, empty).expand(len(rows))
-            with_prompt = self._predict(x.expand(len(rows), -1, -1, -1), t, encoded)
+            without = model.predict(x, t, empty).expand(n)
+            with_prompt = self._predict(x.expand(n, -1, -1, -1), t, encoded)
             products.append(_products(without, with_prompt)[VECTORS.index("score")])
         return {
             "products": np.stack(products),
@@ -129,17 +127,16 @@ class Evaluator:
             "side": np.array(max(model.latent_shape[1:])),
         }
 
-    def maps(self, rows: list[int]) -> dict[str, Any]:
+    def maps(self, part: Part) -> dict[str, Any]:
         """Pictures, and scores and guidance by position at the third-last step.
 
         ``u`` and ``c`` are ``[latents, n, C, h, w]`` for pure noise and noised latents.
         """
-        t, texts = self.steps[-3], [self.recording.prompts.texts[i] for i in rows]
-        latents = self._true(rows)
-        encoded, empty = self.model.encode(texts), self.model.encode([""])
+        t, n, latents = self.steps[-3], len(part.texts), _true(part)
+        encoded, empty = self.model.encode(part.texts), self.model.encode([""])
         pairs = [
-            (self._predict(x, t, empty[[0] * len(rows)]), self._predict(x, t, encoded))
-            for x in (self._noise(len(rows)), self._noised(latents, t))
+            (self._predict(x, t, empty[[0] * n]), self._predict(x, t, encoded))
+            for x in (self._noise(n), self._noised(latents, t))
         ]
         pictures = self.model.decode(latents.to(self.model.device, self.model.dtype))
         fields = {
@@ -148,18 +145,15 @@ class Evaluator:
         }
         return {"pictures": pictures, **fields}
 
-    def spectrum(self, rows: list[int]) -> dict[str, Any]:
+    def spectrum(self, part: Part) -> dict[str, Any]:
         """Spectra of the score's Jacobian by level, latents and conditioning, a row of each array.
 
         Without a row: without a prompt on pure noise, which is the same for all prompts.
         """
-        extent, recording = self.recording.extent, self.recording
-        exact = not rows or any(
-            rows[0] in recording.of_class(label, extent.whole) for label in (1, 0)
-        )
+        extent = self.extent
         cases: list[tuple[str, str, Tensor | None]] = [("noise", "", None)]
-        if rows:
-            text, latents = recording.prompts.texts[rows[0]], self._true(rows)
+        if part.texts:
+            text, latents = part.texts[0], _true(part)
             cases = [("noise", text, None), ("noised", text, latents), ("noised", "", latents)]
         columns: dict[str, list[Any]] = {}
         for level in extent.levels:
@@ -168,7 +162,7 @@ class Evaluator:
             for kind, text, z in cases:
                 x = self._noise(1) if z is None else self._noised(z, t)
                 jacobian = ScoreJacobian(self.model, x, t, self.model.encode([text]))
-                whole = exact and level in extent.whole_levels
+                whole = part.whole and level in extent.whole_levels
                 values = {
                     "level": level,
                     "on_noise": kind == "noise",
@@ -180,10 +174,6 @@ class Evaluator:
                     columns.setdefault(key, []).append(value)
         return {key: np.array(value) for key, value in columns.items()}
 
-    def _true(self, rows: Sequence[int]) -> Tensor:
-        """The true latents of some prompts, ``[n, C, h, w]``."""
-        return torch.from_numpy(np.stack([self.recording.latents_of(i) for i in rows]))
-
     def _noise(self, n: int) -> Tensor:
         noise = self.model.initial_noise(self.seed, 1)
         return noise.expand(n, -1, -1, -1).to(self.model.device, self.model.dtype)
@@ -194,7 +184,7 @@ class Evaluator:
         return (alpha * latents + sigma * noise).to(self.model.device, self.model.dtype)
 
     def _predict(self, x: Tensor, t: float, conditioning: Conditioning) -> Prediction:
-        size = self.recording.config.batch_size or BATCH
+        size = self.batch_size
         parts = [
             self.model.predict(x[i : i + size], t, conditioning[slice(i, i + size)])
             for i in range(0, len(x), size)
@@ -250,19 +240,37 @@ def _moments(jacobian: ScoreJacobian, whole: bool, probes: int, seed: int) -> di
 
 
 def complete(recording: Recording) -> None:
-    """Evaluates what is missing of a recording, in a process a core."""
+    """Evaluates what is missing of a recording, see :func:`anisomem.run.sharing.share`."""
+    config = recording.config
     for first in (True, False):  # spectra and maps read the latents that levels leave
         tasks = [t for t in recording.missing() if t[0].startswith("levels") == first]
         if not tasks:
             continue
         with progress.phase(f"{recording.name}: loading the model"):
-            here = Evaluator(recording)
-        workers = recording.config.workers or cores(here.model)
-        start = partial(_evaluator, recording)
-        do_all(tasks, here, start, workers, len(tasks), recording.name, "part")
+            model = sharing.loaded(config)
+            here = Evaluator(model, config, recording.extent)
+        state = sharing.state_of_start(config, recording.state)
+        start = partial(_evaluator, config, recording.extent, state)
+        parts = [recording.part(task) for task in tasks]
+        work = Work(here, start, partial(_keep, recording))
+        sharing.share(parts, work, config, model, len(parts), recording.name, "part")
 
 
-def _evaluator(recording: Recording) -> Evaluator:
+def _keep(recording: Recording, part: Part, arrays: Mapping[str, Any]) -> int:
+    """Writes a task's file and returns 1, for a task."""
+    atomic.write_arrays(recording.file(part.name), arrays)
+    return 1
+
+
+def _evaluator(
+    config: Config, extent: Extent, state: Mapping[str, str], device: str | None
+) -> Evaluator:
     """The same in another process."""
-    require_same(state_of_model(recording.config), recording.state)
-    return Evaluator(recording)
+    sharing.require_same_start(config, state)
+    return Evaluator(devices.loaded(config, device), config, extent)
+
+
+def _true(part: Part) -> Tensor:
+    """The true latents of a task's prompts, ``[n, C, h, w]``."""
+    assert part.latents is not None
+    return torch.from_numpy(part.latents)

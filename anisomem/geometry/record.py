@@ -10,7 +10,7 @@ generates for the prompt as a stand-in.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ from anisomem.errors import UserError
 from anisomem.evaluation import folds
 from anisomem.geometry.alignment import InputAlignment
 from anisomem.measures import training_pictures
+from anisomem.measures.base import Picture
 from anisomem.run import identity, labelled
 from anisomem.run.base import Run, sources_of_model
 from anisomem.storage import atomic
@@ -43,6 +44,25 @@ LONGEST = 64  # side of latents beyond which they are at most doubled
 BATCH = 32  # prompts of a file
 LEAST = 5  # prompts of each class, which weights are chosen on in as many folds
 MAPPED = 3  # prompts of each class whose maps are kept
+
+
+@dataclass(frozen=True)
+class Part:
+    """All that a process needs to know of a task.
+
+    Attributes:
+        name: Of its file, which begins with ``levels``, ``inputs``, ``maps`` or ``spectrum``.
+        texts: Its prompts.
+        pictures: Their training pictures, None where none is at hand; of levels alone.
+        latents: Their true latents ``[n, C, h, w]``; of maps and spectra.
+        whole: Whether a Jacobian is computed whole.
+    """
+
+    name: str
+    texts: Sequence[str]
+    pictures: Sequence[Picture | None] = ()
+    latents: npt.NDArray[np.float32] | None = None
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,6 +142,21 @@ class Recording(Run):
             ("spectrum-none", []),
             *((f"spectrum-{i:04}", [i]) for rows in chosen for i in rows),
         ]
+
+    def part(self, task: Task) -> Part:
+        """A task with what it asks of the recording; levels come first, which others read."""
+        name, rows = task
+        texts, ids = ([of[i] for i in rows] for of in (self.prompts.texts, self.prompts.ids))
+        if name.startswith("levels"):
+            shown = [self.pictures[key][0] if key in self.pictures else None for key in ids]
+            return Part(name, texts, shown)
+        if name.startswith("inputs"):
+            return Part(name, texts)
+        whole = not rows or any(
+            rows[0] in self.of_class(label, self.extent.whole) for label in (1, 0)
+        )
+        latents = np.stack([self.latents_of(i) for i in rows]) if rows else None
+        return Part(name, texts, latents=latents, whole=whole)
 
     def of_class(self, label: int, count: int) -> list[int]:
         """The first prompts of a class; training pictures first, so that latents are true."""

@@ -6,7 +6,7 @@ conditioning. :mod:`anisomem.models.prediction` says what a network's output sta
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -104,6 +104,11 @@ class DiffusionModel(ABC):
         """
         if capability not in self.capabilities:
             raise UserError(f"the model ({type(self).__name__}) {capability.value}; {advice}")
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """It is not evaluated meanwhile, and leaves an accelerator's memory to others."""
+        yield
 
     def scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
         r""":math:`\alpha_t` and :math:`\sigma_t` in float64, for timesteps ``[n]``."""

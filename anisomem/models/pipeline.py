@@ -167,6 +167,21 @@ class PipelineModel(DiffusionModel):
             raise UserError(f"device {device!r}: {str(error).splitlines()[0]}") from None
         self.device, self.offloaded = torch.device(device), offload is not None
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        if self.device.type == "cpu" or self.offloaded:
+            yield
+            return
+        networks = [network for some in self.networks.values() for network in some]
+        for network in networks:
+            network.to("cpu")
+        torch.cuda.empty_cache()
+        try:
+            yield
+        finally:
+            for network in networks:
+                network.to(self.device)
+
     @property
     def capabilities(self) -> frozenset[Capability]:
         lacking = set()
@@ -199,13 +214,13 @@ class PipelineModel(DiffusionModel):
 
     def tokens(self, reader: agreement.Reader, prompts: Sequence[str]) -> Any:
         """Ids and mask of prompts on the device, padded and cut to what a text encoder reads."""
-        return reader.tokenizer(
-            list(prompts),
-            padding="max_length",
-            max_length=reader.limit,
-            truncation=True,
-            return_tensors="pt",
-        ).to(self.device)
+        tokens = reader.tokenizer(
+            list(prompts), padding="max_length", max_length=reader.limit, truncation=True
+        )
+        # The tokenizer's own tensors take as long as its tokens.
+        for name, rows in tokens.items():
+            tokens[name] = torch.tensor(rows, device=self.device)
+        return tokens
 
     def truncated(self, prompts: Sequence[str]) -> int:
         # A tokenizer warns about every long sequence it is asked to measure.

@@ -75,16 +75,25 @@ class Run:
         }
 
 
-def state_of_model(config: Config) -> dict[str, str]:
+def state_of_model(config: Config, by_content: bool = False) -> dict[str, str]:
     """What every process of a run must find alike: the user's code, and a local model's files.
 
     A model of the hub, or one that is made by code alone, has no files here.
+
+    Arguments:
+        config: The settings of the run.
+        by_content: Whether files are read, which takes seconds, else their sizes and times count.
 
     Raises:
         UserError: The model's place is none, or holds too many files.
     """
     place = located(config.model.get("path"))
-    files = {"files": digests.stamp(place)} if place else {}
+    files = {}
+    if place and by_content:
+        whole = digests.fingerprint if place.is_dir() else digests.sha256_of_file
+        files = {"files": whole(place)}
+    elif place:
+        files = {"files": digests.stamp(place)}
     return sources_of_model(config) | files
 
 

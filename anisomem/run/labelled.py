@@ -22,7 +22,10 @@ from anisomem.errors import UserError, concerning
 OWNER = "labels_of"  # of a dataset: the model that its labels were established on
 LEAST = 2  # prompts of each class that a table needs
 #: Settings that leave a table as it is.
-ASIDE = {"batch_size", "dry_run", "logger", "on_failure", "paths", "runs", "tensors", "workers"}
+ASIDE = {
+    *("batch_size", "devices", "dry_run", "engine", "logger", "on_failure", "paths", "runs"),
+    *("tensors", "workers"),
+}
 
 
 def judged(words: Sequence[str]) -> list[Config]:

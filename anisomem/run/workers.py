@@ -1,32 +1,81 @@
-"""Tasks that are done in this process, or shared among several that end together.
+"""Tasks of a run, done in this process or handed out to several as they finish.
 
-What the tasks are is the caller's; one gets no more than what it is handed.
+What the tasks are is the caller's; who computes gets no more than what it is handed. This process
+owns what is kept and decides which task is next; an :class:`Executor` takes tasks and gives back
+results. ``processes`` and ``on_ray`` are executors.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import pickle
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache, partial
-from itertools import islice
-from threading import Thread
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from anisomem.console import progress
 from anisomem.console.terminal import set_log_level
 from anisomem.errors import UserError
 
-if TYPE_CHECKING:
-    from anisomem.models.base import DiffusionModel
-
 T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Work(Generic[T, R]):
+    """What is to be done with every task.
+
+    Attributes:
+        here: Does one in this process, where it works alone; made where others do the work too,
+            since that checks the settings.
+        start: Makes the same in another process, on a device by name; is pickled, and must hold
+            neither prompts nor where anything is kept.
+        keep: Keeps a task's result, always in this process, and returns how much it was.
+    """
+
+    here: Callable[[T], R]
+    start: Callable[[str | None], Callable[[T], R]]
+    keep: Callable[[T, R], int]
+
+
+class Lost:
+    """The outcome of a task whose process was lost: it is to be done again."""
+
+
+class Executor(Protocol):
+    """Takes tasks and gives back what became of them; entered while it is used.
+
+    Attributes:
+        room: How many tasks it takes at the moment.
+        busy: Whether a task is in flight.
+    """
+
+    @property
+    def room(self) -> int: ...
+
+    @property
+    def busy(self) -> bool: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def hand_out(self, task: Any) -> None:
+        """Begins a task."""
+
+    def finished(self) -> Iterable[tuple[Any, Any]]:
+        """Waits until something has happened.
+
+        Returns:
+            Tasks that have ended, each with its result, an error, or :class:`Lost`.
+        """
+
+    def kill(self) -> None:
+        """Ends all processes at once."""
 
 
 def require_same(state: Mapping[str, str], expected: Mapping[str, str]) -> None:
@@ -48,25 +97,23 @@ def require_same(state: Mapping[str, str], expected: Mapping[str, str]) -> None:
 
 def do_all(
     tasks: Sequence[T],
-    here: Callable[[T], int],
-    start: Callable[[], Callable[[T], int]],
-    workers: int,
+    work: Work[T, R],
+    executor: Executor | None,
     total: int,
     title: str,
     unit: str,
 ) -> None:
-    """Does all tasks; on a CPU in a process a core, since small batches leave a second idle.
+    """Does all tasks and keeps what they give.
 
-    How many processes share the work changes no bit: tasks are the same, and each process
-    computes in one thread. Each loads the model for itself. Whatever ends the work, Ctrl-C or an
-    error, is at most the tasks in flight late.
+    How many processes share the work changes no bit: tasks are the same, and on a CPU each
+    process computes in one thread, since small batches leave a second idle. Each loads the model
+    for itself. Whatever ends the work, Ctrl-C or an error, is at most the tasks in flight late,
+    and those are kept.
 
     Arguments:
         tasks: What is to be done; each is pickled.
-        here: Does one in this process and returns how much it was, where it works alone; made
-            where others do the work too, since that checks the settings.
-        start: Makes the same in another process; is pickled.
-        workers: Processes at most.
+        work: How.
+        executor: Who does it; None is this process.
         total: How much all tasks are.
         title, unit: Of the progress bar.
 
@@ -75,12 +122,15 @@ def do_all(
         KeyboardInterrupt: Ctrl-C was pressed: after the tasks in flight; at once when pressed
             again.
     """
-    with (
-        progress.bar(title, total, unit, leave=True) as bar,
-        _shared_out(tasks, here, start, min(workers, len(tasks))) as done,
-    ):
-        for amount in done:
-            bar.update(amount)
+    with progress.bar(title, total, unit, leave=True) as bar:
+        if executor is None:
+            with one_thread():
+                for task in tasks:
+                    bar.update(work.keep(task, work.here(task)))
+            return
+        with executor, _interrupts(executor) as interrupted:
+            for task, result in _in_turn(executor, tasks, interrupted):
+                bar.update(work.keep(task, result))
 
 
 @contextmanager
@@ -96,137 +146,75 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-@contextmanager
-def _shared_out(
-    tasks: Sequence[T],
-    here: Callable[[T], int],
-    start: Callable[[], Callable[[T], int]],
-    workers: int,
-) -> Iterator[Iterator[int]]:
-    if workers == 1:
-        with one_thread():
-            yield map(here, tasks)
-        return
-    # A forked child would inherit torch's threads in an undefined state.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, _start, (start,))
-    try:
-        yield _in_turn(pool, tasks, workers)
-    except BrokenProcessPool:
-        raise UserError(
-            "a recording process died (killed, or out of memory); nothing recorded is lost, "
-            f"run the same command again, with fewer than workers={workers} if memory is short"
-        ) from None
-    except KeyboardInterrupt:
-        with _interrupts_kill():
-            print(
-                "anisomem: interrupted; what the processes are at is recorded first, once more "
-                "Ctrl-C ends them",
-                file=sys.stderr,
-                flush=True,
-            )
-            pool.shutdown(cancel_futures=True)
-        raise
-    finally:
-        _end(pool)
+def _in_turn(
+    executor: Executor, tasks: Sequence[T], interrupted: Callable[[], bool]
+) -> Iterator[tuple[T, Any]]:
+    """Hands out a task whenever there is room, and gives back every task with its result.
 
-
-def _in_turn(pool: ProcessPoolExecutor, tasks: Sequence[T], workers: int) -> Iterator[int]:
-    """Gives a process its next task when it has done one, so that none waits when all end."""
-    waiting = iter(tasks)
-    running: set[Future[int]] = set()
+    The next is handed out before the last is kept, so that nobody waits for the disk.
+    """
+    waiting, done = deque(tasks), list[tuple[T, Any]]()
+    error: Exception | None = None
     while True:
-        with _interrupts_held():
-            more = islice(waiting, workers - len(running))
-            running |= {pool.submit(_work, task) for task in more}
-        if not running:
-            return
-        done, running = wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
-            yield future.result()
-
-
-def _end(pool: ProcessPoolExecutor) -> None:
-    """Waits for the tasks in flight; who interrupts that as well ends the processes."""
-    try:
-        pool.shutdown(cancel_futures=True)
-    except KeyboardInterrupt:
-        for process in multiprocessing.active_children():
-            process.kill()
-        pool.shutdown()
-        raise
+        try:
+            while waiting and executor.room and not (error or interrupted()):
+                executor.hand_out(waiting.popleft())
+        except UserError as nobody_takes_it:
+            error = nobody_takes_it
+        yield from done
+        if not executor.busy and (not waiting or error or interrupted()):
+            break
+        done = []
+        for task, outcome in executor.finished():
+            if isinstance(outcome, Lost):
+                waiting.appendleft(task)
+            elif isinstance(outcome, Exception):
+                error = error or outcome
+            else:
+                done.append((task, outcome))
+    if interrupted():
+        raise KeyboardInterrupt
+    if error:
+        raise error
 
 
 @contextmanager
-def _interrupts_kill() -> Iterator[None]:
-    """Ctrl-C ends the processes meanwhile, from the very moment at which this is said."""
+def _interrupts(executor: Executor) -> Iterator[Callable[[], bool]]:
+    """Ctrl-C is only noted, so that no result is lost on its way; twice, it ends the processes."""
+    noted: list[int] = []
 
-    def kill(*_: object) -> None:
-        for process in multiprocessing.active_children():
-            process.kill()
+    def note(number: int, _: object) -> None:
+        noted.append(number)
+        if len(noted) > 1:
+            executor.kill()
+            return
+        # Not print, which may be at work just now.
+        os.write(
+            2,
+            b"anisomem: interrupted; what the processes are at is recorded first, once more Ctrl-C"
+            b" ends them\n",
+        )
 
-    before = signal.signal(signal.SIGINT, kill)
+    before = signal.signal(signal.SIGINT, note)
     try:
-        yield
+        yield lambda: bool(noted)
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Ctrl-C waits meanwhile, and never reaches a process that is started: it inherits this."""
-    held: list[int] = []
-    handler = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        signal.signal(signal.SIGINT, handler)
-    if held:
-        signal.raise_signal(signal.SIGINT)
-
-
-_begin: Callable[[], Callable[[Any], int]]
-
-
-def _start(start: Callable[[], Callable[[Any], int]]) -> None:
-    global _begin
-    Thread(target=_end_with_parent, daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to answer
+def begun(start: Callable[[str | None], Callable[[T], R]], device: str | None) -> Callable[[T], R]:
+    """What does tasks in another process than the one that hands them out."""
     set_log_level()
-    # Called by the first task, which can say what is wrong.
-    _begin = cache(partial(_in_one_thread, start))
-
-
-def _in_one_thread(start: Callable[[], Callable[[Any], int]]) -> Callable[[Any], int]:
-    made = start()
+    made = start(device)
     if torch := sys.modules.get("torch"):  # whose import takes seconds, where no task needs it
         torch.set_num_threads(1)
     return made
 
 
-def _end_with_parent() -> None:
-    """A killed parent leaves nobody who collects what its workers do."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
-def _work(task: object) -> int:
-    try:
-        return _begin()(task)
-    except Exception as error:
-        if (told := _sendable(error)) is error:
-            raise
-        raise told from error
-
-
-def _sendable(error: Exception) -> Exception:
+def sendable(error: Exception) -> Exception:
     """The error, or one that says the same where another process could not read it.
 
-    One that cannot be unpickled breaks the pool, and would be taken for a process that died.
+    One that cannot be unpickled breaks a pool, and would be taken for a process that died.
     """
     try:
         read = pickle.loads(pickle.dumps(error))
@@ -241,8 +229,3 @@ def _sendable(error: Exception) -> Exception:
     for note in getattr(error, "__notes__", []):
         told.add_note(note)
     return told
-
-
-def cores(model: DiffusionModel) -> int:
-    """Processes that share the work if the user does not say."""
-    return len(os.sched_getaffinity(0)) if model.device.type == "cpu" else 1

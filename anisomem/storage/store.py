@@ -152,7 +152,6 @@ class ScoreStore:
         import pandas as pd
 
         _, tables = self._shards()
-        import pandas as pd
 
         if not tables:
             return pd.DataFrame(columns=[*KEY, FAILURE, SECONDS, *ORIGIN])

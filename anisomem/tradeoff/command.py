@@ -9,10 +9,9 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from anisomem.config import catalog, compose
-from anisomem.config.build import build
 from anisomem.config.overrides import experiment
 from anisomem.console.progress import phase
 from anisomem.errors import UserError
@@ -22,9 +21,6 @@ from anisomem.storage import atomic, digests
 from anisomem.tradeoff.measuring import measure, start
 from anisomem.tradeoff.results import TradeoffResults
 from anisomem.tradeoff.trial import Trial
-
-if TYPE_CHECKING:
-    from anisomem.models.base import DiffusionModel
 
 SOURCES = "sources.json"  # of a trial: digests of code of the user's, by what it is of
 
@@ -117,9 +113,10 @@ def _sample(trial: Trial) -> None:
     trial.sampled.start()
     if not (tasks := trial.missing()):
         return
+    from anisomem.run import sharing
     from anisomem.tradeoff.sampling import sample
 
     with phase(f"{trial.name}: loading the model"):
-        model: DiffusionModel = build(trial.config.model, "model")
+        model = sharing.loaded(trial.config)
     model.require(Capability.PICTURES, "what a mitigation changes is judged by them")
     sample(trial, model, tasks)

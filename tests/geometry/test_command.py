@@ -13,11 +13,12 @@ from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.geometry import claims
 from anisomem.geometry.command import directional, geometry
-from anisomem.geometry.evaluate import Evaluator, complete
+from anisomem.geometry.evaluate import complete
 from anisomem.geometry.record import Extent, Recording
 from anisomem.models.diffusers_unet import DiffusersUNet
 from anisomem.report import escape
 from anisomem.run import identity
+from anisomem.run.devices import loaded
 from anisomem.storage import digests
 from tests.conftest import tiny_run
 
@@ -52,7 +53,7 @@ def recording(setting):
 
 def test_what_is_recorded_is_what_detectors_read(recording):
     """Norm and cosine by the engine, another implementation, on noise and along trajectories."""
-    model = Evaluator(recording).model
+    model = loaded(recording.config)
     for latents in ("noise", "guided", "unguided"):
         detector = Anisotropy("a", 1, norm_at="step:0", cos_at="step:-3", cos_latents=latents)
         paper = Anisotropy("p", 1, convention="paper", cos_at="step:-3", cos_latents=latents)
@@ -76,7 +77,7 @@ def test_other_inputs_are_the_same_noise_scaled_and_noise_of_other_sizes(recordi
     assert sized[recording.latent_side] is scaled[1.0]
     np.testing.assert_allclose(scaled[0.5].xx, 0.25 * scaled[1.0].xx, rtol=1e-5)
 
-    model = Evaluator(recording).model
+    model = loaded(recording.config)
     side = 2 * recording.latent_side
     assert sorted(sized) == [side // 4, side // 2, side, 2 * side]
     seed, t = recording.config.seeds[0], model.timesteps()[-3]

@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from anisomem.errors import UserError
-from anisomem.run.workers import do_all
+from anisomem.run.processes import Processes
+from anisomem.run.workers import Work, do_all
 from anisomem.storage import atomic
 
 TASKS = 60
@@ -46,10 +47,10 @@ def fail(how, folder):
             raise TwiceError(4)
 
 
-class Work:
+class Slow:
     """Leaves a file when a task begins and one when it is done."""
 
-    def __init__(self, folder, how):
+    def __init__(self, folder, how, device=None):
         self.folder, self.how = Path(folder), how
 
     def __call__(self, task):
@@ -64,7 +65,9 @@ class Work:
 if __name__ == "__main__":
     given = sys.argv[1:]
     try:
-        do_all(range(TASKS), Work(*given), partial(Work, *given), 2, TASKS, "slow", "task")
+        work = Work(Slow(*given), partial(Slow, *given), lambda task, amount: amount)
+        pair = Processes(work.start, [None, None])
+        do_all(range(TASKS), work, pair, TASKS, "slow", "task")
     except (UserError, RuntimeError) as error:
         print(f"{type(error).__name__}: {error}")
     except KeyboardInterrupt:

@@ -14,7 +14,7 @@ from anisomem.mitigation.wen import WenDescent
 from anisomem.models.diffusers_unet import DiffusersUNet
 from anisomem.tradeoff.command import say_what_changed
 from anisomem.tradeoff.measuring import measure, start
-from anisomem.tradeoff.sampling import Sampler, sample
+from anisomem.tradeoff.sampling import sample
 from anisomem.tradeoff.settings import Setting, expanded
 from anisomem.tradeoff.trial import Trial
 
@@ -112,7 +112,7 @@ def test_noise_of_a_prompt_is_its_own_or_shared(compose):
 def test_what_is_missing_is_sampled_again_and_nothing_else(trial, model, compose):
     tasks = trial.missing()
     assert sum(len(rows) for _, rows in tasks) == 7 * 5
-    Sampler(trial, model)(tasks[1])
+    sample(trial, model, tasks[1:2])
     assert tasks[1] not in trial.missing() and len(trial.missing()) == len(tasks) - 1
     sample(trial, model, trial.missing())
     before = trial.sampled.read()

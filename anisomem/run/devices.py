@@ -1,0 +1,95 @@
+"""On which devices of this machine a run's model computes; nothing else asks what there are.
+
+Which processes compute on them is :mod:`anisomem.run.workers`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from anisomem.config.build import build
+from anisomem.config.schema import Config
+from anisomem.errors import UserError
+
+if TYPE_CHECKING:
+    from anisomem.models.base import DiffusionModel
+
+
+def accelerators() -> list[str]:
+    """The GPUs of this machine that ``CUDA_VISIBLE_DEVICES`` leaves."""
+    import torch
+
+    return [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+
+
+def loaded(config: Config, device: str | None = None) -> DiffusionModel:
+    """A run's model.
+
+    Arguments:
+        config: The settings of the run.
+        device: Where to; where not given, the first that the settings name.
+
+    Raises:
+        UserError: A device that is not there, or a model that is not to be had.
+    """
+    place = device or next(iter(_named(config)), None)
+    node = config.model | ({"device": place} if place else {})
+    model: DiffusionModel = build(node, "model")
+    return model
+
+
+def of_processes(config: Config, model: DiffusionModel) -> list[str | None]:
+    """The device of every process that shares the work; None is the one that the model says.
+
+    One process for each of several devices, and one for each core of a CPU, unless ``workers``
+    says how many; these take the devices in turn.
+
+    Arguments:
+        config: The settings of the run.
+        model: Its model, loaded here.
+    """
+    named: list[str | None] = [*_named(config)]
+    if not named and config.model.get("device") == "auto" and model.device.type != "cpu":
+        named = [*accelerators()]
+    places = named or [None]
+    one_each = len(places) > 1 or model.device.type != "cpu"
+    count = config.workers or (len(places) if one_each else len(os.sched_getaffinity(0)))
+    return [places[i % len(places)] for i in range(count)]
+
+
+def _named(config: Config) -> list[str]:
+    """The devices that the settings name.
+
+    Raises:
+        UserError: One that is not there, several kinds, or ones that another setting contradicts.
+    """
+    named = list(config.devices)
+    if not named:
+        return []
+    there, given = ["cpu", *accelerators()], f"devices=[{','.join(named)}]"
+    for name in named:
+        if name not in there:
+            raise UserError(
+                f"{given} names {name!r}, and this machine has {', '.join(there)}; "
+                "CUDA_VISIBLE_DEVICES may hide GPUs"
+            )
+    kinds = {name.partition(":")[0] for name in named}
+    if len(kinds) > 1:
+        raise UserError(
+            f"{given} are of several kinds, whose numbers differ in the last digits; name those "
+            "of one"
+        )
+    set_to = config.model.get("device")
+    if set_to is None:
+        raise UserError(
+            f"{given}, and model {config.model_name} has no setting model.device; leave devices=[]"
+        )
+    if set_to != "auto" and set_to not in (*kinds, *named):
+        raise UserError(f"{given} contradicts model.device={set_to}; give model.device=auto")
+    if config.workers and config.workers < len(named):
+        raise UserError(
+            f"workers={config.workers} leaves some of {given} idle; give workers=null, a process "
+            "each"
+        )
+    return named

@@ -1,0 +1,120 @@
+"""Processes of this machine that share the tasks of a run, and end together."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import cache, partial
+from threading import Thread
+from typing import Any, Self
+
+from anisomem.errors import UserError
+from anisomem.run.workers import begun, sendable
+
+
+class Processes:
+    """An executor of this machine: a process for each device that is listed.
+
+    They end with their parent; one that dies ends the work.
+
+    Arguments:
+        start: Makes in a process what does tasks there, see :class:`anisomem.run.workers.Work`.
+        devices: The device of each.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[str | None], Callable[[Any], Any]],
+        devices: Sequence[str | None],
+    ) -> None:
+        # A forked child would inherit torch's threads in an undefined state.
+        context = multiprocessing.get_context("spawn")
+        self.count, places = len(devices), context.SimpleQueue()
+        for device in devices:
+            places.put(device)
+        self._pool = ProcessPoolExecutor(self.count, context, _start, (start, places))
+        self._running: dict[Future[Any], Any] = {}
+
+    @property
+    def room(self) -> int:
+        return self.count - len(self._running)
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._running)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def hand_out(self, task: Any) -> None:
+        with _interrupts_blocked():
+            try:
+                self._running[self._pool.submit(_work, task)] = task
+            except BrokenProcessPool:
+                raise self._died() from None
+
+    def finished(self) -> list[tuple[Any, Any]]:
+        done, _ = wait(self._running, return_when=FIRST_COMPLETED)
+        return [(self._running.pop(future), self._outcome(future)) for future in done]
+
+    def kill(self) -> None:
+        for process in multiprocessing.active_children():
+            process.kill()
+
+    def _outcome(self, future: Future[Any]) -> Any:
+        error = future.exception()
+        if isinstance(error, BrokenProcessPool):
+            return self._died()
+        return error or future.result()
+
+    def _died(self) -> UserError:
+        return UserError(
+            "a recording process died (killed, or out of memory); nothing recorded is lost, "
+            f"run the same command again, with fewer than workers={self.count} if memory is short"
+        )
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Ctrl-C waits meanwhile, and never reaches a process that is started: it inherits this."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+_begin: Callable[[], Callable[[Any], Any]]
+
+
+def _start(start: Callable[[str | None], Callable[[Any], Any]], places: Any) -> None:
+    global _begin
+    Thread(target=_end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to answer
+    # Called by the first task, which can say what is wrong.
+    _begin = cache(partial(begun, start, places.get()))
+
+
+def _end_with_parent() -> None:
+    """A killed parent leaves nobody who collects what its workers do."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _work(task: object) -> Any:
+    try:
+        return _begin()(task)
+    except Exception as error:
+        if (told := sendable(error)) is error:
+            raise
+        raise told from error
