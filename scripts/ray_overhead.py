@@ -47,7 +47,7 @@ def main() -> None:
         seconds = take_turns(
             {engine: partial(recorded, engine) for engine in made},
             options.turns,
-            warm_up=False,
+            warm_up=lambda engine: None,
             what="recording",
         )
         ratios = [a / b for a, b in zip(seconds["ray"], seconds["local"], strict=True)]
