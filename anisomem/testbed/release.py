@@ -243,7 +243,7 @@ def write(
     table.to_parquet(folder / "prompts.parquet")
     figure = contact_sheet(table, generated)
     drawn = io.BytesIO()
-    figure.savefig(drawn, dpi=80)
+    figure.savefig(drawn, dpi=80, bbox_inches="tight")
     plt.close(figure)
     # 256 colours take a third of the space and look the same at this size.
     PILImage.open(drawn, formats=["PNG"]).convert("RGB").quantize().save(
