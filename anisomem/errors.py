@@ -33,12 +33,13 @@ def unknown(kind: str, given: str, known: Iterable[str]) -> UserError:
 
 
 def _meant(given: str, names: Sequence[str]) -> str | None:
-    """The name that is near enough to have been meant: misspelt, cut short, or turned about."""
+    """The name that is near enough to have been meant: misspelt, in other case, cut short, or turned about."""
     if nearest := difflib.get_close_matches(given, names, n=1, cutoff=0.6):
         return nearest[0]
+    cased = (one for one in names if one.lower() == given.lower())
     parts = (one for one in names if len(given) > 2 and one.lower().startswith(given.lower()))
     turned = (one for one in names if sorted(one) == sorted(given))
-    return next(parts, None) or next(turned, None)
+    return next(cased, None) or next(parts, None) or next(turned, None)
 
 
 def one_of(what: str, given: str, known: Iterable[str]) -> None:

@@ -52,8 +52,8 @@ CLUSTERED = (
     " little as 40% in simulations"
 )
 
-#: Where intervals covered less than 93% there: fewer effective clusters of errors or of missed
-#: prompts, or false positives allowed, than this.
+#: Where intervals covered less than 93% there: fewer effective clusters of errors (of hits, below
+#: one half) or of missed prompts, or false positives allowed, than this.
 FEW_ERRORS, FEW_MISSED, FEW_ALLOWED = 1.5, 3.0, 2
 NARROW = "the 95% interval may cover less than 93%: {}"
 
@@ -358,15 +358,17 @@ class Evaluation:
         each = self.resampling.positive_units, self.resampling.negative_units
         degrees = auc_degrees(rows, self.labels, self.clusters, each)
         interval = wilson_interval(value, self.auc_draws[d], units, degrees)
-        if value == 1:  # then no draw has an inversion either
-            perfect = f"no inversion among {self.n_positive} x {self.n_negative} pairs"
+        if value in (0, 1):  # then so is every draw
+            pairs = "no inversion" if value == 1 else "nothing but inversions"
+            perfect = f"{pairs} among {self.n_positive} x {self.n_negative} pairs"
             every = f" at any of {len(areas)} noise seeds" if len(areas) > 1 else ""
             interval = replace(interval, note=perfect + every)
         if tied.constant:
             return _estimate(areas, replace(interval, note=None), tied.note)
-        errors, narrow = (1 - value) * units, None
-        if 0 < errors < FEW_ERRORS:
-            narrow = NARROW.format(f"{errors:.2g} of {units:.3g} effective clusters of errors")
+        errors, narrow = min(value, 1 - value) * units, None
+        if 0 < errors < FEW_ERRORS:  # a score and its mirror image are known alike
+            kind = "errors" if value > 0.5 else "hits"
+            narrow = NARROW.format(f"{errors:.2g} of {units:.3g} effective clusters of {kind}")
         return _estimate(areas, interval, narrow, tied.note)
 
     def _tpr(self, k: int, d: int, points: Sequence[float], tied: Ties) -> Estimate:
