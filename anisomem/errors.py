@@ -33,7 +33,7 @@ def unknown(kind: str, given: str, known: Iterable[str]) -> UserError:
 
 
 def _meant(given: str, names: Sequence[str]) -> str | None:
-    """The name that is near enough to have been meant: misspelt, in other case, cut short, or turned about."""
+    """The name that is near enough to be meant: misspelt, cased, cut short, or turned about."""
     if nearest := difflib.get_close_matches(given, names, n=1, cutoff=0.6):
         return nearest[0]
     cased = (one for one in names if one.lower() == given.lower())

@@ -83,8 +83,7 @@ def _named(config: Config) -> list[str]:
     set_to = config.model.get("device")
     if set_to is None:
         raise UserError(
-            f"{given}, and model {config.model_name} has no setting model.device; leave "
-            "'devices=[]'"
+            f"{given}, and model {config.model_name} has no setting model.device; leave it out"
         )
     if set_to != "auto" and set_to not in (*kinds, *named):
         raise UserError(f"{given} contradicts model.device={set_to}; give model.device=auto")
