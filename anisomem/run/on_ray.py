@@ -132,7 +132,7 @@ def require(config: Config) -> None:
         UserError: They do not.
     """
     if config.devices:
-        raise UserError("engine=ray hands out the cluster's GPUs itself; give devices=[]")
+        raise UserError("engine=ray hands out the cluster's GPUs itself; leave devices out")
     if str(config.model.get("device")).startswith("cuda:"):
         raise UserError(
             f"engine=ray hands out the cluster's GPUs itself; give model.device=cuda instead of "
