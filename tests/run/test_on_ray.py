@@ -205,7 +205,7 @@ def test_what_a_cluster_cannot_give_is_said_before_anything_is_recorded(stand_in
     stand_in(resources={"CPU": 2.0})
     with pytest.raises(UserError, match=r"has no GPU; give model\.device=cpu"):
         on_ray.places(config("cuda"), "cuda")
-    with pytest.raises(UserError, match=r"give devices=\[\]"):
+    with pytest.raises(UserError, match="leave devices out"):
         on_ray.require(config(named=["cuda:0"]))
     with pytest.raises(UserError, match=r"give model\.device=cuda instead"):
         on_ray.require(config("cuda:1"))
