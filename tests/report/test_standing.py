@@ -109,6 +109,24 @@ def test_a_file_of_the_user_that_cannot_be_read_costs_no_table(finished, made, c
     assert capsys.readouterr().out == printed.out
 
 
+def test_with_code_of_the_users_none_stands(finished, made, tmp_path, monkeypatch):
+    # A number that the detector takes from another file is in no digest of its source.
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weight_elsewhere.py").write_text("WEIGHT = 1.0\n")
+    (tmp_path / "own_length.py").write_text(
+        "from anisomem.baselines.controls import PromptLength\n"
+        "from weight_elsewhere import WEIGHT\n\n\n"
+        "class OwnLength(PromptLength):\n"
+        "    def combine(self, recorded):\n"
+        "        return WEIGHT * super().combine(recorded)\n"
+    )
+    again = [
+        *finished[0],
+        "+detector.own._target_=own_length.OwnLength",
+    ]
+    assert main(again) == 0 and main(again) == 0 and len(made) == 2
+
+
 def test_another_report_in_the_folder_is_replaced(finished, made):
     again, folder, _ = finished
     (file,) = folder.glob("*/config.yaml")
