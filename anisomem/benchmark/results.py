@@ -293,4 +293,6 @@ class Results:
             failed = set(self.frame.loc[self.frame[FAILURE].notna(), "prompt_id"])
             ids = [i for i in case.ids[len(case.prompts) :] if i not in failed]
             references = arrays(self.frame, ids, seed, case.samples)
+        for values in (*components.values(), *references.values()):
+            values.flags.writeable = False  # one detector's score must not change another's
         return Recorded(components, chosen, self.config.stands_for, references, seed)

@@ -46,6 +46,7 @@ def finish(cases: Sequence[Case], folder: Path, logger: WandbLogger | None = Non
     if logger is None and (told := standing.told(cases, folder)):
         _say(told, folder)
         return 0
+    code = standing.code()
 
     from anisomem.benchmark.complete import complete
     from anisomem.report import report
@@ -61,13 +62,13 @@ def finish(cases: Sequence[Case], folder: Path, logger: WandbLogger | None = Non
     all_results = [one.results for one in completed]
     if failed(all_results):
         return 1
-    lost = len(left)
+    lost, of = len(left), standing.made_of(cases, code)
     try:
         with concerning(str(folder)):
             drawn = report.write(all_results, folder)
             told = standing.Told(report.printed(all_results), warnings(all_results))
             if len(left) == lost:  # what was left out is tried again, and said again
-                standing.keep(told, cases, folder)
+                standing.keep(told, cases, folder, of)
     except CannotWriteError as error:
         print(report.printed(all_results))
         if any(one.worked for one in completed) or not error.forbidden:

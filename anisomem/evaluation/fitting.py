@@ -7,7 +7,7 @@ The folds keep clusters together. What is fitted are weights of components, or t
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
@@ -114,7 +114,8 @@ def fit_in_folds(
     """
     columns, memorized = check_scores(np.asarray(components).T, labels, ndim=2)
     fold = folds(memorized, clusters, n_splits, seed)
-    return _fitted(columns.tobytes(), memorized.tobytes(), fold.tobytes(), n_splits)
+    fit = _fitted(columns.tobytes(), memorized.tobytes(), fold.tobytes(), n_splits)
+    return FoldFit(*(getattr(fit, one.name).copy() for one in fields(fit)))
 
 
 @lru_cache(KEPT)

@@ -40,16 +40,18 @@ def attempts(makes: Mapping[str, Callable[[], T | None]], title: str, unit: str)
     made = forked.each([partial(_noted, make) for make in makes.values()], title, unit)
     found: dict[str, T] = {}
     for name, (value, lost) in zip(makes, made, strict=True):
-        left.extend(one for one in lost if one not in left)
+        left.extend(lost)
         if value is not None:
             found[name] = value
     return found
 
 
 def _noted(make: Callable[[], T]) -> tuple[T, list[str]]:
-    """What is made, and what was left out of it."""
+    """What is made, and what was left out of it, which the caller adds."""
     before = len(left)
-    return make(), left[before:]
+    made, lost = make(), left[before:]
+    del left[before:]  # where this is no copy of the process
+    return made, lost
 
 
 def left_out(what: str, error: Exception) -> None:

@@ -49,24 +49,32 @@ class Told:
     warnings: Sequence[str]
 
 
-def keep(told: Told, cases: Sequence[Case], folder: Path) -> None:
+def keep(told: Told, cases: Sequence[Case], folder: Path, of: str | None) -> None:
     """Remembers beside a report, which has just been written, what it was made of.
+
+    Nothing is remembered where that has changed meanwhile: code that is edited while a run
+    records is not what the run has loaded.
+
+    Arguments:
+        told: What is printed of it.
+        cases: Its cases.
+        folder: Where it lies.
+        of: What :func:`made_of` said before it was made, with the code as the command began.
 
     Raises:
         CannotWriteError: The file system refuses.
     """
+    if of is None or made_of(cases, code()) != of:
+        return
     written = Manifest(folder, KIND).standing()
-    content = {"of": _made_of(cases), "written": written, **asdict(told)}
+    content = {"of": of, "written": written, **asdict(told)}
     atomic.write_text(folder / FILE, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def told(cases: Sequence[Case], folder: Path) -> Told | None:
     """What was printed of the report in a folder, where it stands for these cases."""
     kept = _kept(folder / FILE)
-    try:
-        if kept is None or kept["of"] != _made_of(cases):
-            return None
-    except (UserError, OSError):  # a file of the run's is gone, or none: the run says which
+    if kept is None or (of := made_of(cases, code())) is None or kept["of"] != of:
         return None
     written = Manifest(folder, KIND).standing()
     if written is None or kept.get("written") != written:  # another report has been put there
@@ -90,19 +98,28 @@ def _kept(file: Path) -> dict[str, Any] | None:
     return kept if "of" in kept else None
 
 
-def _made_of(cases: Sequence[Case]) -> str:
-    """A digest of everything that a report of the cases depends on."""
-    return digests.digest(
-        {
-            "code": _code(),
-            "versions": {"python": platform.python_version()}
-            | {name: version(name) for name in LIBRARIES},
-            "cases": [_of_case(case) for case in cases],
-        }
-    )
+def made_of(cases: Sequence[Case], code: str) -> str | None:
+    """A digest of everything that a report of the cases depends on.
+
+    Arguments:
+        cases: The cases.
+        code: What :func:`code` said.
+
+    Returns:
+        None where that is not known. Code of the user's may take numbers from anywhere, so its
+        scores are computed each time; of a file that cannot be read the run says which.
+    """
+    if any(case.content.get("sources") for case in cases):
+        return None
+    try:
+        described = [_of_case(case) for case in cases]
+    except (UserError, OSError):
+        return None
+    versions = {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
+    return digests.digest({"code": code, "versions": versions, "cases": described})
 
 
-def _code() -> str:
+def code() -> str:
     """Sizes and times of this package's own files: whether they changed, without reading."""
     stats = {}
     for part in PARTS:

@@ -50,9 +50,13 @@ def each(jobs: Sequence[Callable[[], T]], title: str, unit: str, copied: bool = 
             for end in wait(open_ends):
                 assert isinstance(end, Connection)
                 try:
-                    number, made, records = pickle.loads(end.recv_bytes())
-                except EOFError:
+                    answer = end.recv_bytes()
+                except (EOFError, OSError):  # the latter where it died while it answered
                     open_ends.remove(end)
+                    continue
+                try:
+                    number, made, records = pickle.loads(answer)
+                except Exception:  # what is pickled is not always read back: done again below
                     continue
                 done[number] = made
                 for record in records:
@@ -121,9 +125,11 @@ class _Kept(logging.Handler):
     """Keeps what is logged, as text."""
 
     def __init__(self) -> None:
-        super().__init__(logging.WARNING if not logging.root.handlers else logging.NOTSET)
+        super().__init__()  # of every level: what is shown is up to the parent's handlers
         self.records: list[logging.LogRecord] = []
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
         record.msg, record.args, record.exc_info = record.getMessage(), None, None
         self.records.append(record)

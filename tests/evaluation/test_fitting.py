@@ -133,3 +133,13 @@ def test_a_fit_takes_one_thread_whatever_others_take(monkeypatch):
         ev.fit_in_folds(rng.normal(size=(40, 2)), labels, np.arange(40) // 2)
         assert {pool["num_threads"] for pool in threadpool_info()} == {2}
     assert threads == [{1}] * 5
+
+
+def test_a_fit_that_its_caller_changes_is_nobody_elses():
+    components, labels, clusters = simulate()
+    fit = ev.fit_in_folds(components, labels, clusters)
+    before = fit.scores.copy()
+    fit.scores[:], fit.weights[:] = 0, 0
+    again = ev.fit_in_folds(components, labels, clusters)
+    np.testing.assert_array_equal(again.scores, before)
+    assert again.weights.any()

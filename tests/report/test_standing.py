@@ -77,8 +77,54 @@ def test_what_has_changed_since_makes_it_anew(finished, made, capsys, change):
 
 
 def test_another_code_makes_it_anew(finished, made, monkeypatch):
-    monkeypatch.setattr(standing, "_code", lambda: "edited")
+    monkeypatch.setattr(standing, "code", lambda: "edited")
     assert main(finished[0]) == 0 and len(made) == 1
+
+
+def test_what_is_edited_while_a_report_is_made_makes_it_anew(finished, monkeypatch):
+    again, folder, _ = finished
+    codes = iter(["as it began", "edited meanwhile", "edited meanwhile"])
+    (folder / standing.FILE).unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(standing, "code", lambda: next(codes))
+        assert main(again) == 0
+    assert not (folder / standing.FILE).exists()
+
+    measured, write = next(folder.glob("*/measured.json")), report.write
+
+    def recorded_by_another(*given):
+        measured.write_text(measured.read_text() + "\n")
+        return write(*given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(report, "write", recorded_by_another)
+        assert main(again) == 0
+    assert not (folder / standing.FILE).exists()
+
+
+def test_a_file_of_the_user_that_cannot_be_read_costs_no_table(finished, made, capsys):
+    again, folder, printed = finished
+    next(folder.glob("*/config.yaml")).with_name("notes.txt").symlink_to(folder / "gone")
+    assert main(again) == 0 and len(made) == 1
+    assert capsys.readouterr().out == printed.out
+
+
+def test_with_code_of_the_users_none_stands(finished, made, tmp_path, monkeypatch):
+    # A number that the detector takes from another file is in no digest of its source.
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weight_elsewhere.py").write_text("WEIGHT = 1.0\n")
+    (tmp_path / "own_length.py").write_text(
+        "from anisomem.baselines.controls import PromptLength\n"
+        "from weight_elsewhere import WEIGHT\n\n\n"
+        "class OwnLength(PromptLength):\n"
+        "    def combine(self, recorded):\n"
+        "        return WEIGHT * super().combine(recorded)\n"
+    )
+    again = [
+        *finished[0],
+        "+detector.own._target_=own_length.OwnLength",
+    ]
+    assert main(again) == 0 and main(again) == 0 and len(made) == 2
 
 
 def test_another_report_in_the_folder_is_replaced(finished, made):

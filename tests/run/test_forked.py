@@ -3,6 +3,8 @@
 import logging
 import os
 import signal
+import struct
+from multiprocessing.connection import Connection
 
 import pytest
 
@@ -56,3 +58,45 @@ def test_the_jobs_of_a_killed_copy_are_done_here():
         return i
 
     assert forked.each([lambda i=i: job(i) for i in range(6)], "some", "") == list(range(6))
+
+
+def test_the_job_of_a_copy_that_dies_while_it_answers_is_done_here(monkeypatch):
+    def cut_short(end, _):
+        os.write(end.fileno(), struct.pack("!i", 100) + b"less")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(Connection, "send_bytes", cut_short)
+    assert forked.each([os.getpid] * 3, "some", "") == [os.getpid()] * 3
+
+
+def test_what_cannot_be_read_back_is_made_here():
+    here = os.getpid()
+
+    class Odd:
+        def __reduce__(self):
+            return int, ("no number",)
+
+    made = forked.each([lambda: Odd() if os.getpid() != here else "here"] * 3, "some", "")
+    assert made == ["here"] * 3
+
+
+def test_notes_of_every_level_and_tracebacks_come_back(caplog):
+    log = logging.getLogger("anisomem.somewhere")
+
+    def job():
+        log.info("a note")
+        try:
+            raise ValueError("made to fail")
+        except ValueError:
+            log.exception("an error")
+
+    with caplog.at_level(logging.INFO, log.name):
+        handlers, logging.root.handlers = logging.root.handlers, []  # as where nobody has set any
+        log.addHandler(caplog.handler)
+        try:
+            forked.each([job] * 2, "some", "")
+        finally:
+            log.removeHandler(caplog.handler)
+            logging.root.handlers = handlers
+    assert caplog.messages == ["a note", "an error"]
+    assert "ValueError: made to fail" in caplog.text
