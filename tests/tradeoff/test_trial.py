@@ -1,6 +1,8 @@
 """What is sampled, where it is kept, and what is done again."""
 
 import shutil
+from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,11 +12,13 @@ from PIL import Image
 
 from anisomem.errors import UserError
 from anisomem.measures.base import Generated
+from anisomem.mitigation.base import Ordinary
 from anisomem.mitigation.wen import WenDescent
 from anisomem.models.diffusers_unet import DiffusersUNet
+from anisomem.run.sharing import state_of_start
 from anisomem.tradeoff.command import say_what_changed
 from anisomem.tradeoff.measuring import measure, start
-from anisomem.tradeoff.sampling import sample
+from anisomem.tradeoff.sampling import _sampler, sample
 from anisomem.tradeoff.settings import Setting, expanded
 from anisomem.tradeoff.trial import Trial
 
@@ -130,6 +134,14 @@ def test_what_is_missing_is_sampled_again_and_nothing_else(trial, model, compose
     # One more strength asks for itself alone.
     more = Trial(compose("strengths.wen.steps=[1,2,3]"), "made")
     assert {more.settings[s].label for s, _ in more.missing()} == {"wen, steps 2"}
+
+
+def test_a_process_that_finds_another_mitigation_than_the_command_samples_nothing(trial):
+    state, nothing = state_of_start(trial.config, trial.state), Ordinary((), ())
+    for sources, refused in (({}, nullcontext()), ({"mine.Own": "abc"}, pytest.raises(UserError))):
+        settings = [replace(setting, sources=sources) for setting in trial.settings]
+        with refused:
+            _sampler(trial.config, settings, nothing, state, None)
 
 
 def test_strips_hold_the_pictures_in_the_order_of_the_seeds(trial):
