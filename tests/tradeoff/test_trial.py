@@ -15,6 +15,7 @@ from anisomem.measures.base import Generated
 from anisomem.mitigation.base import Ordinary
 from anisomem.mitigation.wen import WenDescent
 from anisomem.models.diffusers_unet import DiffusersUNet
+from anisomem.run import devices
 from anisomem.run.sharing import state_of_start
 from anisomem.tradeoff.command import say_what_changed
 from anisomem.tradeoff.measuring import measure, start
@@ -142,6 +143,18 @@ def test_a_process_that_finds_another_mitigation_than_the_command_samples_nothin
         settings = [replace(setting, sources=sources) for setting in trial.settings]
         with refused:
             _sampler(trial.config, settings, nothing, state, None)
+
+
+@pytest.mark.parametrize(
+    ("word", "device"), [("devices=[cuda:1,cuda:0]", "cuda:1"), ("devices=[]", "auto")]
+)
+def test_measures_compute_where_the_command_does(compose, monkeypatch, word, device):
+    monkeypatch.setattr(devices, "accelerators", lambda: ["cuda:0", "cuda:1"])
+    started, trial = [], Trial(compose(word, "workers=null"), "made")
+    for one in trial.measures:
+        monkeypatch.setattr(type(one), "start", lambda *given: started.append(given[-1]))
+    start(trial)
+    assert started == [device] * len(trial.measures)
 
 
 def test_strips_hold_the_pictures_in_the_order_of_the_seeds(trial):
