@@ -192,6 +192,22 @@ def test_what_a_task_or_a_start_raises_is_said(stand_in):
         done(fails)
 
 
+def test_what_is_in_flight_is_kept_where_a_result_cannot_be(stand_in):
+    stand_in()
+    kept = []
+
+    def keep(task, result):
+        if task == 2:
+            raise UserError("no room on the disk")
+        kept.append(task)
+        return 1
+
+    actors = Actors(square, Places(2, False, "cpu"))
+    with pytest.raises(UserError, match="no room on the disk"):
+        do_all(range(7), Work(None, square, keep), actors, 7, "squares", "task")
+    assert kept == [0, 1, 3, 4]
+
+
 def test_a_node_with_other_software_is_refused(stand_in, monkeypatch):
     stand_in()
     begin = on_ray._Actor.begin
