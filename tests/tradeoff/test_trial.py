@@ -104,6 +104,22 @@ def test_pictures_and_numbers_are_those_of_the_mitigation(trial, model):
     assert (at["embeddings_moved"] > 0).all()
 
 
+@pytest.mark.slow
+def test_two_processes_sample_the_same_to_the_bit(compose, model, tmp_path):
+    frames, pictures = [], []
+    for workers in (1, 2):
+        trial = Trial(compose(f"workers={workers}", f"runs={tmp_path / str(workers)}"), "made")
+        sample(trial, model, trial.missing())
+        frame = trial.sampled.read()
+        frames.append(frame[[name for name in frame if not name.endswith("seconds")]])
+        rows = range(len(trial.prompts))
+        pictures.append(
+            [trial.file(one, row).read_bytes() for one in trial.settings for row in rows]
+        )
+    assert len(pictures[0]) == 7 * 5 and pictures[0] == pictures[1]
+    pd.testing.assert_frame_equal(*frames, check_exact=True)
+
+
 def test_noise_of_a_prompt_is_its_own_or_shared(compose):
     own, shared = Trial(compose(), "a"), Trial(compose("noise_policy=shared"), "a")
     row = own.chosen[2]
