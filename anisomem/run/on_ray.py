@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -220,6 +221,8 @@ class Actors:
             return [(one.task, RuntimeError(_last_line(error)))]
         except self._ray.exceptions.RayError as error:
             return self._lost(one, error)
+        if isinstance(outcome, _Raised):
+            outcome = outcome.here()
         if one.starting and isinstance(outcome, Exception):
             return [(None, outcome)]
         self._idle.append(one.actor)
@@ -273,6 +276,19 @@ def _last_line(error: Exception) -> str:
     return lines[-1][:300] if lines else type(error).__name__
 
 
+@dataclass(frozen=True)
+class _Raised:
+    """What went wrong in an actor, and where, which an error does not take along."""
+
+    error: Exception
+    trace: str
+
+    def here(self) -> Exception:
+        """The error, with the other process's traceback before its own."""
+        self.error.__cause__ = RuntimeError(f"in an actor of the Ray cluster\n{self.trace}")
+        return self.error
+
+
 class _Actor:
     """One process of the cluster; hands back what goes wrong, since Ray wraps what is raised."""
 
@@ -282,7 +298,7 @@ class _Actor:
         device: str | None,
         folder: str,
         expected: Mapping[str, str],
-    ) -> Exception | None:
+    ) -> _Raised | None:
         """Loads the model.
 
         Arguments:
@@ -304,7 +320,7 @@ class _Actor:
                 os.chdir(folder)
             self._do = begun(start, device)
         except Exception as error:
-            return sendable(error)
+            return _Raised(sendable(error), traceback.format_exc())
         return None
 
     def do(self, task: Any) -> Any:
@@ -312,7 +328,7 @@ class _Actor:
         try:
             return self._do(task)
         except Exception as error:
-            return sendable(error)
+            return _Raised(sendable(error), traceback.format_exc())
 
 
 def software() -> dict[str, str]:

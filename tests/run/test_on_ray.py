@@ -188,8 +188,9 @@ def test_what_a_task_or_a_start_raises_is_said(stand_in):
     stand_in()
     with pytest.raises(UserError, match="no such model"):
         done(refuses)
-    with pytest.raises(ZeroDivisionError, match="by zero"):
+    with pytest.raises(ZeroDivisionError, match="by zero") as caught:
         done(fails)
+    assert "in fail\n" in str(caught.value.__cause__)
 
 
 def test_what_is_in_flight_is_kept_where_a_result_cannot_be(stand_in):
