@@ -16,7 +16,7 @@ from anisomem.bench.line import spread
 from anisomem.benchmark.case import Case
 from anisomem.benchmark.record import record
 from anisomem.models.base import DiffusionModel
-from anisomem.run.clock import take_turns
+from anisomem.run.clock import nothing, take_turns
 from anisomem.run.sharing import loaded
 from anisomem.storage.store import SECONDS
 
@@ -47,7 +47,7 @@ def main() -> None:
         seconds = take_turns(
             {engine: partial(recorded, engine) for engine in made},
             options.turns,
-            warm_up=lambda engine: None,
+            warm_up=nothing,
             what="recording",
         )
         ratios = [a / b for a, b in zip(seconds["ray"], seconds["local"], strict=True)]

@@ -6,7 +6,9 @@ those make no sense of a value, it is text; settings that hold a path or a name 
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cache
@@ -130,16 +132,19 @@ def _read_one(word: str, following: Sequence[str], several: bool) -> Override:
 
 def _meant(word: str, following: Sequence[str]) -> str:
     """What a word without a value was meant to be, as it is written; "" where it is not known."""
-    name, path = word.rstrip(":="), Path(word)
-    for group in reversed(catalog.GROUPS):
-        if name in catalog.names(group):
-            value = f"'{group}=[{name}]'" if group in catalog.LISTS else f"{group}={name}"
-            return f"; write {value}"
-        if name == group or (group == "experiment" and name in SETTINGS):
-            value = next((one for one in following if one not in ("=", ":")), "VALUE")
-            return f"; write {name}={value}, without blanks"
-    if path.suffix and path.is_file():
-        return f"; write dataset=prompts_file dataset.path={word}"
+    name = word.rstrip(":=")
+    written = [
+        f"'{group}=[{name}]'" if group in catalog.LISTS else f"{group}={name}"
+        for group in catalog.GROUPS
+        if name in catalog.names(group)
+    ]
+    if written:
+        return f"; write {' or '.join(written)}"
+    if name in catalog.GROUPS or name in SETTINGS:
+        value = next((one for one in following if one not in ("=", ":")), "VALUE")
+        return f"; write {name}={value}, without blanks"
+    if os.path.splitext(word)[1] and os.path.isfile(word):
+        return f"; write dataset=prompts_file {shlex.quote(f'dataset.path={word}')}"
     return ""
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from time import perf_counter
 
 from anisomem.benchmark.case import SHARD
-from anisomem.config.build import build
 from anisomem.config.schema import Config
 from anisomem.datasets import cards
 from anisomem.detection.base import Detector
@@ -20,10 +19,9 @@ from anisomem.engine.counting import bytes_kept, counts
 from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models import families, hub
-from anisomem.models.base import DiffusionModel
 from anisomem.models.loading import Source
 from anisomem.report.table import Table
-from anisomem.run import labelled
+from anisomem.run import devices, labelled
 from anisomem.run.clock import peak_mb, synchronise
 from anisomem.run.workers import one_thread
 
@@ -145,7 +143,7 @@ def _present(
     """Measured on one batch; None where the model is not here."""
     if not hub.present(*config.network):
         return None
-    model: DiffusionModel = build(config.model, "model")
+    model = devices.loaded(config)
     engine = Engine(model, detectors, config.noise_policy, config.batch_size)
 
     def seconds(some: Sequence[str]) -> float:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -64,15 +63,6 @@ class Run:
     def keep_settings(self) -> None:
         """Writes the settings into the folder."""
         atomic.write_text(self.folder / CONFIG, self.config.text)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Hands another process what was asked for, without what follows from it."""
-        kind = type(self)
-        return {
-            name: value
-            for name, value in vars(self).items()
-            if not isinstance(getattr(kind, name, None), cached_property)
-        }
 
 
 def state_of_model(config: Config, by_content: bool = False) -> dict[str, str]:

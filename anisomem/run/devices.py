@@ -33,10 +33,19 @@ def loaded(config: Config, device: str | None = None) -> DiffusionModel:
     Raises:
         UserError: A device that is not there, or a model that is not to be had.
     """
-    place = device or next(iter(_named(config)), None)
+    place = device or first(config)
     node = config.model | ({"device": place} if place else {})
     model: DiffusionModel = build(node, "model")
     return model
+
+
+def first(config: Config) -> str | None:
+    """The device of this process, the first that the settings name; None is what the model says.
+
+    Raises:
+        UserError: Devices that are not there, or that another setting contradicts.
+    """
+    return next(iter(_named(config)), None)
 
 
 def of_processes(config: Config, model: DiffusionModel) -> list[str | None]:

@@ -50,7 +50,8 @@ def has_own(config: Config) -> bool:
     if owner is None or owner in (model, config.model_listed):
         return True
     # Elsewhere it is the user's word which model a folder holds.
-    return model not in members.members("model") and config.model.get("stands_for") == owner
+    listed = config.model_listed or model in members.members("model")
+    return not listed and config.model.get("stands_for") == owner
 
 
 def run_name(words: Sequence[str], configs: Sequence[Config], usual: str, kind: str) -> str:
@@ -148,7 +149,7 @@ def limited(prompts: PromptSet, limit: int | None, seed: int) -> list[int]:
 
 def _of_another(config: Config, lacking: str) -> UserError:
     """What to give where a default would be taken."""
-    owner, model = config.dataset[OWNER], config.model_name
+    owner, model = config.dataset[OWNER], config.model_listed or config.model_name
     if lacking == "model":
         data = config.dataset.get("name")
         return UserError(

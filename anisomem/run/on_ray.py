@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ from anisomem.run.workers import Lost, begun, sendable
 ADDRESS = "RAY_ADDRESS"  # of a cluster; Ray's own variable
 PATIENCE = 600  # seconds until a cluster that places no actor is given up
 REACHED = 5  # seconds until an address counts as one where nobody answers
-LOSSES = 3  # of one task, or of actors that start, that are no coincidence
+LOSSES = 3  # of one task, or of an actor that starts and what replaces it: no coincidence
+LOOK = 1  # seconds in which Ctrl-C is noticed while no task is in flight
 
 
 def connect() -> None:
@@ -98,12 +100,13 @@ class Places:
     device: str | None
 
 
-def places(config: Config, kind: str) -> Places:
+def places(config: Config, kind: str, tasks: int) -> Places:
     """The actors of a run.
 
     Arguments:
         config: The settings of the run.
         kind: The kind of device that its model is on in this process.
+        tasks: How much there is to do, beyond which an actor would only load the model.
 
     Raises:
         UserError: Settings that name devices themselves, or a cluster without what they ask for.
@@ -122,7 +125,7 @@ def places(config: Config, kind: str) -> Places:
             else "the Ray cluster has no core; give workers=N where it grows when asked"
         )
     device = None if set_to is None else ("cuda" if gpu else "cpu")
-    return Places(count, gpu, device)
+    return Places(min(count, tasks), gpu, device)
 
 
 def require(config: Config) -> None:
@@ -142,11 +145,11 @@ def require(config: Config) -> None:
 
 @dataclass
 class _Pending:
-    """What an actor is at: a task, or nothing while it starts."""
+    """What an actor is at: a task, or nothing while it starts, as the n-th of its place."""
 
     actor: Any
     task: Any = None
-    starting: bool = False
+    starting: int = 0
 
 
 class Actors:
@@ -169,7 +172,7 @@ class Actors:
         self._pending: dict[Any, _Pending] = {}  # by the reference of what comes of it
         self._idle: list[Any] = []
         self._losses: Counter[int] = Counter()  # of a task, by its id(); tasks outlive this
-        self._failed_starts = 0
+        self._patience = PATIENCE
 
     @property
     def room(self) -> int:
@@ -192,9 +195,10 @@ class Actors:
         self._pending[actor.do.remote(task)] = _Pending(actor, task)
 
     def finished(self) -> list[tuple[Any, Any]]:
-        patience = None if self.busy else PATIENCE
+        patience = None if self.busy else LOOK
         done, _ = self._ray.wait([*self._pending], num_returns=1, timeout=patience)
-        if not done:
+        self._patience = PATIENCE if done else self._patience - LOOK
+        if self._patience <= 0:
             return [(None, self._unplaced())]
         return [one for reference in done for one in self._became(reference)]
 
@@ -203,10 +207,10 @@ class Actors:
             self._ray.kill(actor)
         self._idle.clear()
 
-    def _add(self) -> None:
+    def _add(self, starting: int = 1) -> None:
         actor = self._kind.remote()
         begin = actor.begin.remote(self._start, self._places.device, os.getcwd(), software())
-        self._pending[begin] = _Pending(actor, starting=True)
+        self._pending[begin] = _Pending(actor, starting=starting)
 
     def _became(self, reference: Any) -> list[tuple[Any, Any]]:
         """What has come of something that was pending, for whoever hands out tasks."""
@@ -217,19 +221,17 @@ class Actors:
             return [(one.task, RuntimeError(_last_line(error)))]
         except self._ray.exceptions.RayError as error:
             return self._lost(one, error)
+        if isinstance(outcome, _Raised):
+            outcome = outcome.here()
         if one.starting and isinstance(outcome, Exception):
             return [(None, outcome)]
         self._idle.append(one.actor)
-        if one.starting:
-            self._failed_starts = 0
-            return []
-        return [(one.task, outcome)]
+        return [] if one.starting else [(one.task, outcome)]
 
     def _lost(self, one: _Pending, error: Exception) -> list[tuple[Any, Any]]:
         self._ray.kill(one.actor)  # where only the connection was lost
         if one.starting:
-            self._failed_starts += 1
-            if self._failed_starts >= LOSSES:
+            if one.starting >= LOSSES:
                 return [
                     (
                         None,
@@ -238,7 +240,7 @@ class Actors:
                         ),
                     )
                 ]
-            self._add()
+            self._add(one.starting + 1)
             return []
         self._losses[id(one.task)] += 1
         if self._losses[id(one.task)] >= LOSSES:
@@ -274,6 +276,19 @@ def _last_line(error: Exception) -> str:
     return lines[-1][:300] if lines else type(error).__name__
 
 
+@dataclass(frozen=True)
+class _Raised:
+    """What went wrong in an actor, and where, which an error does not take along."""
+
+    error: Exception
+    trace: str
+
+    def here(self) -> Exception:
+        """The error, with the other process's traceback before its own."""
+        self.error.__cause__ = RuntimeError(f"in an actor of the Ray cluster\n{self.trace}")
+        return self.error
+
+
 class _Actor:
     """One process of the cluster; hands back what goes wrong, since Ray wraps what is raised."""
 
@@ -283,7 +298,7 @@ class _Actor:
         device: str | None,
         folder: str,
         expected: Mapping[str, str],
-    ) -> Exception | None:
+    ) -> _Raised | None:
         """Loads the model.
 
         Arguments:
@@ -305,7 +320,7 @@ class _Actor:
                 os.chdir(folder)
             self._do = begun(start, device)
         except Exception as error:
-            return sendable(error)
+            return _Raised(sendable(error), traceback.format_exc())
         return None
 
     def do(self, task: Any) -> Any:
@@ -313,7 +328,7 @@ class _Actor:
         try:
             return self._do(task)
         except Exception as error:
-            return sendable(error)
+            return _Raised(sendable(error), traceback.format_exc())
 
 
 def software() -> dict[str, str]:

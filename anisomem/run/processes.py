@@ -73,6 +73,8 @@ class Processes:
         error = future.exception()
         if isinstance(error, BrokenProcessPool):
             return self._died()
+        if error and not isinstance(error, Exception):  # sys.exit() in somebody's detector
+            return RuntimeError(f"{type(error).__name__}: {error}")
         return error or future.result()
 
     def _died(self) -> UserError:

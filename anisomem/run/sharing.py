@@ -80,8 +80,9 @@ def share(
     """
     executor: Executor | None = None
     if config.engine == "ray":
-        executor = on_ray.Actors(work.start, on_ray.places(config, model.device.type))
-    elif len(places := devices.of_processes(config, model)[: len(tasks)]) > 1:
-        executor = Processes(work.start, places)
+        places = on_ray.places(config, model.device.type, len(tasks))
+        executor = on_ray.Actors(work.start, places)
+    elif len(named := devices.of_processes(config, model)[: len(tasks)]) > 1:
+        executor = Processes(work.start, named)
     with model.aside() if executor else nullcontext():
         do_all(tasks, work, executor, total, title, unit)

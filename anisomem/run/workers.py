@@ -128,9 +128,12 @@ def do_all(
                 for task in tasks:
                     bar.update(work.keep(task, work.here(task)))
             return
+
+        def keep(task: T, result: R) -> None:
+            bar.update(work.keep(task, result))
+
         with executor, _interrupts(executor) as interrupted:
-            for task, result in _in_turn(executor, tasks, interrupted):
-                bar.update(work.keep(task, result))
+            _in_turn(executor, tasks, keep, interrupted)
 
 
 @contextmanager
@@ -147,11 +150,15 @@ def one_thread() -> Iterator[None]:
 
 
 def _in_turn(
-    executor: Executor, tasks: Sequence[T], interrupted: Callable[[], bool]
-) -> Iterator[tuple[T, Any]]:
-    """Hands out a task whenever there is room, and gives back every task with its result.
+    executor: Executor,
+    tasks: Sequence[T],
+    keep: Callable[[T, Any], None],
+    interrupted: Callable[[], bool],
+) -> None:
+    """Hands out a task whenever there is room, and keeps every task's result.
 
-    The next is handed out before the last is kept, so that nobody waits for the disk.
+    The next is handed out before the last is kept, so that nobody waits for the disk. One that
+    cannot be kept ends the work as one that fails does: what is in flight may be kept yet.
     """
     waiting, done = deque(tasks), list[tuple[T, Any]]()
     error: Exception | None = None
@@ -161,7 +168,11 @@ def _in_turn(
                 executor.hand_out(waiting.popleft())
         except UserError as nobody_takes_it:
             error = nobody_takes_it
-        yield from done
+        for task, result in done:
+            try:
+                keep(task, result)
+            except Exception as cannot_keep:
+                error = error or cannot_keep
         if not executor.busy and (not waiting or error or interrupted()):
             break
         done = []

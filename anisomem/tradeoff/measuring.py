@@ -13,6 +13,7 @@ import numpy as np
 
 from anisomem.console import progress
 from anisomem.measures.base import Generated, Measure
+from anisomem.run import devices
 from anisomem.run.provenance import git_commit
 from anisomem.storage.store import Origin, ScoreStore
 from anisomem.tradeoff.settings import Setting
@@ -27,7 +28,7 @@ def start(trial: Trial) -> None:
     """Loads what measures need that have something to do, so that mistakes cost no sampling."""
     for one in trial.measures:
         if missing(trial, one, trial.measured(one), failed=()):
-            one.start(trial.references, str(trial.config.model.get("device", "cpu")))
+            one.start(trial.references, _device(trial))
 
 
 def measure(trial: Trial) -> None:
@@ -57,8 +58,7 @@ def missing(trial: Trial, one: Measure, store: ScoreStore, failed: Container[int
 
 
 def _measure(trial: Trial, one: Measure, store: ScoreStore, tasks: list[Pair]) -> None:
-    device = str(trial.config.model.get("device", "cpu"))
-    origin = Origin(1, device, git_commit(Path(__file__).parent), None)
+    origin = Origin(1, _device(trial), git_commit(Path(__file__).parent), None)
     with progress.bar(f"{trial.name}: {one.name}", len(tasks), "prompt") as bar:
         for begin in range(0, len(tasks), SHARD):
             some, start = tasks[begin : begin + SHARD], perf_counter()
@@ -72,6 +72,11 @@ def _measure(trial: Trial, one: Measure, store: ScoreStore, tasks: list[Pair]) -
             keys = [trial.key(setting, row) for setting, row in some]
             store.append(keys, trial.seeds[0], columns, perf_counter() - start, origin)
     store.merge()
+
+
+def _device(trial: Trial) -> str:
+    """Where measures compute: where the model does in this process."""
+    return devices.first(trial.config) or str(trial.config.model.get("device", "cpu"))
 
 
 def _generated(trial: Trial, setting: Setting, row: int) -> Generated:

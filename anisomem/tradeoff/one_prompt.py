@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from anisomem.config.build import build
 from anisomem.console import progress
 from anisomem.models.capability import Capability
 from anisomem.report.table import Table
-from anisomem.run import labelled
+from anisomem.run import devices, labelled
 from anisomem.run.ordinary import draw
 from anisomem.tradeoff.settings import mitigations
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from anisomem.config.schema import Config
     from anisomem.mitigation.base import Effort
     from anisomem.mitigation.scoring import Scores
-    from anisomem.models.base import DiffusionModel
 
 INCHES, DPI = 3.2, 120  # a picture's side
 
@@ -78,7 +76,7 @@ def sample(prompt: str, config: Config, fpr: float | None) -> list[Outcome]:
 
     chosen = mitigations(config)
     with progress.phase("loading the model"):
-        model: DiffusionModel = build(config.model, "model")
+        model = devices.loaded(config)
     model.require(Capability.PICTURES, "there is nothing to show")
     seed, outcomes, texts = config.seeds[0], [], []
     if fpr is not None:

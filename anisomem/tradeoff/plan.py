@@ -10,14 +10,13 @@ from time import perf_counter
 
 import torch
 
-from anisomem.config.build import build
 from anisomem.config.schema import Config
 from anisomem.mitigation.base import Effort
 from anisomem.mitigation.scoring import HELD_OUT
 from anisomem.models import hub
-from anisomem.models.base import DiffusionModel
 from anisomem.report.plan import prompts_of
 from anisomem.report.table import Table
+from anisomem.run import devices
 from anisomem.run.clock import synchronise
 from anisomem.run.workers import one_thread
 from anisomem.tradeoff.settings import expanded
@@ -78,7 +77,7 @@ def _line(config: Config) -> list[str]:
 
 def _seconds(config: Config) -> float:
     """The seconds of one evaluation among those of a full batch."""
-    model: DiffusionModel = build(config.model, "model")
+    model = devices.loaded(config)
     x = model.initial_noise(0, AT_ONCE).to(model.device)
     prompts = model.encode(["a"] * AT_ONCE)
     with one_thread(), torch.inference_mode():

@@ -15,6 +15,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
+from anisomem.config import own
 from anisomem.config.schema import Config
 from anisomem.detection.base import Array
 from anisomem.engine.batches import Batches
@@ -24,7 +25,7 @@ from anisomem.models.base import DiffusionModel
 from anisomem.run import devices, sharing
 from anisomem.run.clock import synchronise
 from anisomem.run.provenance import device_name, git_commit
-from anisomem.run.workers import Work
+from anisomem.run.workers import Work, require_same
 from anisomem.storage.store import Origin
 from anisomem.tradeoff.settings import Setting
 from anisomem.tradeoff.trial import Pictures, Task, Trial
@@ -187,5 +188,7 @@ def _sampler(
     device: str | None,
 ) -> Sampler:
     """The same in another process."""
+    for setting in settings:
+        require_same(own.sources([setting.build()]), setting.sources)
     sharing.require_same_start(config, state)
     return Sampler(devices.loaded(config, device), config, settings, ordinary)

@@ -47,6 +47,11 @@ def test_before_and_after(tiny, tmp_path, capsys, pipeline_folder):
     assert float(before[0]) == pytest.approx(score(model, "a red cat", 3), rel=5e-3)
 
 
+def test_the_device_is_the_one_that_is_named(tiny, capsys):
+    assert main(["generate", "a red cat", "devices=[cuda:99]", *tiny]) == 2
+    assert "devices=[cuda:99] names 'cuda:99', and this machine has" in capsys.readouterr().err
+
+
 def score(model, text, seed):
     """The metric as the detector defines it."""
     from anisomem.detection.anisotropy import Anisotropy

@@ -146,19 +146,23 @@ def test_a_mapping_may_name_what_is_not_there_yet():
     [
         (["quickstart"], "; write experiment=quickstart"),
         (["sd14"], "; write model=sd14"),
-        (["wen"], "; write 'mitigation=[wen]'"),
+        (["wen"], "; write 'detector=[wen]' or 'mitigation=[wen]'"),
+        (["testbed_epsilon"], "; write model=testbed_epsilon or dataset=testbed_epsilon"),
         (["jeon"], "; write 'detector=[jeon]'"),
         (["limit", "40"], "; write limit=40, without blanks"),
         (["limit", "=", "40"], "; write limit=40, without blanks"),
         (["limit:", "40"], "; write limit=40, without blanks"),
         (["model", "sd14"], "; write model=sd14, without blanks"),
         (["mine.csv"], "; write dataset=prompts_file dataset.path=mine.csv"),
+        (["my own.csv"], "; write dataset=prompts_file 'dataset.path=my own.csv'"),
         (["mein.csv"], "got 'mein.csv'"),
+        (["long" * 99 + ".csv"], "got '" + "long" * 99 + ".csv'"),
     ],
 )
 def test_a_word_without_a_value_is_told_how_to_be_written(words, written, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.csv").write_text("prompt,label\n")
+    for name in ("mine.csv", "my own.csv"):
+        (tmp_path / name).write_text("prompt,label\n")
     with pytest.raises(UserError) as caught:
         read(words)
     assert str(caught.value).endswith(written)

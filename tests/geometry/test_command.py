@@ -51,6 +51,19 @@ def recording(setting):
     return found
 
 
+def test_two_processes_evaluate_the_same_to_the_bit(recording, setting, tmp_path):
+    words = [*setting, "workers=2", f"runs={tmp_path}"]
+    other = Recording(compose.cases(words)[0], "quickstart", EXTENT)
+    complete(other)
+    names = [name for name, _ in recording.tasks()]
+    assert not other.missing() and names == [name for name, _ in other.tasks()]
+    for name in names:
+        one, two = recording.read(name), other.read(name)
+        assert one.keys() == two.keys()
+        for key in one:
+            np.testing.assert_array_equal(one[key], two[key])
+
+
 def test_what_is_recorded_is_what_detectors_read(recording):
     """Norm and cosine by the engine, another implementation, on noise and along trajectories."""
     model = loaded(recording.config)

@@ -45,10 +45,12 @@ def fail(how, folder):
             raise OwnUserError(4, "fails")
         case "twice":
             raise TwiceError(4)
+        case "exits":
+            sys.exit(5)
 
 
 class Slow:
-    """Leaves a file when a task begins and one when it is done."""
+    """Leaves a file when a task begins."""
 
     def __init__(self, folder, how, device=None):
         self.folder, self.how = Path(folder), how
@@ -58,14 +60,20 @@ class Slow:
         if task == 4:
             fail(self.how, self.folder)
         time.sleep(600 if self.how == "hangs" else 0.3)
-        (self.folder / f"{task}.done").touch()
-        return 1
+        return task
+
+
+def keep(task, result):
+    """Leaves a file in the process that has handed the task out."""
+    assert result == task
+    (Path(sys.argv[1]) / f"{task}.done").touch()
+    return 1
 
 
 if __name__ == "__main__":
     given = sys.argv[1:]
     try:
-        work = Work(Slow(*given), partial(Slow, *given), lambda task, amount: amount)
+        work = Work(Slow(*given), partial(Slow, *given), keep)
         pair = Processes(work.start, [None, None])
         do_all(range(TASKS), work, pair, TASKS, "slow", "task")
     except (UserError, RuntimeError) as error:

@@ -9,6 +9,7 @@ import torch
 
 from anisomem.benchmark.case import Case
 from anisomem.benchmark.complete import complete
+from anisomem.cli.main import main
 from anisomem.config import compose
 from anisomem.errors import UserError
 from anisomem.run import devices
@@ -63,6 +64,13 @@ def test_a_process_for_every_gpu_and_one_for_every_core(two_gpus, settings, kind
 def test_devices_that_cannot_be_are_refused_before_the_model_is_loaded(two_gpus, settings, said):
     with pytest.raises(UserError, match=said):
         devices.loaded(settings)
+
+
+@pytest.mark.parametrize("command", ["run", "mitigate"])
+def test_a_plan_knows_the_devices_too(command, capsys):
+    words = ["model=testbed_epsilon", "dataset=testbed_epsilon", "dry_run=true"]
+    assert main([command, "devices=[cuda:99]", *words]) == 2
+    assert "devices=[cuda:99] names 'cuda:99'" in capsys.readouterr().err
 
 
 @pytest.mark.slow

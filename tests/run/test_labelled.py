@@ -55,6 +55,8 @@ def test_both_classes_survive_a_limit_however_rare_one_is():
     [
         (["model=sd14"], "dataset=sd14_webster500"),
         (["model=sd20"], "dataset=sd20_webster219"),
+        (["model=sd14", "model._target_=mine.load"], "dataset=sd14_webster500"),
+        (["model._target_=mine.load", "dataset=sd14_webster500"], "model=testbed_epsilon, to see"),
         (["model=sdxl"], "dataset=prompts_file dataset.path=FILE"),
         (["experiment=quickstart", "model=diffusers_folder", "model.path=/x"], "prompts_file"),
         (["dataset=sd14_webster500"], "give model=sd14"),
@@ -79,6 +81,13 @@ def test_a_default_never_brings_another_models_labels(words, advised):
 )
 def test_labels_of_the_model_itself_need_no_caution(words):
     assert all(labelled.has_own(case) for case in labelled.judged(words))
+
+
+def test_what_a_listed_model_is_is_not_the_users_word():
+    words = ["model=sd14", "dataset=sd20_webster219", "model.stands_for=sd20"]
+    for more in ([], ["model._target_=mine.load"]):
+        (case,) = labelled.judged([*words, *more])
+        assert not labelled.has_own(case)
 
 
 def test_a_choice_of_both_is_allowed_and_said(tmp_path):

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -142,7 +143,28 @@ def test_actors_that_end_as_they_start_end_the_work(stand_in):
     ray = stand_in(lambda actor, task: task is None)
     with pytest.raises(UserError, match=r"end as they start: whatever for"):
         done()
-    assert ray.made <= 2 + LOSSES
+    assert ray.made == 2 * LOSSES
+
+
+def test_a_node_that_is_lost_while_its_actors_start_ends_nothing(stand_in):
+    ray = stand_in(lambda actor, task: task is None and actor < 2 * LOSSES, room=4 * LOSSES)
+    assert sorted(done(places=Places(2 * LOSSES, False, "cpu"))) == EXPECTED
+    assert ray.made == 4 * LOSSES
+
+
+def test_ctrl_c_ends_at_once_where_no_actor_has_been_placed(stand_in, monkeypatch):
+    ray = stand_in(room=0)
+    wait, looks = ray.wait, []
+
+    def wait_and_interrupt(*arguments, **more):
+        looks.append(more["timeout"])
+        signal.raise_signal(signal.SIGINT)
+        return wait(*arguments, **more)
+
+    monkeypatch.setattr(ray, "wait", wait_and_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        done()
+    assert looks == [on_ray.LOOK] and not ray.alive
 
 
 def test_a_cluster_that_places_nothing_is_given_up(stand_in):
@@ -166,8 +188,25 @@ def test_what_a_task_or_a_start_raises_is_said(stand_in):
     stand_in()
     with pytest.raises(UserError, match="no such model"):
         done(refuses)
-    with pytest.raises(ZeroDivisionError, match="by zero"):
+    with pytest.raises(ZeroDivisionError, match="by zero") as caught:
         done(fails)
+    assert "in fail\n" in str(caught.value.__cause__)
+
+
+def test_what_is_in_flight_is_kept_where_a_result_cannot_be(stand_in):
+    stand_in()
+    kept = []
+
+    def keep(task, result):
+        if task == 2:
+            raise UserError("no room on the disk")
+        kept.append(task)
+        return 1
+
+    actors = Actors(square, Places(2, False, "cpu"))
+    with pytest.raises(UserError, match="no room on the disk"):
+        do_all(range(7), Work(None, square, keep), actors, 7, "squares", "task")
+    assert kept == [0, 1, 3, 4]
 
 
 def test_a_node_with_other_software_is_refused(stand_in, monkeypatch):
@@ -198,13 +237,14 @@ def config(device="auto", workers=None, named=()):
 )
 def test_an_actor_for_every_gpu_or_else_every_core(stand_in, settings, kind, resources, expected):
     stand_in(resources=resources)
-    assert on_ray.places(settings, kind) == expected
+    assert on_ray.places(settings, kind, 100) == expected
+    assert on_ray.places(settings, kind, 3) == replace(expected, count=3)  # no more than tasks
 
 
 def test_what_a_cluster_cannot_give_is_said_before_anything_is_recorded(stand_in, monkeypatch):
     stand_in(resources={"CPU": 2.0})
     with pytest.raises(UserError, match=r"has no GPU; give model\.device=cpu"):
-        on_ray.places(config("cuda"), "cuda")
+        on_ray.places(config("cuda"), "cuda", 9)
     with pytest.raises(UserError, match="leave devices out"):
         on_ray.require(config(named=["cuda:0"]))
     with pytest.raises(UserError, match=r"give model\.device=cuda instead"):

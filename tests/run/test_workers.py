@@ -143,8 +143,9 @@ def test_ctrl_c_twice_ends_what_is_in_flight(slow):
         ("own", "RuntimeError: OwnError: task 4: fails"),
         ("own user's", "UserError: task 4: fails"),
         ("twice", "RuntimeError: TwiceError: task 4"),
+        ("exits", "RuntimeError: SystemExit: 5"),
     ],
-    ids=["a mistake", "full disk", "own", "own mistake", "says another thing"],
+    ids=["a mistake", "full disk", "own", "own mistake", "says another thing", "exit"],
 )
 def test_a_task_that_raises_says_why_after_the_tasks_in_flight(slow, tmp_path, how, said):
     """Whatever it raises: an error that no other process can read is no process that died."""

@@ -1,6 +1,8 @@
 """What is sampled, where it is kept, and what is done again."""
 
 import shutil
+from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,11 +12,14 @@ from PIL import Image
 
 from anisomem.errors import UserError
 from anisomem.measures.base import Generated
+from anisomem.mitigation.base import Ordinary
 from anisomem.mitigation.wen import WenDescent
 from anisomem.models.diffusers_unet import DiffusersUNet
+from anisomem.run import devices
+from anisomem.run.sharing import state_of_start
 from anisomem.tradeoff.command import say_what_changed
 from anisomem.tradeoff.measuring import measure, start
-from anisomem.tradeoff.sampling import sample
+from anisomem.tradeoff.sampling import _sampler, sample
 from anisomem.tradeoff.settings import Setting, expanded
 from anisomem.tradeoff.trial import Trial
 
@@ -99,6 +104,22 @@ def test_pictures_and_numbers_are_those_of_the_mitigation(trial, model):
     assert (at["embeddings_moved"] > 0).all()
 
 
+@pytest.mark.slow
+def test_two_processes_sample_the_same_to_the_bit(compose, model, tmp_path):
+    frames, pictures = [], []
+    for workers in (1, 2):
+        trial = Trial(compose(f"workers={workers}", f"runs={tmp_path / str(workers)}"), "made")
+        sample(trial, model, trial.missing())
+        frame = trial.sampled.read()
+        frames.append(frame[[name for name in frame if not name.endswith("seconds")]])
+        rows = range(len(trial.prompts))
+        pictures.append(
+            [trial.file(one, row).read_bytes() for one in trial.settings for row in rows]
+        )
+    assert len(pictures[0]) == 7 * 5 and pictures[0] == pictures[1]
+    pd.testing.assert_frame_equal(*frames, check_exact=True)
+
+
 def test_noise_of_a_prompt_is_its_own_or_shared(compose):
     own, shared = Trial(compose(), "a"), Trial(compose("noise_policy=shared"), "a")
     row = own.chosen[2]
@@ -130,6 +151,26 @@ def test_what_is_missing_is_sampled_again_and_nothing_else(trial, model, compose
     # One more strength asks for itself alone.
     more = Trial(compose("strengths.wen.steps=[1,2,3]"), "made")
     assert {more.settings[s].label for s, _ in more.missing()} == {"wen, steps 2"}
+
+
+def test_a_process_that_finds_another_mitigation_than_the_command_samples_nothing(trial):
+    state, nothing = state_of_start(trial.config, trial.state), Ordinary((), ())
+    for sources, refused in (({}, nullcontext()), ({"mine.Own": "abc"}, pytest.raises(UserError))):
+        settings = [replace(setting, sources=sources) for setting in trial.settings]
+        with refused:
+            _sampler(trial.config, settings, nothing, state, None)
+
+
+@pytest.mark.parametrize(
+    ("word", "device"), [("devices=[cuda:1,cuda:0]", "cuda:1"), ("devices=[]", "auto")]
+)
+def test_measures_compute_where_the_command_does(compose, monkeypatch, word, device):
+    monkeypatch.setattr(devices, "accelerators", lambda: ["cuda:0", "cuda:1"])
+    started, trial = [], Trial(compose(word, "workers=null"), "made")
+    for one in trial.measures:
+        monkeypatch.setattr(type(one), "start", lambda *given: started.append(given[-1]))
+    start(trial)
+    assert started == [device] * len(trial.measures)
 
 
 def test_strips_hold_the_pictures_in_the_order_of_the_seeds(trial):
