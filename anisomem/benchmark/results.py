@@ -52,6 +52,11 @@ class Row:
         return f"{self.detector}, n={self.n}" if self.n else self.detector
 
     @property
+    def n_shown(self) -> str:
+        """The number of noise samples, a dash where a detector takes none."""
+        return str(self.n or "–")
+
+    @property
     def timed(self) -> TimedCounts | None:
         """The cost, where seconds were measured."""
         return self.cost if isinstance(self.cost, TimedCounts) else None

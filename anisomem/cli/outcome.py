@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from anisomem.benchmark.case import Case
     from anisomem.benchmark.results import Results
     from anisomem.config.schema import Config
-    from anisomem.report.standing import Told
+    from anisomem.report.standing import Printed
     from anisomem.report.wandb_logger import WandbLogger
 
 log = logging.getLogger(__name__)
@@ -43,8 +43,8 @@ def finish(cases: Sequence[Case], folder: Path, logger: WandbLogger | None = Non
     """
     from anisomem.report import standing
 
-    if logger is None and (told := standing.told(cases, folder)):
-        _say(told, folder)
+    if logger is None and (printed := standing.printed(cases, folder)):
+        _say(printed, folder)
         return 0
     code = standing.code()
 
@@ -66,25 +66,25 @@ def finish(cases: Sequence[Case], folder: Path, logger: WandbLogger | None = Non
     try:
         with concerning(str(folder)):
             drawn = report.write(all_results, folder)
-            told = standing.Told(report.printed(all_results), warnings(all_results))
+            printed = standing.Printed(report.printed(all_results), warnings(all_results))
             if len(left) == lost:  # what was left out is tried again, and said again
-                standing.keep(told, cases, folder, of)
+                standing.keep(printed, cases, folder, of)
     except CannotWriteError as error:
         print(report.printed(all_results))
         if any(one.worked for one in completed) or not error.forbidden:
             raise
         print(f"anisomem: the report is as it was: {error}", file=sys.stderr)
         return 0
-    _say(told, folder)
+    _say(printed, folder)
     if logger:
         attempt("the run on Weights & Biases", partial(logger.log, all_results, folder, drawn))
     return 0
 
 
-def _say(told: Told, folder: Path) -> None:
+def _say(printed: Printed, folder: Path) -> None:
     """Prints a report's table, what its reader must know, and where the report is."""
-    print(told.table)
-    _warn(told.warnings)
+    print(printed.table)
+    _warn(printed.warnings)
     print(f"Report: {folder}/ (tables, figures; components in a folder per model)")
 
 

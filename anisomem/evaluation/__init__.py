@@ -1,7 +1,8 @@
 """The statistics of a table: point estimates, intervals, comparisons and fitted scores.
 
 No file here knows prompts, detectors or models: labels, scores and clusters are arrays.
-``summary`` puts together what a table says; the other files are one statistic each.
+``summary`` puts together what a table says, in the words of ``estimates``; the other files are one
+statistic each.
 """
 
 from anisomem.evaluation.bands import roc_band, standardised_means, tpr_by_group
@@ -32,6 +33,7 @@ from anisomem.evaluation.delong import (
     logit_interval,
     paired_delong,
 )
+from anisomem.evaluation.estimates import Comparison, Estimate, Summary
 from anisomem.evaluation.fitting import FoldFit, equal_weights, fit_in_folds, fit_weights, folds
 from anisomem.evaluation.groups import inseparable_groups
 from anisomem.evaluation.interval import (
@@ -44,7 +46,7 @@ from anisomem.evaluation.interval import (
     wilson_interval,
 )
 from anisomem.evaluation.resampling import Resampling, resample
-from anisomem.evaluation.summary import CLUSTERED, Comparison, Estimate, Evaluation, Summary
+from anisomem.evaluation.summary import CLUSTERED, Evaluation
 from anisomem.evaluation.text import character_model, text_only_scores, word_model
 from anisomem.evaluation.ties import Ties, ties
 

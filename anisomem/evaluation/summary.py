@@ -6,22 +6,16 @@ in :mod:`anisomem.report.tables`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from anisomem.evaluation.bands import standardised_means, tpr_by_group
-from anisomem.evaluation.bootstrap import (
-    FAMILY_LEVEL,
-    NOT_SEPARABLE,
-    PairedDifference,
-    paired_difference,
-    statistics,
-)
+from anisomem.evaluation.bootstrap import PairedDifference, paired_difference, statistics
 from anisomem.evaluation.curves import (
     allowed_false_positives,
     auc,
@@ -36,6 +30,7 @@ from anisomem.evaluation.delong import (
     logit_interval,
     paired_delong,
 )
+from anisomem.evaluation.estimates import Comparison, Estimate, Summary
 from anisomem.evaluation.interval import (
     Interval,
     effective_clusters,
@@ -49,7 +44,7 @@ from anisomem.evaluation.ties import Ties, ties
 #: What simulations say of DeLong's method in such a case, docs/statistics.md.
 CLUSTERED = (
     "takes prompts for independent, but they come in clusters, where its 95% intervals covered as"
-    " little as 40% in simulations"
+    " little as 28% in simulations"
 )
 
 #: Where intervals covered less than 93% there: fewer effective clusters of errors (of hits, below
@@ -58,79 +53,6 @@ FEW_ERRORS, FEW_MISSED, FEW_ALLOWED = 1.5, 3.0, 2
 NARROW = "the 95% interval may cover less than 93%: {}"
 
 FloatArray = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its 95% interval over prompt clusters.
-
-    Attributes:
-        value: The mean over noise seeds.
-        interval: The interval of that mean, over prompts.
-        seed_std: Standard deviation over noise seeds (ddof 1), None for a single seed.
-        note: What limits the number, if anything does.
-    """
-
-    value: float
-    interval: Interval
-    seed_std: float | None
-    note: str | None = None
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a table's row says of one detector.
-
-    Attributes:
-        auc: Area under the ROC curve.
-        auc_delong: Its logit-DeLong interval, which takes prompts for independent; None for
-            several noise seeds, or a single prompt of a class.
-        tpr: The TPR at each target FPR, None below 1 / n_neg.
-        released_tpr: The same by the rule of Jeon's, Asthana's and Ren's codes (nearest FPR), at
-            the targets that can be resolved.
-        strict_tpr: The TPR by Wen's rule (last point strictly below the target).
-        n_negative: Prompts that are not memorized, which limit what can be resolved.
-        ties: The ties among its scores; a row with a flag is read with care.
-    """
-
-    auc: Estimate
-    auc_delong: Interval | None
-    tpr: Mapping[float, Estimate | None]
-    released_tpr: Mapping[float, float]
-    strict_tpr: Mapping[float, float]
-    n_negative: int
-    ties: Ties
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Detector a against b on the same prompts, noise and bootstrap draws.
-
-    Attributes:
-        a, b: Indices of the detectors.
-        auc: a - b in AUC, with its paired bootstrap interval, p value and verdict.
-        holm_p: The p value of the AUC, adjusted by Holm's method over all pairs compared.
-        delong_holm_p: Paired DeLong's, adjusted likewise; None where there is no DeLong interval.
-        tpr: The difference in TPR at each resolvable target.
-        tpr_holm_p: Its p values, adjusted over all pairs at the same target.
-    """
-
-    a: int
-    b: int
-    auc: PairedDifference
-    holm_p: float
-    delong_holm_p: float | None
-    tpr: Mapping[float, PairedDifference]
-    tpr_holm_p: Mapping[float, float]
-
-    @property
-    def auc_verdict(self) -> str:
-        """The verdict by AUC where it holds after the adjustment."""
-        return _adjusted(self.auc, self.holm_p)
-
-    def tpr_verdict(self, target: float) -> str:
-        """The verdict by the TPR at a resolvable target, in the same words."""
-        return _adjusted(self.tpr[target], self.tpr_holm_p[target])
 
 
 class Evaluation:
@@ -268,7 +190,7 @@ class Evaluation:
         units = [effective_clusters(self.clusters[group]) for group in groups]
         return [
             [
-                _estimate(
+                Estimate.of_seeds(
                     [_group_tpr(of_seed, self.labels, group, target) for of_seed in rows[i]],
                     percentile_interval(draws[g, i][np.isfinite(draws[g, i])], units[g]),
                 )
@@ -299,7 +221,7 @@ class Evaluation:
         # A cluster alone varies in no draw that has it.
         drawn[[len(np.unique(self.clusters[group])) < 2 for group in groups]] = np.nan
         return [
-            [_mean_estimate(points[g, i], drawn[g, i]) for g in range(len(groups))]
+            [_of_group(points[g, i], drawn[g, i]) for g in range(len(groups))]
             for i in range(len(rows))
         ]
 
@@ -364,12 +286,12 @@ class Evaluation:
             every = f" at any of {len(areas)} noise seeds" if len(areas) > 1 else ""
             interval = replace(interval, note=perfect + every)
         if tied.constant:
-            return _estimate(areas, replace(interval, note=None), tied.note)
+            return Estimate.of_seeds(areas, replace(interval, note=None), tied.note)
         errors, narrow = min(value, 1 - value) * units, None
         if 0 < errors < FEW_ERRORS:  # a score and its mirror image are known alike
             kind = "errors" if value > 0.5 else "hits"
             narrow = NARROW.format(f"{errors:.2g} of {units:.3g} effective clusters of {kind}")
-        return _estimate(areas, interval, narrow, tied.note)
+        return Estimate.of_seeds(areas, interval, narrow, tied.note)
 
     def _tpr(self, k: int, d: int, points: Sequence[float], tied: Ties) -> Estimate:
         target, units = self.targets[k], self.resampling.positive_units
@@ -380,7 +302,7 @@ class Evaluation:
         elif 0 < missed < FEW_MISSED:
             narrow = NARROW.format(f"{missed:.2g} of {units:.3g} effective clusters missed")
         resolution = resolution_note(target, self.n_negative)
-        return _estimate(points, interval, resolution, narrow, tied.note)
+        return Estimate.of_seeds(points, interval, resolution, narrow, tied.note)
 
     def _auc_delong(self, rows: FloatArray) -> Interval | None:
         if len(rows) > 1 or not self._has_variance:
@@ -400,18 +322,6 @@ def _mean_of_seeds(draws: FloatArray) -> FloatArray:
     return draws[..., 0, :] if draws.shape[-2] == 1 else np.asarray(draws.mean(axis=-2))
 
 
-def _adjusted(difference: PairedDifference, p_value: float) -> str:
-    return difference.verdict if p_value < FAMILY_LEVEL else NOT_SEPARABLE
-
-
-def _mean_estimate(points: FloatArray, draws: FloatArray) -> Estimate:
-    spread = float(np.std(points, ddof=1)) if len(points) > 1 else None
-    finite = draws[np.isfinite(draws)]
-    ends = np.quantile(finite, [0.025, 0.975]) if len(finite) else np.full(2, np.nan)
-    interval = Interval(float(ends[0]), float(ends[1]), "percentile bootstrap")
-    return Estimate(float(np.mean(points)), interval, spread)
-
-
 def _group_tpr(
     row: FloatArray, labels: npt.NDArray[np.generic], group: npt.NDArray[np.bool_], target: float
 ) -> float:
@@ -419,7 +329,10 @@ def _group_tpr(
     return tpr_at_fpr(row[kept], labels[kept], target)
 
 
-def _estimate(points: Sequence[float], interval: Interval, *notes: str | None) -> Estimate:
-    spread = float(np.std(points, ddof=1)) if len(points) > 1 else None
-    note = "; ".join(note for note in notes if note) or None
-    return Estimate(float(np.mean(points)), interval, spread, note)
+def _of_group(points: FloatArray, draws: FloatArray) -> Estimate:
+    """The mean over seeds of a group's points, with percentiles of its finite draws."""
+    finite = draws[np.isfinite(draws)]
+    ends = np.quantile(finite, [0.025, 0.975]) if len(finite) else np.full(2, np.nan)
+    return Estimate.of_seeds(
+        points, Interval(float(ends[0]), float(ends[1]), "percentile bootstrap")
+    )

@@ -16,7 +16,7 @@ import yaml
 
 from anisomem.benchmark.results import Results, Row
 from anisomem.console import progress
-from anisomem.report import escape, published, tables
+from anisomem.report import escape, gammas, published, tables
 from anisomem.report.attempt import attempt, attempts
 from anisomem.report.card import card
 from anisomem.report.folder import Folder
@@ -107,7 +107,7 @@ def _more(
     }
     makes["rules-of-released-codes"] = partial(tables.rules_table, rows)
     if any(row.gamma for row in rows):
-        makes["weights-of-the-metric"] = partial(tables.gamma_table, rows)
+        makes["weights-of-the-metric"] = partial(gammas.table, rows)
     makes["costs"] = partial(tables.costs_table, all_results)
     for results in all_results:
         makes[f"blocks-of-{results.name}"] = partial(tables.blocks_table, results)

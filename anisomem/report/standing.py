@@ -32,12 +32,21 @@ FILE = ".standing-report.json"  # beside it
 LARGEST = 1 << 24  # bytes of it that are read
 PARTS = ("anisomem", "anisomem.baselines", "anisomem.conf", "anisomem.published")
 SOURCES = (".py", ".yaml", ".j2")
-LIBRARIES = ("numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "matplotlib", "pillow")
+LIBRARIES = (
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pandas",
+    "pyarrow",
+    "matplotlib",
+    "pillow",
+    "jinja2",
+)
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")  # what no table holds
 
 
 @dataclass(frozen=True)
-class Told:
+class Printed:
     """What a command has printed of a report.
 
     Attributes:
@@ -49,14 +58,14 @@ class Told:
     warnings: Sequence[str]
 
 
-def keep(told: Told, cases: Sequence[Case], folder: Path, of: str | None) -> None:
+def keep(printed: Printed, cases: Sequence[Case], folder: Path, of: str | None) -> None:
     """Remembers beside a report, which has just been written, what it was made of.
 
     Nothing is remembered where that has changed meanwhile: code that is edited while a run
     records is not what the run has loaded.
 
     Arguments:
-        told: What is printed of it.
+        printed: What is printed of it.
         cases: Its cases.
         folder: Where it lies.
         of: What :func:`made_of` said before it was made, with the code as the command began.
@@ -67,11 +76,11 @@ def keep(told: Told, cases: Sequence[Case], folder: Path, of: str | None) -> Non
     if of is None or made_of(cases, code()) != of:
         return
     written = Manifest(folder, KIND).standing()
-    content = {"of": of, "written": written, **asdict(told)}
+    content = {"of": of, "written": written, **asdict(printed)}
     atomic.write_text(folder / FILE, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
-def told(cases: Sequence[Case], folder: Path) -> Told | None:
+def printed(cases: Sequence[Case], folder: Path) -> Printed | None:
     """What was printed of the report in a folder, where it stands for these cases."""
     kept = _kept(folder / FILE)
     if kept is None or (of := made_of(cases, code())) is None or kept["of"] != of:
@@ -84,7 +93,7 @@ def told(cases: Sequence[Case], folder: Path) -> Told | None:
         return None
     if not all(isinstance(text, str) and not CONTROL.search(text) for text in (table, *warnings)):
         return None  # a stranger's
-    return Told(table, warnings)
+    return Printed(table, warnings)
 
 
 def _kept(file: Path) -> dict[str, Any] | None:

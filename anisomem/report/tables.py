@@ -17,7 +17,7 @@ from anisomem.evaluation import (
     least_p,
     resolution_note,
 )
-from anisomem.report import escape
+from anisomem.report import escape, gammas
 from anisomem.report.limits import Limits, limits_of
 from anisomem.report.table import Table
 
@@ -64,7 +64,7 @@ def rules_table(rows: Sequence[Row]) -> Table:
     for row in rows:
         if (summary := row.summary) is None:
             continue  # the main table says why
-        line = [row.case, row.model, row.detector, _n(row)]
+        line = [row.case, row.model, row.detector, row.n_shown]
         line.append(_interval(summary.auc_delong) if summary.auc_delong else "–")
         for target in targets:
             ours = summary.tpr[target]
@@ -205,54 +205,6 @@ def costs_table(all_results: Sequence[Results]) -> Table:
     return Table("Costs", headings, cells, notes)
 
 
-def gamma_table(rows: Sequence[Row]) -> Table:
-    """The weights of the anisotropy metric's terms, and where they come from."""
-    cells = [
-        [
-            row.case,
-            row.model,
-            row.detector,
-            _n(row),
-            _spread(row.gamma.norm, row.gamma.norm_std),
-            _spread(row.gamma.cos, row.gamma.cos_std),
-            f"{row.gamma.cos / row.gamma.norm:.4g}" if row.gamma.norm else "–",
-            row.gamma.source,
-        ]
-        for row in rows
-        if row.gamma
-    ]
-    headings = [
-        "prompts",
-        "model",
-        "detector",
-        "n",
-        "gamma_norm",
-        "gamma_cos",
-        "cos / norm",
-        "from",
-    ]
-    notes = ["±: standard deviation over folds and noise seeds, where the weights are several."]
-    return Table("Weights of the anisotropy metric", headings, cells, notes)
-
-
-def _gamma_notes(rows: Sequence[Row]) -> list[str]:
-    """The weights in a line for each case."""
-    by_case: dict[str, dict[str, None]] = {}
-    for row in rows:
-        if row.gamma:
-            gamma = row.gamma
-            norm, cos = _spread(gamma.norm, gamma.norm_std), _spread(gamma.cos, gamma.cos_std)
-            source = row.gamma.source.partition(":")[0].removesuffix(" by logistic regression")
-            varies = f", n={row.n}" * (row.gamma.norm_std is not None or source == "equal")
-            text = f"{row.detector}{varies}: {norm}, {cos} ({source})"
-            by_case.setdefault(row.case, {})[text] = None
-    return [f"{case}, gamma_norm, gamma_cos: {'; '.join(all_)}." for case, all_ in by_case.items()]
-
-
-def _spread(value: float, std: float | None) -> str:
-    return f"{value:.3g}" if std is None else f"{value:.3g} ± {std:.2g}"
-
-
 def percent(fraction: float) -> str:
     """0.01 as ``1%``, 0.005 as ``0.5%``."""
     return f"{100 * fraction:g}%"
@@ -291,16 +243,12 @@ def _main_cells(row: Row, targets: int) -> list[str]:
         row.case,
         row.model,
         row.detector,
-        _n(row),
+        row.n_shown,
         *numbers,
         nfe,
         f"{timed.isolated[0]:.3f}" if timed else "–",
         f"{timed.amortised:.3f}" if timed else "–",
     ]
-
-
-def _n(row: Row) -> str:
-    return str(row.n or "–")
 
 
 def interval_text(estimate: Estimate | None) -> str:
@@ -387,7 +335,7 @@ def notes_of(rows: Sequence[Row]) -> list[str]:
             "s alone: median seconds per 10 prompts, detector alone, in one thread; s shared: its"
             " part of one run of all detectors."
         )
-    notes += _gamma_notes(rows)
+    notes += gammas.notes(rows)
     notes += dict.fromkeys(f"{row.case}: {note}." for row in rows for note in row.notes)
     limits = Limits()
     unresolved: dict[str, None] = {}

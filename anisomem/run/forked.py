@@ -25,7 +25,7 @@ from anisomem.console import progress
 T = TypeVar("T")
 
 MOST = 8  # copies; each writes to the memory that it shares with the others
-NUMBER = 4  # bytes of a job's number in the pipe that hands them out
+NUMBER = 4  # bytes of a job's number in the file that hands them out
 
 
 def each(jobs: Sequence[Callable[[], T]], title: str, unit: str, copied: bool = True) -> list[T]:
@@ -78,9 +78,9 @@ def _copies(jobs: Sequence[Callable[[], object]]) -> Iterator[list[Connection]]:
     if sys.platform != "linux" or count < 2:  # elsewhere system libraries do not survive it
         yield []
         return
-    numbers, write = os.pipe()
-    os.write(write, b"".join(i.to_bytes(NUMBER, "big") for i in range(len(jobs))))
-    os.close(write)
+    numbers = os.memfd_create("jobs")  # copies share the place at which they read
+    os.write(numbers, b"".join(i.to_bytes(NUMBER, "big") for i in range(len(jobs))))
+    os.lseek(numbers, 0, os.SEEK_SET)
     context = multiprocessing.get_context("fork")
     ends: list[Connection] = []
     copies: list[BaseProcess] = []

@@ -24,6 +24,10 @@ def test_jobs_are_done_elsewhere_and_returned_in_their_order():
     assert os.getpid() not in {process for _, _, process in made}
 
 
+def test_more_jobs_than_a_pipe_holds_are_each_done_once():
+    assert forked.each([lambda i=i: i for i in range(20_000)], "some", "") == [*range(20_000)]
+
+
 def test_one_core_or_an_accelerator_does_them_here(monkeypatch):
     assert forked.each([os.getpid] * 3, "some", "", copied=False) == [os.getpid()] * 3
     monkeypatch.setattr(forked, "_cores", lambda: 1)
