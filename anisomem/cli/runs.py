@@ -74,7 +74,9 @@ def stored(
     with phase("reading the runs", brief=True):
         from anisomem.benchmark.case import stored_cases
 
-        files = dict(_configurations(runs))
+        files: dict[Path, bool] = {}
+        for file, beside in _configurations(runs):  # one that is named itself is asked for
+            files[file] = beside and files.get(file, True)
         optional = [file for file, beside in files.items() if beside]
         return stored_cases(files, allowed, optional, require)
 

@@ -6,6 +6,9 @@ by ``published``.
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -15,6 +18,7 @@ from typing import Any
 import platformdirs
 import yaml
 
+from anisomem.datasets import bounded
 from anisomem.errors import UserError, one_of
 
 HOST = "https://raw.githubusercontent.com"
@@ -136,3 +140,49 @@ def folder(data: str | None) -> Path:
     if Path(data).exists() and not Path(data).is_dir():
         raise UserError(f"paths.data must be a folder, got {data!r}")
     return Path(data)
+
+
+class Files:
+    """The verified files of a card, by role."""
+
+    def __init__(self, card: Card, folder: Path) -> None:
+        self.card, self.folder = card, folder
+        self.sources = {source.role: source for source in card.sources}
+
+    def stem(self, role: str) -> str:
+        """The name of a role's file, by which its rows are numbered."""
+        return Path(self.sources[role].path).stem
+
+    def text(self, role: str) -> str:
+        """The text of a file.
+
+        Raises:
+            UserError: It is not below the folder, or no UTF-8.
+        """
+        source = self.sources[role]
+        content = source.find(self.folder)
+        if content is None:
+            raise UserError(
+                f"no {source.path} of {source.repository} below {self.folder}; run anisomem fetch "
+                f"{self.card.name}, or point paths.data or ANISOMEM_DATA to it"
+            )
+        return bounded.decoded(content, source.path)
+
+    def lines(self, role: str) -> list[str]:
+        """The lines of a file, as many as its card says."""
+        return self._counted(role, self.text(role).removesuffix("\n").split("\n"))
+
+    def objects(self, role: str) -> list[dict[str, str]]:
+        """The objects of a JSONL file."""
+        return [json.loads(line) for line in self.lines(role)]
+
+    def table(self, role: str, delimiter: str = ";") -> list[dict[str, str]]:
+        """The rows of a CSV file with a header."""
+        stream = io.StringIO(self.text(role), newline="")
+        return self._counted(role, list(csv.DictReader(stream, delimiter=delimiter, strict=True)))
+
+    def _counted(self, role: str, rows: list[Any]) -> list[Any]:
+        source = self.sources[role]
+        if len(rows) != source.rows:
+            raise UserError(f"{source.path} has {len(rows)} rows, its card says {source.rows}")
+        return rows

@@ -1,86 +1,27 @@
-"""Makes a prompt set of a user's file or a hub dataset; ``tables`` reads the rows."""
+"""Makes a prompt set of a user's file or a hub dataset.
+
+``tables`` reads the rows, ``cells`` what a column holds.
+"""
 
 from __future__ import annotations
 
-import ast
-import math
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from anisomem.datasets import clusters, labels, places, tables
-from anisomem.datasets.images import require_picture
+from anisomem.datasets import bounded, clusters, labels, places, tables
+from anisomem.datasets.cells import OPTIONAL, clusters_of, empty, optional, texts_of
 from anisomem.datasets.prompts import LABELS, PromptSet
 from anisomem.datasets.tables import Columns, RawTable, Row
 from anisomem.errors import UserError, unknown
 
 UNKNOWN = "unknown"  # what the source of a prompt does not say
-LITERAL = 1 << 16  # characters of a printed list
-COSINE = 1.001  # the largest, as rounded products of half precision give it
-#: How programs write that a prompt is in no cluster; -1 is what DBSCAN and HDBSCAN say.
-UNCLUSTERED = frozenset(("", "nan", "na", "n/a", "<na>", "none", "null", "-1"))
-
-Reader = Callable[[Sequence[Any]], Any]
-
-
-def _numbers(low: float, high: float) -> Reader:
-    """Reads numbers from ``low`` to ``high``; one that is missing is NaN."""
-
-    def read(cells: Sequence[Any]) -> npt.NDArray[np.float64]:
-        numbers = np.array([math.nan if _empty(cell) else float(cell) for cell in cells])
-        if ((numbers < low) | (numbers > high)).any():
-            raise ValueError
-        return numbers
-
-    return read
-
-
-def _counts(cells: Sequence[Any]) -> npt.NDArray[np.int64]:
-    """Whole numbers, as pandas writes them too where some are missing."""
-    counts = np.array([0 if _empty(cell) else _integer(cell) for cell in cells], np.int64)
-    if (counts < 0).any():
-        raise ValueError
-    return counts
-
-
-def _integer(cell: Any) -> int:
-    if isinstance(cell, int):
-        return cell
-    if not (value := float(cell)).is_integer():
-        raise ValueError
-    return int(value)
-
-
-def _pictures(cells: Sequence[Any]) -> list[bytes | None]:
-    """Encoded pictures; one that only names a file is not read from there."""
-    contents = [None if _empty(cell) else cell["bytes"] for cell in cells]
-    for cell, content in zip(cells, contents, strict=True):
-        if not (isinstance(content, bytes) or (content is None and not (cell or {}).get("path"))):
-            raise TypeError
-    return contents
-
-
-def _texts(cells: Sequence[Any]) -> list[str]:
-    return ["" if _empty(cell) else str(cell) for cell in cells]
-
-
-#: Column that a file need not have: the field it fills, what it holds, and how it is read.
-OPTIONAL: Mapping[str, tuple[str, str, Reader]] = {
-    "repetitions": ("repetitions", "integers from 0", _counts),
-    "reproduction_rate": ("reproduction_rates", "fractions from 0 to 1", _numbers(0, 1)),
-    "picture": ("pictures", "pictures as {bytes, path}, with bytes", _pictures),
-    "family": ("families", "texts", _texts),
-    "urls": ("urls", "lists of texts", lambda cells: [_list(cell) for cell in cells]),
-    "mean_sscd": ("mean_sscd", "numbers from -1 to 1", _numbers(-COSINE, COSINE)),
-    "max_sscd": ("max_sscd", "numbers from -1 to 1", _numbers(-COSINE, COSINE)),
-}
 COLUMNS = ("id", "prompt", "label", "cluster", "block", "kind", *OPTIONAL)
 WRITTEN = ("id", "prompt", "block", "kind", "family")  # texts that end up in other files
 
@@ -154,15 +95,11 @@ def load(
         table["id"],
         texts,
         np.array(table["label"], np.int8),
-        _clusters(table["cluster"]) if "cluster" in table else clusters.near_duplicates(texts),
-        _texts_or(table.get("block", [block] * len(texts))),
-        _texts_or(table.get("kind", [UNKNOWN] * len(texts))),
+        clusters_of(table["cluster"]) if "cluster" in table else clusters.near_duplicates(texts),
+        texts_of(table.get("block", [block] * len(texts)), UNKNOWN),
+        texts_of(table.get("kind", [""] * len(texts)), UNKNOWN),
         cautions=_contradictions(texts, table["label"]),
-        **{
-            field: _read(lists[0].path, column, table[column], expected, read)
-            for column, (field, expected, read) in OPTIONAL.items()
-            if column in table
-        },
+        **optional(lists[0].path, table),
     )
 
 
@@ -241,7 +178,7 @@ def _is_file(path: str) -> bool:
 def _lines(file: Path) -> RawTable:
     """One prompt a line."""
     table = RawTable(chosen={"prompt": "prompt"})
-    for number, line in enumerate(tables.lines(file), 1):
+    for number, line in enumerate(bounded.lines(file), 1):
         if number == 1 and _heads(line):
             raise UserError(
                 f"{file}, line 1 is no prompt but a heading or JSON: {line[:40]!r}; a table's "
@@ -321,19 +258,19 @@ def _settle(where: str, cells: dict[str, Any], some: _List, number: int, strict:
     cells["prompt"] = _prompt(where, cells["prompt"])
     for column in WRITTEN:
         _require_text(where, column, cells.get(column))
-    if _empty(cells.get("id")):
+    if empty(cells.get("id")):
         cells["id"] = f"{some.stem}-{number}"
     if some.label:
         cells.setdefault("block", some.stem)
         cells["label"] = _label_of_place(where, cells.get("label"), some.label, strict)
-    elif _empty(cells["label"]):
+    elif empty(cells["label"]):
         raise UserError(f"{where}: no label; expected {labels.EXPECTED}")
     else:
         cells["label"] = labels.meaning(where, cells["label"])
 
 
 def _prompt(where: str, cell: object) -> str:
-    if _empty(cell):
+    if empty(cell):
         raise UserError(f"{where}: empty prompt")
     if not isinstance(cell, str):
         what = "a list" if isinstance(cell, list | tuple) else f"{str(cell)[:40]!r}"
@@ -357,7 +294,7 @@ def _label_of_place(where: str, cell: object, place: str, strict: bool) -> int |
     """What the place says, unless the row itself is settled otherwise."""
     expected = labels.meaning(where, place)
     try:
-        own = expected if _empty(cell) else labels.meaning(where, cell)
+        own = expected if empty(cell) else labels.meaning(where, cell)
     except UserError:  # a column of that name about something else
         return expected
     if strict and own is not None and own != expected:
@@ -381,22 +318,6 @@ def _table(rows: Sequence[Row], present: Mapping[str, None]) -> dict[str, list[A
     return {column: [cells.get(column) for cells in kept] for column in (*present, "label")}
 
 
-def _clusters(codes: Sequence[Any]) -> npt.NDArray[np.int64]:
-    """Clusters by their names; a prompt without one is its own."""
-    if all(type(code) is int and code != -1 and abs(code) < 2**63 for code in codes):
-        return np.array(codes, np.int64)
-    names = [_cluster(code) for code in codes]
-    return clusters.in_order(
-        [("", row) if name in UNCLUSTERED else (name, -1) for row, name in enumerate(names)]
-    )
-
-
-def _cluster(code: Any) -> str:
-    """A cluster's name: pandas writes 3 as 3.0 where other cells are empty."""
-    name = "" if _empty(code) else str(code).strip()
-    return name.lower() if name.lower() in UNCLUSTERED else re.sub(r"^(-?\d+)\.0+$", r"\1", name)
-
-
 def _contradictions(texts: Sequence[str], values: Sequence[int]) -> list[str]:
     """A caution where one text has both labels; blanks and capitals do not count."""
     said = {(" ".join(text.split()).casefold(), v) for text, v in zip(texts, values, strict=True)}
@@ -404,52 +325,3 @@ def _contradictions(texts: Sequence[str], values: Sequence[int]) -> list[str]:
     if not both:
         return []
     return [f"{both} text{'s' * (both > 1)} labelled both memorized and not memorized"]
-
-
-def _empty(cell: object) -> bool:
-    """Whether a cell says nothing: blank, null, or the NaN of a table program."""
-    if isinstance(cell, float):
-        return math.isnan(cell)
-    return cell is None or (isinstance(cell, str) and not cell.strip())
-
-
-def _texts_or(cells: Sequence[Any]) -> list[str]:
-    return [UNKNOWN if _empty(cell) else str(cell) for cell in cells]
-
-
-def _list(cell: object) -> list[str]:
-    """A list of texts; a single one may stand alone, and a list as Python prints it.
-
-    Raises:
-        ValueError: A list printed otherwise.
-    """
-    if _empty(cell):
-        return []
-    if isinstance(cell, str):
-        if not (cell.strip().startswith("[") and cell.strip().endswith("]")):
-            return [cell]
-        if len(cell) > LITERAL or re.search(r"""['"]\s+['"]""", cell):  # numpy has no commas
-            raise ValueError
-        try:
-            cell = ast.literal_eval(cell.strip())
-        except (SyntaxError, RecursionError, MemoryError):
-            raise ValueError from None
-    if not isinstance(cell, list | tuple) or not all(isinstance(text, str) for text in cell):
-        raise ValueError
-    return list(cell)
-
-
-def _read(source: str, column: str, cells: Sequence[Any], expected: str, read: Reader) -> Any:
-    """What a column holds.
-
-    Raises:
-        UserError: Something else than expected.
-    """
-    try:
-        values = read(cells)
-    except (TypeError, ValueError, KeyError, OverflowError, AttributeError):
-        raise UserError(f"{source}: column {column} must hold {expected}") from None
-    for number, content in enumerate(values if column == "picture" else (), 1):
-        if content is not None:
-            require_picture(content, f"{source}, picture {number}")
-    return values

@@ -11,7 +11,7 @@ import re
 from itertools import islice
 from pathlib import Path
 
-from anisomem.datasets import tables
+from anisomem.datasets import bounded, tables
 from anisomem.errors import UserError
 
 MOST = 10_000  # names in a folder and below; a larger one is no data set
@@ -62,22 +62,22 @@ def stem(path: str) -> str:
     place = expanded(path)
     if glob.has_magic(path) and not os.path.lexists(place):
         return place.absolute().parent.name or "prompts"
-    return tables.stem(place)
+    return bounded.stem(place)
 
 
 def is_list(path: str) -> bool:
     """Whether a path is called as a file of prompts is."""
-    return tables.suffix(Path(path)) in (".txt", *tables.READERS)
+    return bounded.suffix(Path(path)) in (".txt", *tables.READERS)
 
 
 def is_table(file: Path) -> bool:
     """Whether a file has rows with headings and not a prompt a line."""
-    return tables.suffix(file) in tables.READERS
+    return bounded.suffix(file) in tables.READERS
 
 
 def _table(file: Path) -> Path:
-    tables.require_file(file)
-    if tables.suffix(file) == ".txt":
+    bounded.require_file(file)
+    if bounded.suffix(file) == ".txt":
         raise UserError(
             f"{file} has prompts without labels; give dataset.memorized=FILE.txt and "
             "dataset.others=FILE.txt"
@@ -94,11 +94,11 @@ def _folder(place: Path) -> list[Path] | None:
     if not tables_below:
         raise UserError(f"{str(place)!r} is a folder without a file in {FORMATS}")
     for file in tables_below:
-        tables.require_file(file)
+        bounded.require_file(file)
     card = place / "README.md"
     if card in below or any(SPLIT.search(str(file.relative_to(place))) for file in tables_below):
         return None
-    suffixes = sorted({tables.suffix(file) for file in tables_below})
+    suffixes = sorted({bounded.suffix(file) for file in tables_below})
     if len(suffixes) > 1:
         raise UserError(
             f"{str(place)!r} has files in {' and '.join(suffixes)}; name those that are meant, "

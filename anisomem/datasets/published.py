@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import ast
-import csv
 import html
-import io
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -91,7 +86,7 @@ def load(
     """
     card = cards.read(name)
     one_of(f"variant of {name}", variant, card.variants)
-    content = _Files(card, cards.folder(data))
+    content = cards.Files(card, cards.folder(data))
     parts = [name]
     if name == "model_swap":
         one_of("list of memorized prompts", memorized_by, LISTS)
@@ -123,49 +118,12 @@ def cleaned(text: str) -> str:
     return " ".join(text.split())
 
 
-class _Files:
-    """The verified files of a card, by role."""
-
-    def __init__(self, card: cards.Card, folder: Path) -> None:
-        self.card, self.folder = card, folder
-        self.sources = {source.role: source for source in card.sources}
-
-    def stem(self, role: str) -> str:
-        return Path(self.sources[role].path).stem
-
-    def text(self, role: str) -> str:
-        source = self.sources[role]
-        content = source.find(self.folder)
-        if content is None:
-            raise UserError(
-                f"no {source.path} of {source.repository} below {self.folder}; run anisomem fetch "
-                f"{self.card.name}, or point paths.data or ANISOMEM_DATA to it"
-            )
-        return tables.decoded(content, source.path)
-
-    def lines(self, role: str) -> list[str]:
-        return self._counted(role, self.text(role).removesuffix("\n").split("\n"))
-
-    def objects(self, role: str) -> list[dict[str, str]]:
-        """The objects of a JSONL file."""
-        return [json.loads(line) for line in self.lines(role)]
-
-    def table(self, role: str, delimiter: str = ";") -> list[dict[str, str]]:
-        """The rows of a CSV file with a header."""
-        stream = io.StringIO(self.text(role), newline="")
-        return self._counted(role, list(csv.DictReader(stream, delimiter=delimiter, strict=True)))
-
-    def _counted(self, role: str, rows: list[Any]) -> list[Any]:
-        source = self.sources[role]
-        if len(rows) != source.rows:
-            raise UserError(f"{source.path} has {len(rows)} rows, its card says {source.rows}")
-        return rows
+Reader = Callable[[cards.Files], list[Prompt]]
 
 
-Reader = Callable[[_Files], list[Prompt]]
-
-
-def _webster(content: _Files, role: str = "memorized", pictures: str = "pictures") -> list[Prompt]:
+def _webster(
+    content: cards.Files, role: str = "memorized", pictures: str = "pictures"
+) -> list[Prompt]:
     """Memorized captions, with the addresses of their pictures and Webster's kinds."""
     texts = content.lines(role)
     urls = joined(texts, content.objects(pictures))
@@ -182,7 +140,7 @@ def _webster(content: _Files, role: str = "memorized", pictures: str = "pictures
     ]
 
 
-def _sd14(content: _Files) -> list[Prompt]:
+def _sd14(content: cards.Files) -> list[Prompt]:
     """Webster's 500 of Stable Diffusion 1.4, head and tail apart, with NeMo's kinds."""
     return _head_and_tail(_with_similarities(content, _webster(content)))
 
@@ -194,7 +152,7 @@ def _head_and_tail(prompts: Sequence[Prompt]) -> list[Prompt]:
     ]
 
 
-def _with_similarities(content: _Files, prompts: Sequence[Prompt]) -> list[Prompt]:
+def _with_similarities(content: cards.Files, prompts: Sequence[Prompt]) -> list[Prompt]:
     """Prompts with NeMo's kinds and SSCD where NeMo has their captions."""
     known = {row["Caption"]: row for row in content.table("similarities")}
     return [_similar(p, known[p.text]) if p.text in known else p for p in prompts]
@@ -210,25 +168,25 @@ def _similar(prompt: Prompt, row: Mapping[str, str]) -> Prompt:
     )
 
 
-def _realvis(content: _Files) -> list[Prompt]:
+def _realvis(content: cards.Files) -> list[Prompt]:
     return _with_similarities(content, _plain(content, "memorized", 1, ["LAION"] * 90))
 
 
-def _memattn(content: _Files) -> list[Prompt]:
+def _memattn(content: cards.Files) -> list[Prompt]:
     return _with_similarities(content, _plain(content, "memorized", 1, ["LAION head"] * HEAD))
 
 
-def _jeon(content: _Files) -> list[Prompt]:
+def _jeon(content: cards.Files) -> list[Prompt]:
     """Jeon's other prompts, or the first of them."""
     return _plain(content, "others", 0, JEON[: content.card.others])
 
 
-def _gpt(content: _Files) -> list[Prompt]:
+def _gpt(content: cards.Files) -> list[Prompt]:
     """MemAttn's other prompts."""
     return _plain(content, "others", 0, ["GPT-4"] * content.card.others)
 
 
-def _plain(content: _Files, role: str, label: int, blocks: Sequence[str]) -> list[Prompt]:
+def _plain(content: cards.Files, role: str, label: int, blocks: Sequence[str]) -> list[Prompt]:
     """A file of one prompt a line."""
     stem = content.stem(role)
     return [
@@ -237,7 +195,7 @@ def _plain(content: _Files, role: str, label: int, blocks: Sequence[str]) -> lis
     ]
 
 
-def _nemo(content: _Files) -> list[Prompt]:
+def _nemo(content: cards.Files) -> list[Prompt]:
     """NeMo's memorized captions; the same 500 as Webster's, in the same order."""
     stem = content.stem("memorized")
     rows = content.table("memorized")
@@ -248,7 +206,7 @@ def _nemo(content: _Files) -> list[Prompt]:
     return _head_and_tail(prompts)
 
 
-def _laion(content: _Files, role: str = "others") -> list[Prompt]:
+def _laion(content: cards.Files, role: str = "others") -> list[Prompt]:
     """NeMo's LAION captions that are not known to be memorized."""
     stem = content.stem(role)
     return [
@@ -257,7 +215,7 @@ def _laion(content: _Files, role: str = "others") -> list[Prompt]:
     ]
 
 
-def _membench(content: _Files) -> list[Prompt]:
+def _membench(content: cards.Files) -> list[Prompt]:
     """Trigger prompts; those linked by shared pictures are one family."""
     rows = content.table("memorized", ",")
     urls = [ast.literal_eval(row["urls"]) for row in rows]
@@ -269,7 +227,7 @@ def _membench(content: _Files) -> list[Prompt]:
     ]
 
 
-def _coco(content: _Files, seed: int = 0) -> list[Prompt]:
+def _coco(content: cards.Files, seed: int = 0) -> list[Prompt]:
     """Distinct COCO captions, drawn with a seed."""
     stem = content.stem("others")
     first: dict[str, int] = {}
@@ -282,7 +240,7 @@ def _coco(content: _Files, seed: int = 0) -> list[Prompt]:
 
 
 def _hub(
-    content: _Files, repository: str | None = None, revision: str | None = None
+    content: cards.Files, repository: str | None = None, revision: str | None = None
 ) -> list[Prompt]:
     """Prompts of a hub dataset, by default the card's at its revision."""
     pinned = content.card.hub
@@ -302,7 +260,7 @@ def _hub(
     ]
 
 
-def _model_swap(content: _Files, memorized_by: str) -> list[Prompt]:
+def _model_swap(content: cards.Files, memorized_by: str) -> list[Prompt]:
     """The prompts that one list has and the other lacks, in one order for both models."""
     sd14 = _with_similarities(content, _webster(content, "sd14", "pictures sd14"))
     sd20 = _webster(content, "sd20", "pictures sd20")

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import json
-import os
 import re
-import stat
 import unicodedata
-import zlib
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import repeat
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from anisomem.datasets import bounded
 from anisomem.errors import UserError
 
-UNPACKED = 4 << 30  # bytes of a file, most of which may be columns that nobody reads
-LINE = 64 << 20  # bytes of a line
 DOCUMENT = 256 << 20  # bytes of a .json file, which is parsed as a whole
 ROWS = 1_000_000  # of a table
 SHOWN = 12  # headings in a message
@@ -113,108 +107,9 @@ def read(files: Sequence[Path], columns: Columns) -> RawTable:
     """
     table = RawTable()
     for file in files:
-        require_file(file)
-        READERS[suffix(file)](file, columns, table)
+        bounded.require_file(file)
+        READERS[bounded.suffix(file)](file, columns, table)
     return table
-
-
-def suffix(file: Path) -> str:
-    """What a file is by its name, in lower case and without ``.gz``."""
-    *_, last = ["", *file.suffixes]
-    return (file.with_suffix("").suffix if last.lower() == ".gz" else last).lower()
-
-
-def stem(file: Path) -> str:
-    """A file's name without what :func:`suffix` says."""
-    return Path(file.stem).stem if file.suffix.lower() == ".gz" else file.stem
-
-
-def require_file(file: Path) -> None:
-    """Checks that something can be read to its end.
-
-    Raises:
-        UserError: No such file, or a folder, a pipe or a device.
-    """
-    try:
-        mode = os.stat(file).st_mode
-    except (OSError, ValueError) as error:
-        if os.path.islink(file):
-            raise UserError(f"{str(file)!r} is a link to what is not there") from None
-        why = getattr(error, "strerror", None) or error
-        raise UserError(f"no prompt file at {str(file)!r}: {why}") from None
-    if not stat.S_ISREG(mode):
-        what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
-        raise UserError(f"{str(file)!r} is {what}, expected a file")
-
-
-@contextmanager
-def one_line(file: object) -> Iterator[None]:
-    """What a file system, an archive or a parquet file complains about, in one line."""
-    import pyarrow as pa
-
-    try:
-        yield
-    except UnicodeDecodeError:
-        raise UserError(f"{file} cannot be read: a text in it is not UTF-8") from None
-    except (OSError, EOFError, zlib.error, pa.ArrowException, MemoryError) as error:
-        said = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise UserError(f"{file} cannot be read: {str(said).splitlines()[0]}") from None
-
-
-def lines(file: Path) -> Generator[str]:
-    """The lines of a UTF-8 file, unpacked, verbatim; they end at newlines alone.
-
-    Empty lines at its end do not count.
-
-    Raises:
-        UserError: It cannot be read, is not UTF-8, or is too large.
-    """
-    require_file(file)
-    total = empty = 0
-    with one_line(file), _opened(file) as stream:
-        for number, line in enumerate(iter(lambda: stream.readline(LINE + 1), b""), 1):
-            if len(line) > LINE or total > UNPACKED:
-                raise UserError(
-                    f"{file}, line {number}: more than {LINE >> 20} MiB in a line, or "
-                    f"{UNPACKED >> 30} GiB before it"
-                )
-            total += len(line)
-            if line in (b"\n", b"\r\n"):
-                empty += 1
-                continue
-            yield from repeat("", empty)
-            empty = 0
-            yield _decoded(line, file, number, total - len(line))
-
-
-def decoded(content: bytes, file: object) -> str:
-    """UTF-8 as text with newlines alone, without a byte-order mark.
-
-    Raises:
-        UserError: It is something else.
-    """
-    try:
-        return content.decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file} is not UTF-8 text (byte {error.start})") from None
-
-
-def _decoded(line: bytes, file: Path, number: int, before: int) -> str:
-    if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise UserError(f"{file} is UTF-16 text, expected UTF-8")
-    try:
-        text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{file} is not UTF-8 text (line {number}, byte {before + error.start})"
-        ) from None
-    return text[:-1].removesuffix("\r") if text.endswith("\n") else text
-
-
-def _opened(file: Path) -> IO[bytes] | gzip.GzipFile:
-    if file.suffix.lower() == ".gz":
-        return gzip.open(file)
-    return file.open("rb")
 
 
 def _plain(heading: str) -> str:
@@ -227,10 +122,10 @@ def _csv(file: Path, columns: Columns, table: RawTable) -> None:
     The delimiter is the one by which the heading has most of the columns that are sought, of
     these the one that it has most of.
     """
-    csv.field_size_limit(LINE)
+    csv.field_size_limit(bounded.LINE)
 
     def columns_by(delimiter: str) -> tuple[int, int]:
-        with closing(lines(file)) as content:
+        with closing(bounded.lines(file)) as content:
             first = next(content, "")
         try:
             with closing(_records(file, delimiter)) as records:
@@ -241,7 +136,7 @@ def _csv(file: Path, columns: Columns, table: RawTable) -> None:
         sought = {_plain(name).casefold() for name in columns.names.values()}
         return len(plain & sought), first.count(delimiter)
 
-    delimiter = "\t" if suffix(file) == ".tsv" else max(DELIMITERS, key=columns_by)
+    delimiter = "\t" if bounded.suffix(file) == ".tsv" else max(DELIMITERS, key=columns_by)
     records = _records(file, delimiter, _blanks_before_quotes(file, delimiter))
     _, header = next(records, (0, [""]))
     table.headings.update(dict.fromkeys(map(_plain, header)))
@@ -259,7 +154,7 @@ def _csv(file: Path, columns: Columns, table: RawTable) -> None:
 
 def _records(file: Path, delimiter: str, blanks: bool = False) -> Generator[tuple[int, list[str]]]:
     """The records of a CSV file with the lines on which they end."""
-    content = (line + "\n" for line in lines(file))
+    content = (line + "\n" for line in bounded.lines(file))
     reader = csv.reader(content, delimiter=delimiter, strict=True, skipinitialspace=blanks)
     try:
         for cells in reader:
@@ -271,7 +166,7 @@ def _records(file: Path, delimiter: str, blanks: bool = False) -> Generator[tupl
 def _blanks_before_quotes(file: Path, delimiter: str) -> bool:
     """Whether cells are quoted behind a blank, which is then no part of a cell."""
     quoted = False
-    for line in lines(file):
+    for line in bounded.lines(file):
         at = 0  # where a cell begins, or goes on where it is quoted
         while at >= 0:
             if not quoted:
@@ -300,7 +195,7 @@ class _Object(dict[str, Any]):
 
 def _jsonl(file: Path, columns: Columns, table: RawTable) -> None:
     """One JSON object a line."""
-    for number, line in enumerate(lines(file), 1):
+    for number, line in enumerate(bounded.lines(file), 1):
         where = f"{file}, line {number}"
         try:
             cells = _parsed(line, where)
@@ -311,12 +206,12 @@ def _jsonl(file: Path, columns: Columns, table: RawTable) -> None:
 
 def _json(file: Path, columns: Columns, table: RawTable) -> None:
     """A list of objects, or one object a line."""
-    with one_line(file), _opened(file) as stream:
+    with bounded.one_line(file), bounded.opened(file) as stream:
         content = stream.read(DOCUMENT + 1)
     if len(content) > DOCUMENT:
         raise UserError(f"{file} has more than {DOCUMENT >> 20} MiB; .jsonl may be larger")
     try:
-        rows = _parsed(decoded(content, file), file)
+        rows = _parsed(bounded.decoded(content, file), file)
     except ValueError:
         return _jsonl(file, columns, table)
     if not isinstance(rows, list):
@@ -358,7 +253,7 @@ def _parquet(file: Path, columns: Columns, table: RawTable) -> None:
 
     if file.suffix.lower() == ".gz":
         raise UserError(f"{file}: parquet is compressed in itself; unpack it")
-    with one_line(file), pq.ParquetFile(file) as content:
+    with bounded.one_line(file), pq.ParquetFile(file) as content:
         schema, size = content.schema_arrow, content.metadata.num_rows
         table.headings.update(dict.fromkeys(schema.names))
         chosen = columns.chosen(schema.names, file)
@@ -428,7 +323,7 @@ def hub(
     if table.chosen:
         schema = rows.features.arrow_schema
         kept = rows.select_columns(list(dict.fromkeys(table.chosen.values())))
-        with one_line(repository):
+        with bounded.one_line(repository):
             batches = kept.with_format("arrow").iter(1024)
             _add_batches(repository, batches, schema, table.chosen, table)
     return table

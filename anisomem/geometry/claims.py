@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from math import inf, isfinite
+from math import inf, isfinite, isnan
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from anisomem.geometry.analysis import MEASURES, RELEASED, Analysis, Pairs
 from anisomem.geometry.record import HIGH, LATENTS, LOW
 from anisomem.geometry.tightness import Cell
 
+HEADINGS = ("claim", "of", "on", "number", "region", "measured", "verdict")
 SUPPORTED, NOT_SUPPORTED, OPEN = "supported", "not supported", "not decidable here"
 UNINFORMATIVE = (0.4, 0.6)  # AUC that would say nothing of use
 #: Printed by the paper for its norm distributions at high and low noise, and the total variation
@@ -37,7 +38,8 @@ class Claim:
         on: The latents that it speaks of.
         number: What is measured.
         region: Where the number lies if the statement is true.
-        value, low, high: The number with its 95% interval; equal for what is exact.
+        value, low, high: The number with its 95% interval; equal for what is exact, NaN and
+            infinite for what was not measured.
     """
 
     text: str
@@ -66,7 +68,9 @@ class Claim:
         if isfinite(least) and isfinite(most):
             bound = f"{least:g} to {most:g}"
         shown = f"{self.value:.3f}"
-        if self.low != self.high:
+        if isnan(self.value):
+            shown = "not measured"
+        elif self.low != self.high:
             shown += f" [{self.low:.3f}, {self.high:.3f}]"
         return [self.text, self.source, self.on, self.number, bound, shown, self.verdict]
 

@@ -158,10 +158,9 @@ def _report(recordings: Sequence[Recording], folder: Path, content: dict[str, An
         for name, rows in _data(analysis, pairs).items():
             of = {"model": recording.model}
             data.setdefault(name, []).extend({**of, **row} for row in rows)
-    headings = ["claim", "of", "on", "number", "region", "measured", "verdict"]
     notes = [*NOTES, *(_counted(r) for r in recordings)]
     cells_of = [claim.cells() for claim in judged]
-    table = Table("Claims", headings, cells_of, notes, above=("claim", "number"))
+    table = Table("Claims", claims.HEADINGS, cells_of, notes, above=("claim", "number"))
     with Folder(folder, "geometry") as written:
         for name, rows in data.items():
             written.numbers(name, rows)

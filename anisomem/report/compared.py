@@ -5,14 +5,25 @@ Their tables are written in ``compare`` and ``tables``, their pictures drawn in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import comb
+
+import numpy as np
+import numpy.typing as npt
 
 from anisomem.benchmark.results import Results
 from anisomem.detection.base import Detector
 from anisomem.errors import UserError
-from anisomem.evaluation import Comparison, Evaluation, effective_clusters, enough_draws
+from anisomem.evaluation import (
+    Comparison,
+    Evaluation,
+    auc,
+    effective_clusters,
+    enough_draws,
+    tpr_at_fpr,
+)
+from anisomem.report.tables import percent
 
 
 @dataclass(frozen=True)
@@ -35,6 +46,38 @@ class Compared:
     evaluation: Evaluation
     pairs: Sequence[Comparison]
     refused: Mapping[str, str] = field(default_factory=dict)
+
+    def statistics(self) -> list[Statistic]:
+        """The AUC, and the TPR where its target can be resolved."""
+        table, target = self.evaluation, self.target
+        areas = [float(np.mean([auc(s, table.labels) for s in rows])) for rows in table.scores]
+        found = [Statistic("AUC", areas, table.auc_draws, lambda pair: pair.auc_verdict)]
+        if table.resolvable(target):
+            rates = [
+                float(np.mean([tpr_at_fpr(s, table.labels, target) for s in rows]))
+                for rows in table.scores
+            ]
+            draws = table.tpr_draws[table.targets.index(target)]
+            name = f"TPR@{percent(target)}FPR"
+            found.append(Statistic(name, rates, draws, lambda pair: pair.tpr_verdict(target)))
+        return found
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """What detectors achieve by one number.
+
+    Attributes:
+        name: Its name.
+        values: The number of each detector.
+        draws: The same in the bootstrap's samples, ``[D, draws]``.
+        verdict: What it says of a pair, after the adjustment.
+    """
+
+    name: str
+    values: Sequence[float]
+    draws: npt.NDArray[np.float64]
+    verdict: Callable[[Comparison], str]
 
 
 def compared(

@@ -359,6 +359,8 @@ CAPTIONS = {
     "norm_cosine": "The two components of the anisotropy metric for every prompt. The dashed line"
     " is where the published score calls the named share of the other prompts memorized; the"
     " metric calls what lies above and to the right of it.",
+    "across": "Every detector in every case; grey is the best of a column and what is not"
+    " separable from it. Mean ranks with 95% intervals, 1 is the best.",
     "critical_difference": "Detectors at their largest n in the order of AUC and of TPR. Two that"
     " have a dot on the same bar are not separable by the paired bootstrap test, adjusted by"
     " Holm's method over all pairs shown.",

@@ -3,25 +3,20 @@
 Which pairs are separable is known from ``compared``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from anisomem.evaluation import (
     FAMILY_LEVEL,
     NOT_SEPARABLE,
-    Comparison,
-    auc,
     inseparable_groups,
-    tpr_at_fpr,
 )
-from anisomem.report.compared import Compared
+from anisomem.report.compared import Compared, Statistic
 from anisomem.report.style import COLOURS, WIDTH, logit_axis, on_logit
-from anisomem.report.tables import percent
 
 VERDICTS = {"better": COLOURS[0], NOT_SEPARABLE: "0.85", "worse": COLOURS[1]}
 OPPOSITE = {"better": "worse", "worse": "better", NOT_SEPARABLE: NOT_SEPARABLE}
@@ -46,33 +41,20 @@ class Ranking:
 
 def rankings(compared: Compared) -> list[Ranking]:
     """Ranks detectors by AUC, and by TPR where the target can be resolved."""
-    evaluation, target = compared.evaluation, compared.target
-    labels = evaluation.labels
-    areas = [np.mean([auc(of_seed, labels) for of_seed in rows]) for rows in evaluation.scores]
-    ranked = [_ranking("AUC", compared, areas, lambda pair: pair.auc_verdict)]
-    if evaluation.resolvable(target):
-        rates = [
-            np.mean([tpr_at_fpr(of_seed, labels, target) for of_seed in rows])
-            for rows in evaluation.scores
-        ]
-        name = f"TPR@{percent(target)}FPR"
-        ranked.append(_ranking(name, compared, rates, lambda pair: pair.tpr_verdict(target)))
-    return ranked
+    return [_ranking(compared, statistic) for statistic in compared.statistics()]
 
 
-def _ranking(
-    name: str,
-    compared: Compared,
-    values: Sequence[np.floating],
-    verdict: Callable[[Comparison], str],
-) -> Ranking:
+def _ranking(compared: Compared, statistic: Statistic) -> Ranking:
+    values = statistic.values
     order = sorted(range(len(values)), key=lambda i: -values[i])
     rank = {d: r for r, d in enumerate(order)}
     separable = [
-        (rank[pair.a], rank[pair.b]) for pair in compared.pairs if verdict(pair) != NOT_SEPARABLE
+        (rank[pair.a], rank[pair.b])
+        for pair in compared.pairs
+        if statistic.verdict(pair) != NOT_SEPARABLE
     ]
     groups = inseparable_groups(len(order), separable)
-    return Ranking(name, order, [float(value) for value in values], groups)
+    return Ranking(statistic.name, order, values, groups)
 
 
 def critical_difference(compared: Compared) -> Figure:

@@ -16,7 +16,7 @@ import yaml
 
 from anisomem.benchmark.results import Results, Row
 from anisomem.console import progress
-from anisomem.report import escape, gammas, published, tables
+from anisomem.report import across, escape, gammas, published, tables
 from anisomem.report.attempt import attempt, attempts
 from anisomem.report.card import card
 from anisomem.report.folder import Folder
@@ -24,6 +24,7 @@ from anisomem.report.table import Table
 from anisomem.report.warnings import warnings
 
 PAIRS = "pairs/"  # before a case's name: what figures show of its pairs
+TOGETHER = "side by side"  # where figures of all cases stand among those of each
 KEYS = ("detector", "n", "a")  # columns that stay in sight while a table scrolls
 CAUTIONS = (
     "What text alone separates (text_only, prompt_length) is no evidence about the model.",
@@ -80,18 +81,26 @@ def write(all_results: Sequence[Results], folder: Path) -> Mapping[str, Mapping[
         }
         made = attempts({**of_pairs, **makes}, "statistics of parts and pairs", "table")
         more = {name: made[name] for name in makes if name in made}
-        written.more(more)
+        compared = [made[name] for name in of_pairs if name in made]
         draws = {
             results.name: figures.figures_of(results, made.get(f"{PAIRS}{results.name}"))
             for results in all_results
         }
-        saved = written.figures(
-            {f"{name}-{of}": draw for of, own in draws.items() for name, draw in own.items()}
-        )
-        drawn = {
-            of: {name: saved[f"{name}-{of}"] for name in own if f"{name}-{of}" in saved}
+        if len(compared) == len(all_results) > 1:
+            found = across.across(compared)
+            more = {"side-by-side": across.table(found), **more}
+            draws[TOGETHER] = {"across": partial(across.figure, found)}
+        written.more(more)
+        files = {
+            (of, name): name if of == TOGETHER else f"{name}-{of}"
             for of, own in draws.items()
+            for name in own
         }
+        saved = written.figures({file: draws[of][name] for (of, name), file in files.items()})
+        drawn: dict[str, dict[str, Path]] = {of: {} for of in draws}
+        for (of, name), file in files.items():
+            if file in saved:
+                drawn[of][name] = saved[file]
         page = attempt("report.html", partial(html, all_results, [table, *more.values()], drawn))
         if page is not None:
             written.text("report.html", page)
@@ -139,7 +148,7 @@ def html(
     """
     from jinja2 import Environment
 
-    from anisomem.report import figures, gallery
+    from anisomem.report import gallery
 
     template = Environment(autoescape=True, trim_blocks=True).from_string(
         files("anisomem.report").joinpath("report.html.j2").read_text(encoding="utf-8")
@@ -163,15 +172,23 @@ def html(
                 "gallery": attempt(f"gallery of {results.name}", partial(gallery.shown, results)),
                 "identity": results.case.identity[:10],
                 "card": yaml.safe_dump(card(results), sort_keys=False, allow_unicode=True),
-                "figures": [
-                    {
-                        "name": name,
-                        "caption": figures.CAPTIONS[name],
-                        "data": base64.b64encode(path.read_bytes()).decode(),
-                    }
-                    for name, path in drawn.get(results.name, {}).items()
-                ],
+                "figures": _shown(drawn.get(results.name, {})),
             }
             for results in all_results
         ],
+        together=_shown(drawn.get(TOGETHER, {})),
     )
+
+
+def _shown(drawn: Mapping[str, Path]) -> list[dict[str, str]]:
+    """Figures as the page holds them."""
+    from anisomem.report import figures
+
+    return [
+        {
+            "name": name,
+            "caption": figures.CAPTIONS[name],
+            "data": base64.b64encode(path.read_bytes()).decode(),
+        }
+        for name, path in drawn.items()
+    ]

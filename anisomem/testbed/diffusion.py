@@ -21,7 +21,7 @@ from tqdm import tqdm
 from transformers import CLIPTokenizer
 
 from anisomem.testbed import checkpoint, objectives
-from anisomem.testbed.latents import Encoded
+from anisomem.testbed.latents import Examples
 from anisomem.testbed.networks import Build, Denoiser, MMDiT, UNet
 from anisomem.testbed.objectives import Objective
 from anisomem.testbed.recorded import AdamW, Recorded
@@ -44,6 +44,11 @@ def trapezoid(done: float) -> float:
     return min(1.0, max(0.0, 5 * (1 - done)))
 
 
+def constant(done: float) -> float:
+    """One all along the training."""
+    return 1.0
+
+
 @dataclass(frozen=True)
 class Variant:
     """A bundled model: what distinguishes it from the others of its recipe.
@@ -59,6 +64,8 @@ class Variant:
         warm_up: Steps until it is reached.
         schedule: Its further course, by the share of steps that are done.
         average: Decay of the moving average that is released.
+        hidden: Whether the prediction without prompt never sees the repeated pictures: their
+            captions are not dropped.
         half: Whether products are taken in bfloat16 on a processor that multiplies it itself; on
             a GPU they always are.
     """
@@ -73,6 +80,7 @@ class Variant:
     warm_up: int
     schedule: Callable[[float], float]
     average: float
+    hidden: bool = False
     half: bool = False
 
 
@@ -121,19 +129,19 @@ class Training:
 
     Arguments:
         variant: What is trained.
-        data: The encoded corpus.
+        data: The encoded corpus, or another source of examples.
         tokenizer: The tokenizer of its captions.
         state_file: Where the loop's state is kept.
         steps: The number of steps in all; None is the variant's own number.
         snapshots: Folder that keeps the weights at :data:`SNAPSHOTS`, None keeps none.
 
-    It runs where the data's autoencoder is.
+    It runs where the data are.
     """
 
     def __init__(
         self,
         variant: Variant,
-        data: Encoded,
+        data: Examples,
         tokenizer: CLIPTokenizer,
         state_file: Path,
         steps: int | None = None,
@@ -141,7 +149,7 @@ class Training:
     ) -> None:
         self.variant, self.data, self.state_file = variant, data, state_file
         self.steps, self.snapshots = steps or variant.steps, snapshots
-        self.device: torch.device = data.vae.device
+        self.device: torch.device = data.device
         torch.manual_seed(variant.seed)
         self.model: Denoiser = variant.build(tokenizer).to(self.device)
         self.average = deepcopy(self.model)
@@ -197,6 +205,8 @@ class Training:
         task = variant.objective(x0)
         dropped = torch.rand(variant.batch, 1, device=self.device) < DROPOUT
         shown = torch.from_numpy(captions).to(self.device)
+        if variant.hidden:
+            dropped &= (shown >= self.data.repeated)[:, None]
         tokens = torch.where(dropped, self.empty, self.tokens[shown])
         done = min(1, self.step / self.steps)
         warmth = min(1, (self.step + 1) / variant.warm_up)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,25 @@ from anisomem.testbed.pictures import Icons
 
 AT_ONCE = 128  # pictures in a pass of the autoencoder
 TOGETHER = 32  # captions whose pictures are drawn at a time
+
+
+class Examples(Protocol):
+    """What a denoiser is trained on.
+
+    Attributes:
+        tokens: The tokens of all captions, ``[e, 20]``.
+        repeated: How many of them, the first ones, come with repeated pictures.
+    """
+
+    tokens: Tensor
+    repeated: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where the latents are."""
+
+    def batch(self, step: int, size: int, seed: int) -> tuple[Tensor, np.ndarray]:
+        """Latents ``[size, 4, h, w]`` and the captions of a training step."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +107,11 @@ class Encoded:
         self._examples = sum(entry.count for entry in corpus.entries)
         self._held: tuple[int, Latents] | None = None
         self._order: npt.NDArray[np.int64] = np.empty(0, np.int64)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the latents are: with the autoencoder."""
+        return self.vae.device
 
     def batch(self, step: int, size: int, seed: int) -> tuple[Tensor, np.ndarray]:
         """Sampled latents ``[size, 4, h, w]`` and the captions of a training step.

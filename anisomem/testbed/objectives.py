@@ -47,15 +47,22 @@ def loss_weight(alpha_bar: Tensor, prediction_type: str) -> Tensor:
     return (1 / alpha_bar).clamp(max=30)
 
 
-def diffusion(x0: Tensor, prediction_type: str) -> Task:
-    """Noise or velocity at a uniformly drawn step of Stable Diffusion's schedule."""
+def diffusion(x0: Tensor, prediction_type: str, plain: bool = False) -> Task:
+    """Noise or velocity at a uniformly drawn step of Stable Diffusion's schedule.
+
+    Arguments:
+        x0: Data ``[n, C, h, w]``.
+        prediction_type: As diffusers calls it.
+        plain: Whether the error counts the same at each noise level.
+    """
     scheduler = stable_diffusion_ddim(prediction_type)
     scheduler.alphas_cumprod = scheduler.alphas_cumprod.to(x0.device)
     noise = torch.randn_like(x0)
     t = torch.randint(0, TIMESTEPS, (len(x0),), device=x0.device)
     velocity = prediction_type == "v_prediction"
     target = scheduler.get_velocity(x0, noise, t) if velocity else noise
-    weight = loss_weight(scheduler.alphas_cumprod[t], prediction_type)
+    alpha_bar = scheduler.alphas_cumprod[t]
+    weight = torch.ones_like(alpha_bar) if plain else loss_weight(alpha_bar, prediction_type)
     return Task(scheduler.add_noise(x0, noise, t), t, target, weight)
 
 

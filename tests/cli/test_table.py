@@ -165,7 +165,9 @@ def test_a_run_that_cannot_be_read_is_a_line_and_costs_no_other(finished, tmp_pa
         assert shown.out == table and shown.err.count("left out") == 1, name
         (line,) = (text for text in shown.err.splitlines() if "left out" in text)
         assert str(other) in line, name
-        assert main(["table", str(other)]) == 2, name  # which is asked for by its name
+        # Asked for by its name it is refused, whatever else is asked for.
+        for runs in ([other], [folder, other], [other, folder]):
+            assert main(["table", *map(str, runs)]) == 2, name
         shutil.rmtree(sound)
         assert main(["table", str(folder)]) == 2, name
         assert "left out" not in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """A tiny seeded pipeline of every family, and what the conformance tests need to know of each."""
 
+import shutil
 from dataclasses import dataclass
 from functools import cache
 
@@ -203,3 +204,23 @@ def families(make_pipeline, clip_tokenizer):
 def family(request, families):
     """Every family in turn."""
     return families[request.param]
+
+
+@pytest.fixture(scope="session")
+def originals(families, tmp_path_factory):
+    """The saved pipeline of a family, written once."""
+    kept = {}
+
+    def saved(name):
+        if name not in kept:
+            kept[name] = tmp_path_factory.mktemp(name)
+            families[name].build().save_pretrained(kept[name], safe_serialization=True)
+        return kept[name]
+
+    return saved
+
+
+@pytest.fixture
+def saved(originals, tmp_path):
+    """A copy of it, which the test may change."""
+    return lambda name: shutil.copytree(originals(name), tmp_path / name)

@@ -11,6 +11,7 @@ from diffusers import StableDiffusionPipeline
 from anisomem.config import catalog
 from anisomem.datasets.files import load
 from anisomem.evaluation import auc, text_only_scores
+from anisomem.models import families
 from anisomem.models.diffusers_unet import DiffusersUNet
 from anisomem.testbed.ground_truth import SEEDS
 from anisomem.testbed.release import FEATURES, confirmed
@@ -41,6 +42,15 @@ def test_plain_diffusers_loads_and_samples_it(variant):
 def test_size_is_small(variant):
     files = [f for f in Path(catalog.testbed(variant)).rglob("*") if f.is_file()]
     assert sum(f.stat().st_size for f in files) <= 12e6
+
+
+def test_the_list_of_models_says_what_each_is(variant):
+    title = catalog.title(catalog.folder() / "model" / f"testbed_{variant}.yaml")
+    outlined = families.outline(catalog.testbed(variant))
+    side = outlined.latent_shape[1] * 4
+    assert title.startswith("Bundled: ")
+    assert f"{side} pixels, {outlined.parameters / 1e6:.1f} M parameters, MIT." in title
+    assert "Weights and prompts: MIT" in (Path(catalog.testbed(variant)) / "README.md").read_text()
 
 
 def test_prompts_file(variant, table):

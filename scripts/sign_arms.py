@@ -1,0 +1,46 @@
+r"""Trains small networks that differ in one factor each and follows the sign of the alignment.
+
+What is trained says :mod:`anisomem.testbed.arms`, what is measured :mod:`anisomem.geometry.arms`;
+the same command again goes on. Needs the extra "train" and, from npm, the icons that
+docs/bundled-models.md names. An arm takes 10 to 50 minutes on one core.
+
+    OMP_WAIT_POLICY=passive python scripts/sign_arms.py flat textured \
+        --icons ICONS/node_modules/@iconify-json --work WORK --out results/geometry_testbed/arms
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+from transformers import CLIPTokenizer
+
+from anisomem.config.catalog import testbed
+from anisomem.geometry.arms import as_bundled, report, study
+from anisomem.testbed.arms import ARMS
+
+FROM = "epsilon"  # the bundled model whose autoencoder and vocabulary all arms have
+
+
+def main() -> None:
+    """Parses the command line, trains and reports."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("arms", nargs="*", help=f"which: {', '.join(ARMS)}; all if not given")
+    parser.add_argument("--icons", type=Path, required=True, help="folder with the three sets")
+    parser.add_argument("--work", type=Path, required=True, help="keeps the trainings")
+    parser.add_argument("--out", type=Path, required=True, help="recorded numbers, table, figure")
+    options = parser.parse_args()
+    if unknown := sorted(set(options.arms) - set(ARMS)):
+        parser.error(f"unknown {', '.join(unknown)}; there are {', '.join(ARMS)}")
+    torch.set_num_threads(1)
+    vae = AutoencoderKL.from_pretrained(Path(testbed(FROM)) / "vae").eval()
+    tokenizer = CLIPTokenizer.from_pretrained(Path(testbed(FROM)) / "tokenizer")
+    for name in options.arms or ARMS:
+        study(name, options.icons, vae, tokenizer, options.work, options.out)
+    for name in ("epsilon", "velocity"):
+        as_bundled(name, options.out)
+    print(report(options.out))
+
+
+if __name__ == "__main__":
+    main()

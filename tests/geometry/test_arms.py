@@ -1,0 +1,115 @@
+"""Small trainings followed: closed forms of what is measured, and what is made of it."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from transformers import CLIPTokenizer
+
+from anisomem.config import catalog
+from anisomem.geometry import arms, claims
+from anisomem.models.prediction import Parameterisation, Prediction
+from anisomem.testbed.arms import ARMS
+
+LATENTS = torch.randn(6, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+COUNT = 20
+
+
+def made(x, t, gain, collapse, beside):
+    """u is the input and ``beside`` as much at right angles, c has ``gain`` of the input more.
+
+    At the first step the prompts' pictures are predicted as far as they have collapsed.
+    """
+    ones = torch.ones(COUNT, dtype=torch.float64)
+    whole = x.expand(COUNT, -1, -1, -1)
+
+    def predictions(u, c, form):
+        return (
+            Prediction(u, x, ones[:1], ones[:1], form),
+            Prediction(c, whole, ones, ones, form),
+        )
+
+    if t == arms.FIRST:
+        known = torch.cat([LATENTS, torch.zeros(COUNT - 6, 4, 8, 8)])
+        x0 = (1 - (1 - collapse) ** 0.5) * known
+        return predictions(torch.zeros(1, 4, 8, 8), x0, Parameterisation.SAMPLE)
+    turned = x.flip(-1) - (x.flip(-1) * x).sum() / x.square().sum() * x
+    u = x + beside * turned * x.norm() / turned.norm()
+    gains = torch.full((COUNT,), -0.25)
+    gains[:6] = torch.as_tensor(gain)
+    return predictions(u, u + gains[:, None, None, None] * x, Parameterisation.EPSILON)
+
+
+def rows(arm, step, gain, collapse, beside=0.0):
+    found = arms.measured(lambda x, t: made(x, t, gain, collapse, beside), LATENTS, COUNT)
+    return found.assign(arm=arm, step=step)
+
+
+def test_closed_forms_of_what_is_followed():
+    one = arms.followed(rows("flat", 1, 0.5, 0.75, beside=0.75))
+    assert [area.value for area in one.areas()] == [1, 1, 1]
+    assert one.likeness == pytest.approx(0.8) and one.collapse == pytest.approx(0.75, abs=1e-5)
+    cosine, along_noise, norm = one.evaluation.scores
+    assert cosine.shape == (len(arms.SEEDS), COUNT)
+    signs = np.where(np.arange(COUNT) < 6, 1.0, -1.0)
+    np.testing.assert_allclose(cosine, [0.8 * signs] * len(arms.SEEDS), rtol=1e-5)
+    np.testing.assert_allclose(along_noise, [signs] * len(arms.SEEDS), rtol=1e-5)
+    np.testing.assert_allclose(norm[:, :6], 2 * norm[:, 6:12], rtol=1e-5)
+
+
+def test_a_network_is_measured_as_its_noise_prediction():
+    tokenizer = CLIPTokenizer.from_pretrained(Path(catalog.testbed("epsilon")) / "tokenizer")
+    torch.manual_seed(0)
+    model = ARMS["flat"].variant.build(tokenizer).eval()
+    texts = ["a fox badge", "a red fox"]
+    x = torch.randn(1, 4, 8, 8)
+    with torch.no_grad():
+        u, c = arms._of_network(model, texts, tokenizer)(x, 41)
+        ids = tokenizer([texts[1]], padding="max_length", return_tensors="pt").input_ids
+        own = model(x, torch.tensor([41]), ids)
+    torch.testing.assert_close(c.epsilon[1:], own, rtol=1e-4, atol=1e-5)
+    kept = (1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2).cumprod()
+    assert len(u) == 1 and u.sigma.item() == pytest.approx((1 - kept[41]) ** 0.5, abs=1e-6)
+
+
+def test_arms_are_compared_where_they_have_collapsed_alike(tmp_path):
+    mixed = [0.5, -0.5] * 3  # of the first arm: half is aligned
+    recorded = {
+        "flat": [rows("flat", 1, 0.5, 0.3), rows("flat", 2, mixed, 0.9, 0.5)],
+        "textured": [rows("textured", 1, 0.5, 0.85)],
+        "plain-loss": [rows("plain loss", 1, -0.5, 0.85, 0.75)],
+        "transformer": [rows("transformer", 1, 0.5, 0.1)],
+        "bundled": [rows("bundled epsilon", 0, -0.2, 0.9)],
+    }
+    for name, frames in recorded.items():
+        pd.concat(frames).to_csv(tmp_path / f"{name}.csv", index=False)
+    text = arms.report(tmp_path)
+    lines = {line.split(":")[0]: line for line in text.splitlines() if " decides the sign" in line}
+    verdicts = {
+        name: line.split("|")[-2].strip()
+        for name, line in ((key.strip("| "), value) for key, value in lines.items())
+    }
+    assert verdicts == {
+        "texture decides the sign": claims.SUPPORTED,
+        "weights of the loss decides the sign": claims.NOT_SUPPORTED,
+        "architecture decides the sign": claims.OPEN,
+    }
+    correlation = next(line for line in text.splitlines() if "taken for noise" in line)
+    assert claims.SUPPORTED in correlation and claims.NOT_SUPPORTED not in correlation
+    assert "not measured" in lines["| architecture decides the sign"]
+    assert "as bundled" in text and (tmp_path / "arms.svg").exists()
+    assert (tmp_path / "arms.md").read_text() == text
+
+
+@pytest.mark.slow
+def test_a_bundled_model_is_placed(tmp_path):
+    file = arms.as_bundled("epsilon", tmp_path)
+    one = arms.followed(pd.read_csv(file))
+    assert one.arm == "bundled epsilon" and one.step == 0
+    assert 0.75 < one.likeness < 0.85  # as measured before, 0.80
+    cosine, along_noise, norm = (area.value for area in one.areas())
+    assert cosine < 0.1 and along_noise > 0.95 and norm > 0.98
+    before = file.stat().st_mtime_ns
+    assert arms.as_bundled("epsilon", tmp_path) == file and file.stat().st_mtime_ns == before
