@@ -188,6 +188,20 @@ class GuidanceDerivative(OfPrediction):
 
 
 @dataclass(frozen=True)
+class NormGradient(OfPrediction):
+    r"""How the length of the predicted noise changes with the latents, with less without prompt.
+
+    Two transposed derivatives. Evaluated to :math:`\nabla_x \tfrac12\|\varepsilon_c\|^2 -
+    \nabla_x \tfrac12\|\varepsilon_u\|^2`, ``[B, C, H, W]``.
+    """
+
+    capability = Capability.DERIVATIVES
+
+    def made_from(self) -> Sequence[Need]:
+        return (*super().made_from(), Unconditional(self.at, self.latents))
+
+
+@dataclass(frozen=True)
 class Divergence(OfPrediction):
     r"""``v . J v`` of the output with the prompt, for random directions v of entries -1 and 1.
 

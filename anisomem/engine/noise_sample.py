@@ -31,6 +31,7 @@ from anisomem.detection.needs import (
     Nearby,
     Need,
     Noise,
+    NormGradient,
     OneStepPicture,
     OnLatents,
     Picture,
@@ -177,6 +178,12 @@ class NoiseSample:
                         known[need_at(Unconditional, t, latents)],
                     )
                     values[need] = self._guidance_derivative(t, *both, self.encoded[rows])
+                case NormGradient():
+                    with_prompt = known[need_at(Conditional, t, latents)]
+                    without = known[need_at(Unconditional, t, latents)]
+                    empty = self.batches.empty[[0] * len(with_prompt)]
+                    gradient = self._norm_gradient(t, with_prompt, self.encoded[rows])
+                    values[need] = gradient - self._norm_gradient(t, without, empty)
                 case Divergence(probes=probes):
                     x = known[need_at(Conditional, t, latents)].x
                     products = [self._quadratic(x, t, rows, probe) for probe in range(probes)]
@@ -196,6 +203,14 @@ class NoiseSample:
         _, derivative = self.model.jvp(x.repeat(2, 1, 1, 1), t, both, tangent.repeat(2, 1, 1, 1))
         without, with_prompt = derivative.chunk(2)
         return with_prompt - without
+
+    def _norm_gradient(self, t: float, at: Prediction, prompts: Conditioning) -> Tensor:
+        r""":math:`\nabla_x \tfrac12\|\varepsilon\|^2`; noise depends on output and latents."""
+        noise, sigma = at.epsilon, at.coefficient(at.sigma)
+        per_output = -sigma * at.coefficient(at.score_per_output)
+        per_latent = -sigma * at.coefficient(at.score_per_latent)
+        pulled = self.model.vjp(at.x, t, prompts, per_output * noise)
+        return pulled.to(noise) + per_latent * noise
 
     def _quadratic(self, x: Tensor, t: float, rows: slice, probe: int) -> Tensor:
         """``v . J v`` of the output for a direction v of signs, ``[B]``."""
