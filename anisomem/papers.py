@@ -67,6 +67,9 @@ CHEN = Paper(
     code="https://github.com/chenchen-usyd/BE-PRSS",
     licence="MIT",
 )
+CONDITION = Paper(
+    "Detection by the condition Jacobian, OpenReview pY2P28M9Iv", "anonymous", "OpenReview", 2026
+)
 EARLY = Paper(
     "Early Detection of Memorization in Diffusion Models",
     "anonymous",

@@ -215,6 +215,20 @@ class Divergence(OfPrediction):
 
 
 @dataclass(frozen=True)
+class ConditionJacobian(OfPrediction):
+    r"""How strongly the predicted noise depends on the embeddings of the prompt's tokens.
+
+    One transposed derivative for each of ``probes``, standard normal directions v of the
+    prediction. Evaluated to :math:`\|v^\top \partial\varepsilon/\partial e\|^2` for every
+    probe, ``[B, probes]``, whose mean is the squared Frobenius norm of the Jacobian.
+    """
+
+    capability = Capability.EMBEDDINGS
+
+    probes: int = 1
+
+
+@dataclass(frozen=True)
 class Nearby(OfPrediction):
     r"""The prediction with the prompt beside the latents, in a random direction.
 

@@ -24,6 +24,7 @@ from anisomem.detection.needs import (
     After,
     At,
     Conditional,
+    ConditionJacobian,
     Divergence,
     EndAttention,
     EndToken,
@@ -188,6 +189,12 @@ class NoiseSample:
                     x = known[need_at(Conditional, t, latents)].x
                     products = [self._quadratic(x, t, rows, probe) for probe in range(probes)]
                     values[need] = torch.stack(products, dim=1)
+                case ConditionJacobian(probes=probes):
+                    prediction = known[need_at(Conditional, t, latents)]
+                    lengths = [
+                        self._condition_length(t, prediction, rows, i) for i in range(probes)
+                    ]
+                    values[need] = torch.stack(lengths, dim=1)
                 case Nearby(radius=radius, probe=probe):
                     x, v = known[need_at(Conditional, t, latents)].x, self._direction(probe)
                     there = x + self._distance(t, radius) * v / v.norm()
@@ -217,6 +224,13 @@ class NoiseSample:
         v = self._direction(probe).sign().expand_as(x)
         _, derivative = self.model.jvp(x, t, self.encoded[rows], v)
         return (v * derivative).flatten(1).sum(1)
+
+    def _condition_length(self, t: float, at: Prediction, rows: slice, probe: int) -> Tensor:
+        """The squared length of a probe of the condition Jacobian, ``[B]``."""
+        v = self._direction(probe).expand_as(at.x)
+        per_output = -at.coefficient(at.sigma) * at.coefficient(at.score_per_output)
+        pulled = self.model.condition_vjp(at.x, t, self.encoded[rows], per_output * v)
+        return pulled.to(per_output).square().flatten(1).sum(1)
 
     def _distance(self, t: float, radius: float) -> float:
         """A radius in units of the length of the noise."""

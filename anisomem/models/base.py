@@ -7,7 +7,7 @@ conditioning. :mod:`anisomem.models.prediction` says what a network's output sta
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -244,6 +244,25 @@ class DiffusionModel(ABC):
             latents = x.detach().requires_grad_()
             raw = self._network(latents, steps, conditioning)
             (pulled,) = torch.autograd.grad(raw, latents, cotangent.to(raw))
+        self.jvps += len(x)
+        return pulled
+
+    def condition_vjp(
+        self, x: Tensor, t: Tensor | float, conditioning: Conditioning, cotangent: Tensor
+    ) -> Tensor:
+        """The same for the derivative in the embeddings of tokens, ``[n, tokens, width]``.
+
+        Raises:
+            UserError: The model lacks :attr:`Capability.DERIVATIVES` or
+                :attr:`Capability.EMBEDDINGS`.
+        """
+        for capability in (Capability.DERIVATIVES, Capability.EMBEDDINGS):
+            self.require(capability, "or leave out what takes them")
+        steps = torch.as_tensor(t).expand(len(x))
+        with torch.enable_grad():  # type: ignore[no-untyped-call]
+            embeddings = conditioning.required_embeddings().detach().requires_grad_()
+            raw = self._network(x, steps, replace(conditioning, embeddings=embeddings))
+            (pulled,) = torch.autograd.grad(raw, embeddings, cotangent.to(raw))
         self.jvps += len(x)
         return pulled
 
