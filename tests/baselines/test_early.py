@@ -54,8 +54,12 @@ def test_dsm(start, step):
     for (alpha, sigma), (next_alpha, next_sigma) in pairwise(scales):
         c, u, _ = predictions(x, m, alpha, sigma)
         found.append(c)
-        guided = u + 7.5 * (c - u)
-        x = next_alpha * (x - sigma * guided) / alpha + next_sigma * guided
+        v = 9 * alpha**2 + sigma**2
+        tau = np.tanh(alpha * (m * x).sum() / v)
+        # The data that they expect, also where alpha is 0: a share of m, and what x says of it.
+        data = [share * m + 9 * alpha * (x - alpha * share * m) / v for share in (1, tau)]
+        guided_x0 = data[1] + 7.5 * (data[0] - data[1])
+        x = next_alpha * guided_x0 + next_sigma * (u + 7.5 * (c - u))
         if len(found) == step + 2:
             break
     expected = ((found[step + 1] - found[step]) ** 2).sum()
