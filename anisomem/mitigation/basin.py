@@ -7,9 +7,9 @@ nothing: every step takes both predictions as before.
 
 Jain, Kobayashi, Shibuya, Takida, Memon, Togelius & Mitsufuji, CVPR 2025 (arXiv 2411.16738): 0
 until t = 500, and -2 until t = 650. Their code for the dynamic transition point
-(SonyResearch/mitigating_memorization) samples with DPM-Solver++ and scale 1 before it, which is ``before: 1`` here;
-sampling here is DDIM. A step whose norm is larger than the last one's, which was smaller than the
-one's before, is the first that is guided, as in that code.
+(SonyResearch/mitigating_memorization) samples with DPM-Solver++ and has scale 1 before it, which
+is ``before: 1`` here; sampling here is DDIM. As in that code the first step that is guided is the
+one whose norm is larger than the last one's, where that was smaller than the one's before.
 """
 
 from __future__ import annotations
