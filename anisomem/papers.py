@@ -78,6 +78,14 @@ EARLY = Paper(
     code="https://github.com/randomnameforicml/icml-2026",
     licence="MIT",
 )
+HAN = Paper(
+    "Adjusting Initial Noise to Mitigate Memorization in Text-to-Image Diffusion Models",
+    "Han, Kim, Joo, Hong and Lee",
+    "NeurIPS",
+    2025,
+    arxiv="2510.08625",
+    code="https://github.com/hygnhan/init_noise_diffusion_memorization",
+)
 HINTERSDORF = Paper(
     "Finding NeMo: Localizing Neurons Responsible For Memorization in Diffusion Models",
     "Hintersdorf, Struppek, Kersting, Dziedzic and Boenisch",
