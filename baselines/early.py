@@ -88,8 +88,7 @@ class StepDistance(Detector):
         return [Component(name, [Conditional(*place) for place in places], _moved)]
 
     def cost(self) -> Cost:
-        # Every step before the second one is evaluated with and without the prompt.
-        return Cost(nfe=self.n * (2 * (self.step + 1) + 1))
+        return Cost(nfe=2 * self.n * (self.step + 2))  # steps are evaluated whole
 
 
 def _moved(before: Prediction, after: Prediction) -> Tensor:

@@ -33,7 +33,7 @@ class TransitionPoint(Detector):
     """The first local minimum of the guidance along a trajectory.
 
     Arguments:
-        quantity: ``height``, the largest norm up to it, or ``step``, its place.
+        reads: ``height``, the largest norm up to it, or ``step``, its place.
     """
 
     info = Info(
@@ -41,7 +41,7 @@ class TransitionPoint(Detector):
         "predictions with and without prompt at all steps of a guided trajectory",
         "height or step",
     )
-    quantity: Literal["height", "step"] = "height"
+    reads: Literal["height", "step"] = "height"
 
     def components(self) -> Components:
         return WenNorm(self.name, self.n, steps=STEPS).components()
@@ -52,7 +52,7 @@ class TransitionPoint(Detector):
     def combine(self, recorded: Recorded) -> Array:
         norms = np.stack([recorded.mean(name, self.n) for name in self.component_names], axis=1)
         step = first_minimum(norms)
-        if self.quantity == "step":
+        if self.reads == "step":
             return step.astype(np.float64)
         until = np.arange(norms.shape[1]) <= step[:, None]
         height: Array = np.where(until, norms, -np.inf).max(axis=1)

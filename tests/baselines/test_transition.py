@@ -29,7 +29,7 @@ def test_curves_are_averaged_over_noise_samples_first(make_prompts):
         {name: np.stack([samples[:, i]] * 2) for i, name in enumerate(names)},
         make_prompts(["a", "b"], [1, 0]),
     )
-    step, height = (TransitionPoint("t", 2, quantity=q) for q in ("step", "height"))
+    step, height = (TransitionPoint("t", 2, reads=q) for q in ("step", "height"))
     assert step.combine(recorded).tolist() == [10, 10]
     assert height.combine(recorded).tolist() == [100, 100]
     assert step.component_names == WenNorm("w", 2, steps=50).component_names
