@@ -215,6 +215,24 @@ class Divergence(OfPrediction):
 
 
 @dataclass(frozen=True)
+class CurvatureDifference(OfPrediction):
+    r"""How the prompt changes the curvature of the log-probability, position by position.
+
+    The diagonal of a Jacobian is estimated by Hutchinson's :math:`v \odot J v` with directions v
+    of entries -1 and 1, two directional derivatives for each of ``probes``. Evaluated to the
+    mean over probes of :math:`v \odot (J_{\varepsilon_c} - J_{\varepsilon_u}) v` of predicted
+    noise, summed over channels, ``[B, H, W]``.
+    """
+
+    capability = Capability.DERIVATIVES
+
+    probes: int = 1
+
+    def made_from(self) -> Sequence[Need]:
+        return (*super().made_from(), Unconditional(self.at, self.latents))
+
+
+@dataclass(frozen=True)
 class ConditionJacobian(OfPrediction):
     r"""How strongly the predicted noise depends on the embeddings of the prompt's tokens.
 

@@ -25,6 +25,7 @@ from anisomem.detection.needs import (
     At,
     Conditional,
     ConditionJacobian,
+    CurvatureDifference,
     Divergence,
     EndAttention,
     EndToken,
@@ -185,6 +186,10 @@ class NoiseSample:
                     empty = self.batches.empty[[0] * len(with_prompt)]
                     gradient = self._norm_gradient(t, with_prompt, self.encoded[rows])
                     values[need] = gradient - self._norm_gradient(t, without, empty)
+                case CurvatureDifference(probes=probes):
+                    conditional = known[need_at(Conditional, t, latents)]
+                    maps = (self._curvature(t, conditional, rows, i) for i in range(probes))
+                    values[need] = torch.stack(list(maps)).mean(dim=0)
                 case Divergence(probes=probes):
                     x = known[need_at(Conditional, t, latents)].x
                     products = [self._quadratic(x, t, rows, probe) for probe in range(probes)]
@@ -204,12 +209,22 @@ class NoiseSample:
     def _guidance_derivative(
         self, t: float, conditional: Prediction, unconditional: Prediction, prompts: Conditioning
     ) -> Tensor:
-        both = Conditioning.cat([self.batches.empty[[0] * len(prompts)], prompts])
         x = conditional.x  # along a trajectory in float32, whatever the model's
-        tangent = (conditional.raw - unconditional.raw).to(x.dtype)
+        return self._difference(x, t, prompts, (conditional.raw - unconditional.raw).to(x.dtype))
+
+    def _difference(self, x: Tensor, t: float, prompts: Conditioning, tangent: Tensor) -> Tensor:
+        """The derivative of ``c - u`` of the raw outputs along a direction, ``[B, C, H, W]``."""
+        both = Conditioning.cat([self.batches.empty[[0] * len(prompts)], prompts])
         _, derivative = self.model.jvp(x.repeat(2, 1, 1, 1), t, both, tangent.repeat(2, 1, 1, 1))
         without, with_prompt = derivative.chunk(2)
         return with_prompt - without
+
+    def _curvature(self, t: float, at: Prediction, rows: slice, probe: int) -> Tensor:
+        """One probe of the prompt's change of the diagonal of noise's Jacobian, ``[B, H, W]``."""
+        v = self._direction(probe).sign().expand_as(at.x)
+        per_output = -at.coefficient(at.sigma) * at.coefficient(at.score_per_output)
+        changed = self._difference(at.x, t, self.encoded[rows], v)
+        return (v * per_output * changed).sum(dim=1)
 
     def _norm_gradient(self, t: float, at: Prediction, prompts: Conditioning) -> Tensor:
         r""":math:`\nabla_x \tfrac12\|\varepsilon\|^2`; noise depends on output and latents."""
