@@ -9,8 +9,9 @@ has the identity), and it keeps its sign where that cosine turns, on small laten
 project's own and is published nowhere else. ``anisotropy_noise`` is the metric with it in the
 place of :math:`\cos(u, d)`.
 
-What it is worth: about as much as the norm of the guidance at the same timestep. On the bundled
-models of 32 px the AUC was .996 and .990, that of the norm .993 and .993.
+What it is worth: no more than the norm of the guidance at the same timestep. On the bundled models
+of 32 px, n = 1, the cosine has AUC .906 [.882, .925] (epsilon) and .960 [.943, .972] (velocity), the
+projection .997 [.992, .999] (epsilon), the norm .996 [.991, .998] and .995 [.990, .997].
 """
 
 from __future__ import annotations
