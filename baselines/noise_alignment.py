@@ -10,8 +10,8 @@ project's own and is published nowhere else. ``anisotropy_noise`` is the metric 
 place of :math:`\cos(u, d)`.
 
 What it is worth: no more than the norm of the guidance at the same timestep. On the bundled models
-of 32 px, n = 1, the cosine has AUC .906 [.882, .925] (epsilon) and .960 [.943, .972] (velocity), the
-projection .997 [.992, .999] (epsilon), the norm .996 [.991, .998] and .995 [.990, .997].
+of 32 px, n = 1, the cosine has AUC .906 [.882, .925] (epsilon) and .960 [.943, .972] (velocity),
+the projection .997 [.992, .999] (epsilon), the norm .996 [.991, .998] and .995 [.990, .997].
 """
 
 from __future__ import annotations
