@@ -33,6 +33,7 @@ class Paper:
         return f"{self.authors}, {self.venue} {self.year}{arxiv}"
 
 
+ANISOMEM = Paper("Measured and described in this project alone", "anisomem", "this package", 2026)
 ASTHANA = Paper(
     "Detecting and Mitigating Memorization in Diffusion Models through Anisotropy of the "
     "Log-Probability",
@@ -66,6 +67,25 @@ CHEN = Paper(
     code="https://github.com/chenchen-usyd/BE-PRSS",
     licence="MIT",
 )
+CONDITION = Paper(
+    "Detection by the condition Jacobian, OpenReview pY2P28M9Iv", "anonymous", "OpenReview", 2026
+)
+EARLY = Paper(
+    "Early Detection of Memorization in Diffusion Models",
+    "anonymous",
+    "ICML",
+    2026,
+    code="https://github.com/randomnameforicml/icml-2026",
+    licence="MIT",
+)
+HAN = Paper(
+    "Adjusting Initial Noise to Mitigate Memorization in Text-to-Image Diffusion Models",
+    "Han, Kim, Joo, Hong and Lee",
+    "NeurIPS",
+    2025,
+    arxiv="2510.08625",
+    code="https://github.com/hygnhan/init_noise_diffusion_memorization",
+)
 HINTERSDORF = Paper(
     "Finding NeMo: Localizing Neurons Responsible For Memorization in Diffusion Models",
     "Hintersdorf, Struppek, Kersting, Dziedzic and Boenisch",
@@ -89,6 +109,14 @@ HUANG = Paper(
     "KDD",
     2026,
     arxiv="2605.22050",
+)
+JAIN = Paper(
+    "Classifier-Free Guidance inside the Attraction Basin May Cause Memorization",
+    "Jain, Kobayashi, Shibuya, Takida, Memon, Togelius and Mitsufuji",
+    "CVPR",
+    2025,
+    arxiv="2411.16738",
+    code="https://github.com/SonyResearch/mitigating_memorization",
 )
 JEON = Paper(
     "Understanding and Mitigating Memorization in Diffusion Models via Sharpness of Probability "

@@ -35,6 +35,11 @@ os.environ["TQDM_DISABLE"] = "1"  # how long something takes is no part of what 
 torch.set_num_threads(1)  # tensors this small only lose by threads
 
 
+def pytest_collection_modifyitems(items):
+    """The slow ones first, so that no process is left alone with one of them at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
 
 

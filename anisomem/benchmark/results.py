@@ -15,8 +15,8 @@ from anisomem.benchmark.case import Case
 from anisomem.benchmark.measured import Measured
 from anisomem.benchmark.scoring import Judged, Scored, score
 from anisomem.datasets.prompts import PromptSet
-from anisomem.detection.anisotropy import Anisotropy, Gamma
 from anisomem.detection.base import Array, Detector, Recorded
+from anisomem.detection.weighted import Gamma, NormPlusCosine
 from anisomem.engine.cost import Counts, TimedCounts
 from anisomem.errors import UserError
 from anisomem.evaluation import Evaluation, Summary
@@ -156,7 +156,7 @@ class Results:
 
     def _gamma(self, detector: Detector) -> Gamma | None:
         """The weights of the metric's terms, of a detector that is the metric and has a score."""
-        if not isinstance(detector, Anisotropy) or detector.key in self.scored.refused:
+        if not isinstance(detector, NormPlusCosine) or detector.key in self.scored.refused:
             return None
         return detector.gamma([self.recorded(seed) for seed in self.config.seeds])
 

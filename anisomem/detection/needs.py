@@ -188,6 +188,20 @@ class GuidanceDerivative(OfPrediction):
 
 
 @dataclass(frozen=True)
+class NormGradient(OfPrediction):
+    r"""How the length of the predicted noise changes with the latents, with less without prompt.
+
+    Two transposed derivatives. Evaluated to :math:`\nabla_x \tfrac12\|\varepsilon_c\|^2 -
+    \nabla_x \tfrac12\|\varepsilon_u\|^2`, ``[B, C, H, W]``.
+    """
+
+    capability = Capability.DERIVATIVES
+
+    def made_from(self) -> Sequence[Need]:
+        return (*super().made_from(), Unconditional(self.at, self.latents))
+
+
+@dataclass(frozen=True)
 class Divergence(OfPrediction):
     r"""``v . J v`` of the output with the prompt, for random directions v of entries -1 and 1.
 
@@ -196,6 +210,38 @@ class Divergence(OfPrediction):
     """
 
     capability = Capability.DERIVATIVES
+
+    probes: int = 1
+
+
+@dataclass(frozen=True)
+class CurvatureDifference(OfPrediction):
+    r"""How the prompt changes the curvature of the log-probability, position by position.
+
+    The diagonal of a Jacobian is estimated by Hutchinson's :math:`v \odot J v` with directions v
+    of entries -1 and 1, two directional derivatives for each of ``probes``. Evaluated to the
+    mean over probes of :math:`v \odot (J_{\varepsilon_c} - J_{\varepsilon_u}) v` of predicted
+    noise, summed over channels, ``[B, H, W]``.
+    """
+
+    capability = Capability.DERIVATIVES
+
+    probes: int = 1
+
+    def made_from(self) -> Sequence[Need]:
+        return (*super().made_from(), Unconditional(self.at, self.latents))
+
+
+@dataclass(frozen=True)
+class ConditionJacobian(OfPrediction):
+    r"""How strongly the predicted noise depends on the embeddings of the prompt's tokens.
+
+    One transposed derivative for each of ``probes``, standard normal directions v of the
+    prediction. Evaluated to :math:`\|v^\top \partial\varepsilon/\partial e\|^2` for every
+    probe, ``[B, probes]``, whose mean is the squared Frobenius norm of the Jacobian.
+    """
+
+    capability = Capability.EMBEDDINGS
 
     probes: int = 1
 

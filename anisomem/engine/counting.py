@@ -68,13 +68,23 @@ def _stand_in(shape: tuple[int, int, int], dtype: torch.dtype) -> DiffusionModel
 
 
 class _Attentive(AnalyticMixture):
-    """Attends to everything alike."""
+    """Attends to everything alike, and has tokens that change nothing."""
 
-    declares = AnalyticMixture.declares | {Capability.ATTENTION, Capability.END}
+    declares = AnalyticMixture.declares | {
+        Capability.ATTENTION,
+        Capability.EMBEDDINGS,
+        Capability.END,
+    }
 
     def encode(self, prompts: Sequence[str]) -> ComponentConditioning:
         ends = torch.ones(len(prompts), dtype=torch.int64)
         return replace(super().encode(prompts), end=ends)
+
+    def condition_vjp(
+        self, x: Tensor, t: Tensor | float, conditioning: Conditioning, cotangent: Tensor
+    ) -> Tensor:
+        self.jvps += len(x)
+        return torch.zeros(len(x), 77, 1)
 
     def attend(
         self, x: Tensor, t: Tensor | float, conditioning: Conditioning, first: int = 0

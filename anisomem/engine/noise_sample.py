@@ -24,6 +24,8 @@ from anisomem.detection.needs import (
     After,
     At,
     Conditional,
+    ConditionJacobian,
+    CurvatureDifference,
     Divergence,
     EndAttention,
     EndToken,
@@ -31,6 +33,7 @@ from anisomem.detection.needs import (
     Nearby,
     Need,
     Noise,
+    NormGradient,
     OneStepPicture,
     OnLatents,
     Picture,
@@ -177,10 +180,26 @@ class NoiseSample:
                         known[need_at(Unconditional, t, latents)],
                     )
                     values[need] = self._guidance_derivative(t, *both, self.encoded[rows])
+                case NormGradient():
+                    with_prompt = known[need_at(Conditional, t, latents)]
+                    without = known[need_at(Unconditional, t, latents)]
+                    empty = self.batches.empty[[0] * len(with_prompt)]
+                    gradient = self._norm_gradient(t, with_prompt, self.encoded[rows])
+                    values[need] = gradient - self._norm_gradient(t, without, empty)
+                case CurvatureDifference(probes=probes):
+                    conditional = known[need_at(Conditional, t, latents)]
+                    maps = (self._curvature(t, conditional, rows, i) for i in range(probes))
+                    values[need] = torch.stack(list(maps)).mean(dim=0)
                 case Divergence(probes=probes):
                     x = known[need_at(Conditional, t, latents)].x
                     products = [self._quadratic(x, t, rows, probe) for probe in range(probes)]
                     values[need] = torch.stack(products, dim=1)
+                case ConditionJacobian(probes=probes):
+                    prediction = known[need_at(Conditional, t, latents)]
+                    lengths = [
+                        self._condition_length(t, prediction, rows, i) for i in range(probes)
+                    ]
+                    values[need] = torch.stack(lengths, dim=1)
                 case Nearby(radius=radius, probe=probe):
                     x, v = known[need_at(Conditional, t, latents)].x, self._direction(probe)
                     there = x + self._distance(t, radius) * v / v.norm()
@@ -190,18 +209,43 @@ class NoiseSample:
     def _guidance_derivative(
         self, t: float, conditional: Prediction, unconditional: Prediction, prompts: Conditioning
     ) -> Tensor:
-        both = Conditioning.cat([self.batches.empty[[0] * len(prompts)], prompts])
         x = conditional.x  # along a trajectory in float32, whatever the model's
-        tangent = (conditional.raw - unconditional.raw).to(x.dtype)
+        return self._difference(x, t, prompts, (conditional.raw - unconditional.raw).to(x.dtype))
+
+    def _difference(self, x: Tensor, t: float, prompts: Conditioning, tangent: Tensor) -> Tensor:
+        """The derivative of ``c - u`` of the raw outputs along a direction, ``[B, C, H, W]``."""
+        both = Conditioning.cat([self.batches.empty[[0] * len(prompts)], prompts])
         _, derivative = self.model.jvp(x.repeat(2, 1, 1, 1), t, both, tangent.repeat(2, 1, 1, 1))
         without, with_prompt = derivative.chunk(2)
         return with_prompt - without
+
+    def _curvature(self, t: float, at: Prediction, rows: slice, probe: int) -> Tensor:
+        """One probe of the prompt's change of the diagonal of noise's Jacobian, ``[B, H, W]``."""
+        v = self._direction(probe).sign().expand_as(at.x)
+        per_output = -at.coefficient(at.sigma) * at.coefficient(at.score_per_output)
+        changed = self._difference(at.x, t, self.encoded[rows], v)
+        return (v * per_output * changed).sum(dim=1)
+
+    def _norm_gradient(self, t: float, at: Prediction, prompts: Conditioning) -> Tensor:
+        r""":math:`\nabla_x \tfrac12\|\varepsilon\|^2`; noise depends on output and latents."""
+        noise, sigma = at.epsilon, at.coefficient(at.sigma)
+        per_output = -sigma * at.coefficient(at.score_per_output)
+        per_latent = -sigma * at.coefficient(at.score_per_latent)
+        pulled = self.model.vjp(at.x, t, prompts, per_output * noise)
+        return pulled.to(noise) + per_latent * noise
 
     def _quadratic(self, x: Tensor, t: float, rows: slice, probe: int) -> Tensor:
         """``v . J v`` of the output for a direction v of signs, ``[B]``."""
         v = self._direction(probe).sign().expand_as(x)
         _, derivative = self.model.jvp(x, t, self.encoded[rows], v)
         return (v * derivative).flatten(1).sum(1)
+
+    def _condition_length(self, t: float, at: Prediction, rows: slice, probe: int) -> Tensor:
+        """The squared length of a probe of the condition Jacobian, ``[B]``."""
+        v = self._direction(probe).expand_as(at.x)
+        per_output = -at.coefficient(at.sigma) * at.coefficient(at.score_per_output)
+        pulled = self.model.condition_vjp(at.x, t, self.encoded[rows], per_output * v)
+        return pulled.to(per_output).square().flatten(1).sum(1)
 
     def _distance(self, t: float, radius: float) -> float:
         """A radius in units of the length of the noise."""

@@ -26,6 +26,7 @@ from anisomem.evaluation.bootstrap import PairedDifference
 from anisomem.geometry.alignment import InputAlignment
 from anisomem.geometry.claims import HEADINGS, Claim
 from anisomem.measures.training_pictures import decoded
+from anisomem.models.families import load
 from anisomem.models.pipeline import PipelineModel
 from anisomem.models.prediction import Parameterisation, Prediction
 from anisomem.models.schedule import stable_diffusion_ddim
@@ -93,8 +94,6 @@ def as_bundled(name: str, out: Path) -> Path:
         name: A folder beside the bundled models' recipes, such as ``epsilon``.
         out: Folder of the recorded numbers.
     """
-    from anisomem.models.families import load
-
     file = out / f"bundled-{name}.csv"
     if file.exists():
         return file

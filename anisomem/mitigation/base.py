@@ -1,9 +1,9 @@
 r"""What a mitigation is: a map from prompts and noise to what is sampled instead.
 
 A mitigation maps (model, prompts, :math:`x_T`, seeds) to another conditioning, another
-:math:`x_T` and a change of the attention that is active while sampling, and says what it cost and
-why it stopped. Rows are independent: a prompt's result is the same alone and beside others, and
-what is drawn depends on its seed and, for changes of the text, on the prompt.
+:math:`x_T`, and a change of the attention or of the guidance that is active while sampling, and
+says what it cost and why it stopped. Rows are independent: a prompt's result is the same alone and
+beside others, and what is drawn depends on its seed and, for changes of the text, on the prompt.
 
 Gradients are taken by prompts; a directional derivative counts as in detection.
 """
@@ -11,11 +11,11 @@ Gradients are taken by prompts; a directional derivative counts as in detection.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from math import isfinite
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ from anisomem.models.conditioning import Conditioning
 from anisomem.papers import Paper
 
 if TYPE_CHECKING:
-    from anisomem.models.base import DiffusionModel
+    from anisomem.models.base import DiffusionModel, Guidance
 
 DIVERGED = "diverged"
 
@@ -82,6 +82,17 @@ class Effort:
         )
 
 
+class Guide(Protocol):
+    """How one row is guided while it is sampled, where that is not the same in every step."""
+
+    def start(self, guidance: float) -> Callable[[float, float], float]:
+        """What gives the scale of each step in turn, from the timestep and the norm of c - u.
+
+        Arguments:
+            guidance: The scale that is asked for.
+        """
+
+
 @dataclass(frozen=True)
 class Mitigated:
     """What is sampled instead of B prompts and their noise.
@@ -92,6 +103,7 @@ class Mitigated:
         x: The noise, ``[B, C, H, W]``.
         efforts: The efforts of every row.
         edit: The edit of the cross-attention while sampling, or None.
+        guides: How every row is guided; None, or no guides at all, is as asked for.
     """
 
     texts: Sequence[str]
@@ -99,6 +111,7 @@ class Mitigated:
     x: Tensor
     efforts: Sequence[Effort]
     edit: Edit | None = None
+    guides: Sequence[Guide | None] = ()
 
     def __getitem__(self, rows: Sequence[int]) -> Mitigated:
         rows = list(rows)
@@ -108,6 +121,7 @@ class Mitigated:
             self.x[rows],
             [self.efforts[i] for i in rows],
             self.edit and self.edit[rows],
+            [self.guides[i] for i in rows] if self.guides else (),
         )
 
     @staticmethod
@@ -119,6 +133,7 @@ class Mitigated:
             torch.cat([part.x for part in parts]),
             [effort for part in parts for effort in part.efforts],
             Edit.cat([(part.edit, len(part.texts)) for part in parts]),
+            [guide for part in parts for guide in part.guides or [None] * len(part.texts)],
         )
 
     def hooks(self, model: DiffusionModel) -> AbstractContextManager[None]:
@@ -129,7 +144,20 @@ class Mitigated:
     def sample(self, model: DiffusionModel, num_steps: int = 50, guidance: float = 7.5) -> Tensor:
         """Latents at the end of the trajectory, ``[B, C, H, W]``."""
         with self.hooks(model):
-            return model.sample(self.x, self.conditioning, num_steps, guidance)
+            return model.sample(self.x, self.conditioning, num_steps, self._guided(guidance))
+
+    def _guided(self, guidance: float) -> float | Guidance:
+        """The scale of every row, where some have a guide of their own."""
+        if not any(self.guides):
+            return guidance
+        scales = [guide.start(guidance) if guide else None for guide in self.guides]
+
+        def of_rows(t: float, norms: Tensor) -> Tensor:
+            pairs = zip(scales, norms.tolist(), strict=True)
+            given = [scale(t, norm) if scale else guidance for scale, norm in pairs]
+            return torch.tensor(given, device=norms.device)
+
+        return of_rows
 
 
 @dataclass

@@ -15,8 +15,9 @@ import numpy as np
 from torch import Tensor
 
 from anisomem.datasets.prompts import PromptSet
-from anisomem.detection.anisotropy import PUBLISHED, Anisotropy
+from anisomem.detection.anisotropy import Anisotropy
 from anisomem.detection.base import Array, Detector, Recorded
+from anisomem.detection.weighted import PUBLISHED
 from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.mitigation.base import Effort, Mitigated, Mitigation, Ordinary

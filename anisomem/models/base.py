@@ -7,7 +7,7 @@ conditioning. :mod:`anisomem.models.prediction` says what a network's output sta
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -23,6 +23,8 @@ from anisomem.models.schedule import Schedule
 
 #: Predictions with and, where guidance needs it, without the prompts, at latents and a timestep.
 Evaluate = Callable[[Tensor, float], tuple[Prediction, Prediction | None]]
+#: A guidance scale for every row, from the timestep and the rows' norms of c - u, ``[n]`` both.
+Guidance = Callable[[float, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -247,12 +249,31 @@ class DiffusionModel(ABC):
         self.jvps += len(x)
         return pulled
 
+    def condition_vjp(
+        self, x: Tensor, t: Tensor | float, conditioning: Conditioning, cotangent: Tensor
+    ) -> Tensor:
+        """The same for the derivative in the embeddings of tokens, ``[n, tokens, width]``.
+
+        Raises:
+            UserError: The model lacks :attr:`Capability.DERIVATIVES` or
+                :attr:`Capability.EMBEDDINGS`.
+        """
+        for capability in (Capability.DERIVATIVES, Capability.EMBEDDINGS):
+            self.require(capability, "or leave out what takes them")
+        steps = torch.as_tensor(t).expand(len(x))
+        with torch.enable_grad():  # type: ignore[no-untyped-call]
+            embeddings = conditioning.required_embeddings().detach().requires_grad_()
+            raw = self._network(x, steps, replace(conditioning, embeddings=embeddings))
+            (pulled,) = torch.autograd.grad(raw, embeddings, cotangent.to(raw))
+        self.jvps += len(x)
+        return pulled
+
     def sample(
         self,
         x: Tensor,
         conditioning: Conditioning,
         num_steps: int = 50,
-        guidance: float = 7.5,
+        guidance: float | Guidance = 7.5,
     ) -> Tensor:
         """Latents at the end of a :meth:`trajectory`, ``[n, C, H, W]``."""
         for step in self.trajectory(x, conditioning, num_steps, guidance):
@@ -264,7 +285,7 @@ class DiffusionModel(ABC):
         x: Tensor,
         conditioning: Conditioning,
         num_steps: int = 50,
-        guidance: float = 7.5,
+        guidance: float | Guidance = 7.5,
         evaluate: Evaluate | None = None,
     ) -> Iterator[Step]:
         r"""Deterministic sampling with classifier-free guidance from the noise ``x``.
@@ -279,7 +300,7 @@ class DiffusionModel(ABC):
             x: The noise that it begins with.
             conditioning: The encoded prompts.
             num_steps: How many steps the schedule has.
-            guidance: The guidance scale w.
+            guidance: The guidance scale w, or what gives every row's in each step.
             evaluate: What evaluates the model in each step; its own batched pass if not given.
         """
         empty = self.encode([""])[[0] * len(x)]
@@ -297,7 +318,13 @@ class DiffusionModel(ABC):
             conditional, unconditional = evaluate(x, t)
             guided = conditional
             if unconditional is not None:
-                guided = unconditional.guided(conditional, guidance)
+                scale: float | Tensor
+                if isinstance(guidance, int | float):
+                    scale = guidance
+                else:
+                    norms = (conditional.output - unconditional.output).flatten(1).norm(dim=1)
+                    scale = guidance(t, norms)
+                guided = unconditional.guided(conditional, scale)
             alpha, sigma = guided.coefficient(target[0]), guided.coefficient(target[1])
             x = alpha * self.schedule.bounded(guided.x0) + sigma * guided.epsilon
             yield Step(t, conditional, unconditional, x)

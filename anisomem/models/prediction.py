@@ -149,7 +149,8 @@ class Prediction:
             case Parameterisation.FLOW:
                 return -1 / (self.sigma * (self.alpha + self.sigma))
 
-    def guided(self, conditional: "Prediction", guidance: float) -> "Prediction":
-        """Classifier-free guidance ``u + w (c - u)``, this being ``u``."""
+    def guided(self, conditional: "Prediction", guidance: float | Tensor) -> "Prediction":
+        """Classifier-free guidance ``u + w (c - u)``, this being ``u``; w may be one a row."""
         direction = conditional.output - self.output
-        return replace(self, raw=self.output + guidance * direction)
+        scale = self.coefficient(guidance) if isinstance(guidance, Tensor) else guidance
+        return replace(self, raw=self.output + scale * direction)

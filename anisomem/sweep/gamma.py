@@ -16,8 +16,9 @@ import numpy as np
 from anisomem.benchmark.results import Results
 from anisomem.config.schema import Config
 from anisomem.datasets.prompts import PromptSet
-from anisomem.detection.anisotropy import PUBLISHED, Anisotropy
+from anisomem.detection.anisotropy import Anisotropy
 from anisomem.detection.base import Array
+from anisomem.detection.weighted import PUBLISHED
 from anisomem.evaluation import equal_weights, fit_in_folds
 from anisomem.report.tables import numbers
 from anisomem.sweep import figures, grids

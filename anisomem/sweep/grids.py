@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from anisomem.benchmark.results import Results
-from anisomem.detection.anisotropy import PUBLISHED, Anisotropy
+from anisomem.detection.anisotropy import Anisotropy
 from anisomem.detection.base import Array
+from anisomem.detection.weighted import PUBLISHED
 
 Node = dict[str, Any]
 

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from anisomem.benchmark.results import Results
 from anisomem.datasets.clusters import near_duplicates
 from anisomem.datasets.prompts import PromptSet
-from anisomem.detection.anisotropy import PUBLISHED
 from anisomem.detection.base import Array
+from anisomem.detection.weighted import PUBLISHED
 from anisomem.errors import UserError
 from anisomem.evaluation import Estimate, Summary, equal_weights, fit_weights, folds
 from anisomem.report.table import Table

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from anisomem.baselines.last_step import ScoreDifference
+from anisomem.baselines.last_step import CurvatureNorm, ScoreDifference
 
 from anisomem.engine.engine import Engine
 
@@ -40,3 +40,18 @@ def test_sum_over_channels_and_mean_over_positions_of_scores_at_t_1(make_pipelin
     expected = ((c - u) ** 2).sum() / 64
     (value,) = recorded.values()
     assert value[0, 0] == pytest.approx(float(expected), rel=1e-3)
+
+
+def test_difference_of_curvature_in_closed_form(two_gaussians):
+    # eps_u = sigma (x - alpha tau m) / v, so J_c - J_u = sigma alpha^2 (1 - tau^2) m m' / v^2,
+    # whose diagonal is positive and sums to |m|^2 = 9 over 4 positions and all channels.
+    model, m = two_gaussians
+    detector, few = CurvatureNorm("many", probes=600), CurvatureNorm("few", probes=2)
+    recorded = Engine(model, [detector, few]).evaluate(["+"], [0], 7)
+    assert model.jvps == 2 * 602
+    x, t = last_latents(model, "+", model.initial_noise(7, 1).double())
+    alpha, sigma = (float(scale) for scale in model.scales(torch.tensor(t)))
+    v = 9 * alpha**2 + sigma**2
+    tau = torch.tanh(alpha * (m * x).sum() / v)
+    expected = float(sigma * alpha**2 * (1 - tau**2) / v**2) * 9 / 4
+    assert recorded[detector.component_names[0]][0, 0] == pytest.approx(expected, rel=0.1)

@@ -66,17 +66,27 @@ def test_every_mitigation_that_is_shipped(tiny, tmp_path):
     ordinary.write_text("".join(f"dog cat fox {i}\n" for i in range(50)))
     tiny += [f"references.prompts={ordinary}", "references.count=20"]
     small = ["mitigation.sail.steps=1", "mitigation.sail_sd14.budget=2"]
+    small += ["mitigation.noise_descent.steps=2"]
     composed = compose.cases([f"mitigation=[{','.join(ALL)}]", *tiny, *small])[0]
     outcomes = {one.label: one for one in sample("a red cat", composed, None)}
     assert list(outcomes) == ALL
     plain = outcomes["none"]
     for name, one in outcomes.items():
         assert np.isfinite([one.scores.metric, one.scores.wen_held_out]).all()
-        still = name in ("none", "ren", "anisotropy_on_detection") or "sail" in name
+        still = name in (
+            "none",
+            "ren",
+            "anisotropy_on_detection",
+            "initial_noise",
+            "noise_descent",
+        )
+        still |= "sail" in name or "basin" in name  # which move the noise, or no vector at all
         assert (one.embeddings > 0) != still, name
     assert "not above" in outcomes["anisotropy_on_detection"].effort.note
     changed = [n for n, one in outcomes.items() if not np.array_equal(one.picture, plain.picture)]
-    assert {"anisotropy", "wen", "ren", "random_tokens", "pad_mask", "pad_replace"} <= {*changed}
+    moving = {"anisotropy", "wen", "ren", "random_tokens", "pad_mask", "pad_replace"}
+    moving |= {"basin", "basin_opposite", "initial_noise", "noise_descent"}
+    assert moving <= {*changed}
     assert outcomes["ren"].scores.wen != plain.scores.wen  # scored as it is sampled
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from anisomem.detection.anisotropy import PUBLISHED, Anisotropy, Gamma
+from anisomem.detection.anisotropy import Anisotropy
 from anisomem.detection.base import Recorded
+from anisomem.detection.weighted import PUBLISHED, Gamma
 from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.evaluation import fit_in_folds

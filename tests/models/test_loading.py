@@ -12,7 +12,7 @@ from hydra.utils import get_method
 
 from anisomem.cli.main import main
 from anisomem.config import catalog, compose
-from anisomem.detection.anisotropy import PUBLISHED
+from anisomem.detection.weighted import PUBLISHED
 from anisomem.errors import UserError
 from anisomem.models.diffusers_unet import DiffusersUNet
 from anisomem.models.families import families as every_family

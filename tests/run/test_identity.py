@@ -74,7 +74,7 @@ def test_every_setting_is_classified():
 
 
 #: Settings of detectors that change how a score is made of components, and no component.
-SCORING = {"name", "n", "weights", "seed", "change", "members"}
+SCORING = {"name", "n", "weights", "seed", "change", "members", "reads"}
 OTHER = {
     "convention": "paper",
     "mode": "x,x|c",
@@ -94,6 +94,8 @@ OTHER = {
     "latents": "noise",
     "grid": 3,
     "pairs": "min",
+    "quantity": "projection",
+    "step": 2,
 }
 
 

@@ -14,7 +14,7 @@ from anisomem.benchmark.complete import complete
 from anisomem.benchmark.results import Results
 from anisomem.cli.main import main
 from anisomem.config import compose
-from anisomem.detection.anisotropy import PUBLISHED
+from anisomem.detection.weighted import PUBLISHED
 from anisomem.evaluation import auc, fit_in_folds, folds, tpr_at_fpr
 from anisomem.sweep import command, gamma, grids, transfer
 from anisomem.sweep.transfer import Components, unrelated
