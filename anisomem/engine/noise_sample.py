@@ -222,17 +222,14 @@ class NoiseSample:
     def _curvature(self, t: float, at: Prediction, rows: slice, probe: int) -> Tensor:
         """One probe of the prompt's change of the diagonal of noise's Jacobian, ``[B, H, W]``."""
         v = self._direction(probe).sign().expand_as(at.x)
-        per_output = -at.coefficient(at.sigma) * at.coefficient(at.score_per_output)
         changed = self._difference(at.x, t, self.encoded[rows], v)
-        return (v * per_output * changed).sum(dim=1)
+        return (v * at.noise_per_output * changed).sum(dim=1)
 
     def _norm_gradient(self, t: float, at: Prediction, prompts: Conditioning) -> Tensor:
         r""":math:`\nabla_x \tfrac12\|\varepsilon\|^2`; noise depends on output and latents."""
-        noise, sigma = at.epsilon, at.coefficient(at.sigma)
-        per_output = -sigma * at.coefficient(at.score_per_output)
-        per_latent = -sigma * at.coefficient(at.score_per_latent)
-        pulled = self.model.vjp(at.x, t, prompts, per_output * noise)
-        return pulled.to(noise) + per_latent * noise
+        noise = at.epsilon
+        pulled = self.model.vjp(at.x, t, prompts, at.noise_per_output * noise)
+        return pulled.to(noise) + at.noise_per_latent * noise
 
     def _quadratic(self, x: Tensor, t: float, rows: slice, probe: int) -> Tensor:
         """``v . J v`` of the output for a direction v of signs, ``[B]``."""
@@ -243,9 +240,8 @@ class NoiseSample:
     def _condition_length(self, t: float, at: Prediction, rows: slice, probe: int) -> Tensor:
         """The squared length of a probe of the condition Jacobian, ``[B]``."""
         v = self._direction(probe).expand_as(at.x)
-        per_output = -at.coefficient(at.sigma) * at.coefficient(at.score_per_output)
-        pulled = self.model.condition_vjp(at.x, t, self.encoded[rows], per_output * v)
-        return pulled.to(per_output).square().flatten(1).sum(1)
+        pulled = self.model.condition_vjp(at.x, t, self.encoded[rows], at.noise_per_output * v)
+        return pulled.to(at.output.dtype).square().flatten(1).sum(1)
 
     def _distance(self, t: float, radius: float) -> float:
         """A radius in units of the length of the noise."""

@@ -149,6 +149,16 @@ class Prediction:
             case Parameterisation.FLOW:
                 return -1 / (self.sigma * (self.alpha + self.sigma))
 
+    @property
+    def noise_per_output(self) -> Tensor:
+        r""":math:`\partial\varepsilon / \partial\text{output}` at fixed :math:`x_t`, a factor."""
+        return -self.coefficient(self.sigma * self.score_per_output)
+
+    @property
+    def noise_per_latent(self) -> Tensor:
+        r""":math:`\partial\varepsilon / \partial x_t` at fixed output, a factor."""
+        return -self.coefficient(self.sigma * self.score_per_latent)
+
     def guided(self, conditional: "Prediction", guidance: float | Tensor) -> "Prediction":
         """Classifier-free guidance ``u + w (c - u)``, this being ``u``; w may be one a row."""
         direction = conditional.output - self.output

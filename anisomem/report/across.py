@@ -22,7 +22,8 @@ from anisomem.report.table import Table
 Draws = npt.NDArray[np.float64]
 NOTES = [
     "Detectors at their largest n. *, grey in the figure: the best of the column, and what no"
-    " paired test tells apart from it after Holm's adjustment over all pairs of the column.",
+    " paired test tells apart from it after Holm's adjustment over all pairs of the column. –: not"
+    " run there, or not scored.",
     "Mean rank: 1 is the best; over the columns, of the detectors that all of them have, with 95%"
     " intervals, every bootstrap sample ranked anew. They are over prompts: what another model"
     " would say is not in them.",
@@ -58,7 +59,7 @@ class Across:
     Attributes:
         name: The name of the statistic.
         names: The names of the cases.
-        cells: By detector's key: a cell for each case, None where it was not run.
+        cells: By detector's key: a cell for each case, None where it was not run or not scored.
         ranks: By detector's key; of those that every case has.
     """
 
@@ -137,7 +138,7 @@ def table(found: Sequence[Across]) -> Table:
 
 def _text(cell: Cell | None) -> str:
     if cell is None:
-        return "not run"
+        return "–"
     return f"{cell.value:.3f}" + " *" * cell.is_best
 
 

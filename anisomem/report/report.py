@@ -87,9 +87,10 @@ def write(all_results: Sequence[Results], folder: Path) -> Mapping[str, Mapping[
             for results in all_results
         }
         if len(compared) == len(all_results) > 1:
-            found = across.across(compared)
-            more = {"side-by-side": across.table(found), **more}
-            draws[TOGETHER] = {"across": partial(across.figure, found)}
+            found = attempt("cases side by side", partial(across.across, compared))
+            if found is not None:
+                more = {"side-by-side": across.table(found), **more}
+                draws[TOGETHER] = {"across": partial(across.figure, found)}
         written.more(more)
         files = {
             (of, name): name if of == TOGETHER else f"{name}-{of}"

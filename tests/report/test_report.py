@@ -231,3 +231,24 @@ def test_names_of_blocks_are_no_formulas(case, tmp_path, monkeypatch):
     assert len(labels) < 20 and "more blocks" in " ".join(labels)
     figure.draw_without_rendering()
     plt.close(figure)
+
+
+def test_cases_stand_side_by_side_and_cost_no_table_where_they_cannot(
+    gallery_run, tmp_path, monkeypatch, caplog
+):
+    (file,) = gallery_run[1].glob("*/config.yaml")
+    both = [Results(Case.stored(file)) for _ in range(2)]
+    both[1].name = "other"
+    drawn = report.write(both, tmp_path)
+    assert drawn[report.TOGETHER]["across"] == tmp_path / "across.png"
+    assert "## Side by side" in (tmp_path / "more.md").read_text()
+    assert 'id="across-together"' in (tmp_path / "report.html").read_text()
+
+    def fail(cases):
+        raise ZeroDivisionError("nothing to rank")
+
+    monkeypatch.setattr(report.across, "across", fail)
+    assert report.TOGETHER not in report.write(both, tmp_path)
+    assert "cases side by side is left out: ZeroDivisionError: nothing to rank" in caplog.text
+    assert (tmp_path / "table.md").exists() and not (tmp_path / "across.png").exists()
+    assert "Side by side" not in (tmp_path / "report.html").read_text()
