@@ -1,6 +1,6 @@
 """What decides the sign: small trainings that differ in one factor each, followed on the way.
 
-The trainings are described in ``testbed/arms``. At every step whose weights were kept, the repeated
+The trainings are described in ``testbed/arms``. At every step whose weights were kept the repeated
 captions and the controls are evaluated on pure noise of several seeds, at the first step and at
 the third-last, where the paper reads its norm and its cosine. The bundled models are evaluated in
 the same way, with their own prompts.
