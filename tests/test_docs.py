@@ -76,7 +76,7 @@ def test_add_a_detector(tmp_path):
     assert [row for name in names for row in rows(shown, name)] == expected
     assert len(expected) == 6
 
-    part = "part all prompts, memorized/other 287/593\n"
+    part = "part all prompts, memorized/other 98/202\n"
     first, page_first = (
         text.split(part)[1].split("\npart ")[0] for text in (bash(compare), shown)
     )

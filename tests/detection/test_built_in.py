@@ -13,11 +13,20 @@ from anisomem.models.diffusers_unet import DiffusersUNet
 from anisomem.models.prediction import Parameterisation
 
 #: Read attention or pictures along trajectories, which takes a bundled model too long for a test.
-TINY = {"bright_ending", "bright_mask", "ren_ae", "stack", "tiled_l2", "tiled_l2_min"}
+TINY = {
+    "bright_ending",
+    "bright_mask",
+    "ren_ae",
+    "stack",
+    "tiled_l2",
+    "tiled_l2_min",
+    "webster_black",
+}
 #: For latents as small as these, and fewer pictures; what is stacked along
 #: trajectories is tried by itself.
 SETTINGS = {
     "stack": ["members=[wen,ren_le,anisotropy]"],
+    "last_step_curvature": ["probes=2"],
     "nemo": ["n=3", "kernel=3", "betas=[0.5,0.5]"],
     "tiled_l2": ["n=2"],
     "tiled_l2_min": ["n=2"],
