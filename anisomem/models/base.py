@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from anisomem.errors import UserError
+from anisomem.models import dual
 from anisomem.models.attention import Attention, Edit
 from anisomem.models.capability import Capability
 from anisomem.models.conditioning import Conditioning
@@ -215,19 +216,24 @@ class DiffusionModel(ABC):
     ) -> tuple[Prediction, Tensor]:
         """The prediction and the derivative of its *raw output* along ``tangent``.
 
-        Forward-mode differentiation, which needs attention in plain matrix products.
+        Forward-mode differentiation by :mod:`~anisomem.models.dual`, and of a network that changes
+        its tensors in place by ``torch.func.jvp``, with attention in plain matrix products.
 
         Raises:
             UserError: The model lacks :attr:`Capability.DERIVATIVES`.
         """
         self.require(Capability.DERIVATIVES, "or leave out the detectors that take them")
         steps = torch.as_tensor(t).expand(len(x))
-        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-            result = torch.func.jvp(
-                lambda latents: self._network(latents, steps, conditioning), (x,), (tangent,)
-            )
+
+        def network(latents: Tensor) -> Tensor:
+            return self._network(latents, steps, conditioning)
+
+        try:
+            raw, derivative = dual.jvp(network, x, tangent)
+        except NotImplementedError:
+            with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+                raw, derivative = torch.func.jvp(network, (x,), (tangent,))[:2]
         self.jvps += len(x)
-        raw, derivative = result[0], result[1]
         return self._prediction(raw, x, steps), derivative
 
     def vjp(
