@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
+import pandas as pd
 
 from anisomem.evaluation import NOT_SEPARABLE
 from anisomem.report.compared import Compared, Statistic
@@ -112,12 +112,17 @@ def _cells(compared: Compared, statistic: Statistic) -> list[Cell]:
 
 def _ranks(found: Sequence[tuple[Sequence[float], Draws, Sequence[int]]]) -> list[Rank]:
     """Mean ranks over cases: values, draws and the rows of the detectors on each."""
-    points = [rankdata(-np.array(values)[rows]) for values, _, rows in found]
+    points = [_ranked(np.array(values)[rows, None])[:, 0] for values, _, rows in found]
     fewest = min(draws.shape[1] for _, draws, _ in found)
-    drawn = [rankdata(-draws[rows, :fewest], axis=0) for _, draws, rows in found]
+    drawn = [_ranked(draws[rows, :fewest]) for _, draws, rows in found]
     means = np.mean(points, axis=0).tolist()
     low, high = np.quantile(np.mean(drawn, axis=0), [0.025, 0.975], axis=1).tolist()
     return [Rank(*of_one) for of_one in zip(means, low, high, strict=True)]
+
+
+def _ranked(values: Draws) -> Draws:
+    """Ranks in every column, 1 the greatest, equal ones sharing their mean rank."""
+    return pd.DataFrame(values).rank(ascending=False).to_numpy()
 
 
 def table(found: Sequence[Across]) -> Table:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from anisomem.benchmark.gallery import headline
 from anisomem.benchmark.results import Results
@@ -90,9 +89,9 @@ def _frame(results: Results, detectors: Sequence[Detector]) -> pd.DataFrame:
         mean = np.full(len(planned), np.nan)
         mean[judged] = scores.mean(axis=0)
         table[detector.key] = mean
-        ranks = rankdata(-mean[judged], method="min")
+        ranks = pd.Series(mean[judged]).rank(method="min", ascending=False)
         table[detector.key + RANK] = pd.array([pd.NA] * len(planned), dtype="Int64")
-        table.loc[judged, detector.key + RANK] = ranks.astype(np.int64)
+        table.loc[judged, detector.key + RANK] = ranks.astype(np.int64).to_numpy()
     return table
 
 
