@@ -7,6 +7,7 @@ page are made of these results in ``report``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from anisomem.detection.base import Array, Detector, Recorded
 from anisomem.detection.weighted import Gamma, NormPlusCosine
 from anisomem.engine.cost import Counts, TimedCounts
 from anisomem.errors import UserError
-from anisomem.evaluation import Evaluation, Summary
+from anisomem.evaluation import Evaluation, Resampling, Summary, resample
 from anisomem.storage.store import FAILURE, arrays
 
 if TYPE_CHECKING:
@@ -136,8 +137,8 @@ class Results:
             UserError: Prompts are missing from the store, or settings of the table are wrong.
         """
         self.require_complete()
-        keys = [detector.key for detector in self.detectors]
-        summaries = dict(zip(keys, self.evaluated.summaries(), strict=True))
+        every = self.evaluated.summaries()
+        summaries = dict(zip([detector.key for detector in self.detectors], every, strict=True))
         notes = self.notes()
         return [
             Row(
@@ -196,8 +197,13 @@ class Results:
     @cached_property
     def evaluated(self) -> Evaluation:
         """Statistics of all detectors' scores of all judged prompts."""
+        prompts, config = self.prompts, self.config
+        drawn = prompts.labels, prompts.clusters, config.draws, config.bootstrap_seed
         try:
-            return self.evaluate(self.scored.scores)
+            with ThreadPoolExecutor(1) as thread:  # numpy draws while the scores are made
+                drawing = thread.submit(resample, *drawn)
+                scores = self.scored.scores
+                return self.evaluate(scores, resampling=drawing.result())
         except ValueError as error:
             raise UserError(str(error)) from None
 
@@ -250,6 +256,7 @@ class Results:
         prompts: PromptSet | None = None,
         draws: int | None = None,
         targets: Sequence[float] | None = None,
+        resampling: Resampling | None = None,
     ) -> Evaluation:
         """Statistics of any scores by the table's settings.
 
@@ -258,11 +265,12 @@ class Results:
             prompts: The N prompts; all that are judged if not given.
             draws: The draws of the bootstrap; the table's if not given.
             targets: False-positive rates of the TPR; the table's if not given.
+            resampling: The bootstrap's samples, where they are drawn already.
         """
         chosen, config = prompts or self.prompts, self.config
         rates = config.fpr_targets if targets is None else targets
         settings = (rates, draws or config.draws, config.bootstrap_seed)
-        return Evaluation(scores, chosen.labels, chosen.clusters, *settings)
+        return Evaluation(scores, chosen.labels, chosen.clusters, *settings, resampling)
 
     def parts(self) -> dict[str, list[int]]:
         """Parts of the prompts to report beside the whole, name to rows.

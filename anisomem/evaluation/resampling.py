@@ -6,8 +6,10 @@ whenever they are asked for, by generators that belong to the class and not to t
 """
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import zip_longest
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +25,7 @@ from anisomem.evaluation.interval import effective_clusters
 
 FEW = 10_000  # clusters of both classes, whose samples are kept; more are drawn block by block
 CHUNK = 10_000  # samples at a time: long enough for numpy, and a row of them stays in the cache
-HELD = 1 << 26  # counts of a block; 128 MiB
+HELD = 1 << 26  # counts of a block, 128 MiB; the next one is drawn meanwhile
 TILE = 256  # samples that are turned at once, from a row a sample to a row a cluster
 REMEMBERED = 1 << 24  # counts of samples that are kept for the next of the same class sizes
 
@@ -132,9 +134,18 @@ class Resampling:
             yield from (Block(part, positives[:, part], negatives[:, part]) for part in parts)
             return
         generators = [np.random.default_rng([self.seed, label]) for label in (1, 0)]
-        for part in parts:
-            drawn = (_many(n, part, g) for n, g in zip(sizes, generators, strict=True))
-            yield Block(part, *drawn)
+        with ThreadPoolExecutor(len(sizes)) as threads:  # numpy draws beside what reads the block
+
+            def begin(part: slice) -> list[Future[Counts]]:
+                each = zip(sizes, generators, strict=True)
+                return [threads.submit(_many, n, part, generator) for n, generator in each]
+
+            drawing = begin(parts[0])
+            for part, after in zip_longest(parts, parts[1:]):
+                drawn = [one.result() for one in drawing]
+                if after is not None:
+                    drawing = begin(after)
+                yield Block(part, *drawn)
 
     def weights_by_class(self) -> Iterator[tuple[slice, FloatArray, FloatArray]]:
         """Which samples, and how often they hold each prompt of either class, ``[n, b]``."""

@@ -66,6 +66,7 @@ class Evaluation:
         clusters: ``[N]``.
         targets: False-positive rates, fractions.
         draws, seed: Of the bootstrap.
+        resampling: Its samples of these labels and clusters, where they are drawn already.
 
     Raises:
         ValueError: What :func:`anisomem.evaluation.statistics` refuses.
@@ -79,12 +80,13 @@ class Evaluation:
         targets: Sequence[float] = (0.01, 0.03),
         draws: int = 10_000,
         seed: int = 0,
+        resampling: Resampling | None = None,
     ) -> None:
         self.scores = np.asarray(scores, dtype=np.float64)
         self.labels = np.asarray(labels)
         self.clusters = np.asarray(clusters)
         self.targets = list(targets)
-        self.resampling: Resampling = resample(self.labels, clusters, draws, seed)
+        self.resampling = resampling or resample(self.labels, clusters, draws, seed)
         detectors, seeds, prompts = self.scores.shape
         flat = self.scores.reshape(-1, prompts)
         drawn = statistics(flat, self.labels, self.resampling, self.targets)
