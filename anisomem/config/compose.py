@@ -15,7 +15,7 @@ from typing import Any, cast
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from anisomem.config import catalog, members, registry, values
@@ -63,8 +63,27 @@ def composed(words: Sequence[str]) -> list[tuple[Config, set[str]]]:
             every = [*checked(case), *overrides]
             config = _compose(every) if case else whole
             values.check(config)
+            _leave_out_unchosen(config, every)
             configs.append((_plain(config), {one.key for one in every}))
     return configs
+
+
+def _leave_out_unchosen(config: DictConfig, overrides: Sequence[Override]) -> None:
+    """Removes what an experiment sets of a member that is not chosen.
+
+    Raises:
+        UserError: The user sets something of one.
+    """
+    named = {tuple(one.key.split(".")[:2]) for one in overrides}
+    for group in LISTS:
+        for name, node in list(config[group].items()):
+            if not OmegaConf.is_dict(node) or "_target_" in node:
+                continue
+            if (group, name) not in named:
+                with open_dict(config):
+                    del config[group][name]
+            elif name in catalog.names(group):
+                raise UserError(f"{group}.{name} is of a {group} that is not chosen")
 
 
 def _compose(overrides: Sequence[Override]) -> DictConfig:

@@ -33,6 +33,16 @@ def test_composes_to_what_it_did(experiment):
             detector.require(case.stands_for)
 
 
+@pytest.mark.parametrize(
+    ("experiment", "group", "chosen"),
+    [("detectors_testbed", "detector", "wen"), ("mitigation_testbed", "mitigation", "wen")],
+)
+def test_settings_of_what_is_not_chosen_are_left_out(experiment, group, chosen):
+    for case in labelled.judged([f"experiment={experiment}", f"{group}=[{chosen}]"]):
+        assert list(getattr(case, group)) == [chosen]
+        assert "nemo" not in case.text and "rho" not in case.text
+
+
 def test_no_golden_file_outlives_its_experiment():
     assert {file.stem for file in GOLDEN.iterdir()} == set(catalog.names("experiment"))
 
