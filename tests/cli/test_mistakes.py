@@ -78,10 +78,6 @@ def test_wrong_settings_are_found_before_processes_start(setting, workers, refus
         ("logger=wandbb", "did you mean 'wandb'?"),
         ("logger.mode=offline", "logger.mode is of a logger that is not chosen"),
         ("detector.jeon.steps=2", "detector.jeon.steps is of a detector that is not chosen"),
-        (
-            "experiment=detectors_testbed detector=[wen] detector.nemo.kernel=3",
-            "detector.nemo is of a detector that is not chosen",
-        ),
         ("runs=/proc/x", "cannot write /proc/x/"),
         ("detector.wen.samples=3", "no setting of detector.wen named 'samples'"),
         ("detector.wen.stpes=3", "did you mean 'steps'?"),

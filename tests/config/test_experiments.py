@@ -13,6 +13,7 @@ from anisomem.detection.anisotropy import Anisotropy
 from anisomem.detection.configured import detectors
 from anisomem.engine.cost import Counts
 from anisomem.engine.counting import counts
+from anisomem.errors import UserError
 from anisomem.run import labelled
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -41,6 +42,11 @@ def test_settings_of_what_is_not_chosen_are_left_out(experiment, group, chosen):
     for case in labelled.judged([f"experiment={experiment}", f"{group}=[{chosen}]"]):
         assert list(getattr(case, group)) == [chosen]
         assert "nemo" not in case.text and "rho" not in case.text
+    left_out = {"detector": "nemo.kernel", "mitigation": "initial_noise.rho"}[group]
+    with pytest.raises(UserError, match=f"is of a {group} that is not chosen"):
+        labelled.judged(
+            [f"experiment={experiment}", f"{group}=[{chosen}]", f"{group}.{left_out}=3"]
+        )
 
 
 def test_no_golden_file_outlives_its_experiment():
