@@ -1,5 +1,7 @@
 """The difference of divergences in closed form, and the cycles by an independent loop."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -26,16 +28,14 @@ def literally_cycled(model, m, sign, cycles):
     """Latents after cycles, from what is expected of N(+-m, 9 I) at every step."""
     flow = model.parameterisation is Parameterisation.FLOW
     x = model.sample(model.initial_noise(SEED, 1).double(), model.encode(["+-"[sign < 0]]))[0]
-    steps = [900 - 90 * i for i in range(10)] if flow else []
-    # 899, then by 89.91 less each time, rounded.
-    steps = steps or [899, 809, 719, 629, 539, 450, 360, 270, 180, 90]
-    scales = [
-        tuple(map(float, model.scales(torch.tensor(float(t) if flow else t)))) for t in steps
-    ]
+    # From 899.1 by 89.91 less each time, rounded.
+    whole = [899, 809, 719, 629, 539, 450, 360, 270, 180, 90]
+    steps = [900.0 - 90 * i for i in range(10)] if flow else whole
+    scales = [tuple(map(float, model.scales(torch.tensor(t)))) for t in steps]
     scales.append(tuple(map(float, model.schedule.final_scales)))
     for cycle in range(cycles):
         x = scales[0][0] * x + scales[0][1] * drawn(x.shape, cycle)
-        for (alpha, sigma), (alpha_next, sigma_next) in zip(scales, scales[1:], strict=False):
+        for (alpha, sigma), (alpha_next, sigma_next) in pairwise(scales):
             v = 9 * alpha**2 + sigma**2
             tau = np.tanh(alpha * float((m * x).sum()) / v)
             share = tau + 7.5 * (sign - tau)  # noise and data are affine in the mean

@@ -93,7 +93,7 @@ def test_weights_are_asked_for_and_looked_at_before_anything_is_generated(weight
     with pytest.raises(UserError, match="sha256"):
         Engine(model, [SeedAgreement("a", similarity="sscd", **others)])
     missing = weights | {"weights": "nowhere.pt"}
-    with pytest.raises(UserError, match="cannot read the weights nowhere.pt"):
+    with pytest.raises(UserError, match=r"cannot read the weights nowhere\.pt"):
         Engine(model, [SeedAgreement("a", similarity="sscd", **missing)])
     with pytest.raises(UserError, match="n must be an integer from 2, got 1"):
         SeedAgreement("a", n=1)
