@@ -18,7 +18,7 @@ All are 1 for equal pictures, from -1 to 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
@@ -114,16 +114,19 @@ class SeedAgreement(Detector):
 
         if len(pictures) == 1:
             return torch.zeros(len(pictures[0]))
+        own = torch.stack(list(pictures), dim=1).numpy()
+        return torch.tensor([np.mean(self._pairs(one)) for one in own])
+
+    def _pairs(self, pictures: Pictures) -> Sequence[float]:
+        """The similarity of every pair of a prompt's pictures."""
         match self.similarity:
             case "ssim":
-                pairs = structural
+                return structural(pictures)
             case "l2":
-                pairs = coloured
+                return coloured(pictures)
             case "sscd":
                 weights = WeightsFile(self.weights, self.sha256)
-                pairs = described(descriptor(weights, self.convention))
-        own = torch.stack(list(pictures), dim=1).numpy()
-        return torch.tensor([np.mean(pairs(one)) for one in own])
+                return described(pictures, descriptor(weights, self.convention))
 
 
 def structural(pictures: Pictures) -> Sequence[float]:
@@ -137,14 +140,9 @@ def coloured(pictures: Pictures) -> Sequence[float]:
     return [1 - rms(a, b).item() for a, b in combinations(pictures, 2)]
 
 
-def described(describe: Descriptor) -> Callable[[Pictures], Sequence[float]]:
-    """Maps pictures to the cosine of every pair's descriptors."""
-
-    def pairs(pictures: Pictures) -> Sequence[float]:
-        descriptors = describe(pictures).double()
-        return [float(a @ b) for a, b in combinations(descriptors, 2)]
-
-    return pairs
+def described(pictures: Pictures, describe: Descriptor) -> Sequence[float]:
+    """The cosine of every pair's descriptors."""
+    return [float(a @ b) for a, b in combinations(describe(pictures).double(), 2)]
 
 
 @cache
