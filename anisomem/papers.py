@@ -169,6 +169,13 @@ SOMEPALLI = Paper(
     arxiv="2305.20086",
     code="https://github.com/somepago/DCR",
 )
+VERMA = Paper(
+    "Early Signatures of Memorization in Diffusion Models via Basin Geometry and Cyclic Denoising",
+    "Verma, Dileep, Singh, Sastry, Hebbalaguppe, Ranu and Krishnan",
+    "arXiv",
+    2026,
+    arxiv="2610.11670",
+)
 WEBSTER = Paper(
     "A Reproducible Extraction of Training Images from Diffusion Models",
     "Webster",
@@ -184,4 +191,12 @@ WEN = Paper(
     2024,
     arxiv="2407.21720",
     code="https://github.com/YuxinWenRick/diffusion_memorization",
+)
+ZHANG = Paper(
+    "Generalization of Diffusion Models Arises with a Balanced Representation Space",
+    "Zhang, Li, Li, Shi, Wu, Tao and Qu",
+    "ICLR",
+    2026,
+    arxiv="2512.20963",
+    code="https://github.com/la0ka1/diffusion-gen-from-rep",
 )

@@ -68,12 +68,13 @@ def _stand_in(shape: tuple[int, int, int], dtype: torch.dtype) -> DiffusionModel
 
 
 class _Attentive(AnalyticMixture):
-    """Attends to everything alike, and has tokens that change nothing."""
+    """Attends to everything alike, has tokens that change nothing, and activations of 1."""
 
     declares = AnalyticMixture.declares | {
         Capability.ATTENTION,
         Capability.EMBEDDINGS,
         Capability.END,
+        Capability.REPRESENTATION,
     }
 
     def encode(self, prompts: Sequence[str]) -> ComponentConditioning:
@@ -92,3 +93,8 @@ class _Attentive(AnalyticMixture):
         n, size = len(x) - first, self.latent_shape[1:]
         maps = Attention(torch.full((n, 16, 77), 1 / 77), torch.full((n, *size), 1 / 77))
         return self.predict(x, t, conditioning), maps
+
+    def represent(
+        self, x: Tensor, t: Tensor | float, conditioning: Conditioning
+    ) -> tuple[Prediction, Tensor]:
+        return self.predict(x, t, conditioning), torch.ones(len(x), 3, 1280)

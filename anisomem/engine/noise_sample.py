@@ -12,7 +12,6 @@ from functools import partial
 from math import prod
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,7 +40,10 @@ from anisomem.detection.needs import (
     TokenAttention,
     Unconditional,
 )
+from anisomem.detection.renoised import Cycled, FluxDifference, Representation
 from anisomem.engine.batches import Batches
+from anisomem.engine.draws import Draw
+from anisomem.engine.renoised import Renoised
 from anisomem.models.base import DiffusionModel
 from anisomem.models.conditioning import Conditioning
 from anisomem.models.prediction import Prediction
@@ -86,6 +88,8 @@ class NoiseSample:
     ) -> None:
         self.batches, self.model, self.needs = batches, batches.model, needs
         self.x, self.encoded, self.draw = x, encoded, draw
+        self.random = Draw(*draw, self.model.latent_shape)
+        self.renoised = Renoised(batches, self.random, GUIDANCE)
         self.steps = self.model.timesteps()
         self.evaluated: Values = {Noise(): x, EndToken(): encoded.end}
         self.by_place: dict[tuple[str, float], list[Need]] = defaultdict(list)
@@ -107,6 +111,9 @@ class NoiseSample:
                 self._in_batches(partial(self._along_trajectory, latents, steps[-1]), width)
         for t in self._timesteps(GENERATED):
             self._in_batches(partial(self._generated, t))
+        self._in_batches(partial(self._renoised, Representation))
+        self._in_batches(partial(self._renoised, Cycled), width=2)
+        self._in_batches(partial(self._renoised, FluxDifference), width=4)
         self._in_batches(self._pictures)
         return {need: self.evaluated[need] for need in self.needs}
 
@@ -249,11 +256,8 @@ class NoiseSample:
         return radius * sigma * prod(self.model.latent_shape) ** 0.5
 
     def _direction(self, probe: int) -> Tensor:
-        """A standard normal vector, the same for all prompts at a noise sample, ``[C, H, W]``."""
-        entropy = np.random.SeedSequence([*self.draw, probe, *b"direction"])
-        seed = int(entropy.generate_state(1, np.uint64)[0] >> np.uint64(1))
-        generator = torch.Generator().manual_seed(seed)
-        return torch.randn(self.model.latent_shape, generator=generator).to(self.x)
+        """A direction, the same for all prompts at a noise sample, ``[C, H, W]``."""
+        return self.random.normal(probe, b"direction").to(self.x)
 
     def _along_trajectory(self, latents: str, end: float, rows: slice) -> Values:
         """Everything along a trajectory, which stops after its step at ``end``."""
@@ -318,6 +322,23 @@ class NoiseSample:
         """The end of the guided trajectory."""
         end: Tensor = self.evaluated[After(At.timestep(self.steps[-1]))][rows]
         return end
+
+    def _renoised(self, kind: type[Need], rows: slice) -> Values:
+        """Everything of a kind at the generated latents, noised again."""
+        values: Values = {}
+        prompts = self.encoded[rows]
+        for need in self.needs:
+            if not isinstance(need, kind):
+                continue
+            match need:
+                case Representation():
+                    values[need] = self.renoised.representation(need, self._end(rows))
+                case Cycled():
+                    values[need] = self.renoised.cycled(need, self._end(rows), prompts)
+                case FluxDifference():
+                    cycled = self.evaluated[need.cycled][rows]
+                    values[need] = self.renoised.flux(need, cycled, prompts)
+        return values
 
     def _pictures(self, rows: slice) -> Values:
         pictures: Values = {}

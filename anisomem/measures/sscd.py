@@ -83,14 +83,59 @@ CONVENTIONS = {
 }
 
 
+class Descriptor:
+    """SSCD's descriptors of pictures.
+
+    The model is TorchScript, that is a program: whoever can replace the file runs code on this
+    machine. So its sha256 is asked for a path too, and checked on the bytes that are then loaded.
+
+    Arguments:
+        weights: The file.
+        convention: A name of :data:`CONVENTIONS`.
+        device_name: Where it computes, ``auto`` for CUDA if there is one.
+
+    Raises:
+        UserError: Weights that are not there, are others, or are no TorchScript model of pictures.
+    """
+
+    def __init__(self, weights: WeightsFile, convention: str, device_name: str) -> None:
+        import torch
+
+        content = weights.read()
+        self.url, self.prepare = weights.url, CONVENTIONS[convention].prepared
+        self.device = device(device_name)
+        try:
+            model = torch.jit.load(io.BytesIO(content), self.device)  # type: ignore[no-untyped-call]
+        except RuntimeError as error:
+            raise UserError(
+                f"{self.url} is no TorchScript model: {str(error).strip().splitlines()[0]}"
+            ) from None
+        self.model: Callable[[Tensor], Tensor] = model.eval()
+
+    def __call__(self, pictures: Sequence[Picture] | npt.NDArray[np.uint8]) -> Tensor:
+        """Descriptors of length 1, float32 ``[n, d]``, on the CPU."""
+        import torch
+        from torch.nn.functional import normalize
+
+        descriptors = []
+        for begin in range(0, len(pictures), BATCH):
+            batch = np.stack([self.prepare(one) for one in pictures[begin : begin + BATCH]])
+            with torch.inference_mode():
+                descriptors.append(self.model(torch.from_numpy(batch).to(self.device)))
+        described = torch.cat(descriptors)
+        if described.ndim != 2:
+            raise UserError(
+                f"{self.url} is no SSCD model: it makes {list(described.shape)} of "
+                f"{len(pictures)} pictures, expected one vector for each"
+            )
+        return normalize(described.float(), dim=1).cpu()
+
+
 @dataclass
 class Sscd(Measure):
     r"""Cosine similarity of SSCD descriptors to the most similar training picture.
 
     .. math:: \max_j \frac{f(x)^\top f(t_j)}{\|f(x)\| \|f(t_j)\|}
-
-    The model is TorchScript, that is a program: whoever can replace the file runs code on this
-    machine. So its sha256 is asked for a path too, and checked on the bytes that are then loaded.
 
     Arguments:
         weights: Path or ``https://`` address of a TorchScript file.
@@ -106,8 +151,7 @@ class Sscd(Measure):
     weights: str
     sha256: str
     convention: str = "membench"
-    _model: Callable[[Tensor], Tensor] = field(init=False, repr=False, compare=False)
-    _device: str = field(init=False, repr=False, compare=False)
+    _described: Descriptor = field(init=False, repr=False, compare=False)
     _references: TrainingPictures = field(init=False, repr=False, compare=False)
     _known: dict[bytes, Tensor] = field(init=False, repr=False, compare=False)
 
@@ -128,17 +172,9 @@ class Sscd(Measure):
         )
 
     def start(self, references: TrainingPictures, device_name: str) -> None:
-        import torch
-
-        content = WeightsFile(self.weights, self.sha256).read()
-        self._device, self._references, self._known = device(device_name), references, {}
-        try:
-            model = torch.jit.load(io.BytesIO(content), self._device)  # type: ignore[no-untyped-call]
-        except RuntimeError as error:
-            raise UserError(
-                f"{self.weights} is no TorchScript model: {str(error).strip().splitlines()[0]}"
-            ) from None
-        self._model = model.eval()
+        weights = WeightsFile(self.weights, self.sha256)
+        self._described = Descriptor(weights, self.convention, device_name)
+        self._references, self._known = references, {}
 
     def __call__(self, generated: Generated) -> dict[str, Array]:
         known = self._of_training(self._references.pictures[generated.id])
@@ -154,21 +190,3 @@ class Sscd(Measure):
             if key not in self._known:
                 self._known[key] = self._described([picture])[0]
         return torch.stack([self._known[key] for key in keys])
-
-    def _described(self, pictures: Sequence[Picture] | npt.NDArray[np.uint8]) -> Tensor:
-        """Descriptors of length 1, ``[n, d]``."""
-        import torch
-        from torch.nn.functional import normalize
-
-        prepare, descriptors = CONVENTIONS[self.convention].prepared, []
-        for begin in range(0, len(pictures), BATCH):
-            batch = np.stack([prepare(one) for one in pictures[begin : begin + BATCH]])
-            with torch.inference_mode():
-                descriptors.append(self._model(torch.from_numpy(batch).to(self._device)))
-        described = torch.cat(descriptors)
-        if described.ndim != 2:
-            raise UserError(
-                f"{self.weights} is no SSCD model: it makes {list(described.shape)} of "
-                f"{len(pictures)} pictures, expected one vector for each"
-            )
-        return normalize(described.float(), dim=1).cpu()

@@ -159,6 +159,20 @@ class DiffusionModel(ABC):
         self.require(Capability.ATTENTION, "leave out the detectors that read it")
         raise NotImplementedError
 
+    def represent(
+        self, x: Tensor, t: Tensor | float, conditioning: Conditioning
+    ) -> tuple[Prediction, Tensor]:
+        """The prediction, and what the first up-sampling block makes of the latents.
+
+        Of each of the block's residual layers, the activation behind its last nonlinearity, the
+        largest over positions: float32 or better, ``[n, layers, channels]``.
+
+        Raises:
+            UserError: The model lacks :attr:`Capability.REPRESENTATION`.
+        """
+        self.require(Capability.REPRESENTATION, "leave out the detectors that read them")
+        raise NotImplementedError
+
     def edited(self, edit: Edit) -> AbstractContextManager[None]:
         """Meanwhile predictions attend to the prompts' tokens as ``edit`` says.
 
@@ -280,9 +294,10 @@ class DiffusionModel(ABC):
         conditioning: Conditioning,
         num_steps: int = 50,
         guidance: float | Guidance = 7.5,
+        gamma: float | None = None,
     ) -> Tensor:
         """Latents at the end of a :meth:`trajectory`, ``[n, C, H, W]``."""
-        for step in self.trajectory(x, conditioning, num_steps, guidance):
+        for step in self.trajectory(x, conditioning, num_steps, guidance, gamma=gamma):
             x = step.after
         return x
 
@@ -293,6 +308,7 @@ class DiffusionModel(ABC):
         num_steps: int = 50,
         guidance: float | Guidance = 7.5,
         evaluate: Evaluate | None = None,
+        gamma: float | None = None,
     ) -> Iterator[Step]:
         r"""Deterministic sampling with classifier-free guidance from the noise ``x``.
 
@@ -308,6 +324,8 @@ class DiffusionModel(ABC):
             num_steps: How many steps the schedule has.
             guidance: The guidance scale w, or what gives every row's in each step.
             evaluate: What evaluates the model in each step; its own batched pass if not given.
+            gamma: The share of the schedule that ``x`` is noised to, where it is no pure noise
+                (:meth:`~anisomem.models.schedule.Schedule.partial`).
         """
         empty = self.encode([""])[[0] * len(x)]
 
@@ -318,8 +336,10 @@ class DiffusionModel(ABC):
             return pair[len(x) :], pair[: len(x)]
 
         evaluate = evaluate or both
-        steps = self.timesteps(num_steps)
-        targets = self.schedule.targets(num_steps)
+        if gamma is None:
+            steps, targets = self.timesteps(num_steps), self.schedule.targets(num_steps)
+        else:
+            steps, targets = self.schedule.partial(gamma, num_steps)
         for t, target in zip(steps, targets, strict=True):
             conditional, unconditional = evaluate(x, t)
             guided = conditional

@@ -16,6 +16,7 @@ class Capability(Enum):
     EMBEDDINGS = "has no embeddings of tokens"  # Conditioning.embeddings
     END = "does not say where a prompt's text ends"  # Conditioning.end
     SIZES = "takes latents of one size only"  # those of another height and width
+    REPRESENTATION = "has no up-sampling blocks whose activations can be read"  # represent
     VOCABULARY = "has no tokenizer"  # random_token, padded_with
     DERIVATIVES = (  # jvp, vjp
         "takes no derivatives: its network must be in one place, set model.offload=null"

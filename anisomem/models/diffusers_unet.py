@@ -1,6 +1,7 @@
 """Text-to-image pipelines of diffusers with one text encoder and a U-Net (SD v1, SD v2).
 
-What families share is in ``pipeline``; the attention of a U-Net is in ``unet_attention``.
+What families share is in ``pipeline``; the attention of a U-Net is in ``unet_attention``, the
+activations that are read in ``unet_activation``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from anisomem.models.layout import Layout
 from anisomem.models.pipeline import PipelineModel
 from anisomem.models.prediction import Parameterisation, Prediction
 from anisomem.models.schedule import DDIMSchedule
+from anisomem.models.unet_activation import pooling
 from anisomem.models.unet_attention import AttentionRecorder, editing, recording
 from anisomem.models.vocabulary import TOKENS
 
@@ -51,6 +53,7 @@ class DiffusersUNet(PipelineModel):
         Capability.EDITING,
         Capability.EMBEDDINGS,
         Capability.END,
+        Capability.REPRESENTATION,
         Capability.SIZES,
     }
 
@@ -100,6 +103,13 @@ class DiffusersUNet(PipelineModel):
         with recording(self.denoiser, recorder):
             prediction = self.predict(x, t, conditioning)
         return prediction, recorder.attention()
+
+    def represent(
+        self, x: Tensor, t: Tensor | float, conditioning: Conditioning
+    ) -> tuple[Prediction, Tensor]:
+        with pooling(self.denoiser) as pooled:
+            prediction = self.predict(x, t, conditioning)
+        return prediction, torch.stack(pooled, dim=1)
 
     def edited(self, edit: Edit) -> AbstractContextManager[None]:
         return editing(self.denoiser, edit)

@@ -76,6 +76,31 @@ class Schedule(ABC):
         following = self.timesteps(num_steps)[1:]
         return [*(self.scales(torch.tensor([t])) for t in following), self.final_scales]
 
+    @abstractmethod
+    def noised(self, gamma: float) -> float:
+        """The timestep of a share of the schedule, 0 (data) to 1 (noise)."""
+
+    def partial(
+        self, gamma: float, num_steps: int
+    ) -> tuple[list[float], list[tuple[Tensor, Tensor]]]:
+        """Timesteps and targets of a trajectory from a share of the schedule, evenly spaced.
+
+        Arguments:
+            gamma: The share, above 0 and at most 1.
+            num_steps: How many steps lead from there to data.
+
+        Raises:
+            UserError: There are fewer timesteps than steps up to there.
+        """
+        steps = [self.noised(gamma * (1 - i / num_steps)) for i in range(num_steps)]
+        if len(set(steps)) < num_steps or steps[-1] <= 0:
+            raise UserError(
+                f"gamma={gamma:g} noises to timestep {steps[0]:g}, which has fewer than "
+                f"{num_steps} timesteps below it"
+            )
+        following = [self.scales(torch.tensor([t])) for t in steps[1:]]
+        return steps, [*following, self.final_scales]
+
     def bounded(self, x0: Tensor) -> Tensor:
         """Predicted data ``[n, C, H, W]`` as a step of a trajectory takes it."""
         return x0
@@ -174,6 +199,9 @@ class DDIMSchedule(Schedule):
         self.scheduler.set_timesteps(num_steps)
         return [int(t) for t in self.scheduler.timesteps]
 
+    def noised(self, gamma: float) -> float:
+        return round(gamma * (self.scheduler.config.num_train_timesteps - 1))
+
     def targets(self, num_steps: int) -> list[tuple[Tensor, Tensor]]:
         # A step goes down by a whole number of timesteps, also where spacing rounds them unevenly.
         ahead = self.scheduler.config.num_train_timesteps // num_steps
@@ -270,6 +298,9 @@ class FlowSchedule(Schedule):
     def timesteps(self, num_steps: int) -> list[float]:
         self.scheduler.set_timesteps(num_steps)
         return [float(t) for t in self.scheduler.timesteps]
+
+    def noised(self, gamma: float) -> float:
+        return float(gamma * self.scheduler.config.num_train_timesteps)
 
     def require(self, t: float) -> None:
         most = self.scheduler.config.num_train_timesteps

@@ -4,9 +4,11 @@ import pytest
 import torch
 from anisomem.baselines.brokman import PLaplace
 from anisomem.baselines.carlini import TiledL2
+from anisomem.baselines.cyclic import CyclicDenoising
 from anisomem.baselines.flipd import FLIPD
 from anisomem.baselines.last_step import ScoreDifference
 from anisomem.baselines.nemo import NeMoSSIM
+from anisomem.baselines.seed_agreement import SeedAgreement
 from anisomem.baselines.webster import WebsterBlackBox, WebsterWhiteBox
 
 from anisomem.detection.base import Cost
@@ -26,6 +28,8 @@ from anisomem.models.analytic import AnalyticMixture
         TiledL2("t", n=3, pairs="min"),
         FLIPD("f", n=2),
         PLaplace("p", n=2),
+        CyclicDenoising("c", n=2, cycles=3),
+        SeedAgreement("s", n=2, similarity="l2"),
     ],
     ids=lambda detector: detector.key,
 )

@@ -17,6 +17,9 @@ TINY = {
     "bright_ending",
     "bright_mask",
     "ren_ae",
+    "representation",
+    "seed_agreement",
+    "seed_agreement_l2",
     "stack",
     "tiled_l2",
     "tiled_l2_min",
@@ -26,8 +29,11 @@ TINY = {
 #: trajectories is tried by itself.
 SETTINGS = {
     "stack": ["members=[wen,ren_le,anisotropy]"],
+    "cyclic": ["cycles=1", "pairs=2"],
     "last_step_curvature": ["probes=2"],
     "nemo": ["n=3", "kernel=3", "betas=[0.5,0.5]"],
+    "seed_agreement": ["n=2"],
+    "seed_agreement_l2": ["n=2"],
     "tiled_l2": ["n=2"],
     "tiled_l2_min": ["n=2"],
 }

@@ -291,6 +291,7 @@ def test_what_is_declared_is_there_and_what_is_not_is_refused(family):
             pictures.shape[1:3] == model.picture_size
             and model.latents_of(pictures).shape == (2, *model.latent_shape)
         ),
+        Capability.REPRESENTATION: lambda: model.represent(x, t, given)[1].shape[0] == 2,
         Capability.VOCABULARY: lambda: (
             model.random_token(np.random.default_rng(0)) != "" and entered(model.padded_with("a"))
         ),

@@ -1,6 +1,7 @@
 """Timesteps that a user may ask for, and those outside."""
 
 import pytest
+import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
 from anisomem.detection.needs import At
@@ -57,3 +58,25 @@ def test_outside_the_schedule_is_one_line(model, text, said):
         At(text).timestep_in(model)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "gamma", "expected"),
+    [
+        (DDIM, 0.9, [899, 809, 719, 629, 539, 450, 360, 270, 180, 90]),  # 899.1 is 899
+        (DDIM, 0.01, [10, 9, 8, 7, 6, 5, 4, 3, 2, 1]),
+        (FLOW, 0.9, [900, 810, 720, 630, 540, 450, 360, 270, 180, 90]),
+    ],
+)
+def test_steps_from_a_share_of_the_schedule(model, gamma, expected):
+    steps, targets = model.schedule.partial(gamma, 10)
+    assert steps == pytest.approx(expected)
+    arrived = [*(model.schedule.scales(torch.tensor([t])) for t in steps[1:])]
+    assert targets == [*arrived, model.schedule.final_scales]
+
+
+def test_fewer_timesteps_than_steps_is_one_line():
+    with pytest.raises(UserError, match=r"gamma=0.005 noises to timestep 5, .* 10 timesteps"):
+        DDIM.schedule.partial(0.005, 10)
+    steps, _ = FLOW.schedule.partial(0.005, 10)  # timesteps are real numbers
+    assert steps[0] == pytest.approx(5) and steps[-1] == pytest.approx(0.5)
