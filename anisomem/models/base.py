@@ -45,6 +45,9 @@ class Step:
     after: Tensor
 
 
+Correct = Callable[[Step], Tensor]
+
+
 class DiffusionModel(ABC):
     """A text-conditional diffusion model, one subclass per family.
 
@@ -280,9 +283,11 @@ class DiffusionModel(ABC):
         conditioning: Conditioning,
         num_steps: int = 50,
         guidance: float | Guidance = 7.5,
+        evaluate: Evaluate | None = None,
+        correct: Correct | None = None,
     ) -> Tensor:
         """Latents at the end of a :meth:`trajectory`, ``[n, C, H, W]``."""
-        for step in self.trajectory(x, conditioning, num_steps, guidance):
+        for step in self.trajectory(x, conditioning, num_steps, guidance, evaluate, correct):
             x = step.after
         return x
 
@@ -293,6 +298,7 @@ class DiffusionModel(ABC):
         num_steps: int = 50,
         guidance: float | Guidance = 7.5,
         evaluate: Evaluate | None = None,
+        correct: Correct | None = None,
     ) -> Iterator[Step]:
         r"""Deterministic sampling with classifier-free guidance from the noise ``x``.
 
@@ -308,6 +314,7 @@ class DiffusionModel(ABC):
             num_steps: How many steps the schedule has.
             guidance: The guidance scale w, or what gives every row's in each step.
             evaluate: What evaluates the model in each step; its own batched pass if not given.
+            correct: What gives the latents to go on from, from the step that was taken.
         """
         empty = self.encode([""])[[0] * len(x)]
 
@@ -333,7 +340,11 @@ class DiffusionModel(ABC):
                 guided = unconditional.guided(conditional, scale)
             alpha, sigma = guided.coefficient(target[0]), guided.coefficient(target[1])
             x = alpha * self.schedule.bounded(guided.x0) + sigma * guided.epsilon
-            yield Step(t, conditional, unconditional, x)
+            step = Step(t, conditional, unconditional, x)
+            if correct is not None:
+                x = correct(step)
+                step = replace(step, after=x)
+            yield step
 
     def _prediction(self, raw: Tensor, x: Tensor, steps: Tensor) -> Prediction:
         return Prediction(raw, x, *self.scales(steps), self.parameterisation)

@@ -53,7 +53,8 @@ def _line(config: Config) -> list[str]:
     each = (memorized + others) * len(config.seeds)
     most = sum((mitigation.most for mitigation in mitigations), Effort())
     sampled = each * len(settings) * (2 * trial.steps + SCORED)
-    spent, gradients = each * most.nfe, each * most.backward
+    beside = trial.steps * sum(mitigation.beside for mitigation in mitigations)
+    spent, gradients = each * (most.nfe + beside), each * most.backward
     time = "unknown"
     if hub.present(*config.network):
         seconds = _seconds(config) * (sampled + spent + BACKWARD * gradients)
