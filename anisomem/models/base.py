@@ -277,6 +277,32 @@ class DiffusionModel(ABC):
         self.jvps += len(x)
         return pulled
 
+    @contextmanager
+    def offset(self, offset: Tensor) -> Iterator[None]:
+        """Meanwhile :meth:`encode` adds to the embeddings of every prompt but the empty one.
+
+        Arguments:
+            offset: ``[tokens, width]``; what is encoded is differentiable in it.
+
+        Raises:
+            UserError: The model lacks :attr:`Capability.EMBEDDINGS`.
+        """
+        self.require(Capability.EMBEDDINGS, "there is nothing to add to")
+        own = self.encode
+
+        def encode(prompts: Sequence[str]) -> Conditioning:
+            given = own(prompts)
+            embeddings = given.required_embeddings()
+            said = torch.tensor([bool(prompt) for prompt in prompts], device=embeddings.device)
+            moved = embeddings + said[:, None, None] * offset.to(embeddings.device)
+            return replace(given, embeddings=moved.to(embeddings.dtype))
+
+        vars(self)["encode"] = encode
+        try:
+            yield
+        finally:
+            del vars(self)["encode"]
+
     def sample(
         self,
         x: Tensor,
