@@ -93,10 +93,11 @@ class Retrigger(Measure):
 
     @property
     def statistics(self) -> Sequence[Statistic]:
-        return (
-            Statistic("re-triggered", "copying", "retriggered", mean, percent=True),
-            Statistic("returned", "copying", "returned", mean, percent=True, among="stopped"),
-        )
+        def one(word: str, column: str, among: str | None = None) -> Statistic:
+            name = f"{word} ({self._share.name})"
+            return Statistic(name, "copying", column, mean, percent=True, among=among)
+
+        return one("re-triggered", "retriggered"), one("returned", "returned", "stopped")
 
     def reads(self) -> dict[str, str]:
         return self.judge.reads()

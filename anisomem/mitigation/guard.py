@@ -8,17 +8,21 @@ attenuated attention (:class:`~anisomem.models.attention.Spikes`) and :math:`c^-
 ``repulsion: 0`` is their "CA attenuation" alone, without the third evaluation. Attenuated are the
 rows with prompts, in the layers where the U-Net samples down and in its middle.
 
-The released code (kairanzhao/GUARD, MIT; ``convention: released``) differs from the formula in
-what it does by default: r decays over the n steps as :math:`r \cos(\pi i / 2n)`, and where the
-cosine of :math:`a = c^+ - u` and :math:`b = c^- - u` is above 0.9, :math:`a` loses its part along
-:math:`b`, :math:`\langle a, b \rangle / \|b\|^2` cut to at most 2 in size. Its comments call that
-needless where both prompts are the same, as they are; but the call that would turn it off is
-commented out. ``convention: paper`` is the formula as it stands.
+The released code (kairanzhao/GUARD, MIT) differs from the formula in two ways:
+
+* r decays over the n steps as :math:`r \cos(\pi i / 2n)`, which its command asks for
+  (``decay: true``, the default);
+* where the cosine of :math:`a = c^+ - u` and :math:`b = c^- - u` is above 0.9, :math:`a` loses its
+  part along :math:`b`, :math:`\langle a, b \rangle / \|b\|^2` cut to at most 2 in size
+  (``projected: true``). That is its function's default, and so what its command gives; but the
+  command computes that it is to be off where both prompts are the same, as they are here, and
+  only the line that hands this on is commented out. It leaves next to nothing of the prompt, so we
+  take it for an oversight.
 
 Published commands: threshold 0.1, factor 0.3, r = 2 and w = 7.5; attenuation alone with threshold
 0.01. As published they end in an error, as we read them: the calls pass settings that the
-functions no longer take (``pst_bias``, ``eot_bias``). So which of the two conventions the paper's
-numbers are from is not known to us. Further:
+functions no longer take (``pst_bias``, ``eot_bias``). So what the paper's numbers were made with
+is not known to us. Further:
 
 * the threshold is compared with the standardised largest *logit*; the paper, as we know it second
   hand, speaks of attention mass;
@@ -39,7 +43,7 @@ import torch
 from torch import Tensor
 
 from anisomem import papers
-from anisomem.errors import UserError, one_of
+from anisomem.errors import UserError
 from anisomem.mitigation.anchored import Anchored
 from anisomem.mitigation.base import Effort, Mitigated, Mitigation, require_number
 from anisomem.models.attention import Edit, Spikes
@@ -57,18 +61,21 @@ class Repelled(Anchored):
 
     Attributes:
         repulsion: r.
-        released: Whether r decays and what is shared is taken off, as in the released code.
+        decay: Whether r falls to 0 along the trajectory.
+        projected: Whether attraction loses what it shares with the repelled direction.
     """
 
     repulsion: float
-    released: bool
+    decay: bool
+    projected: bool
 
     def output(
         self, progress: float, guidance: float, u: Tensor, c: Tensor, given: Tensor
     ) -> Tensor:
         towards, away, r = c - u, given - u, self.repulsion
-        if self.released:
+        if self.decay:
             r *= cos(progress * pi / 2)
+        if self.projected:
             shared = (towards * away).sum()
             if shared > ALIKE * towards.norm() * away.norm():
                 part = (shared / away.square().sum()).clamp(-LARGEST, LARGEST)
@@ -85,7 +92,8 @@ class Guard(Mitigation):
         factor: Of its logits; 1 leaves them.
         repulsion: r; 0 takes no third evaluation.
         heads: The share of a layer's heads, those that look at the end token most.
-        convention: ``released`` or ``paper``.
+        decay: Whether r falls to 0 along the trajectory.
+        projected: Whether attraction loses what it shares with what is repelled.
 
     Raises:
         UserError: A value out of range, or a model without cross-attention.
@@ -96,7 +104,8 @@ class Guard(Mitigation):
     factor: float = 0.3
     repulsion: float = 2.0
     heads: float = 1.0
-    convention: str = "released"
+    decay: bool = True
+    projected: bool = False
 
     def __post_init__(self) -> None:
         require_number("threshold", self.threshold, float("-inf"))
@@ -105,7 +114,9 @@ class Guard(Mitigation):
         require_number("heads", self.heads)
         if self.heads > 1:
             raise UserError(f"heads must be a share of a layer's heads, up to 1, got {self.heads}")
-        one_of("convention", self.convention, ("released", "paper"))
+        for what in ("decay", "projected"):
+            if not isinstance(value := getattr(self, what), bool):
+                raise UserError(f"{what} must be true or false, got {value!r}")
 
     @property
     def beside(self) -> int:
@@ -124,7 +135,7 @@ class Guard(Mitigation):
         one = torch.ones(len(texts), device=end.device)
         spikes = Spikes(self.threshold * one, self.factor * one, self.heads * one, end)
         steers = [
-            Repelled(given[[i]], self.repulsion, self.convention == "released")
+            Repelled(given[[i]], self.repulsion, self.decay, self.projected)
             for i in range(len(texts) if self.repulsion else 0)
         ]
         efforts = [Effort() for _ in texts]

@@ -97,10 +97,10 @@ def test_guard_attenuates_what_stands_out_in_early_layers(model, prompts, noises
     torch.testing.assert_close(changed[[0, 1, 4, 5]], plain[[0, 1, 4, 5]])
 
 
-@pytest.mark.parametrize("convention", ["paper", "released"])
+@pytest.mark.parametrize(("decay", "projected"), [(False, False), (True, False), (True, True)])
 @pytest.mark.parametrize("factor", [0.0, 0.95])  # far from the prompt's own direction, and near
-def test_guard_is_attracted_and_repelled(model, prompts, noises, convention, factor):
-    method = Guard("g", factor=factor, repulsion=1.5, convention=convention)
+def test_guard_is_attracted_and_repelled(model, prompts, noises, decay, projected, factor):
+    method = Guard("g", factor=factor, repulsion=1.5, decay=decay, projected=projected)
     found = method(model, prompts, noises, SEEDS)
     sampled = found.sample(model, STEPS, 4.0)
     alike = []
@@ -113,8 +113,9 @@ def test_guard_is_attracted_and_repelled(model, prompts, noises, convention, fac
                 output(model, prompts[row], x, t),
             )
             a, b, r = c - u, given - u, 1.5
-            if convention == "released":
+            if decay:
                 r *= float(torch.cos(torch.tensor(i / STEPS * torch.pi / 2, dtype=float)))
+            if projected:
                 cosine = float((a * b).sum() / (a.norm() * b.norm()))
                 alike.append(cosine > 0.9)
                 if cosine > 0.9:
@@ -123,7 +124,7 @@ def test_guard_is_attracted_and_repelled(model, prompts, noises, convention, fac
 
         x = noises[[row]].double()
         torch.testing.assert_close(sampled[[row]], ddim(model, x, combined), rtol=1e-4, atol=1e-5)
-    if convention == "released" and factor == 0.95:
+    if projected and factor == 0.95:
         assert any(alike)
     assert [effort.nfe for effort in found.spent(STEPS)] == [STEPS] * 2
     assert method.beside == 1 and Guard("g", repulsion=0).beside == 0
@@ -135,13 +136,13 @@ def test_guard_that_changes_nothing_is_the_model(model, prompts, noises):
     torch.testing.assert_close(still.sample(model, STEPS, 4.0), plain)
     # Repulsion alone is guidance by less.
     less = NoMitigation("none")(model, prompts, noises, SEEDS).sample(model, STEPS, 3.0)
-    repelled = Guard("g", factor=1, repulsion=1, convention="paper")
+    repelled = Guard("g", factor=1, repulsion=1, decay=False)
     found = repelled(model, prompts, noises, SEEDS)
     torch.testing.assert_close(found.sample(model, STEPS, 4.0), less)
 
 
 def test_reanchoring_begins_where_it_meets_guidance():
-    """At the lower norm both are guidance by w; from the higher one on the prompt is the anchor."""
+    """At the lower norm both are guidance by w; from the higher on the prompt is the anchor."""
     u, given = torch.randn(2, 1, 4, 2, 2, generator=torch.Generator().manual_seed(0)).double()
     way = torch.ones(1, 4, 2, 2).double() / 4  # of length 1
     row, w = Reanchored(Conditioning(embeddings=torch.zeros(1, 1, 1)), 3.0, 5.0), 7.5
@@ -262,7 +263,8 @@ def test_too_few_ordinary_prompts_are_said(mixture):
         (Guard, {"factor": -1}, "factor must be a number from 0, got -1"),
         (Guard, {"heads": 2}, "heads must be a share of a layer's heads, up to 1, got 2"),
         (Guard, {"repulsion": "much"}, "repulsion must be a number from 0, got 'much'"),
-        (Guard, {"convention": "papper"}, "did you mean 'paper'"),
+        (Guard, {"decay": "cosine"}, "decay must be true or false, got 'cosine'"),
+        (Reanchoring, {"convention": "papper"}, "did you mean 'paper'"),
         (Reanchoring, {"low": 3, "high": 3}, "high must be above low, 3, got 3"),
         (Reanchoring, {"steps": 0}, "steps must be an integer from 1, got 0"),
         (StabilityClamp, {"deviations": -1}, "deviations must be a number from 0, got -1"),

@@ -105,7 +105,8 @@ def test_it_goes_through_what_evaluates_nothing_and_beside_what_does(model, late
     assert not torch.allclose(applied, seen) and not torch.allclose(applied, given.embeddings)
 
 
-def test_what_returns_counts_among_what_was_stopped(rng=np.random.default_rng(0)):
+def test_what_returns_counts_among_what_was_stopped():
+    rng = np.random.default_rng(0)
     copy, other = rng.integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
     measure = asked()
     measure.judge._known = type("Known", (), {"pictures": {"a": [copy]}})()
@@ -136,11 +137,12 @@ def test_a_share_among_some_pictures_by_hand(compose, monkeypatch):
     results = TradeoffResults(trial)
     found = results.estimates_of(one, "memorized")
     assert found.values[1] == pytest.approx(2 / 3) and np.isnan(found.values[0])
-    weights = results.weights[:, [p for p in range(n)]]
+    places = np.flatnonzero(results.prompts.labels)
+    weights = results.weights[:, places]
     for draw, of in zip(found.draws[1], weights, strict=True):
         among = of @ [2, 1, 0]
         assert among == 0 or draw == pytest.approx(of @ [1, 1, 0] / among)
-    clusters = results.prompts.clusters[[0, 0, 1]]  # of the pictures that were stopped
+    clusters = results.prompts.clusters[places[[0, 0, 1]]]  # of the pictures stopped
     assert found.among[1] == pytest.approx(effective_clusters(clusters))
     assert 0 <= found.interval(1).low <= 2 / 3 <= found.interval(1).high <= 1
     assert np.isnan(found.interval(0).low)
@@ -148,8 +150,8 @@ def test_a_share_among_some_pictures_by_hand(compose, monkeypatch):
 
 def test_a_run_searches_once_and_prints_the_share(overrides, capsys, monkeypatch):
     command = ["mitigate", "experiment=mitigation_testbed", *overrides]
-    command += ["mitigation=[none,guard]", "measure=[pixel_l2,retrigger]"]
-    command += ["+strengths.guard.factor=[0.5]", *(f"measure.retrigger.{word}" for word in JUDGED)]
+    command += ["mitigation=[none,guard]", "measure=[pixel_l2,retrigger_pixel_l2]"]
+    command += ["+strengths.guard.factor=[0.5]", *(f"{ASKED}.{word}" for word in SETTINGS)]
     assert main(command) == 0
     printed = capsys.readouterr().out
     (trial,) = (Trial(one, "mitigation_testbed") for one in _cases(command[1:]))
@@ -160,7 +162,8 @@ def test_a_run_searches_once_and_prints_the_share(overrides, capsys, monkeypatch
     # The bound is beyond all distances, so all are copies before, and none can return.
     assert (frame["retriggered"] == 1).all() and (frame["stopped"] == 0).all()
     more = (trial.folder.parent / "more.md").read_text()
-    assert "re-triggered, memorized" in more and "returned, memorized" in more
+    for word in ("re-triggered", "returned"):
+        assert f"{word} (pixel L2 ≤ 1), memorized" in more
 
     def forbidden(*_, **__):
         raise AssertionError("a finished run loads no model")
@@ -170,19 +173,14 @@ def test_a_run_searches_once_and_prints_the_share(overrides, capsys, monkeypatch
     assert capsys.readouterr().out == printed
     # Another radius is another store.
     (other,) = (
-        Trial(one, "mitigation_testbed")
-        for one in _cases([*command[1:], "measure.retrigger.radius=0.2"])
+        Trial(one, "mitigation_testbed") for one in _cases([*command[1:], f"{ASKED}.radius=0.2"])
     )
     again = next(one for one in other.measures if one.searches)
     assert other.identity == trial.identity and not len(other.measured(again).read())
 
 
-JUDGED = [
-    "judge={_target_:anisomem.measures.pixels.PixelL2,name:pixel_l2,shift:0,bound:1}",
-    "steps=2",
-    "batch=2",
-    "radius=0.1",
-]
+ASKED = "measure.retrigger_pixel_l2"
+SETTINGS = ["judge.shift=0", "judge.bound=1", "steps=2", "batch=2", "radius=0.1"]
 
 
 def _cases(words):
