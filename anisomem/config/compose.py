@@ -62,7 +62,6 @@ def composed(words: Sequence[str]) -> list[tuple[Config, set[str]]]:
         for case in matching or [[]]:
             every = [*checked(case), *overrides]
             config = _compose(every) if case else whole
-            _leave_out(config, {one.key for one in every})
             values.check(config)
             _leave_out_unchosen(config, every)
             configs.append((_plain(config), {one.key for one in every}))
@@ -97,25 +96,6 @@ def _compose(overrides: Sequence[Override]) -> DictConfig:
         return compose("config", [one.text for one in overrides])
     except (ValueError, TypeError) as error:  # of a name within a list, detector.wen.n.x=3
         raise HydraException(str(error)) from None
-
-
-def _leave_out(config: DictConfig, keys: set[str]) -> None:
-    """Takes away what an experiment sets of members that are not chosen, which says nothing.
-
-    Arguments:
-        config: The configuration of a case.
-        keys: The settings that the command line gives.
-
-    Raises:
-        UserError: The command line sets something of such a member.
-    """
-    for group in LISTS:
-        known = {name for name in catalog.names(group) if name in config[group]}
-        for name in sorted(name for name in known if "_target_" not in config[group][name]):
-            if given := next((key for key in keys if key.startswith(f"{group}.{name}.")), None):
-                raise UserError(f"{given} is of a {group} that is not chosen")
-            with open_dict(config):
-                del config[group][name]
 
 
 def checked(words: Sequence[str], several: bool = False) -> list[Override]:
