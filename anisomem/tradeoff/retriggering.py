@@ -121,7 +121,9 @@ class Defence:
         )
 
 
-def search(defence: Defence, latents: Tensor, asked: Retrigger, steps: int) -> tuple[Tensor, list]:
+def search(
+    defence: Defence, latents: Tensor, asked: Retrigger, steps: int
+) -> tuple[Tensor, list[float]]:
     """The offset that is found, ``[tokens, width]``, and the loss in every step.
 
     Arguments:
@@ -140,7 +142,7 @@ def search(defence: Defence, latents: Tensor, asked: Retrigger, steps: int) -> t
     adam = torch.optim.Adam([offset], lr=asked.lr)
     generator = torch.Generator().manual_seed(asked.seed)
     times = torch.tensor(model.timesteps(steps), dtype=torch.float64)
-    losses = []
+    losses: list[float] = []
     for step in range(asked.steps):
         place = torch.arange(asked.batch) + step * asked.batch  # takes turns at all there are
         x0 = latents[place % len(latents)]

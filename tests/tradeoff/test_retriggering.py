@@ -179,6 +179,19 @@ def test_a_run_searches_once_and_prints_the_share(overrides, capsys, monkeypatch
     assert other.identity == trial.identity and not len(other.measured(again).read())
 
 
+def test_a_plan_counts_the_search(overrides, capsys):
+    command = ["mitigate", "experiment=mitigation_testbed", *overrides, "mitigation=[none,guard]"]
+    command += ["+strengths.guard.factor=[0.5]", "dry_run=true"]
+    command += ["measure=[pixel_l2,retrigger_pixel_l2]", f"{ASKED}.steps=7", f"{ASKED}.batch=3"]
+    assert main(command) == 0
+    cells = [cell.strip() for cell in capsys.readouterr().out.split("|")]
+    # Four memorized and two other prompts, two pictures, two settings, two steps; a score is 20.
+    sampled = 6 * 2 * 2 * (2 * 2 + 20) + 4 * 2 * 2 * 2 * 2
+    searched = 4 * 2 * 7 * 3
+    third = (6 + 4) * 2 * 2  # guard's, with each picture and once more with the search's
+    assert {f"{sampled:,}", f"{searched + third:,}", f"{searched:,}"} <= set(cells)
+
+
 ASKED = "measure.retrigger_pixel_l2"
 SETTINGS = ["judge.shift=0", "judge.bound=1", "steps=2", "batch=2", "radius=0.1"]
 
