@@ -67,6 +67,15 @@ CHEN = Paper(
     code="https://github.com/chenchen-usyd/BE-PRSS",
     licence="MIT",
 )
+CHEN_PRSS = Paper(
+    "Enhancing Privacy-Utility Trade-offs to Mitigate Memorization in Diffusion Models",
+    "Chen, Liu, Shah and Xu",
+    "CVPR",
+    2025,
+    arxiv="2504.18032",
+    code="https://github.com/chenchen-usyd/BE-PRSS",
+    licence="MIT",
+)
 CONDITION = Paper(
     "Detection by the condition Jacobian, OpenReview pY2P28M9Iv", "anonymous", "OpenReview", 2026
 )
@@ -151,6 +160,14 @@ KIM_NO = Paper(
     2026,
     arxiv="2605.02908",
 )
+KOWALCZUK = Paper(
+    "Finding DoRI: Discovery of Retained Images in Diffusion Models",
+    "Kowalczuk, Hintersdorf, Struppek, Kersting, Dziedzic and Boenisch",
+    "ICML",
+    2026,
+    arxiv="2507.16880",
+    code="https://github.com/sprintml/finding_dori",
+)
 REN = Paper(
     "Unveiling and Mitigating Memorization in Text-to-image Diffusion Models through Cross "
     "Attention",
@@ -199,4 +216,14 @@ ZHANG = Paper(
     2026,
     arxiv="2512.20963",
     code="https://github.com/la0ka1/diffusion-gen-from-rep",
+)
+ZHAO = Paper(
+    "You Don't Need All That Attention: Surgical Memorization Mitigation in Text-to-Image "
+    "Diffusion Models",
+    "Zhao, Triantafillou and Triantafillou",
+    "ICML",
+    2026,
+    arxiv="2603.00133",
+    code="https://github.com/kairanzhao/GUARD",
+    licence="MIT",
 )

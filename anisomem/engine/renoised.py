@@ -41,7 +41,7 @@ class Renoised:
         t = self.model.schedule.noised(need.gamma)
         for cycle in range(need.cycles):
             x = self._noised(x, t, self.draw.normal(cycle, b"cycle"))
-            x = self.model.sample(x, prompts, need.steps, self.guidance, need.gamma)
+            x = self.model.sample(x, prompts, need.steps, self.guidance, gamma=need.gamma)
         return x
 
     def flux(self, need: FluxDifference, cycled: Tensor, prompts: Conditioning) -> Tensor:

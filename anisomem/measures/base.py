@@ -9,10 +9,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from anisomem.models.base import DiffusionModel
 
 Array = npt.NDArray[np.float64]
 Picture = npt.NDArray[np.uint8]  # [H, W, 3]
@@ -41,12 +44,14 @@ class Generated:
         text: The prompt as the user gave it, whatever a mitigation made of it.
         pictures: One a seed, uint8 ``[S, H, W, 3]``.
         plain: The same without a mitigation, from the same noise.
+        again: The same after a search for what brings the training picture back, or None.
     """
 
     id: str
     text: str
     pictures: npt.NDArray[np.uint8]
     plain: npt.NDArray[np.uint8]
+    again: npt.NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,8 @@ class Statistic:
         reduce: ``[N, S]`` for N prompts of S pictures to ``[N]``.
         percent: Whether it is a share, printed as a percentage.
         smaller: Whether smaller values are more of it: more copying, more fidelity.
+        among: A column of pictures that count, 1, or do not, 0: then the mean is over those that
+            count, ``column`` being 0 for the others.
     """
 
     name: str
@@ -68,6 +75,7 @@ class Statistic:
     reduce: Callable[[Array], Array]
     percent: bool = False
     smaller: bool = False
+    among: str | None = None
 
 
 @dataclass
@@ -80,10 +88,13 @@ class Measure(ABC):
     Attributes:
         of_copies: Whether it compares with training pictures; then it is asked only about prompts
             that have one.
+        searches: Whether it samples once more, after a search for what brings the training
+            picture back.
         least: Pictures that a prompt must have.
     """
 
     of_copies: ClassVar[bool] = False
+    searches: ClassVar[bool] = False
     least: ClassVar[int] = 1
     name: str
 
@@ -95,6 +106,13 @@ class Measure(ABC):
     def reads(self) -> dict[str, str]:
         """What its numbers depend on besides its settings, by name; settings may be replaced."""
         return {}
+
+    def require(self, model: DiffusionModel) -> None:  # noqa: B027
+        """Checks before anything is sampled that the model has what it needs.
+
+        Raises:
+            UserError: It has not.
+        """
 
     def start(self, references: TrainingPictures, device: str) -> None:  # noqa: B027
         """Loads what is needed, once in a process and before the first picture.

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from math import isfinite
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from anisomem.models.base import DiffusionModel, Guidance
 
 DIVERGED = "diverged"
+STEPS, GUIDANCE = 50, 7.5  # of a trajectory, where nothing else is asked for
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,13 @@ class Ordinary:
     Attributes:
         texts: The prompts' texts.
         seeds: The seeds of every prompt's noise.
+        steps, guidance: Of the trajectories that are mitigated.
     """
 
     texts: Sequence[str]
     seeds: Sequence[int]
+    steps: int = STEPS
+    guidance: float = GUIDANCE
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,38 @@ class Guide(Protocol):
         """
 
 
+class Steer(ABC):
+    """How one row is sampled where another scale in every step is not enough.
+
+    Attributes:
+        nfe: Latents evaluated in every step besides the two of guidance.
+    """
+
+    nfe: ClassVar[int] = 0
+
+    @classmethod
+    @abstractmethod
+    def sample(
+        cls,
+        steers: Sequence[Self],
+        model: DiffusionModel,
+        x: Tensor,
+        conditioning: Conditioning,
+        num_steps: int,
+        guidance: float,
+    ) -> Tensor:
+        """Latents at the end of the trajectories of rows of one class, ``[B, C, H, W]``.
+
+        Arguments:
+            steers: One a row.
+            model: The model; its attention is already changed where it is to be.
+            x: The noise, ``[B, C, H, W]``.
+            conditioning: The conditioning of B rows.
+            num_steps: How many steps the schedule has.
+            guidance: The guidance scale that is asked for.
+        """
+
+
 @dataclass(frozen=True)
 class Mitigated:
     """What is sampled instead of B prompts and their noise.
@@ -111,7 +147,7 @@ class Mitigated:
     x: Tensor
     efforts: Sequence[Effort]
     edit: Edit | None = None
-    guides: Sequence[Guide | None] = ()
+    guides: Sequence[Guide | Steer | None] = ()
 
     def __getitem__(self, rows: Sequence[int]) -> Mitigated:
         rows = list(rows)
@@ -141,16 +177,43 @@ class Mitigated:
         return model.edited(self.edit) if self.edit else nullcontext()
 
     @torch.no_grad()
-    def sample(self, model: DiffusionModel, num_steps: int = 50, guidance: float = 7.5) -> Tensor:
+    def sample(
+        self, model: DiffusionModel, num_steps: int = STEPS, guidance: float = GUIDANCE
+    ) -> Tensor:
         """Latents at the end of the trajectory, ``[B, C, H, W]``."""
+        kinds: dict[type[Steer] | None, list[int]] = {}
+        for i, guide in enumerate(self.guides or [None] * len(self.texts)):
+            kinds.setdefault(type(guide) if isinstance(guide, Steer) else None, []).append(i)
+        if len(kinds) < 2:
+            return self._sampled(model, num_steps, guidance)
+        parts = [self[rows]._sampled(model, num_steps, guidance) for rows in kinds.values()]
+        order = torch.tensor([i for rows in kinds.values() for i in rows]).argsort()
+        return torch.cat(parts)[order.to(parts[0].device)]
+
+    def spent(self, num_steps: int = STEPS) -> list[Effort]:
+        """The efforts, with what is evaluated while sampling besides the two of each step."""
+        steers = self.guides or [None] * len(self.texts)
+        beside = [one.nfe if isinstance(one, Steer) else 0 for one in steers]
+        return [
+            replace(effort, nfe=effort.nfe + num_steps * nfe)
+            for effort, nfe in zip(self.efforts, beside, strict=True)
+        ]
+
+    def _sampled(self, model: DiffusionModel, num_steps: int, guidance: float) -> Tensor:
+        """The same of rows that are all sampled in one way."""
+        steers = [guide for guide in self.guides if isinstance(guide, Steer)]
         with self.hooks(model):
+            if steers:
+                given = self.x, self.conditioning, num_steps, guidance
+                return type(steers[0]).sample(steers, model, *given)
             return model.sample(self.x, self.conditioning, num_steps, self._guided(guidance))
 
     def _guided(self, guidance: float) -> float | Guidance:
         """The scale of every row, where some have a guide of their own."""
         if not any(self.guides):
             return guidance
-        scales = [guide.start(guidance) if guide else None for guide in self.guides]
+        guides = [None if isinstance(guide, Steer) else guide for guide in self.guides]
+        scales = [guide.start(guidance) if guide else None for guide in guides]
 
         def of_rows(t: float, norms: Tensor) -> Tensor:
             pairs = zip(scales, norms.tolist(), strict=True)
@@ -207,6 +270,11 @@ class Mitigation(ABC):
     def most(self) -> Effort:
         """What one prompt takes at most."""
         return Effort()
+
+    @property
+    def beside(self) -> int:
+        """Latents that a row evaluates in every step, at most, besides the two of guidance."""
+        return 0
 
     def __call__(
         self,

@@ -146,6 +146,10 @@ class OnDetection(Mitigation):
         return self.mitigation.width
 
     @property
+    def beside(self) -> int:
+        return self.mitigation.beside
+
+    @property
     def most(self) -> Effort:
         return detection(self.detector or Anisotropy("anisotropy")) + self.mitigation.most
 

@@ -45,6 +45,9 @@ class Step:
     after: Tensor
 
 
+Correct = Callable[[Step], Tensor]
+
+
 class DiffusionModel(ABC):
     """A text-conditional diffusion model, one subclass per family.
 
@@ -288,16 +291,45 @@ class DiffusionModel(ABC):
         self.jvps += len(x)
         return pulled
 
+    @contextmanager
+    def offset(self, offset: Tensor) -> Iterator[None]:
+        """Meanwhile :meth:`encode` adds to the embeddings of every prompt but the empty one.
+
+        Arguments:
+            offset: ``[tokens, width]``; what is encoded is differentiable in it.
+
+        Raises:
+            UserError: The model lacks :attr:`Capability.EMBEDDINGS`.
+        """
+        self.require(Capability.EMBEDDINGS, "there is nothing to add to")
+        own = self.encode
+
+        def encode(prompts: Sequence[str]) -> Conditioning:
+            given = own(prompts)
+            embeddings = given.required_embeddings()
+            said = torch.tensor([bool(prompt) for prompt in prompts], device=embeddings.device)
+            moved = embeddings + said[:, None, None] * offset.to(embeddings.device)
+            return replace(given, embeddings=moved.to(embeddings.dtype))
+
+        vars(self)["encode"] = encode
+        try:
+            yield
+        finally:
+            del vars(self)["encode"]
+
     def sample(
         self,
         x: Tensor,
         conditioning: Conditioning,
         num_steps: int = 50,
         guidance: float | Guidance = 7.5,
+        evaluate: Evaluate | None = None,
+        correct: Correct | None = None,
         gamma: float | None = None,
     ) -> Tensor:
         """Latents at the end of a :meth:`trajectory`, ``[n, C, H, W]``."""
-        for step in self.trajectory(x, conditioning, num_steps, guidance, gamma=gamma):
+        steps = self.trajectory(x, conditioning, num_steps, guidance, evaluate, correct, gamma)
+        for step in steps:
             x = step.after
         return x
 
@@ -308,6 +340,7 @@ class DiffusionModel(ABC):
         num_steps: int = 50,
         guidance: float | Guidance = 7.5,
         evaluate: Evaluate | None = None,
+        correct: Correct | None = None,
         gamma: float | None = None,
     ) -> Iterator[Step]:
         r"""Deterministic sampling with classifier-free guidance from the noise ``x``.
@@ -324,6 +357,7 @@ class DiffusionModel(ABC):
             num_steps: How many steps the schedule has.
             guidance: The guidance scale w, or what gives every row's in each step.
             evaluate: What evaluates the model in each step; its own batched pass if not given.
+            correct: What gives the latents to go on from, from the step that was taken.
             gamma: The share of the schedule that ``x`` is noised to, where it is no pure noise
                 (:meth:`~anisomem.models.schedule.Schedule.partial`).
         """
@@ -353,7 +387,11 @@ class DiffusionModel(ABC):
                 guided = unconditional.guided(conditional, scale)
             alpha, sigma = guided.coefficient(target[0]), guided.coefficient(target[1])
             x = alpha * self.schedule.bounded(guided.x0) + sigma * guided.epsilon
-            yield Step(t, conditional, unconditional, x)
+            step = Step(t, conditional, unconditional, x)
+            if correct is not None:
+                x = correct(step)
+                step = replace(step, after=x)
+            yield step
 
     def _prediction(self, raw: Tensor, x: Tensor, steps: Tensor) -> Prediction:
         return Prediction(raw, x, *self.scales(steps), self.parameterisation)

@@ -19,7 +19,7 @@ from anisomem.errors import UserError
 from anisomem.models.attention import Attention, Edit
 
 LARGEST = 2**26  # numbers of a layer's maps that are computed at once
-DOWN = "down_blocks"
+DOWN, MIDDLE = "down_blocks", "mid_block"
 
 
 class AttentionRecorder:
@@ -103,8 +103,8 @@ class _Editing:
     no residual connection, no bias.
     """
 
-    def __init__(self, edit: Edit) -> None:
-        self.edit = edit
+    def __init__(self, edit: Edit, early: bool) -> None:
+        self.edit, self.early = edit, early
 
     def __call__(
         self,
@@ -114,7 +114,7 @@ class _Editing:
         *args: Any,
         **kwargs: Any,
     ) -> Tensor:
-        keep, start = self.edit.of_pass(len(hidden_states))
+        edit = self.edit.of_pass(len(hidden_states))
         query, key, value = (
             project(tensor).unflatten(-1, (attn.heads, -1)).transpose(1, 2)
             for project, tensor in (
@@ -124,15 +124,18 @@ class _Editing:
             )
         )  # [n, heads, positions or tokens, width]
         # The logit is linear in the key, and the value stays.
-        factor = torch.ones_like(keep, dtype=key.dtype)
-        factor[:, 0] = start
-        output = nn.functional.scaled_dot_product_attention(
-            query,
-            key * factor[:, None, :, None],
-            value,
-            attn_mask=keep[:, None, None, :],
-            scale=attn.scale,
-        )
+        factor = torch.ones_like(edit.keep, dtype=key.dtype)
+        factor[:, 0] = edit.start
+        key, keep = key * factor[:, None, :, None], edit.keep[:, None, None, :]
+        if edit.spikes and self.early:
+            precise = torch.promote_types(query.dtype, torch.float32)
+            logits = query.to(precise) @ key.to(precise).mT * attn.scale
+            logits = edit.spikes.attenuated(logits).masked_fill(~keep, -torch.inf)
+            output = logits.softmax(-1).to(value.dtype) @ value
+        else:
+            output = nn.functional.scaled_dot_product_attention(
+                query, key, value, attn_mask=keep, scale=attn.scale
+            )
         projected: Tensor = attn.to_out[0](output.transpose(1, 2).flatten(2))
         return projected
 
@@ -167,4 +170,4 @@ def recording(unet: nn.Module, recorder: AttentionRecorder) -> AbstractContextMa
 
 def editing(unet: nn.Module, edit: Edit) -> AbstractContextManager[None]:
     """The U-Net's cross-attention is changed meanwhile."""
-    return replaced(unet, lambda name, own: _Editing(edit))
+    return replaced(unet, lambda name, own: _Editing(edit, name.startswith((DOWN, MIDDLE))))

@@ -9,18 +9,22 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anisomem.config import catalog, compose
 from anisomem.config.overrides import experiment
 from anisomem.console.progress import phase
 from anisomem.errors import UserError
+from anisomem.measures.retrigger import Retrigger
 from anisomem.models.capability import Capability
 from anisomem.run import labelled
 from anisomem.storage import atomic, digests
-from anisomem.tradeoff.measuring import measure, start
+from anisomem.tradeoff.measuring import measure, missing, start
 from anisomem.tradeoff.results import TradeoffResults
 from anisomem.tradeoff.trial import Trial
+
+if TYPE_CHECKING:
+    from anisomem.models.base import DiffusionModel
 
 SOURCES = "sources.json"  # of a trial: digests of code of the user's, by what it is of
 
@@ -57,8 +61,9 @@ def mitigate(overrides: Sequence[str]) -> int:
                 file=sys.stderr,
             )
         say_what_changed(trial)
-        _sample(trial)
+        model = _sample(trial)
         measure(trial)
+        _search(trial, model)
     if any(_failed(trial) for trial in trials):
         return 1
     from anisomem.tradeoff import report
@@ -107,16 +112,36 @@ def _failed(trial: Trial) -> bool:
     return True
 
 
-def _sample(trial: Trial) -> None:
+def _sample(trial: Trial) -> DiffusionModel | None:
+    """Samples what is missing; the model, if it was needed."""
     if trial.config.model.get("weights") == "random":
         raise UserError("weights=random is for anisomem bench; pictures need weights=pretrained")
     trial.sampled.start()
     if not (tasks := trial.missing()):
-        return
+        return None
     from anisomem.run import sharing
     from anisomem.tradeoff.sampling import sample
 
     with phase(f"{trial.name}: loading the model"):
         model = sharing.loaded(trial.config)
     model.require(Capability.PICTURES, "what a mitigation changes is judged by them")
+    for one in trial.measures:
+        one.require(model)
     sample(trial, model, tasks)
+    return model
+
+
+def _search(trial: Trial, model: DiffusionModel | None) -> None:
+    """Asks the measures that sample once more about what they have not seen."""
+    for one in (one for one in trial.measures if isinstance(one, Retrigger)):
+        store = trial.measured(one)
+        if not (tasks := missing(trial, one, store, trial.failures())):
+            continue
+        from anisomem.run import sharing
+        from anisomem.tradeoff.retriggering import retrigger
+
+        if model is None:
+            with phase(f"{trial.name}: loading the model"):
+                model = sharing.loaded(trial.config)
+        retrigger(trial, one, store, tasks, model)
+        store.merge()

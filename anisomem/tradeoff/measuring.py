@@ -32,8 +32,11 @@ def start(trial: Trial) -> None:
 
 
 def measure(trial: Trial) -> None:
-    """Asks every measure, once started, about every picture that it has not seen."""
-    for one in trial.measures:
+    """Asks every measure, once started, about every picture that it has not seen.
+
+    Those that sample once more are asked in ``retriggering``.
+    """
+    for one in (one for one in trial.measures if not one.searches):
         store = trial.measured(one)
         if tasks := missing(trial, one, store, trial.failures()):
             _measure(trial, one, store, tasks)
@@ -64,7 +67,7 @@ def _measure(trial: Trial, one: Measure, store: ScoreStore, tasks: list[Pair]) -
             some, start = tasks[begin : begin + SHARD], perf_counter()
             measured = []
             for setting, row in some:
-                measured.append(one(_generated(trial, setting, row)))
+                measured.append(one(generated(trial, setting, row)))
                 bar.update()
             columns = {
                 name: np.stack([values[name] for values in measured]) for name in measured[0]
@@ -79,7 +82,8 @@ def _device(trial: Trial) -> str:
     return devices.first(trial.config) or str(trial.config.model.get("device", "cpu"))
 
 
-def _generated(trial: Trial, setting: Setting, row: int) -> Generated:
+def generated(trial: Trial, setting: Setting, row: int) -> Generated:
+    """The pictures of a prompt with a setting, and without a mitigation."""
     prompts = trial.prompts
     return Generated(
         prompts.ids[row],

@@ -104,7 +104,7 @@ def sample(prompt: str, config: Config, fpr: float | None) -> list[Outcome]:
                 found_scores,
                 0.0 if before is None or after is None else moved(before, after)[0],
                 moved(x, mitigated.x.cpu())[0],
-                mitigated.efforts[0],
+                mitigated.spent()[0],
                 seconds,
                 mitigation.paper.cited if mitigation.paper else "",
             )

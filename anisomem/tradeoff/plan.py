@@ -11,6 +11,7 @@ from time import perf_counter
 import torch
 
 from anisomem.config.schema import Config
+from anisomem.measures.retrigger import Retrigger
 from anisomem.mitigation.base import Effort
 from anisomem.mitigation.scoring import HELD_OUT
 from anisomem.models import hub
@@ -19,7 +20,7 @@ from anisomem.report.table import Table
 from anisomem.run import devices
 from anisomem.run.clock import synchronise
 from anisomem.run.workers import one_thread
-from anisomem.tradeoff.settings import expanded
+from anisomem.tradeoff.settings import expanded, measures
 from anisomem.tradeoff.trial import AT_ONCE
 
 SCORED = 4 * (1 + HELD_OUT)  # evaluations for the scores of a picture
@@ -39,8 +40,8 @@ def plan(configs: Sequence[Config], experiment: str) -> Table:
     notes = [
         "Counts are at most: a descent may stop early, and a memorized prompt without a training"
         " picture at hand is left out. Time, where the model is here, from a short trajectory, a"
-        f" gradient taken for {BACKWARD} evaluations; measures, and what they download, come on"
-        " top.",
+        f" gradient taken for {BACKWARD} evaluations; a search for what re-triggers is counted,"
+        " other measures, and what they download, come on top.",
     ]
     return Table(f"Plan of {experiment}", headings, [_line(one) for one in configs], notes)
 
@@ -53,7 +54,14 @@ def _line(config: Config) -> list[str]:
     each = (memorized + others) * len(config.seeds)
     most = sum((mitigation.most for mitigation in mitigations), Effort())
     sampled = each * len(settings) * (2 * trial.steps + SCORED)
-    spent, gradients = each * most.nfe, each * most.backward
+    beside = trial.steps * sum(mitigation.beside for mitigation in mitigations)
+    spent, gradients = each * (most.nfe + beside), each * most.backward
+    for one in (one for one in measures(config) if isinstance(one, Retrigger)):
+        searched = memorized * len(settings) * one.steps * one.batch
+        again = memorized * len(config.seeds)  # a mitigation is applied twice, and sampled once
+        sampled += again * len(settings) * 2 * trial.steps
+        spent += searched + again * (2 * most.nfe + beside)
+        gradients += searched + again * 2 * most.backward
     time = "unknown"
     if hub.present(*config.network):
         seconds = _seconds(config) * (sampled + spent + BACKWARD * gradients)

@@ -90,7 +90,7 @@ def _cost(results: TradeoffResults, k: int) -> list[str]:
 
 
 def _cell(estimates: Estimates | None, k: int, share: bool) -> str:
-    if estimates is None:
+    if estimates is None or np.isnan(estimates.values[k]):
         return "–"
     return _text(estimates.values[k], estimates.interval(k), share)
 

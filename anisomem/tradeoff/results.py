@@ -41,18 +41,26 @@ class Estimates:
         draws: The draws of the bootstrap over prompt clusters, ``[K, draws]``.
         units: The effective number of clusters of the group.
         rate: Whether it is a share of something, which may be perfect on its sample.
+        among: The effective number of clusters of each setting's pictures that count, ``[K]``;
+            None where all do. A setting without any has the value NaN.
     """
 
     values: Array
     draws: Array
     units: float
     rate: bool
+    among: Array | None = None
 
     def interval(self, k: int) -> Interval:
-        """The interval of one setting."""
+        """The interval of one setting; of a mean over some pictures, over draws with any."""
+        draws, units = self.draws[k], self.units
+        if self.among is not None:
+            draws, units = draws[np.isfinite(draws)], float(self.among[k])
+            if not len(draws):
+                return Interval(np.nan, np.nan, "no picture counts")
         if self.rate:
-            return percentile_interval(self.draws[k], self.units)
-        low, high = expanded_quantiles(self.draws[k], self.units)
+            return percentile_interval(draws, units)
+        low, high = expanded_quantiles(draws, units)
         return Interval(low, high, "expanded percentile bootstrap")
 
 
@@ -123,17 +131,22 @@ class TradeoffResults:
 
     def values(self, one: Statistic) -> tuple[Array, list[int]]:
         """A statistic of every prompt, ``[K, n]``, and which of :attr:`prompts` these are."""
+        pictures, positions = self._pictures(one, one.column)
+        return np.stack([one.reduce(of_setting) for of_setting in pictures]), positions
+
+    def _pictures(self, one: Statistic, column: str) -> tuple[Array, list[int]]:
+        """What a statistic's measure says of every picture, ``[K, n, S]``, and which these are."""
         measure = next(m for m in self.trial.measures if one in m.statistics)
         asked = set(self.trial.rows_of(measure))
         positions = [p for p, row in enumerate(self.rows) if row in asked]
         frame = self.trial.measured(measure).read()
-        pictures = self._stored(frame, [one.column], [self.rows[p] for p in positions])[one.column]
-        return np.stack([one.reduce(of_setting) for of_setting in pictures]), positions
+        return self._stored(frame, [column], [self.rows[p] for p in positions])[column], positions
 
     def estimates_of(self, one: Statistic, group: str) -> Estimates | None:
         """A statistic of every setting, or None where no prompt of the group has it."""
         values, positions = self.values(one)
-        return self._estimates(values, positions, group, one.percent)
+        among = self._pictures(one, one.among)[0] if one.among else None
+        return self._estimates(values, positions, group, one.percent, among)
 
     def estimates_of_sampling(self, column: str, group: str) -> Estimates | None:
         """Something recorded while sampling, averaged over pictures."""
@@ -141,7 +154,12 @@ class TradeoffResults:
         return self._estimates(values, range(len(self.rows)), group)
 
     def _estimates(
-        self, values: Array, positions: Sequence[int], group: str, rate: bool = False
+        self,
+        values: Array,
+        positions: Sequence[int],
+        group: str,
+        rate: bool = False,
+        among: Array | None = None,
     ) -> Estimates | None:
         labels = self.prompts.labels[list(positions)]
         chosen = labels == GROUPS[::-1].index(group)
@@ -149,9 +167,18 @@ class TradeoffResults:
             return None
         rows = np.array(positions)[chosen]
         weights = self.weights[:, rows]
-        units = effective_clusters(self.prompts.clusters[rows])
-        some = values[:, chosen]
-        return Estimates(some.mean(axis=1), weighted_means(some, weights), units, rate)
+        clusters = self.prompts.clusters[rows]
+        units, some = effective_clusters(clusters), values[:, chosen]
+        means, draws = some.mean(axis=1), weighted_means(some, weights)
+        if among is None:
+            return Estimates(means, draws, units, rate)
+        counts = among[:, chosen].sum(axis=2).astype(int)  # pictures of a prompt that count
+        shares = among[:, chosen].mean(axis=2)
+        counted = [np.repeat(clusters, of_setting) for of_setting in counts]
+        of_some = np.array([effective_clusters(one) if len(one) else 0.0 for one in counted])
+        with np.errstate(invalid="ignore"):  # 0 / 0 where none counts
+            means, draws = means / shares.mean(axis=1), draws / weighted_means(shares, weights)
+        return Estimates(means, draws, units, rate, of_some)
 
     @cached_property
     def methods(self) -> dict[str, list[int]]:

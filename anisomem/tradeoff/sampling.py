@@ -107,9 +107,10 @@ class Sampler:
         between = perf_counter()
         latents, pictures = self._sampled(mitigated)
         end = perf_counter()
+        efforts = mitigated.spent(self.steps)
         values = {
-            **{name: np.array([getattr(e, name) for e in mitigated.efforts]) for name in COST},
-            "diverged": np.array([effort.diverged for effort in mitigated.efforts]),
+            **{name: np.array([getattr(e, name) for e in efforts]) for name in COST},
+            "diverged": np.array([effort.diverged for effort in efforts]),
             **asdict(scores(model, mitigated, seeds, self.batches)),
             **self._moved(mitigated, texts, x),
             # A picture hides NaN; the size of its latents does not.
@@ -147,7 +148,7 @@ def sample(trial: Trial, model: DiffusionModel, tasks: list[Task]) -> None:
     """Does all tasks, see :func:`anisomem.run.sharing.share`."""
     config = trial.config
     state = sharing.state_of_start(config, trial.state)
-    given = trial.settings, Ordinary(trial.ordinary, trial.ordinary_seeds())
+    given = trial.settings, ordinary(trial)
     work = Work(
         Sampler(model, config, *given),
         partial(_sampler, config, *given, state),
@@ -157,6 +158,14 @@ def sample(trial: Trial, model: DiffusionModel, tasks: list[Task]) -> None:
     total = sum(len(part.seeds) for part in parts)
     sharing.share(parts, work, config, model, total, trial.name, "picture")
     trial.sampled.merge()
+
+
+def ordinary(trial: Trial) -> Ordinary:
+    """The ordinary prompts of a trial, as they are sampled."""
+    settings = trial.config.trial
+    return Ordinary(
+        trial.ordinary, trial.ordinary_seeds(), settings.steps, float(settings.guidance)
+    )
 
 
 def _part(trial: Trial, task: Task) -> Part:
