@@ -232,12 +232,10 @@ def pairs_table(results: TradeoffResults, matched: Matched, copying: Statistic) 
         " a copies less."
     ]
     units = matched.estimates.units
-    if (enough := enough_draws(len(pairs), units)) >= MOST_DRAWS - 1:
+    if enough_draws(len(pairs), units) >= MOST_DRAWS - 1:
         notes.append(
             f"{units:.3g} effective clusters can hardly separate anything, whatever draws."
         )
-    elif results.trial.config.draws < enough:
-        notes.append(f"So few draws can hardly separate anything; give at least draws={enough}.")
     headings = ["a", "b", "a − b", "p, Holm", "a is"]
     return Table(f"Pairs on {results.trial.name}", headings, rows, notes)
 

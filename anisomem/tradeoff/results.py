@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import comb
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ from anisomem.evaluation import (
     percentile_interval,
     resample,
 )
+from anisomem.evaluation.bootstrap import MOST_DRAWS, enough_draws
 from anisomem.evaluation.tradeoff import matched, weighted_means
 from anisomem.measures.base import Statistic
 from anisomem.storage.store import arrays
@@ -99,10 +101,13 @@ class TradeoffResults:
         self.trial, self.settings, self.failures = trial, trial.settings, trial.failures()
         self.rows = [i for i in range(len(trial.prompts)) if i not in self.failures]
         self.prompts = trial.prompts.subset(self.rows)
-        config = trial.config
-        self.weights = resample(
-            self.prompts.labels, self.prompts.clusters, config.draws, config.bootstrap_seed
-        ).weights
+        labels, clusters = self.prompts.labels, self.prompts.clusters
+        # So many that Holm's method over all pairs of methods can find a difference.
+        enough = enough_draws(
+            comb(len(self.methods), 2), effective_clusters(clusters[labels == 1])
+        )
+        draws = max(trial.config.draws, enough if enough < MOST_DRAWS - 1 else 0)
+        self.weights = resample(labels, clusters, draws, trial.config.bootstrap_seed).weights
 
     @cached_property
     def statistics(self) -> list[Statistic]:
