@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from anisomem.detection.needs import GUIDED, NOISE, At, Evaluations, Need
+from anisomem.detection.needs import GUIDED, NOISE, At, Evaluations, Need, OfBaseline
 from anisomem.detection.options import require_options
 from anisomem.papers import Paper
 
@@ -233,6 +233,12 @@ class Detector(ABC):
     def component_names(self) -> Sequence[str]:
         """The names of what it records, each once."""
         return list(dict.fromkeys(component.name for component in self.components()))
+
+    @property
+    def compares_models(self) -> bool:
+        """Whether it compares the model with a baseline, which the settings must name."""
+        needs = (need for component in self.components() for need in component.needs)
+        return any(isinstance(need, OfBaseline) for need in needs)
 
     @property
     def cost_key(self) -> str:

@@ -27,6 +27,10 @@ STEPS = 50  # of every trajectory
 NOISE, GUIDED, UNGUIDED = LATENTS = ("noise", "guided", "unguided")
 #: Or at the end of the guided trajectory, scaled by alpha_t.
 GENERATED = "generated"
+LACKS_BASELINE = (
+    "it compares the model with a second one, an earlier checkpoint or what it was tuned from; "
+    "give baseline_model.path=FOLDER, or OWNER/NAME in the hub"
+)
 
 
 class At(str):
@@ -233,6 +237,20 @@ class CurvatureDifference(OfPrediction):
 
 
 @dataclass(frozen=True)
+class Curvature(OfPrediction):
+    r"""The curvature of the log-probability with the prompt, position by position.
+
+    Estimated as a :class:`CurvatureDifference` is, in the same directions, one directional
+    derivative for each of ``probes``. Evaluated to the mean over probes of
+    :math:`v \odot J_{\varepsilon_c} v` of predicted noise, summed over channels, ``[B, H, W]``.
+    """
+
+    capability = Capability.DERIVATIVES
+
+    probes: int = 1
+
+
+@dataclass(frozen=True)
 class ConditionJacobian(OfPrediction):
     r"""How strongly the predicted noise depends on the embeddings of the prompt's tokens.
 
@@ -315,6 +333,38 @@ class OneStepPicture(Placed):
 
     def made_from(self) -> Sequence[Need]:
         return pair(self.at)
+
+
+@dataclass(frozen=True)
+class OfBaseline(Need):
+    """A need of the model's baseline, at latents of the model itself and with the same noise.
+
+    The baseline is an earlier checkpoint, or what the model was tuned from, and encodes the
+    prompts itself. Evaluated to what the need is evaluated to.
+
+    Raises:
+        TypeError: A need of attention, which is reduced while the model itself is evaluated.
+    """
+
+    need: OnLatents
+
+    def __post_init__(self) -> None:
+        if self.need.capability is Capability.ATTENTION:
+            raise TypeError(f"{type(self.need).__name__} is not evaluated of a baseline")
+
+    def resolved(self, model: DiffusionModel) -> Need:
+        if model.baseline is None:
+            raise UserError(LACKS_BASELINE)
+        return replace(self, need=self.need.resolved(model.baseline))  # its steps are the same
+
+    def made_from(self) -> Sequence[Need]:
+        place = self.need.at, self.need.latents
+        return [
+            OfBaseline(one)
+            if isinstance(one, OnLatents) and (one.at, one.latents) == place
+            else one  # what leads to the latents, which are the model's own
+            for one in self.need.made_from()
+        ]
 
 
 @dataclass(frozen=True)

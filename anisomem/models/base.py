@@ -21,6 +21,7 @@ from anisomem.models.capability import Capability
 from anisomem.models.conditioning import Conditioning
 from anisomem.models.prediction import Parameterisation, Prediction
 from anisomem.models.schedule import Schedule
+from anisomem.models.weights import WeightFiles
 
 #: Predictions with and, where guidance needs it, without the prompts, at latents and a timestep.
 Evaluate = Callable[[Tensor, float], tuple[Prediction, Prediction | None]]
@@ -56,7 +57,10 @@ class DiffusionModel(ABC):
         stands_for: Key of the published model whose detector weights apply, or None.
         repository, revision: Where it was loaded from on the hub and the commit, or None.
         variant: The variant of the weights' files that were loaded, such as ``fp16``, or None.
+        weights: The files that its weights were read from, or None.
         cautions: What a reader of its scores must know about how it was loaded.
+        baseline: An earlier checkpoint of it, or what it was tuned from, which some detectors
+            compare it with; None where none is given.
         nfe: Latents evaluated so far; a directional derivative counts in ``jvps`` instead.
         declares: What models of the class can do; :attr:`capabilities` are what this one can.
     """
@@ -74,7 +78,9 @@ class DiffusionModel(ABC):
     repository: str | None = None
     revision: str | None = None
     variant: str | None = None
+    weights: WeightFiles | None = None
     cautions: Sequence[str] = ()
+    baseline: "DiffusionModel | None" = None
     nfe: int = 0
     jvps: int = 0
 
@@ -107,6 +113,28 @@ class DiffusionModel(ABC):
         """
         if capability not in self.capabilities:
             raise UserError(f"the model ({type(self).__name__}) {capability.value}; {advice}")
+
+    def unlike(self, other: "DiffusionModel") -> str:
+        """Why another model's predictions cannot be compared with its own, "" if they can."""
+        if type(self) is not type(other):
+            return f"it is a {type(other).__name__}, and the model a {type(self).__name__}"
+        if self.latent_shape != other.latent_shape:
+            return f"its latents are {other.latent_shape}, and the model's {self.latent_shape}"
+        if self.parameterisation != other.parameterisation:
+            return f"it predicts {other.parameterisation}, and the model {self.parameterisation}"
+        steps = self.timesteps()
+        if steps != other.timesteps():
+            return "its timesteps are others than the model's"
+        t = torch.tensor(steps)
+        if not all(map(torch.allclose, self.scales(t), other.scales(t))):
+            return "its noise schedule is another than the model's"
+        return ""
+
+    @property
+    def counted(self) -> tuple[int, int]:
+        """NFE and directional derivatives so far, those of its baseline included."""
+        nfe, jvps = self.baseline.counted if self.baseline else (0, 0)
+        return self.nfe + nfe, self.jvps + jvps
 
     @contextmanager
     def aside(self) -> Iterator[None]:
