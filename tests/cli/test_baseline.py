@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
+from anisomem.benchmark.measured import Measured
 from anisomem.cli.main import main
 from anisomem.config import compose
 from anisomem.models.diffusers_unet import DiffusersUNet
@@ -51,10 +52,9 @@ def test_a_run_records_the_second_model_and_its_card_says_which(
     assert "| earlier_checkpoint" in capsys.readouterr().out
     (identity,) = tmp_path.glob("runs/quickstart/*/components/identity.json")
     (measured,) = tmp_path.glob("runs/quickstart/*/measured.json")
-    provenance = json.loads(measured.read_text())["provenance"]
-    model, baseline = (
-        DiffusersUNet.load(str(f), device="cpu") for f in (save_pipeline(), earlier)
-    )
+    provenance = Measured.read(measured).provenance
+    places = str(save_pipeline()), str(earlier)
+    model, baseline = (DiffusersUNet.load(place, device="cpu") for place in places)
     assert provenance["weights"] == model.weights.described
     assert provenance["baseline_model"]["weights"] == baseline.weights.described
     # The first prompt again, with a copy of the second model elsewhere: nothing is left to do.
@@ -70,7 +70,7 @@ def test_a_run_records_the_second_model_and_its_card_says_which(
         *_, last = model.trajectory(x, model.encode(["red cat 1"]))
         other = baseline.predict(last.conditional.x, last.t, baseline.encode(["red cat 1"]))
     expected = (last.conditional.score - other.score).square().sum().item() / 64
-    assert recorded[name]["p1"][0] == pytest.approx(expected, rel=1e-3)
+    assert recorded[name]["p1"] == pytest.approx(expected, rel=1e-3)
 
 
 def refused(given, capsys):
