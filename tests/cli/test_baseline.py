@@ -49,7 +49,9 @@ def test_a_run_records_the_second_model_and_its_card_says_which(
     earlier = save_pipeline(seed=1)
     given = command(f"baseline_model.path={earlier}")
     assert main(given) == 0
-    assert "| earlier_checkpoint" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "| earlier_checkpoint" in out
+    assert f"{earlier.name} is the second model of earlier_checkpoint" in " ".join(out.split())
     (identity,) = tmp_path.glob("runs/quickstart/*/components/identity.json")
     (measured,) = tmp_path.glob("runs/quickstart/*/measured.json")
     provenance = Measured.read(measured).provenance
