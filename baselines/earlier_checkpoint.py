@@ -25,8 +25,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from anisomem.baselines.last_step import squared_difference
-
 from anisomem import papers
 from anisomem.detection.base import (
     Component,
@@ -35,6 +33,7 @@ from anisomem.detection.base import (
     Detector,
     Info,
     component_name,
+    squared_score_difference,
 )
 from anisomem.detection.needs import GUIDED, LAST, STEPS, Conditional, Curvature, OfBaseline
 from anisomem.detection.options import Count
@@ -56,7 +55,7 @@ class EarlierScore(Detector):
     def components(self) -> Components:
         need = Conditional(LAST, GUIDED)
         name = component_name("earlier_checkpoint/score_difference", LAST, GUIDED)
-        return [Component(name, [need, OfBaseline(need)], squared_difference)]
+        return [Component(name, [need, OfBaseline(need)], squared_score_difference)]
 
     def cost(self) -> Cost:
         return Cost(nfe=(2 * STEPS + 1) * self.n)

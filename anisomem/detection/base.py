@@ -270,6 +270,12 @@ def guidance_norm(c: Prediction, u: Prediction) -> Tensor:
     return flat_norm(c.output - u.output)
 
 
+def squared_score_difference(a: Prediction, b: Prediction) -> Tensor:
+    r""":math:`\|s_a - s_b\|_2^2` per position, of two predictions at the same latents, ``[B]``."""
+    difference = a.coefficient(a.score_per_output) * (a.output - b.output)
+    return difference.square().sum(dim=1).mean(dim=(1, 2))
+
+
 def groups(detectors: Sequence[Detector]) -> dict[str, list[Detector]]:
     """The detectors that evaluate the model, by :attr:`Detector.cost_key`."""
     by_cost: dict[str, list[Detector]] = {}

@@ -119,7 +119,7 @@ class Placed(Need):
         """The timestep, where :meth:`resolved` has put it."""
         return self.at.t
 
-    def resolved(self, model: DiffusionModel) -> Need:
+    def resolved(self, model: DiffusionModel) -> Self:
         super().resolved(model)
         t = At(self.at).timestep_in(model)
         if self.trajectory and t not in model.timesteps():
@@ -142,10 +142,10 @@ class OnLatents(Placed):
     def trajectory(self) -> str:
         return self.latents if self.latents in (GUIDED, UNGUIDED) else ""
 
-    def resolved(self, model: DiffusionModel) -> Need:
+    def resolved(self, model: DiffusionModel) -> Self:
         placed = super().resolved(model)
         if self.trajectory and At(self.at).timestep_in(model) == model.timesteps()[0]:
-            return replace(placed, latents=NOISE)  # type: ignore[call-arg]
+            return replace(placed, latents=NOISE)
         return placed
 
     def made_from(self) -> Sequence[Need]:
@@ -355,7 +355,7 @@ class OfBaseline(Need):
     def resolved(self, model: DiffusionModel) -> Need:
         if model.baseline is None:
             raise UserError(LACKS_BASELINE)
-        return replace(self, need=self.need.resolved(model.baseline))  # its steps are the same
+        return OfBaseline(self.need.resolved(model.baseline))  # its steps are the same
 
     def made_from(self) -> Sequence[Need]:
         place = self.need.at, self.need.latents

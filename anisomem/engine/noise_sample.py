@@ -177,9 +177,11 @@ class NoiseSample:
         if self.baseline is None:
             return {}
         found = self.baseline._elsewhere(latents, t, rows, x)
-        return {OfBaseline(need): value for need, value in found.items()}
+        return {
+            OfBaseline(need): value for need, value in found.items() if isinstance(need, OnLatents)
+        }
 
-    def _elsewhere(self, latents: str, t: float, rows: slice, x: Tensor) -> dict[OnLatents, Any]:
+    def _elsewhere(self, latents: str, t: float, rows: slice, x: Tensor) -> Values:
         """Everything at latents that another model has led to.
 
         Arguments:

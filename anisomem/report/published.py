@@ -139,7 +139,7 @@ def _lines(row: Row, summary: Summary, one: Published) -> list[list[str]]:
     lines = []
     if "auc" in one.values:
         lines.append(_line("AUC", one, "auc", summary.auc, summary.auc.value))
-    at_most = {target: estimate and estimate.value for target, estimate in summary.tpr.items()}
+    at_most = {target: tpr.value if tpr else None for target, tpr in summary.tpr.items()}
     rules = {
         "nearest": summary.released_tpr,
         "strict": summary.strict_tpr,
