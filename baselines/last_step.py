@@ -26,7 +26,6 @@ Jacobian, here the Jacobian, which has the same diagonal. Without unit.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from anisomem import papers
 from anisomem.detection.base import (
@@ -36,20 +35,10 @@ from anisomem.detection.base import (
     Detector,
     Info,
     component_name,
+    squared_score_difference,
 )
 from anisomem.detection.needs import GUIDED, LAST, STEPS, CurvatureDifference, pair
 from anisomem.detection.options import Count
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from anisomem.models.prediction import Prediction
-
-
-def squared_difference(c: Prediction, u: Prediction) -> Tensor:
-    r""":math:`\|s_c - s_u\|_2^2` per position, ``[B]``."""
-    difference = c.coefficient(c.score_per_output) * (c.output - u.output)
-    return difference.square().sum(dim=1).mean(dim=(1, 2))
 
 
 @dataclass
@@ -64,7 +53,7 @@ class ScoreDifference(Detector):
 
     def components(self) -> Components:
         name = component_name("last_step/score_difference", LAST, GUIDED)
-        return [Component(name, pair(LAST, GUIDED), squared_difference)]
+        return [Component(name, pair(LAST, GUIDED), squared_score_difference)]
 
     def cost(self) -> Cost:
         return Cost(nfe=2 * STEPS * self.n)

@@ -22,6 +22,7 @@ from anisomem.datasets import kept
 from anisomem.datasets.prompts import PromptSet
 from anisomem.detection.base import Detector
 from anisomem.detection.configured import detectors
+from anisomem.detection.of_baseline import LACKS_BASELINE
 from anisomem.engine.tensors import TensorFiles
 from anisomem.errors import UserError, unknown
 from anisomem.run import identity, labelled, ordinary, stored
@@ -85,6 +86,7 @@ class Case(Run):
             whole, rows, limited = prompts, list(range(len(prompts))), False
         for detector in self.configured:
             detector.require(config.stands_for)
+        require_baseline(config, self.configured)
         if references is None and any(d.uses_references for d in self.configured):
             references = ordinary.draw(config, whole)
         self.references = list(references or [])
@@ -97,6 +99,11 @@ class Case(Run):
         content = identity.describe(
             config, self.samples, prompts, self.references, sources(config, self.configured)
         )
+        if identity.compares_with_itself(content):
+            raise UserError(
+                f"baseline_model.path={config.baseline_model.path} is the model itself, so every"
+                " difference is 0; give an earlier checkpoint of it, or what it was tuned from"
+            )
         if config.noise_policy == "per_prompt" and limited:
             content["noise_rows"] = self.noise_rows
         super().__init__(config, experiment, prompts, content)
@@ -288,6 +295,23 @@ def stored_cases(
         named = "" if str(file.parent) in str(reason) else f"{file.parent}: "
         print(f"anisomem: left out: {named}{reason}", file=sys.stderr)
     return with_distinct_names(cases)
+
+
+def require_baseline(config: Config, configured: Sequence[Detector]) -> None:
+    """Checks that a second model is given where detectors compare with one, and only there.
+
+    Raises:
+        UserError: One lacks, or nothing compares with it; what to type.
+    """
+    comparing = [detector for detector in configured if detector.compares_models]
+    path = config.baseline_model.path
+    if comparing and not path:
+        raise UserError(f"{comparing[0].name}: {LACKS_BASELINE}")
+    if path and not comparing:
+        raise UserError(
+            f"no detector of the run compares with baseline_model.path={path}; give"
+            " 'detector=[earlier_checkpoint]', or baseline_model.path=null"
+        )
 
 
 def _require_sensible(config: Config) -> None:

@@ -33,12 +33,12 @@ def measure(case: Case, model: DiffusionModel) -> Mapping[str, TimedCounts]:
 
     def evaluate(key: str, members: Sequence[Detector]) -> None:
         engine = Engine(model, members, config.noise_policy, config.batch_size)
-        nfe, jvps = model.nfe, model.jvps
+        nfe, jvps = model.counted
         engine.evaluate(texts, range(len(texts)), config.seeds[0])
         synchronise(model)
-        shared = engine.batches.shared_nfe
-        own = model.nfe - nfe - shared
-        counts[key] = own / len(texts), shared, (model.jvps - jvps) / len(texts)
+        shared, (every, derivatives) = engine.shared_nfe, model.counted
+        own = every - nfe - shared
+        counts[key] = own / len(texts), shared, (derivatives - jvps) / len(texts)
 
     alone = groups(detectors)
     contenders = {

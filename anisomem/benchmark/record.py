@@ -70,7 +70,9 @@ class Recorder:
         begin = perf_counter()
         components = self.engine.evaluate(batch.texts, batch.noise_rows, batch.seed, collector)
         seconds, model = perf_counter() - begin, self.engine.model
-        origin = Origin(self.engine.batches.size, self.device, self.commit, model.revision)
+        commits = [one.revision for one in (model, model.baseline) if one and one.revision]
+        revision = " and ".join(commits) or None
+        origin = Origin(self.engine.batches.size, self.device, self.commit, revision)
         return Recorded(components, seconds, origin, str(model.device), collector.contents())
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from anisomem.benchmark.case import Case
 from anisomem.benchmark.measured import Measured
 from anisomem.benchmark.scoring import Judged, Scored, score
+from anisomem.config import members
 from anisomem.datasets.prompts import PromptSet
 from anisomem.detection.base import Array, Detector, Recorded
 from anisomem.detection.weighted import Gamma, NormPlusCosine
@@ -170,6 +171,9 @@ class Results:
             notes.append(f"{truncated} of {total} prompts cut at the text encoder's limit")
         if self.case.samples and (revisions := self.frame["revision"].nunique()) > 1:
             notes.append(f"recorded with {revisions} revisions of the model; pin model.revision")
+        if second := self.config.baseline_model.path:
+            names = ", ".join(d.name for d in self.configured if d.compares_models)
+            notes.append(f"{members.model_name({'path': second})} is the second model of {names}")
         notes += [*self.measured.provenance.get("cautions", []), *self.case.prompts.cautions]
         remarks = (d.remark(self.prompts, len(self.config.seeds)) for d in self.detectors)
         return [*notes, *(remark for remark in remarks if remark)]

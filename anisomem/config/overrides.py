@@ -23,7 +23,7 @@ from anisomem.config.schema import Schema
 from anisomem.errors import UserError
 
 PATHS = re.compile(
-    r"runs|paths\.data|model\.path|dataset\.(path|memorized|others)|references\.prompts"
+    r"runs|paths\.data|(baseline_)?model\.path|dataset\.(path|memorized|others)|references\.prompts"
     r"|measure\.\w+\.weights"
 )
 NAMES = re.compile(r"dataset\.name")  # text too, though no path

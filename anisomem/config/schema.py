@@ -33,6 +33,16 @@ class ReferenceSettings:
 
 
 @dataclass
+class BaselineSettings:
+    """A second model, which some detectors compare the model with; the rest is as ``model``'s."""
+
+    path: str | None = None
+    revision: str | None = None
+    variant: str | None = None
+    expected_sha256: Any = None
+
+
+@dataclass
 class TrialSettings:
     """What ``anisomem mitigate`` samples."""
 
@@ -45,7 +55,12 @@ class TrialSettings:
 
 
 #: The settings that hold settings of their own.
-PARTS = {"paths": Paths, "references": ReferenceSettings, "trial": TrialSettings}
+PARTS = {
+    "baseline_model": BaselineSettings,
+    "paths": Paths,
+    "references": ReferenceSettings,
+    "trial": TrialSettings,
+}
 
 
 @dataclass
@@ -53,6 +68,7 @@ class Schema:
     """Every setting with its type; a name that is not here is refused."""
 
     model: dict[str, Any] = field(default_factory=dict)
+    baseline_model: BaselineSettings = field(default_factory=BaselineSettings)
     dataset: dict[str, Any] = field(default_factory=dict)
     detector: dict[str, dict[str, Any]] = field(default_factory=dict)
     mitigation: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -116,6 +132,12 @@ class Config(Schema):
                 "give model=diffusers_folder model.path=FOLDER"
             )
         return path, self.model.get("revision")
+
+    @property
+    def networks(self) -> list[tuple[str, str | None]]:
+        """:attr:`network`, and that of the model which it is compared with, where one is."""
+        baseline = self.baseline_model
+        return [self.network, *([(baseline.path, baseline.revision)] if baseline.path else [])]
 
     @property
     def composed(self) -> dict[str, Any]:

@@ -145,7 +145,8 @@ def check(config: DictConfig) -> None:
     # On the command line they have been read as paths; a mapping may hold them too.
     places = [f"dataset.{name}" for name in config.dataset]
     places += [f"measure.{name}.weights" for name in config.measure]
-    for key in ("runs", "paths.data", "model.path", "references.prompts", *places):
+    texts = ("runs", "paths.data", "model.path", "baseline_model.path", "references.prompts")
+    for key in (*texts, *places):
         if PATHS.fullmatch(key) and (given := OmegaConf.select(config, key)) is not None:
             path(str(given), key)
 

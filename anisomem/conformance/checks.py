@@ -198,9 +198,10 @@ def separates(exam: Examination) -> str:
 def _counted(exam: Examination, detector: Detector) -> Cost:
     """NFE and directional derivatives of the first prompt on its own."""
     model = exam.setup.model
-    before = model.nfe, model.jvps
+    before = model.counted
     exam.evaluate(exam.rows[:1], [detector])
-    return Cost(model.nfe - before[0], model.jvps - before[1])
+    after = model.counted
+    return Cost(after[0] - before[0], after[1] - before[1])
 
 
 CHECKS: Mapping[str, Callable[[Examination], str]] = {

@@ -39,6 +39,7 @@ SIDE = 4  # of a mixture's latents
 WIDE, WIDE_EACH, WIDE_REFERENCES = 44, 2, 2  # for what needs room: published windows fit
 FEW, FITTED = 2, 5  # of each class on a bundled model, the latter for a fit in folds
 MEMORIZED_STD, ORDINARY_STD = 0.05, 0.8
+UNDERFITTED = 0.1  # by how much wider a mixture's baseline is
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ def mixture(parameterisation: Parameterisation, wide: bool = False) -> Setup:
     flow = parameterisation == Parameterisation.FLOW
     schedule = FlowSchedule(FlowMatchEulerDiscreteScheduler(shift=3.0)) if flow else None
     model = AnalyticMixture(means, stds, texts, None, parameterisation, schedule)
+    looser = [min(1.0, std + UNDERFITTED) for std in stds]  # as an earlier checkpoint would be
+    model.baseline = AnalyticMixture(means, looser, texts, None, parameterisation, schedule)
     prompts = PromptSet(
         "mixture",
         texts[:n],
@@ -97,6 +100,7 @@ def bundled(variant: str, each: int) -> Setup:
     others = [i for i in rows if every.labels[i] == 0]
     prompts = every.subset([*memorized[:each], *others[:each]])
     model = build(case.model, "model")
+    model.baseline = build(case.model, "model")
     references = [every.texts[i] for i in others[-2:]]
     return Setup(f"bundled {variant}", model, prompts, references, closed=False)
 

@@ -11,7 +11,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import file_digest, md5, sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from anisomem.datasets import bounded
 from anisomem.errors import UserError, one_of
 
 HOST = "https://raw.githubusercontent.com"
+HUB = "https://huggingface.co"
 FOLDER = Path(__file__).with_name("cards")
 Content = bytes  # the sources have a field of that name
 
@@ -72,6 +73,47 @@ class PublishedFile:
 
 
 @dataclass(frozen=True)
+class UnpinnedFile:
+    """A file of a hub dataset that nobody here has seen, so no sha256 of it is known.
+
+    It is read where it is at hand, and is known by its name and by what it must hold.
+
+    Attributes:
+        role, repository, path, rows, licence, schema: As of a :class:`PublishedFile`.
+        md5: What a third party says it is.
+        negatives: How many of its rows are labelled as no memorization.
+    """
+
+    role: str
+    repository: str
+    path: str
+    md5: str
+    rows: int
+    negatives: int
+    licence: str
+    schema: str
+
+    @property
+    def url(self) -> str:
+        """Where it can be downloaded, at no certain commit."""
+        return f"{HUB}/datasets/{self.repository}/resolve/main/{self.path}"
+
+    def find(self, folder: Path) -> Path | None:
+        """The file of its name below a folder; of several the one that the third party has."""
+        files = [file for file in sorted(folder.rglob(Path(self.path).name)) if file.is_file()]
+        return next(filter(self.is_as_said, files), files[0] if files else None)
+
+    def is_as_said(self, file: Path) -> bool:
+        """Whether it is what the third party has."""
+        with file.open("rb") as stream:
+            return file_digest(stream, _md5).hexdigest() == self.md5
+
+
+def _md5() -> Any:
+    return md5(usedforsecurity=False)
+
+
+@dataclass(frozen=True)
 class Hub:
     """Rows of a dataset in the Hugging Face hub, at a revision."""
 
@@ -95,6 +137,7 @@ class Card:
         variants: Parts of it that can be chosen.
         sources: Its files, each under a role of its own.
         hub: Where its other prompts come from, if that is no file.
+        unpinned: Files that a variant needs and that ``fetch`` does not download.
         cautions: What every table on it must say.
     """
 
@@ -107,6 +150,7 @@ class Card:
     variants: Sequence[str]
     sources: Sequence[PublishedFile]
     hub: Hub | None = None
+    unpinned: Sequence[UnpinnedFile] = ()
     cautions: Sequence[str] = ()
 
 
@@ -124,6 +168,7 @@ def read(name: str) -> Card:
     one_of("published prompt set", name, names())
     content: dict[str, Any] = yaml.safe_load((FOLDER / f"{name}.yaml").read_text("utf-8"))
     content["sources"] = [PublishedFile(**source) for source in content["sources"]]
+    content["unpinned"] = [UnpinnedFile(**source) for source in content.get("unpinned", [])]
     if hub := content.get("hub"):
         content["hub"] = Hub(**hub)
     return Card(name, **content)
@@ -148,10 +193,16 @@ class Files:
     def __init__(self, card: Card, folder: Path) -> None:
         self.card, self.folder = card, folder
         self.sources = {source.role: source for source in card.sources}
+        self.unpinned = {source.role: source for source in card.unpinned}
 
     def stem(self, role: str) -> str:
         """The name of a role's file, by which its rows are numbered."""
-        return Path(self.sources[role].path).stem
+        return self.stem_of(self.sources[role])
+
+    @staticmethod
+    def stem_of(source: PublishedFile | UnpinnedFile) -> str:
+        """The same of a source."""
+        return Path(source.path).stem
 
     def text(self, role: str) -> str:
         """The text of a file.

@@ -68,6 +68,11 @@ def fetch(name: str, data: str | None = None) -> Iterator[str]:
                 download(source, source.place(folder), connections)
                 state = f"fetched to {source.place(folder)}"
             yield f"{source.repository}/{source.path}: {state}; licence: {source.licence}"
+    for missing in (one for card in chosen for one in card.unpinned if not one.find(folder)):
+        yield (
+            f"{missing.repository}/{missing.path}: not fetched, since no sha256 of it is known; "
+            f"{missing.url} is read from anywhere below {folder}; licence: {missing.licence}"
+        )
     for hub in (card.hub for card in chosen if card.hub):
         columns = tables.Columns({"prompt": hub.column})
         table = tables.hub(hub.repository, columns, hub.split, hub.revision)  # fills its cache

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from anisomem.datasets import bounded, clusters, labels, places, tables
+from anisomem.datasets import bounded, clusters, labels, layouts, places, tables
 from anisomem.datasets.cells import OPTIONAL, clusters_of, empty, optional, texts_of
 from anisomem.datasets.prompts import LABELS, PromptSet
 from anisomem.datasets.tables import Columns, RawTable, Row
@@ -58,7 +58,8 @@ def load(
     ``id`` (else the row's number), ``cluster`` (else near-duplicates share one), ``block`` (else
     the file's name), ``kind`` and the columns of :data:`OPTIONAL`; other columns are not read. In
     these a cell may be empty or a key missing: such a prompt is its own cluster, and of unknown
-    kind.
+    kind. Published files with other headings are read as they are, see
+    :mod:`anisomem.datasets.layouts`.
 
     Arguments:
         path: A file that ends in .csv (comma, semicolon or tab), .tsv, .jsonl, .ndjson, .json or
@@ -90,16 +91,19 @@ def load(
         present.update(dict.fromkeys(has))
     table = _table(rows, present)
     texts, block = table["prompt"], places.stem(lists[0].path)
+    more = optional(lists[0].path, table)
     return PromptSet(
         name or block,
         table["id"],
         texts,
         np.array(table["label"], np.int8),
-        clusters_of(table["cluster"]) if "cluster" in table else clusters.near_duplicates(texts),
+        clusters_of(table["cluster"])
+        if "cluster" in table
+        else clusters.near_duplicates(texts, more.get("urls")),
         texts_of(table.get("block", [block] * len(texts)), UNKNOWN),
         texts_of(table.get("kind", [""] * len(texts)), UNKNOWN),
         cautions=_contradictions(texts, table["label"]),
-        **optional(lists[0].path, table),
+        **more,
     )
 
 
@@ -221,7 +225,13 @@ def _tabular(
         raise UserError(f"{some.path} is no hub dataset: it has no split, revision or config")
     else:
         table = tables.read(files, columns)
-    if lacking := [names[c] for c in needed if c not in table.chosen and c not in named]:
+    lacking = [names[c] for c in needed if c not in table.chosen and c not in named]
+    if lacking == ["label"] and (known := layouts.known(table.headings)):
+        raise UserError(
+            f"{some.path} is {known}, which says of no prompt whether it is memorized; give"
+            " dataset.memorized=FILE and dataset.others=FILE in place of dataset.path"
+        )
+    if lacking:
         raise UserError(
             f"{some.path} lacks columns {', '.join(lacking)}; it has {table.heading()} "
             f"({_override(table, needed)} names another)"
@@ -257,7 +267,7 @@ def _settle(where: str, cells: dict[str, Any], some: _List, number: int, strict:
     """
     cells["prompt"] = _prompt(where, cells["prompt"])
     for column in WRITTEN:
-        _require_text(where, column, cells.get(column))
+        require_text(where, column, cells.get(column))
     if empty(cells.get("id")):
         cells["id"] = f"{some.stem}-{number}"
     if some.label:
@@ -279,8 +289,12 @@ def _prompt(where: str, cell: object) -> str:
     return cell
 
 
-def _require_text(where: str, column: str, cell: object) -> None:
-    """Checks that a text can be written to files."""
+def require_text(where: str, column: str, cell: object) -> None:
+    """Checks that a text can be written to files.
+
+    Raises:
+        UserError: It holds half a character, or NUL.
+    """
     try:
         plain = "\0" not in str(cell).encode().decode()
     except UnicodeEncodeError as error:

@@ -12,13 +12,14 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from anisomem.datasets import cards, clusters, tables
+from anisomem.datasets import cards, clusters, tables, webster
 from anisomem.datasets.files import UNKNOWN
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError, one_of
 
 HEAD = 345  # rows of sd1_mem.txt that are MemAttn's list; the others come from elsewhere
 LISTS = ("sd14", "sd20")
+HARD, AGAINST_HARD = "hard_negatives", "against_hard_negatives"
 
 #: Blocks of Jeon's other prompts, by rows; the file does not mark them.
 JEON = ["COCO"] * 200 + ["Lexica"] * 100 + ["Tuxemon"] * 100 + ["GPT-4"] * 100
@@ -69,7 +70,8 @@ def load(
 
     Variants restrict the memorized prompts (``head``, ``tail``, ``VM``, ``TM``, ``MV``, ``TV``,
     ``without_largest_family``), restrict the others (``against_BLOCK``), replace them by NeMo's
-    500 LAION captions (``against_laion``), or keep one prompt of every cluster and class
+    500 LAION captions (``against_laion``) or by those that Webster labels N
+    (``against_hard_negatives``), or keep one prompt of every cluster and class
     (``one_per_cluster``). Clusters are those of the whole set.
 
     Arguments:
@@ -96,17 +98,23 @@ def load(
         memorized, others = SETS[name]
         if variant == "against_laion":
             others = partial(_laion, role="laion")
+        elif variant == AGAINST_HARD:
+            others = _hard_negatives
         elif others is _coco:
             others = partial(_coco, seed=seed)
         elif others is _hub:
             others = partial(_hub, repository=hub, revision=revision)
         prompts = [*memorized(content), *others(content)]
+    cautions = list(card.cautions)
+    if variant == AGAINST_HARD:
+        prompts, told = _without_contradictions(content, prompts)
+        cautions += told
     # Families first: one of them is known by its tags.
     prompts = [replace(p, family=p.family or family(p.text)) for p in prompts]
     if clean:
         prompts = [replace(p, text=cleaned(p.text)) for p in prompts]
     parts += [variant] * (variant != "all") + ["clean"] * clean
-    whole = replace(_assembled("-".join(parts), prompts), cautions=card.cautions)
+    whole = replace(_assembled("-".join(parts), prompts), cautions=cautions)
     return whole if variant == "all" else whole.subset(_chosen(whole, variant))
 
 
@@ -213,6 +221,32 @@ def _laion(content: cards.Files, role: str = "others") -> list[Prompt]:
         Prompt(f"{stem}-{number}", row["Caption"], 0, "LAION", urls=[row["URL"]])
         for number, row in enumerate(content.table(role), 1)
     ]
+
+
+def _hard_negatives(content: cards.Files) -> list[Prompt]:
+    """The captions that Webster's attack has extracted and that he labels N."""
+    source = content.unpinned[HARD]
+    stem = content.stem_of(source)
+    return [
+        Prompt(f"{stem}-{row.row}", row.text, 0, HARD, row.kind, urls=[row.url] * bool(row.url))
+        for row in webster.read(source, content.folder, content.card.name)
+        if row.kind == webster.NEGATIVE
+    ]
+
+
+def _without_contradictions(
+    content: cards.Files, prompts: Sequence[Prompt]
+) -> tuple[list[Prompt], list[str]]:
+    """Leaves out memorized prompts that Webster labels N; with what a table must say."""
+    source, told = content.unpinned[HARD], []
+    labels = webster.Labels(webster.read(source, content.folder, content.card.name))
+    kept = [p for p in prompts if not (p.label and labels.of(p.text) == webster.NEGATIVE)]
+    if left := len(prompts) - len(kept):
+        told.append(f"{left} memorized prompts are left out, which Webster labels N")
+    file = source.find(content.folder)
+    if file and not source.is_as_said(file):
+        told.append(f"{file.name} is another file than a third party has (md5 {source.md5})")
+    return kept, told
 
 
 def _membench(content: cards.Files) -> list[Prompt]:
@@ -343,7 +377,7 @@ def _chosen(prompts: PromptSet, variant: str) -> list[int]:
     others = [i for i, label in enumerate(prompts.labels) if not label]
     if variant == "one_per_cluster":
         return prompts.one_per_cluster()
-    if variant == "against_laion":
+    if variant in ("against_laion", AGAINST_HARD):
         return memorized + others
     if variant.startswith("against_"):
         block = variant.removeprefix("against_")

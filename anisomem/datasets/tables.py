@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from anisomem.datasets import bounded
+from anisomem.datasets import bounded, layouts
 from anisomem.errors import UserError
 
 DOCUMENT = 256 << 20  # bytes of a .json file, which is parsed as a whole
@@ -43,13 +43,16 @@ class Columns:
     def chosen(self, headings: Sequence[str], where: object) -> dict[str, str]:
         """Ours to the headings that stand for them; the others are not read.
 
-        Blanks around a heading do not count, nor how its accents are encoded.
+        Blanks around a heading do not count, nor how its accents are encoded. In a table of a
+        published layout its own headings stand for what they say.
 
         Raises:
             UserError: Two headings stand for one of ours.
         """
         theirs_by_ours = {}
-        for ours, theirs in self.names.items():
+        published = layouts.of([_plain(heading) for heading in headings])
+        for ours, named in self.names.items():
+            theirs = published.get(ours, named) if named == ours else named
             same = [h for h in headings if _plain(h) == _plain(theirs)]
             if not same and ours in self.sought:
                 same = [h for h in headings if _plain(h).casefold() == _plain(theirs).casefold()]

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anisomem.detection.needs import GUIDED, NOISE, At, Evaluations, Need
+from anisomem.detection.of_baseline import OfBaseline
 from anisomem.detection.options import require_options
 from anisomem.papers import Paper
 
@@ -235,6 +236,12 @@ class Detector(ABC):
         return list(dict.fromkeys(component.name for component in self.components()))
 
     @property
+    def compares_models(self) -> bool:
+        """Whether it compares the model with a baseline, which the settings must name."""
+        needs = (need for component in self.components() for need in component.needs)
+        return any(isinstance(need, OfBaseline) for need in needs)
+
+    @property
     def cost_key(self) -> str:
         """What it evaluates, to look up its cost: weightings of the same components share it."""
         names = self.component_names
@@ -262,6 +269,12 @@ def flat_norm(difference: Tensor) -> Tensor:
 def guidance_norm(c: Prediction, u: Prediction) -> Tensor:
     r""":math:`\|c - u\|_2` of the raw outputs, ``[B]``."""
     return flat_norm(c.output - u.output)
+
+
+def squared_score_difference(a: Prediction, b: Prediction) -> Tensor:
+    r""":math:`\|s_a - s_b\|_2^2` per position, of two predictions at the same latents, ``[B]``."""
+    difference = a.coefficient(a.score_per_output) * (a.output - b.output)
+    return difference.square().sum(dim=1).mean(dim=(1, 2))
 
 
 def groups(detectors: Sequence[Detector]) -> dict[str, list[Detector]]:

@@ -115,7 +115,7 @@ class Placed(Need):
         """The timestep, where :meth:`resolved` has put it."""
         return self.at.t
 
-    def resolved(self, model: DiffusionModel) -> Need:
+    def resolved(self, model: DiffusionModel) -> Self:
         super().resolved(model)
         t = At(self.at).timestep_in(model)
         if self.trajectory and t not in model.timesteps():
@@ -138,10 +138,10 @@ class OnLatents(Placed):
     def trajectory(self) -> str:
         return self.latents if self.latents in (GUIDED, UNGUIDED) else ""
 
-    def resolved(self, model: DiffusionModel) -> Need:
+    def resolved(self, model: DiffusionModel) -> Self:
         placed = super().resolved(model)
         if self.trajectory and At(self.at).timestep_in(model) == model.timesteps()[0]:
-            return replace(placed, latents=NOISE)  # type: ignore[call-arg]
+            return replace(placed, latents=NOISE)
         return placed
 
     def made_from(self) -> Sequence[Need]:
@@ -230,6 +230,20 @@ class CurvatureDifference(OfPrediction):
 
     def made_from(self) -> Sequence[Need]:
         return (*super().made_from(), Unconditional(self.at, self.latents))
+
+
+@dataclass(frozen=True)
+class Curvature(OfPrediction):
+    r"""The curvature of the log-probability with the prompt, position by position.
+
+    Estimated as a :class:`CurvatureDifference` is, in the same directions, one directional
+    derivative for each of ``probes``. Evaluated to the mean over probes of
+    :math:`v \odot J_{\varepsilon_c} v` of predicted noise, summed over channels, ``[B, H, W]``.
+    """
+
+    capability = Capability.DERIVATIVES
+
+    probes: int = 1
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from anisomem.detection.needs import LAST, After, Need, Placed
 from anisomem.models.capability import Capability
@@ -79,7 +79,7 @@ class FluxDifference(Placed):
         """The latents that it is about."""
         return Cycled(self.cycles, self.gamma, self.steps)
 
-    def resolved(self, model: DiffusionModel) -> Need:
+    def resolved(self, model: DiffusionModel) -> Self:
         self.cycled.resolved(model)
         return super().resolved(model)
 

@@ -46,8 +46,8 @@ def counts(detectors: Sequence[Detector], noise_policy: str) -> Counts:
     model = _stand_in((4, 64, 64), torch.float32)
     engine = Engine(model, detectors, noise_policy)
     engine.evaluate(["a"], [0], 0)
-    shared = engine.batches.shared_nfe
-    return Counts(model.nfe - shared, shared, model.jvps)
+    (nfe, jvps), shared = model.counted, engine.shared_nfe
+    return Counts(nfe - shared, shared, jvps)
 
 
 def counts_of_each(detectors: Sequence[Detector], noise_policy: str) -> dict[str, Counts]:
@@ -64,7 +64,9 @@ def counts_of_each(detectors: Sequence[Detector], noise_policy: str) -> dict[str
 
 def _stand_in(shape: tuple[int, int, int], dtype: torch.dtype) -> DiffusionModel:
     means = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0)).to(dtype)
-    return _Attentive(means, [1.0, 1.0], ["a", "b"])
+    model = _Attentive(means, [1.0, 1.0], ["a", "b"])
+    model.baseline = _Attentive(means, [1.0, 1.0], ["a", "b"])
+    return model
 
 
 class _Attentive(AnalyticMixture):

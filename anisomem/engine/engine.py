@@ -13,10 +13,12 @@ from torch import Tensor
 
 from anisomem.detection.base import AcrossSamples, Array, Component, Detector
 from anisomem.detection.needs import At, Evaluations, Need
+from anisomem.detection.of_baseline import OfBaseline
 from anisomem.engine.batches import Batches
 from anisomem.engine.noise_sample import NoiseSample, made_from
 from anisomem.errors import UserError
 from anisomem.models.base import DiffusionModel
+from anisomem.models.conditioning import Conditioning
 
 
 class Engine:
@@ -24,7 +26,8 @@ class Engine:
 
     With ``shared`` noise (the anisotropy code's policy) the unconditional prediction is evaluated
     once per noise sample and timestep for the whole run; with ``per_prompt`` noise (Wen's: base
-    seed plus prompt index) once per prompt. A trajectory begins with the predictions on noise.
+    seed plus prompt index) once per prompt. A trajectory begins with the predictions on noise. The
+    model's baseline, where detectors compare it with one, is evaluated at the model's latents.
 
     Arguments:
         model: The model that is evaluated.
@@ -45,6 +48,8 @@ class Engine:
         batch_size: int | None = None,
     ) -> None:
         self.model, self.batches = model, Batches(model, noise_policy, batch_size)
+        baseline = model.baseline
+        self._baseline = baseline and Batches(baseline, noise_policy, batch_size)
         self.components: dict[str, Component | AcrossSamples] = {}
         self.samples: dict[str, int] = {}  # of each component
         self._made_from: dict[int, set[Need]] = {}  # by noise sample
@@ -64,6 +69,11 @@ class Engine:
                 f"{np.prod(model.latent_shape)} numbers (no multiple of 16); give all the same, "
                 f"'detector.{detectors[0].name}.n=[{detectors[0].n}]'"
             )
+
+    @property
+    def shared_nfe(self) -> int:
+        """Evaluations so far that serve every prompt, the baseline's included."""
+        return self.batches.shared_nfe + (self._baseline.shared_nfe if self._baseline else 0)
 
     def needs(self, sample: int) -> set[Need]:
         """What has to be evaluated at a noise sample, over all components that use it."""
@@ -110,13 +120,18 @@ class Engine:
         self, texts: Sequence[str], rows: Sequence[int], seed: int
     ) -> Iterator[Evaluations]:
         """The evaluated needs of some prompts, one noise sample after another."""
-        unique = sorted(set(texts))
-        encoded = self.model.encode(unique)[[unique.index(text) for text in texts]]
+        encoded = _encoded(self.model, texts)
+        by_baseline: Conditioning | None = None
         for sample, x in enumerate(self._noise(len(texts), rows, seed)):
             if sample not in self._made_from:  # the same for every batch
                 self._made_from[sample] = made_from(self.needs(sample), self.model)
-            needs = self._made_from[sample]
-            values = NoiseSample(self.batches, needs, x, encoded, (seed, sample)).values()
+            needs, draw, beside = self._made_from[sample], (seed, sample), None
+            compared: set[Need] = {need.need for need in needs if isinstance(need, OfBaseline)}
+            if compared and self._baseline:
+                if by_baseline is None:
+                    by_baseline = _encoded(self._baseline.model, texts)
+                beside = NoiseSample(self._baseline, compared, x, by_baseline, draw)
+            values = NoiseSample(self.batches, needs, x, encoded, draw, beside).values()
             yield Evaluations(x, values, self.evaluated)
 
     def _noise(self, batch: int, rows: Sequence[int], seed: int) -> Iterator[Tensor]:
@@ -128,6 +143,12 @@ class Engine:
                 [self.model.initial_noise(seed + row, self.n) for row in rows], dim=1
             )
         yield from noise.to(self.model.device, self.model.dtype)
+
+
+def _encoded(model: DiffusionModel, texts: Sequence[str]) -> Conditioning:
+    """The conditioning of prompts, each text encoded once."""
+    unique = sorted(set(texts))
+    return model.encode(unique)[[unique.index(text) for text in texts]]
 
 
 def _placed(detector: Detector, needs: Sequence[Need], model: DiffusionModel) -> dict[Need, Need]:

@@ -24,6 +24,7 @@ from anisomem.detection.needs import (
     At,
     Conditional,
     ConditionJacobian,
+    Curvature,
     CurvatureDifference,
     Divergence,
     EndAttention,
@@ -40,6 +41,7 @@ from anisomem.detection.needs import (
     TokenAttention,
     Unconditional,
 )
+from anisomem.detection.of_baseline import OfBaseline
 from anisomem.detection.renoised import Cycled, FluxDifference, Representation
 from anisomem.engine.batches import Batches
 from anisomem.engine.draws import Draw
@@ -76,6 +78,8 @@ class NoiseSample:
         x: The noise, ``[B, C, H, W]``.
         encoded: The encoded prompts, ``B`` of them.
         draw: Seed and number of the noise sample.
+        baseline: The same noise with the model's baseline, where a need is of that; what it is
+            evaluated at comes from here.
     """
 
     def __init__(
@@ -85,26 +89,31 @@ class NoiseSample:
         x: Tensor,
         encoded: Conditioning,
         draw: tuple[int, int],
+        baseline: NoiseSample | None = None,
     ) -> None:
         self.batches, self.model, self.needs = batches, batches.model, needs
-        self.x, self.encoded, self.draw = x, encoded, draw
+        self.x, self.encoded, self.draw, self.baseline = x, encoded, draw, baseline
         self.random = Draw(*draw, self.model.latent_shape)
         self.renoised = Renoised(batches, self.random, GUIDANCE)
         self.steps = self.model.timesteps()
+        self._last = After(At.timestep(self.steps[-1]))
         self.evaluated: Values = {Noise(): x, EndToken(): encoded.end}
         self.by_place: dict[tuple[str, float], list[Need]] = defaultdict(list)
         for need in needs:
-            if isinstance(need, Placed):
-                latents = need.latents if isinstance(need, OnLatents) else need.trajectory or NOISE
-                self.by_place[latents, need.t].append(need)
+            placed = need.need if isinstance(need, OfBaseline) else need
+            if isinstance(placed, Placed):
+                trajectory = placed.trajectory or NOISE
+                latents = placed.latents if isinstance(placed, OnLatents) else trajectory
+                self.by_place[latents, placed.t].append(need)
 
     def values(self) -> Values:
         """Evaluates everything, each after what it is made from."""
         self._with_prompt()
         for t in self._timesteps(NOISE):
-            if need_at(Unconditional, t) in self.by_place[NOISE, t]:
-                without = self.batches.unconditional_on_noise(self.x, t, self.draw)
-                self.evaluated[need_at(Unconditional, t)] = without
+            for sample in filter(None, (self, self.baseline)):
+                if need_at(Unconditional, t) in sample.by_place[NOISE, t]:
+                    without = sample.batches.unconditional_on_noise(self.x, t, self.draw)
+                    sample.evaluated[need_at(Unconditional, t)] = without
             self._in_batches(partial(self._beside_noise, t), width=2)
         for latents, width in ((UNGUIDED, 1), (GUIDED, 2)):
             if steps := self._timesteps(latents):
@@ -163,12 +172,40 @@ class NoiseSample:
         ]
 
     def _beside_noise(self, t: float, rows: slice) -> Values:
-        """Directional derivatives on noise, and predictions beside it."""
+        """Directional derivatives on noise, predictions beside it, and what is the baseline's."""
         both = need_at(Conditional, t), need_at(Unconditional, t)
         known: Values = {
             need: self.evaluated[need][rows] for need in both if need in self.evaluated
         }
-        return self._differentiated(NOISE, t, rows, known)
+        values = self._differentiated(NOISE, t, rows, known)
+        return values | self._of_baseline(NOISE, t, rows, self.x[rows])
+
+    def _of_baseline(self, latents: str, t: float, rows: slice, x: Tensor) -> Values:
+        """What the baseline is asked for at some latents of the model."""
+        if self.baseline is None:
+            return {}
+        found = self.baseline._elsewhere(latents, t, rows, x)
+        return {
+            OfBaseline(need): value for need, value in found.items() if isinstance(need, OnLatents)
+        }
+
+    def _elsewhere(self, latents: str, t: float, rows: slice, x: Tensor) -> Values:
+        """Everything at latents that another model has led to.
+
+        Arguments:
+            latents, t: The place that needs call them by.
+            rows: The prompts' rows in the batch.
+            x: The latents of these rows.
+        """
+        here, known = self.by_place[latents, t], Values()
+        if (conditional := need_at(Conditional, t, latents)) in here:
+            known[conditional] = self.model.predict(x, t, self.encoded[rows])
+        if (unconditional := need_at(Unconditional, t, latents)) in here:
+            shared = self.evaluated.get(unconditional)
+            known[unconditional] = (
+                self.batches.predict_unconditional(x, t) if shared is None else shared[rows]
+            )
+        return known | self._differentiated(latents, t, rows, known)
 
     def _differentiated(self, latents: str, t: float, rows: slice, known: Values) -> Values:
         """Directional derivatives at some latents, and predictions beside them.
@@ -194,6 +231,10 @@ class NoiseSample:
                     gradient = self._norm_gradient(t, with_prompt, self.encoded[rows])
                     values[need] = gradient - self._norm_gradient(t, without, empty)
                 case CurvatureDifference(probes=probes):
+                    conditional = known[need_at(Conditional, t, latents)]
+                    maps = (self._curvature_change(t, conditional, rows, i) for i in range(probes))
+                    values[need] = torch.stack(list(maps)).mean(dim=0)
+                case Curvature(probes=probes):
                     conditional = known[need_at(Conditional, t, latents)]
                     maps = (self._curvature(t, conditional, rows, i) for i in range(probes))
                     values[need] = torch.stack(list(maps)).mean(dim=0)
@@ -227,6 +268,12 @@ class NoiseSample:
         return with_prompt - without
 
     def _curvature(self, t: float, at: Prediction, rows: slice, probe: int) -> Tensor:
+        """One probe of the diagonal of noise's Jacobian with the prompt, ``[B, H, W]``."""
+        v = self._direction(probe).sign().expand_as(at.x)
+        _, derivative = self.model.jvp(at.x, t, self.encoded[rows], v)
+        return (v * (at.noise_per_output * derivative + at.noise_per_latent * v)).sum(dim=1)
+
+    def _curvature_change(self, t: float, at: Prediction, rows: slice, probe: int) -> Tensor:
         """One probe of the prompt's change of the diagonal of noise's Jacobian, ``[B, H, W]``."""
         v = self._direction(probe).sign().expand_as(at.x)
         changed = self._difference(at.x, t, self.encoded[rows], v)
@@ -289,6 +336,7 @@ class NoiseSample:
                 values[after] = step.after
             values |= {need: value for need, value in both.items() if need in here}
             values |= self._differentiated(latents, step.t, rows, both)
+            values |= self._of_baseline(latents, step.t, rows, step.conditional.x)
             if step.t == end:
                 break
         return values
@@ -310,34 +358,22 @@ class NoiseSample:
     def _generated(self, t: float, rows: slice) -> Values:
         """Everything at the end of the guided trajectory, scaled as at ``t``."""
         alpha, _ = self.model.scales(torch.tensor([t]))
-        generated = self._end(rows)
+        generated = self.evaluated[self._last][rows]
         x = (alpha.to(generated) * generated).to(self.model.dtype)
         prediction = self.model.predict(x, t, self.encoded[rows])
         values: Values = {need_at(Conditional, t, GENERATED): prediction}
         if (unconditional := need_at(Unconditional, t, GENERATED)) in self.by_place[GENERATED, t]:
             values[unconditional] = self.batches.predict_unconditional(x, t)
-        return values | self._differentiated(GENERATED, t, rows, values)
-
-    def _end(self, rows: slice) -> Tensor:
-        """The end of the guided trajectory."""
-        end: Tensor = self.evaluated[After(At.timestep(self.steps[-1]))][rows]
-        return end
+        values |= self._differentiated(GENERATED, t, rows, values)
+        return values | self._of_baseline(GENERATED, t, rows, x)
 
     def _renoised(self, kind: type[Need], rows: slice) -> Values:
         """Everything of a kind at the generated latents, noised again."""
-        values: Values = {}
-        prompts = self.encoded[rows]
+        values, prompts = Values(), self.encoded[rows]
         for need in self.needs:
-            if not isinstance(need, kind):
-                continue
-            match need:
-                case Representation():
-                    values[need] = self.renoised.representation(need, self._end(rows))
-                case Cycled():
-                    values[need] = self.renoised.cycled(need, self._end(rows), prompts)
-                case FluxDifference():
-                    cycled = self.evaluated[need.cycled][rows]
-                    values[need] = self.renoised.flux(need, cycled, prompts)
+            if isinstance(need, kind):
+                start = need.cycled if isinstance(need, FluxDifference) else self._last
+                values[need] = self.renoised.value(need, self.evaluated[start][rows], prompts)
         return values
 
     def _pictures(self, rows: slice) -> Values:
@@ -345,7 +381,7 @@ class NoiseSample:
         for need in self.needs:
             match need:
                 case Picture():
-                    latents = self._end(rows)
+                    latents = self.evaluated[self._last][rows]
                 case OneStepPicture():
                     c, u = (self.evaluated[need_at(kind, need.t)][rows] for kind in PAIR)
                     latents = u.guided(c, GUIDANCE).x0

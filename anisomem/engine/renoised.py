@@ -10,6 +10,7 @@ from math import prod
 import torch
 from torch import Tensor
 
+from anisomem.detection.needs import Need
 from anisomem.detection.renoised import Cycled, FluxDifference, Representation
 from anisomem.engine.batches import Batches
 from anisomem.engine.draws import Draw
@@ -28,6 +29,17 @@ class Renoised:
     def __init__(self, batches: Batches, draw: Draw, guidance: float) -> None:
         self.batches, self.model = batches, batches.model
         self.draw, self.guidance = draw, guidance
+
+    def value(self, need: Need, x: Tensor, prompts: Conditioning) -> Tensor:
+        """What a need is evaluated to, from the latents that it is made from."""
+        match need:
+            case Representation():
+                return self.representation(need, x)
+            case Cycled():
+                return self.cycled(need, x, prompts)
+            case FluxDifference():
+                return self.flux(need, x, prompts)
+        raise TypeError(f"{type(need).__name__} is none of the needs of renoised latents")
 
     def representation(self, need: Representation, x: Tensor) -> Tensor:
         """Pooled activations at noised latents without prompt, ``[B, layers, channels]``."""

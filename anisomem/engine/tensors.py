@@ -6,10 +6,11 @@ The components of all prompts are kept in :mod:`anisomem.storage.store`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from anisomem.detection.needs import Need
 from anisomem.storage import atomic, digests
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ class TensorFiles:
     """One file for each wanted prompt and noise seed in a folder.
 
     A file holds the noise and every evaluated need, with one row for each noise sample; a
-    prediction is the network's raw output. Keys read ``noise`` and ``Kind/t/latents/...``.
+    prediction is the network's raw output. Keys read ``noise`` and ``Kind/t/latents/...``, and
+    ``OfBaseline/Kind/...`` of the model's baseline.
 
     Arguments:
         folder: Where they lie.
@@ -62,8 +64,7 @@ class Collector:
         """Keeps those of a noise sample."""
         named = {"noise": evaluations.noise}
         for need, value in evaluations.values.items():
-            fields = (str(field).removeprefix("t:") for field in astuple(need))
-            named["/".join([type(need).__name__, *fields])] = getattr(value, "raw", value)
+            named[_key(need)] = getattr(value, "raw", value)
         for prompt, row in self.rows.items():
             for key, tensor in named.items():
                 self.kept[prompt].setdefault(key, []).append(tensor[row].cpu().clone())
@@ -77,3 +78,10 @@ class Collector:
             prompt: save({key: torch.stack(samples) for key, samples in tensors.items()})
             for prompt, tensors in self.kept.items()
         }
+
+
+def _key(need: Need) -> str:
+    """What a need is called in a file: its kind, then what it says."""
+    values = (getattr(need, field.name) for field in fields(need))
+    said = [_key(v) if isinstance(v, Need) else str(v).removeprefix("t:") for v in values]
+    return "/".join([type(need).__name__, *said])

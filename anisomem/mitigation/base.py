@@ -27,7 +27,8 @@ from anisomem.models.conditioning import Conditioning
 from anisomem.papers import Paper
 
 if TYPE_CHECKING:
-    from anisomem.models.base import DiffusionModel, Guidance
+    from anisomem.models.base import DiffusionModel
+    from anisomem.models.trajectory import Guidance
 
 DIVERGED = "diverged"
 STEPS, GUIDANCE = 50, 7.5  # of a trajectory, where nothing else is asked for

@@ -40,8 +40,8 @@ from anisomem.mitigation.base import (
     require_count,
     require_number,
 )
-from anisomem.models.base import Step
 from anisomem.models.conditioning import Conditioning
+from anisomem.models.trajectory import Step
 
 if TYPE_CHECKING:
     from anisomem.models.base import DiffusionModel

@@ -190,6 +190,23 @@ def require_text(readers: Sequence[Reader]) -> None:
         )
 
 
+def other_text(ours: Sequence[Reader], theirs: Sequence[Reader]) -> str:
+    """In what prompts reach the text encoders of two models otherwise, "" if in nothing.
+
+    Their encoders' weights may differ: each model reads its own.
+    """
+    if (names := [one.name for one in ours]) != (others := [one.name for one in theirs]):
+        return f"its text encoders are {', '.join(others)}, and the model's {', '.join(names)}"
+    for one, other in zip(ours, theirs, strict=True):
+        name = one.name.replace("text_encoder", "tokenizer")
+        if one.limit != other.limit:
+            return f"its {name} takes {other.limit} tokens, and the model's {one.limit}"
+        same = one.tokenizer.get_vocab() == other.tokenizer.get_vocab()
+        if not same or _probed(one.tokenizer) != _probed(other.tokenizer):
+            return f"its {name} makes other tokens of a prompt than the model's"
+    return ""
+
+
 def _require_vocabulary(reader: Reader) -> None:
     named, tokenizer = reader.name.replace("text_encoder", "tokenizer"), reader.tokenizer
     known = tokenizer.get_vocab()

@@ -5,9 +5,9 @@ conditioning. :mod:`anisomem.models.prediction` says what a network's output sta
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -21,31 +21,8 @@ from anisomem.models.capability import Capability
 from anisomem.models.conditioning import Conditioning
 from anisomem.models.prediction import Parameterisation, Prediction
 from anisomem.models.schedule import Schedule
-
-#: Predictions with and, where guidance needs it, without the prompts, at latents and a timestep.
-Evaluate = Callable[[Tensor, float], tuple[Prediction, Prediction | None]]
-#: A guidance scale for every row, from the timestep and the rows' norms of c - u, ``[n]`` both.
-Guidance = Callable[[float, Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Step:
-    """A step of a trajectory.
-
-    Attributes:
-        t: The timestep of the latents.
-        conditional: The prediction with the prompts at the latents before the step.
-        unconditional: The output without the prompts; None where guidance does not need it.
-        after: The latents after the step, ``[n, C, H, W]``.
-    """
-
-    t: float
-    conditional: Prediction
-    unconditional: Prediction | None
-    after: Tensor
-
-
-Correct = Callable[[Step], Tensor]
+from anisomem.models.trajectory import Correct, Evaluate, Guidance, Step, steps
+from anisomem.models.weights import WeightFiles
 
 
 class DiffusionModel(ABC):
@@ -59,7 +36,10 @@ class DiffusionModel(ABC):
         stands_for: Key of the published model whose detector weights apply, or None.
         repository, revision: Where it was loaded from on the hub and the commit, or None.
         variant: The variant of the weights' files that were loaded, such as ``fp16``, or None.
+        weights: The files that its weights were read from, or None.
         cautions: What a reader of its scores must know about how it was loaded.
+        baseline: An earlier checkpoint of it, or what it was tuned from, which some detectors
+            compare it with; None where none is given.
         nfe: Latents evaluated so far; a directional derivative counts in ``jvps`` instead.
         declares: What models of the class can do; :attr:`capabilities` are what this one can.
     """
@@ -77,7 +57,9 @@ class DiffusionModel(ABC):
     repository: str | None = None
     revision: str | None = None
     variant: str | None = None
+    weights: WeightFiles | None = None
     cautions: Sequence[str] = ()
+    baseline: "DiffusionModel | None" = None
     nfe: int = 0
     jvps: int = 0
 
@@ -110,6 +92,28 @@ class DiffusionModel(ABC):
         """
         if capability not in self.capabilities:
             raise UserError(f"the model ({type(self).__name__}) {capability.value}; {advice}")
+
+    def unlike(self, other: "DiffusionModel") -> str:
+        """Why another model's predictions cannot be compared with its own, "" if they can."""
+        if type(self) is not type(other):
+            return f"it is a {type(other).__name__}, and the model a {type(self).__name__}"
+        if self.latent_shape != other.latent_shape:
+            return f"its latents are {other.latent_shape}, and the model's {self.latent_shape}"
+        if self.parameterisation != other.parameterisation:
+            return f"it predicts {other.parameterisation}, and the model {self.parameterisation}"
+        steps = self.timesteps()
+        if steps != other.timesteps():
+            return "its timesteps are others than the model's"
+        t = torch.tensor(steps)
+        if not all(map(torch.allclose, self.scales(t), other.scales(t))):
+            return "its noise schedule is another than the model's"
+        return ""
+
+    @property
+    def counted(self) -> tuple[int, int]:
+        """NFE and directional derivatives so far, those of its baseline included."""
+        nfe, jvps = self.baseline.counted if self.baseline else (0, 0)
+        return self.nfe + nfe, self.jvps + jvps
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -369,29 +373,12 @@ class DiffusionModel(ABC):
             pair = self.predict(torch.cat([x, x]), t, Conditioning.cat([empty, conditioning]))
             return pair[len(x) :], pair[: len(x)]
 
-        evaluate = evaluate or both
         if gamma is None:
-            steps, targets = self.timesteps(num_steps), self.schedule.targets(num_steps)
+            timesteps, targets = self.timesteps(num_steps), self.schedule.targets(num_steps)
         else:
-            steps, targets = self.schedule.partial(gamma, num_steps)
-        for t, target in zip(steps, targets, strict=True):
-            conditional, unconditional = evaluate(x, t)
-            guided = conditional
-            if unconditional is not None:
-                scale: float | Tensor
-                if isinstance(guidance, int | float):
-                    scale = guidance
-                else:
-                    norms = (conditional.output - unconditional.output).flatten(1).norm(dim=1)
-                    scale = guidance(t, norms)
-                guided = unconditional.guided(conditional, scale)
-            alpha, sigma = guided.coefficient(target[0]), guided.coefficient(target[1])
-            x = alpha * self.schedule.bounded(guided.x0) + sigma * guided.epsilon
-            step = Step(t, conditional, unconditional, x)
-            if correct is not None:
-                x = correct(step)
-                step = replace(step, after=x)
-            yield step
+            timesteps, targets = self.schedule.partial(gamma, num_steps)
+        through = list(zip(timesteps, targets, strict=True))
+        return steps(x, self.schedule, through, guidance, evaluate or both, correct)
 
     def _prediction(self, raw: Tensor, x: Tensor, steps: Tensor) -> Prediction:
         return Prediction(raw, x, *self.scales(steps), self.parameterisation)

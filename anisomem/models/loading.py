@@ -3,9 +3,10 @@
 A :class:`Source` is what a user asks for; :func:`load` makes a family's pipeline of it.
 """
 
-from collections.abc import Iterator, Sequence
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from anisomem.errors import UserError, one_of
 from anisomem.models import agreement, architecture, files, hub, parts, single_file
 from anisomem.models.layout import Layout
 from anisomem.models.prediction import Parameterisation
+from anisomem.models.weights import WeightFiles, checked
 from anisomem.storage.foreign import located
 
 DTYPES = ("float32", "float16", "bfloat16")
@@ -27,6 +29,7 @@ DEVICES = ("auto", "cpu", "cuda")
 WEIGHTS = ("pretrained", "random")
 OFFLOADS = ("model", "sequential")
 SLICES = ("auto", "max")
+EXPECTED = "model.expected_sha256"
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Source:
         alternative: A repository to name where ``path`` is not to be had.
         variant: What the names of the weights' files end with, such as ``fp16``; None is the plain
             ones, or the only ones that are there.
+        expected_sha256: What the weights must be, see :meth:`WeightFiles.require`; None where
+            nobody says.
 
     Raises:
         UserError: A choice that does not exist.
@@ -64,6 +69,7 @@ class Source:
     weights: str = "pretrained"
     alternative: str | None = None
     variant: str | None = None
+    expected_sha256: str | Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         one_of("dtype", self.dtype, DTYPES)
@@ -82,6 +88,8 @@ class Source:
             )
         if self.parameterisation is not None:
             one_of("parameterisation", self.parameterisation, map(str, Parameterisation))
+        if self.expected_sha256 is not None:
+            checked(self.expected_sha256, EXPECTED)
         if self.offload and self.placed == "cpu":
             raise UserError(
                 f"model.offload={self.offload} needs an accelerator; on the CPU give"
@@ -176,24 +184,42 @@ class Loaded:
         pipeline: The pipeline with all parts that the family reads.
         variant: The variant of the weights' files that were read.
         cautions: What a reader of its scores must know.
+        weights: The files of weights; None of random ones.
     """
 
     pipeline: DiffusionPipeline
     variant: str | None = None
     cautions: Sequence[str] = ()
+    weights: WeightFiles | None = None
 
 
 def load(source: Source, layout: Layout) -> Loaded:
     """The pipeline of a source, safetensors only.
 
     Raises:
-        UserError: No pipeline, one of another family, or whose parts are not whole.
+        UserError: No pipeline, one of another family, whose parts are not whole, or whose weights
+            are others than were expected.
     """
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
     source.require(layout)
     with readable(source.place):
-        return _checkpoint(source, layout) if source.place.is_file() else _folder(source, layout)
+        weights = _weights(source, layout)
+        made = _checkpoint if source.place.is_file() else _folder
+        return replace(made(source, layout), weights=weights)
+
+
+def _weights(source: Source, layout: Layout) -> WeightFiles | None:
+    """The files of weights, which are those that were expected."""
+    if source.random:
+        return None
+    parts = inspect.signature(layout.pipeline_class).parameters
+    absent = architecture.absent(layout.pipeline_class, source.index)
+    read = [name for name in parts if name in source.index and name not in absent]
+    weights = WeightFiles.of(source.place, read, source.variant)
+    if source.expected_sha256 is not None:
+        weights.require(source.expected_sha256, EXPECTED)
+    return weights
 
 
 def _checkpoint(source: Source, layout: Layout) -> Loaded:

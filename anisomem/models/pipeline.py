@@ -130,6 +130,7 @@ class PipelineModel(DiffusionModel):
         if not source.random:  # whose vocabulary is a stand-in
             agreement.require_text(model.readers)
         model.variant, model.cautions = loaded.variant, loaded.cautions
+        model.weights = loaded.weights
         if source.parameterisation not in (None, model.parameterisation):
             raise UserError(
                 f"model.parameterisation={source.parameterisation} contradicts the scheduler of"
@@ -166,6 +167,12 @@ class PipelineModel(DiffusionModel):
         except (AssertionError, RuntimeError, ValueError) as error:
             raise UserError(f"device {device!r}: {str(error).splitlines()[0]}") from None
         self.device, self.offloaded = torch.device(device), offload is not None
+
+    def unlike(self, other: DiffusionModel) -> str:
+        if said := super().unlike(other):
+            return said
+        assert isinstance(other, PipelineModel)
+        return agreement.other_text(self.readers, other.readers)
 
     @contextmanager
     def aside(self) -> Iterator[None]:

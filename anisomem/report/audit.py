@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from anisomem.config import compose
 from anisomem.console import progress
-from anisomem.datasets import cards, published, tokens
+from anisomem.datasets import cards, published, tokens, webster
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError
 from anisomem.evaluation import auc, character_model, folds, text_only_scores, word_model
@@ -71,7 +71,7 @@ def _one(name: str, overrides: Sequence[str]) -> str:
         separation(prompts, counts),
     ]
     titled = [table.section() for table in tables]
-    known = [_described(cards.read(name))] if name in cards.names() else []
+    known = [_described(cards.read(name), data)] if name in cards.names() else []
     return "\n".join([f"# Audit of {escape.markdown_line(prompts.name)}\n", *known, *titled])
 
 
@@ -118,14 +118,26 @@ def _every(overrides: Sequence[str]) -> str:
     return f"# Audit of the published prompt sets\n\n{table.markdown()}"
 
 
-def _described(card: cards.Card) -> str:
-    """What a set's card says of labels, defects and licences."""
+def _described(card: cards.Card, data: str | None) -> str:
+    """What a set's card says of labels, defects and licences, and Webster's labels if at hand."""
     licences = {source.repository: source.licence for source in card.sources}
+    licences |= {source.repository: source.licence for source in card.unpinned}
     if card.hub:
         licences[card.hub.repository] = card.hub.licence
     said = [f"{card.title}\n", f"{card.labels}\n", *(f"- {defect}" for defect in card.defects)]
     named = "; ".join(f"{repository}: {licence}" for repository, licence in licences.items())
+    said += [_labelled(card, source, cards.folder(data)) for source in card.unpinned]
     return "\n".join([*said, f"\nLicences: {named}.\n"])
+
+
+def _labelled(card: cards.Card, source: cards.UnpinnedFile, folder: Path) -> str:
+    """What Webster's labels of the memorized prompts are, or that they are not at hand."""
+    if source.find(folder) is None:
+        return f"- Webster's labels are not at hand: {source.url}"
+    labels = webster.Labels(webster.read(source, folder, card.name))
+    whole = published.load(card.name, str(folder))
+    memorized = [whole.texts[i] for i in _classes(whole)["memorized"]]
+    return f"- Webster's labels of the memorized prompts: {labels.counted(memorized)}."
 
 
 def composition(prompts: PromptSet) -> Table:

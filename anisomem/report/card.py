@@ -47,7 +47,7 @@ def card(results: Results) -> dict[str, Any]:
 
 
 def _model(results: Results) -> dict[str, Any]:
-    """Which weights: by name, and by the hub's commit or the sha256 of a local folder."""
+    """Which weights: by name, the hub's commit or the sha256 of a local folder, and their own."""
     measured = results.measured.provenance
     place = str(results.case.content["model"].get("path", ""))
     return {
@@ -55,4 +55,6 @@ def _model(results: Results) -> dict[str, Any]:
         "repository": measured.get("repository"),
         "revision": measured.get("revision"),
         "sha256": place if re.fullmatch("[0-9a-f]{64}", place) else None,
+        "weights": measured.get("weights"),
+        "baseline": measured.get("baseline_model"),
     }

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from anisomem.benchmark.case import SHARD
+from anisomem.benchmark.case import SHARD, require_baseline
 from anisomem.config.schema import Config
 from anisomem.datasets import cards
 from anisomem.detection.base import Detector
@@ -65,6 +65,7 @@ def _line(config: Config) -> list[str]:
     chosen = detectors(config.detector)
     for detector in chosen:
         detector.require(config.stands_for)
+    require_baseline(config, chosen)
     prompts, seeds = prompts_of(config), len(config.seeds)
     labelled.require_both(prompts.name, prompts.memorized, prompts.others)
     counted = counts(chosen, config.noise_policy)
@@ -141,7 +142,7 @@ def _present(
     config: Config, detectors: Sequence[Detector], texts: Sequence[str], total: int
 ) -> ModelDemand | None:
     """Measured on one batch; None where the model is not here."""
-    if not hub.present(*config.network):
+    if not all(hub.present(*network) for network in config.networks):
         return None
     model = devices.loaded(config)
     engine = Engine(model, detectors, config.noise_policy, config.batch_size)
@@ -167,11 +168,14 @@ def _absent(config: Config, detectors: Sequence[Detector]) -> ModelDemand:
     outline, memory = families.outline(path), "unknown"
     if outline:
         batch = config.batch_size or GPU_BATCH
-        weights = outline.parameters * dtype.itemsize
+        weights = outline.parameters * dtype.itemsize * len(config.networks)
         held = SHARD * bytes_kept(detectors, outline.latent_shape, dtype)
         each = outline.activations(dtype)
         parts = [f"{size / 1e9:.2g} GB" for size in (weights + held + batch * each, weights, held)]
         memory = "{}: {} + {} + {batch} × {each:.2g} GB".format(
             *parts, batch=batch, each=each / 1e9
         )
-    return ModelDemand(hub.size(*config.network), memory, "unknown")
+    lacking = [network for network in config.networks if not hub.present(*network)]
+    sizes = [hub.size(*network) for network in lacking]
+    known = [size for size in sizes if size is not None]
+    return ModelDemand(sum(known) if len(known) == len(sizes) else None, memory, "unknown")

@@ -34,19 +34,24 @@ class Published:
     """What a source reports of one detector on one set of prompts.
 
     Attributes:
-        model, prompts, detector, n: Of what; a model by the key of ``model.stands_for``.
+        model, prompts, detector, n: Of what; a model by the key of ``model.stands_for`` or its
+            name in ``conf/model``; None is of nothing here.
         values: Statistic to value, by the names of a table's JSON.
-        rule: How its TPRs were read off the ROC curve, ``nearest`` or ``strict``.
+        rule: How its TPRs were read off the ROC curve, ``nearest``, ``strict`` or ``at_most``.
         source: Where it was read.
+        settings: Settings of the detector that are others than it is configured with.
+        note: What a reader must know beside the source's numbers, or "".
     """
 
     model: str
     prompts: str | None
-    detector: str
+    detector: str | None
     n: int | None
     values: Mapping[str, float]
     rule: str
     source: str
+    settings: Mapping[str, Any]
+    note: str = ""
 
 
 @cache
@@ -62,23 +67,32 @@ def published() -> list[Published]:
 
 def _row(card: Mapping[str, Any], row: Mapping[str, Any]) -> Published:
     keys = {"model", "prompts", "detector", "n"}
-    values = {name: float(v) for name, v in row.items() if name not in keys | {"where"}}
+    others = keys | {"where", "settings"}
+    values = {name: float(v) for name, v in row.items() if name not in others}
     source = f"{card['title']}, {row['where']}"
     return Published(
-        **{key: row[key] for key in keys}, values=values, rule=card["rule"], source=source
+        **{key: row[key] for key in keys},
+        values=values,
+        rule=card["rule"],
+        source=source,
+        settings=row.get("settings", {}),
+        note=card.get("note", ""),
     )
 
 
 def published_beside(results: Results, row: Row) -> list[Published]:
-    """What is published of a row of a table, where its detector is as we configure it."""
-    key = (results.config.stands_for, results.case.prompts.name, row.detector, row.n)
+    """What is published of a row of a table, where its detector is set as the source's was."""
+    models = {results.config.stands_for, results.config.model_listed}
+    key = (results.case.prompts.name, row.detector, row.n)
     published_here = [
-        one for one in published() if (one.model, one.prompts, one.detector, one.n) == key
+        one
+        for one in published()
+        if one.model in models and (one.prompts, one.detector, one.n) == key
     ]
-    if not published_here:
+    if not published_here or (usual := _usual(row.detector, row.n)) is None:
         return []
     detector = next(d for d in results.configured if (d.name, d.n) == (row.detector, row.n))
-    return published_here if detector == _usual(row.detector, row.n) else []
+    return [one for one in published_here if detector == replace(usual, **one.settings)]
 
 
 @cache
@@ -105,14 +119,15 @@ def comparison(all_results: Sequence[Results], rows: Sequence[Row]) -> Table | N
             cells.append([row.case, row.model, row.detector, str(row.n or "–"), *line])
     headings = ["prompts", "model", "detector", "n", "number", "measured", "by the source's rule"]
     headings += ["published", "difference", "in our interval", "source"]
-    known = any(published_beside(by_name[row.case], row) for row in rows)
+    known = [one for row in rows for one in published_beside(by_name[row.case], row)]
     if not known:
         return None
+    notes = dict.fromkeys(f"{one.source}: {one.note}." for one in known if one.note)
     return Table(
         "Measured and published",
         headings,
         cells,
-        [NOTE],
+        [NOTE, *notes],
         above=("model", "prompts"),
         optional=("source", "in our interval"),
         shorter={"by the source's rule": "its rule"},
@@ -124,7 +139,12 @@ def _lines(row: Row, summary: Summary, one: Published) -> list[list[str]]:
     lines = []
     if "auc" in one.values:
         lines.append(_line("AUC", one, "auc", summary.auc, summary.auc.value))
-    rules = {"nearest": summary.released_tpr, "strict": summary.strict_tpr}[one.rule]
+    at_most = {target: tpr.value if tpr else None for target, tpr in summary.tpr.items()}
+    rules = {
+        "nearest": summary.released_tpr,
+        "strict": summary.strict_tpr,
+        "at_most": at_most,
+    }[one.rule]
     for target, estimate in summary.tpr.items():
         if (key := f"tpr_at_fpr_{target:g}") in one.values:
             name = f"TPR@{percent(target)}FPR"

@@ -77,13 +77,12 @@ def state_of_model(config: Config, by_content: bool = False) -> dict[str, str]:
     Raises:
         UserError: The model's place is none, or holds too many files.
     """
-    place = located(config.model.get("path"))
+    paths = {"files": config.model.get("path"), "baseline files": config.baseline_model.path}
     files = {}
-    if place and by_content:
-        whole = digests.fingerprint if place.is_dir() else digests.sha256_of_file
-        files = {"files": whole(place)}
-    elif place:
-        files = {"files": digests.stamp(place)}
+    for name, path in paths.items():
+        if place := located(path):
+            whole = digests.fingerprint if place.is_dir() else digests.sha256_of_file
+            files[name] = (whole if by_content else digests.stamp)(place)
     return sources_of_model(config) | files
 
 

@@ -6,7 +6,10 @@ Which processes compute on them is :mod:`anisomem.run.workers`.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from anisomem.config.build import build
 from anisomem.config.schema import Config
@@ -24,19 +27,45 @@ def accelerators() -> list[str]:
 
 
 def loaded(config: Config, device: str | None = None) -> DiffusionModel:
-    """A run's model.
+    """A run's model, with the one that it is compared with where the settings name one.
 
     Arguments:
         config: The settings of the run.
         device: Where to; where not given, the first that the settings name.
 
     Raises:
-        UserError: A device that is not there, or a model that is not to be had.
+        UserError: A device that is not there, a model that is not to be had, or two that cannot be
+            compared.
     """
     place = device or first(config)
     node = config.model | ({"device": place} if place else {})
     model: DiffusionModel = build(node, "model")
+    if config.baseline_model.path:
+        model.baseline = _baseline(config, node, model)
     return model
+
+
+def _baseline(config: Config, node: Mapping[str, Any], model: DiffusionModel) -> DiffusionModel:
+    """The model that a run's model is compared with, loaded as that is."""
+    own = asdict(config.baseline_model)
+    if "path" not in node:
+        raise UserError(
+            f"model {config.model_name} has no setting path, so baseline_model.path={own['path']}"
+            " cannot be loaded as it is; give baseline_model.path=null"
+        )
+    unsaid = {name: None for name in ("alternative",) if name in node}
+    settings = {name: value for name, value in own.items() if name in node or value is not None}
+    try:
+        baseline: DiffusionModel = build({**node, **settings, **unsaid}, "baseline_model")
+    except UserError as error:  # a model calls its settings model.NAME
+        renamed = re.sub(rf"\bmodel\.(?=({'|'.join(own)})\b)", "baseline_model.", str(error))
+        raise UserError(renamed) from None
+    if said := model.unlike(baseline):
+        raise UserError(
+            f"baseline_model.path={own['path']} cannot be compared with the model: {said}; give an"
+            " earlier checkpoint of it, or what it was tuned from"
+        )
+    return baseline
 
 
 def first(config: Config) -> str | None:

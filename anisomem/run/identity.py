@@ -6,6 +6,7 @@ orphans nobody's run; a class of the user's stands by its dotted name, with a di
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import anisomem
 from anisomem.config import own
 from anisomem.config.moved import place_before, place_now
-from anisomem.config.schema import Config
+from anisomem.config.schema import BaselineSettings, Config
 from anisomem.datasets.prompts import PromptSet
 from anisomem.storage.digests import fingerprint, sha256_of_file
 from anisomem.storage.foreign import located, read_json
@@ -21,7 +22,7 @@ from anisomem.storage.foreign import located, read_json
 VERSION = 3  # raised when equal settings record other numbers, or in another layout
 
 #: Settings that change what is recorded for a prompt.
-INSIDE = frozenset({"model", "noise_policy", "seeds"})
+INSIDE = frozenset({"baseline_model", "model", "noise_policy", "seeds"})
 #: Settings that do not, or whose effect is inside otherwise: detectors by the components they
 #: record, the dataset and the references by their prompts.
 OUTSIDE = frozenset(
@@ -67,7 +68,7 @@ OUTSIDE_MODEL = frozenset(
     }
 )
 #: Settings that came later: they count where they are set, so earlier runs stay what they are.
-LATER_MODEL = frozenset({"variant"})
+LATER_MODEL = frozenset({"expected_sha256", "variant"})
 PART = 10_000  # prompts that are written as JSON at a time
 SHIPPED = Path(anisomem.__file__).parent / "models" / "architectures"
 
@@ -95,15 +96,33 @@ def describe(
     }
     if model.get("path"):
         model |= _content(str(model["path"]))
+    baseline = _of_baseline(settings.baseline_model)
     return {
         "version": VERSION,
-        **{name: getattr(settings, name) for name in INSIDE - {"model"}},
+        **{name: getattr(settings, name) for name in INSIDE - {"model", "baseline_model"}},
         "model": model,
+        **({"baseline_model": baseline} if baseline else {}),
         "components": dict(components),
         "prompts": describe_prompts(prompts),
         **({"references": list(references)} if references else {}),
         **({"sources": dict(sources)} if sources else {}),
     }
+
+
+def _of_baseline(baseline: BaselineSettings) -> dict[str, Any]:
+    """What a second model is described by; nothing where none is given."""
+    if not baseline.path:
+        return {}
+    given = {name: value for name, value in asdict(baseline).items() if value is not None}
+    return given | _content(baseline.path)
+
+
+def compares_with_itself(content: Mapping[str, Any]) -> bool:
+    """Whether the second model of a description is the first, wherever it lies."""
+    model, baseline = content["model"], content.get("baseline_model", {})
+    return bool(baseline) and all(
+        model.get(name) == baseline.get(name) for name in ("path", "revision", "variant")
+    )
 
 
 def _content(path: str) -> dict[str, str]:

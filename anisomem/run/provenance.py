@@ -39,22 +39,35 @@ def processor() -> str:
 def provenance(model: DiffusionModel) -> dict[str, Any]:
     """How a model was loaded, the machine and versions, as a card lists them.
 
-    Device, precision, the weights' commit and variant, what was taken of the scheduler's file
-    (and which of its settings are defaults), what was not loaded.
+    Device, precision, the weights' commit, variant and hashes, what was taken of the scheduler's
+    file (and which of its settings are defaults), what was not loaded; and the weights of the
+    model that it is compared with.
     """
+    baseline, cautions = model.baseline, list(model.cautions)
+    if baseline:
+        cautions += [f"the second model: {caution}" for caution in baseline.cautions]
     return {
         "device": str(model.device),
         "device_name": device_name(model.device),
         "dtype": str(model.dtype).removeprefix("torch."),
-        "repository": model.repository,
-        "revision": model.revision,
-        "variant": model.variant,
+        **_weights(model),
         "scheduler": model.schedule.settings,
-        "cautions": list(model.cautions),
+        "cautions": cautions,
+        **({"baseline_model": _weights(baseline)} if baseline else {}),
         "machine": f"{platform.machine()}, {platform.system()}",
         "python": platform.python_version(),
         "packages": {name: version(name) for name in ("anisomem", *PACKAGES)},
         "git_commit": git_commit(Path(__file__).parent),
+    }
+
+
+def _weights(model: DiffusionModel) -> dict[str, Any]:
+    """Which weights a model has."""
+    return {
+        "repository": model.repository,
+        "revision": model.revision,
+        "variant": model.variant,
+        "weights": model.weights and model.weights.described,
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeVar
 
 from anisomem.config.schema import Config
@@ -84,5 +84,8 @@ def share(
         executor = on_ray.Actors(work.start, places)
     elif len(named := devices.of_processes(config, model)[: len(tasks)]) > 1:
         executor = Processes(work.start, named)
-    with model.aside() if executor else nullcontext():
+    with ExitStack() as aside:
+        for one in (model, model.baseline) if executor else ():
+            if one:
+                aside.enter_context(one.aside())
         do_all(tasks, work, executor, total, title, unit)

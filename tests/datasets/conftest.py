@@ -12,6 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from anisomem.datasets import cards
@@ -96,10 +98,39 @@ CONTENT = {
 }
 
 
+#: Of the memorized 500 Webster labels three N, the others TV, MV and RV; 110 more N are his own.
+WEBSTER = [
+    *({"caption": caption, "kind": "N"} for caption in SD1[3:6]),
+    *(
+        {"caption": caption, "kind": ("TV", "MV", "RV")[i % 3]}
+        for i, caption in enumerate(SD1[100:487])
+    ),
+    *({"caption": caption, "kind": "N"} for caption in captions(7000, 110)),
+]
+
+
+def webster(rows=WEBSTER):
+    """Webster's ground truth as he publishes it, with columns that nobody reads."""
+    stream = io.BytesIO()
+    written = [
+        {
+            "caption": row["caption"],
+            "url": f"https://webster/{i}",
+            "overfit_type": row["kind"],
+            "gen_seeds": [1, 2],
+            "mse_real_gen": 0.5,
+        }
+        for i, row in enumerate(rows)
+    ]
+    pq.write_table(pa.Table.from_pylist(written), stream)
+    return stream.getvalue()
+
+
 @pytest.fixture
 def pinned(monkeypatch):
     """Cards that pin the made-up files; returns their content by basename."""
     content = {name: text.encode() for name, text in CONTENT.items()}
+    content["sdv1_bb_edge_groundtruth.parquet"] = webster()
     read = cards.read
 
     def repinned(name):

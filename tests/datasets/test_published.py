@@ -26,6 +26,7 @@ VARIANTS = {
         "against_tuxemon": (500, 100),
         "against_gpt4": (500, 100),
         "against_laion": (500, 500),
+        "against_hard_negatives": (497, 113),
     },
     "sd20_webster219": {
         "all": (219, 500),
@@ -60,7 +61,10 @@ def test_variants_have_what_they_say(made, name):
         prompts = published.load(name, str(made), variant)
         assert counts(prompts) == expected
         assert prompts.name == (name if variant == "all" else f"{name}-{variant}")
-        if variant != "against_laion":  # ids and clusters are those of the whole set
+        if variant not in (
+            "against_laion",
+            "against_hard_negatives",
+        ):  # ids and clusters are those of the whole set
             at = [whole.ids.index(i) for i in prompts.ids]
             assert at == sorted(at)
             assert prompts.texts == [whole.texts[i] for i in at]

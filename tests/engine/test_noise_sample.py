@@ -16,6 +16,7 @@ from anisomem.detection.needs import (
     After,
     At,
     Conditional,
+    Curvature,
     Divergence,
     EndAttention,
     EndToken,
@@ -27,10 +28,12 @@ from anisomem.detection.needs import (
     TokenAttention,
     Unconditional,
 )
+from anisomem.detection.of_baseline import OfBaseline
 from anisomem.engine.engine import Engine
 from anisomem.models.analytic import AnalyticMixture
 from anisomem.models.conditioning import Conditioning
 from anisomem.models.diffusers_unet import DiffusersUNet
+from anisomem.models.prediction import Parameterisation
 
 PROMPTS = ["a cat", "a red dog", "red", "dog cat"]
 SIZE, SEED, FIRST = len(PROMPTS), 7, 981
@@ -273,3 +276,47 @@ def test_half_precision_models_serve_every_need(make_pipeline, dtype):
     for need, value in found.values.items():
         assert getattr(value, "output", value).isfinite().all(), need
     assert found[TokenAttention(at(961), GUIDED)].dtype == torch.float32
+
+
+@torch.no_grad()
+def test_everything_of_a_baseline_is_at_the_latents_of_the_model(model, make_pipeline):
+    other = DiffusersUNet(make_pipeline("v_prediction", dtype=torch.float64, seed=1))
+    model.baseline = other
+    places = [(541, NOISE), (541, GUIDED), (541, UNGUIDED), (261, GENERATED)]
+    kinds = (Conditional, Unconditional, Curvature, GuidanceDerivative)
+    needs = [OfBaseline(kind(at(t), latents)) for kind in kinds for t, latents in places]
+    needs += [Conditional(at(t), latents) for t, latents in places]
+    found, engine = evaluated(model, *needs)
+    prompts, empty = other.encode(PROMPTS), other.encode([""] * SIZE)
+    for t, latents in places:
+        x = found[Conditional(at(t), latents)].x
+        c, u = other.predict(x, t, prompts), other.predict(x, t, empty)
+        close(found[OfBaseline(Conditional(at(t), latents))].output, c.output)
+        close(found[OfBaseline(Unconditional(at(t), latents))].output, u.output)
+        along = c.raw - u.raw
+        expected = other.jvp(x, t, prompts, along)[1] - other.jvp(x, t, empty, along)[1]
+        close(found[OfBaseline(GuidanceDerivative(at(t), latents))], expected)
+        assert found[OfBaseline(Curvature(at(t), latents))].shape == (SIZE, 8, 8)
+    # On shared noise once for all: the baseline at t = 541, the model where its trajectory begins.
+    assert (engine.batches.shared_nfe, engine.shared_nfe) == (1, 2)
+
+
+def test_a_baseline_is_evaluated_for_what_asks_for_it_alone(model, make_pipeline):
+    model.baseline = DiffusersUNet(make_pipeline("v_prediction", dtype=torch.float64, seed=1))
+    evaluated(model, Conditional(at(1), GUIDED))
+    assert model.baseline.nfe == 0
+    with pytest.raises(TypeError, match="EndAttention"):
+        OfBaseline(EndAttention(at(1)))
+
+
+@pytest.mark.parametrize("parameterisation", Parameterisation)
+def test_curvature_is_the_diagonal_of_the_jacobian_of_noise(parameterisation):
+    # eps = sigma (x - alpha mu) / v whatever the network predicts, so every diagonal is sigma / v.
+    mean = torch.randn(1, 4, 2, 2, generator=torch.Generator().manual_seed(0)).double()
+    gaussian = AnalyticMixture(mean, [0.5], ["it"], None, parameterisation)
+    need = Curvature(at(541), NOISE, 2)
+    engine = Engine(gaussian, [Asking("a", needs=(need,))])
+    found = next(engine.evaluations(["it", "it"], [0, 1], SEED))
+    alpha, sigma = (float(scale) for scale in gaussian.scales(torch.tensor(541)))
+    expected = 4 * sigma / (0.25 * alpha**2 + sigma**2)
+    close(found[need], torch.full((2, 2, 2), expected, dtype=torch.float64))

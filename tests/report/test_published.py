@@ -1,5 +1,7 @@
 """Published numbers stand beside the rows they were reported for, and nowhere else."""
 
+from dataclasses import replace
+
 import pytest
 
 from anisomem.benchmark.case import Case
@@ -10,8 +12,8 @@ from anisomem.report import published
 
 def test_cards_hold_fractions_and_rules():
     found = published.published()
-    assert {one.rule for one in found} <= {"nearest", "strict"}
-    assert {one.model for one in found} == {"sd14", "sd20", "realvis51"}
+    assert {one.rule for one in found} <= {"nearest", "strict", "at_most"}
+    assert {one.model for one in found} == {"sd14", "sd15", "sd20", "sd21", "realvis51"}
     fractions = [v for one in found for k, v in one.values.items() if k != published.SECONDS]
     assert all(0 <= value <= 1 for value in fractions)
     # the digits of one row, from the table it was read in
@@ -59,6 +61,47 @@ def test_differences_are_by_the_rule_of_the_source(run):
     ]
     (random,) = (line for line in lines if line["detector"] == "random")
     assert random["published"] == "not published"
+
+
+def test_numbers_of_the_first_steps_are_for_the_settings_they_were_reported_for():
+    found = {
+        (one.detector, one.settings.get("step")): (
+            one.values["auc"],
+            one.values["tpr_at_fpr_0.01"],
+        )
+        for one in published.published()
+        if one.model == "sd15" and one.prompts == "sd14_webster500"
+    }
+    assert found == {
+        ("early_metric_2", None): (0.9759, 0.828),
+        ("early_dsm", None): (0.9745, 0.858),
+        ("early_dsm", 0): (0.9647, 0.834),
+        ("jeon", None): (0.9642, 0.806),
+        ("wen", None): (0.9406, 0.734),
+        (None, None): (0.9621, 0.79),
+    }
+
+
+def test_a_model_is_found_by_its_name_and_a_note_is_printed(run, monkeypatch):
+    monkeypatch.setattr(run, "config", replace(run.config, model_listed="sd15"))
+    run.config.model["stands_for"] = None
+    try:
+        table = published.comparison([run], run.table)
+    finally:
+        run.config.model["stands_for"] = "sd14"
+    lines = [dict(zip(table.headings, cells, strict=True)) for cells in table.rows]
+    (line,) = (
+        one for one in lines if (one["detector"], one["n"], one["number"]) == ("wen", "1", "AUC")
+    )
+    assert line["published"] == "0.941" and line["source"].endswith("2026, summary.txt, step 0")
+    (rate,) = (
+        one
+        for one in lines
+        if (one["detector"], one["n"], one["number"]) == ("wen", "1", "TPR@1%FPR")
+    )
+    (row,) = (r for r in run.table if (r.detector, r.n) == ("wen", 1))
+    assert rate["difference"] == f"{row.summary.tpr[0.01].value - 0.734:+.3f}"
+    assert any("differ by up to .05 in AUC" in note for note in table.notes)
 
 
 def test_other_settings_of_a_detector_are_not_what_was_published(gallery_run, tmp_path):

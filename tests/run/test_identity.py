@@ -11,7 +11,7 @@ from hydra.utils import get_class
 
 from anisomem.config.catalog import names
 from anisomem.config.members import node
-from anisomem.config.schema import Schema
+from anisomem.config.schema import BaselineSettings, Schema
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError
 from anisomem.models.loading import Source
@@ -27,6 +27,7 @@ SETTINGS = {
         "dtype": "float32",
         "device": "cpu",
     },
+    "baseline_model": BaselineSettings(),
     "noise_policy": "shared",
     "seeds": [42],
     "draws": 10_000,
@@ -70,7 +71,13 @@ def test_every_setting_is_classified():
     assert names == identity.INSIDE | identity.OUTSIDE
     assert not identity.INSIDE & identity.OUTSIDE
     loader = {field.name for field in fields(Source)}
-    assert loader - identity.OUTSIDE_MODEL == {"path", "revision", "dtype", "variant"}
+    assert loader - identity.OUTSIDE_MODEL == {
+        "path",
+        "revision",
+        "dtype",
+        "variant",
+        "expected_sha256",
+    }
 
 
 #: Settings of detectors that change how a score is made of components, and no component.
@@ -159,11 +166,39 @@ def test_a_checkpoint_in_one_file_counts_by_content(tmp_path):
     assert at("a.safetensors", b"x") == at("b.safetensors", b"x") != at("c.safetensors", b"y")
 
 
-def test_a_setting_that_came_later_counts_where_it_is_set():
-    def of(variant):
-        return digest(SETTINGS | {"model": SETTINGS["model"] | {"variant": variant}})
+@pytest.mark.parametrize(("name", "value"), [("variant", "fp16"), ("expected_sha256", "0" * 64)])
+def test_a_setting_that_came_later_counts_where_it_is_set(name, value):
+    def of(given):
+        return digest(SETTINGS | {"model": SETTINGS["model"] | {name: given}})
 
-    assert of(None) == digest() != of("fp16")
+    assert of(None) == digest() != of(value)
+
+
+def test_a_second_model_counts_where_it_is_given_by_content_not_by_place(tmp_path):
+    def of(folder, weights, **more):
+        folder.mkdir()
+        (folder / "model_index.json").write_text("{}")
+        (folder / "unet.safetensors").write_bytes(weights)
+        baseline = BaselineSettings(path=str(folder), **more)
+        return digest(SETTINGS | {"baseline_model": baseline})
+
+    one = of(tmp_path / "one", b"weights")
+    assert one != digest() and of(tmp_path / "two", b"weights") == one
+    others = [of(tmp_path / "three", b"weightz"), of(tmp_path / "four", b"weights", variant="a")]
+    assert len({one, *others}) == 3
+
+
+def test_a_model_that_is_compared_with_itself_is_known_by_content(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model_index.json").write_text("{}")
+    model = {"path": str(tmp_path / "one"), "revision": None}
+
+    def itself(path):
+        given = {"model": model, "baseline_model": BaselineSettings(path=path)}
+        return identity.compares_with_itself(described(SETTINGS | given))
+
+    assert itself(str(tmp_path / "two")) and not itself(KNOWN) and not itself(None)
 
 
 UNCLIPPED = {"clip_sample": False, "steps_offset": 1, "set_alpha_to_one": False}
