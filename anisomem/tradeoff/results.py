@@ -102,11 +102,8 @@ class TradeoffResults:
         self.rows = [i for i in range(len(trial.prompts)) if i not in self.failures]
         self.prompts = trial.prompts.subset(self.rows)
         labels, clusters = self.prompts.labels, self.prompts.clusters
-        # So many that Holm's method over all pairs of methods can find a difference.
-        enough = enough_draws(
-            comb(len(self.methods), 2), effective_clusters(clusters[labels == 1])
-        )
-        draws = max(trial.config.draws, enough if enough < MOST_DRAWS - 1 else 0)
+        units = effective_clusters(clusters[labels == 1])
+        draws = sufficient_draws(trial.config.draws, len(self.methods), units)
         self.weights = resample(labels, clusters, draws, trial.config.bootstrap_seed).weights
 
     @cached_property
@@ -238,6 +235,15 @@ class TradeoffResults:
                 best = min(good, key=(turn_c * c.values).__getitem__, default=best)
             strongest[name] = self.settings[best]
         return strongest
+
+
+def sufficient_draws(asked: int, methods: int, units: float) -> int:
+    """The draws that are asked for, or more where Holm's method over all pairs needs them.
+
+    Where even :data:`MOST_DRAWS` would find no difference, more than are asked for are no use.
+    """
+    enough = enough_draws(comb(methods, 2), units)
+    return max(asked, enough) if enough < MOST_DRAWS - 1 else asked
 
 
 def _fidelity_left(fidelity: Array, loss: float) -> Array:

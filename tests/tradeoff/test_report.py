@@ -14,7 +14,7 @@ from anisomem.run import identity
 from anisomem.storage import digests
 from anisomem.storage.store import Origin
 from anisomem.tradeoff import report
-from anisomem.tradeoff.results import COLUMNS, TradeoffResults
+from anisomem.tradeoff.results import COLUMNS, TradeoffResults, sufficient_draws
 from anisomem.tradeoff.trial import Trial
 
 
@@ -168,12 +168,11 @@ def test_failed_prompts_are_left_out_everywhere(command, capsys, monkeypatch):
     assert "left out" not in capsys.readouterr().out
 
 
-def test_too_few_draws_are_said(results):
-    results.trial.config.draws = 100
+def test_as_many_draws_are_taken_as_the_pairs_need(results):
+    assert sufficient_draws(100, methods=4, units=1e9) == 480  # 4 * 6 / 0.05
+    assert sufficient_draws(1000, methods=4, units=1e9) == 1000
+    assert sufficient_draws(100, methods=4, units=2) == 100
     found, copying = results.matched(0.15), results.primary("copying")
-    many = replace(found, estimates=replace(found.estimates, units=1e9))
-    said = report.pairs_table(results, many, copying).notes[-1]
-    assert "give at least draws=480" in said  # 4 * 6 / 0.05
     few = report.pairs_table(results, found, copying)
     assert "2 effective clusters can hardly separate anything, whatever draws" in few.notes[-1]
 
