@@ -242,7 +242,8 @@ def sufficient_draws(asked: int, methods: int, units: float) -> int:
 
     Where even :data:`MOST_DRAWS` would find no difference, more than are asked for are no use.
     """
-    enough = enough_draws(comb(methods, 2), units)
+    pairs = comb(methods, 2)
+    enough = enough_draws(pairs, units) if pairs else 0
     return max(asked, enough) if enough < MOST_DRAWS - 1 else asked
 
 

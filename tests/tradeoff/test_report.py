@@ -172,6 +172,7 @@ def test_as_many_draws_are_taken_as_the_pairs_need(results):
     assert sufficient_draws(100, methods=4, units=1e9) == 480  # 4 * 6 / 0.05
     assert sufficient_draws(1000, methods=4, units=1e9) == 1000
     assert sufficient_draws(100, methods=4, units=2) == 100
+    assert sufficient_draws(100, methods=1, units=1e9) == 100  # nothing to compare
     found, copying = results.matched(0.15), results.primary("copying")
     few = report.pairs_table(results, found, copying)
     assert "2 effective clusters can hardly separate anything, whatever draws" in few.notes[-1]
