@@ -75,9 +75,10 @@ def _leave_out_unchosen(config: DictConfig, overrides: Sequence[Override]) -> No
         UserError: The user sets something of one.
     """
     named = {tuple(one.key.split(".")[:2]) for one in overrides}
+    chosen = {(one.key, name) for one in overrides if one.key in LISTS for name in one.value or []}
     for group in LISTS:
         for name, node in list(config[group].items()):
-            if not OmegaConf.is_dict(node) or "_target_" in node:
+            if not OmegaConf.is_dict(node) or "_target_" in node or (group, name) in chosen:
                 continue
             if (group, name) not in named:
                 with open_dict(config):

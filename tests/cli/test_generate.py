@@ -66,7 +66,7 @@ def test_every_mitigation_that_is_shipped(tiny, tmp_path):
     ordinary.write_text("".join(f"dog cat fox {i}\n" for i in range(50)))
     tiny += [f"references.prompts={ordinary}", "references.count=20"]
     small = ["mitigation.sail.steps=1", "mitigation.sail_sd14.budget=2"]
-    small += ["mitigation.noise_descent.steps=2"]
+    small += ["mitigation.noise_descent.steps=2", "mitigation.stability.count=20"]
     composed = compose.cases([f"mitigation=[{','.join(ALL)}]", *tiny, *small])[0]
     outcomes = {one.label: one for one in sample("a red cat", composed, None)}
     assert list(outcomes) == ALL
@@ -81,6 +81,7 @@ def test_every_mitigation_that_is_shipped(tiny, tmp_path):
             "noise_descent",
         )
         still |= "sail" in name or "basin" in name  # which move the noise, or no vector at all
+        still |= name.startswith(("guard", "stability"))  # or change the steps
         assert (one.embeddings > 0) != still, name
     assert "not above" in outcomes["anisotropy_on_detection"].effort.note
     changed = [n for n, one in outcomes.items() if not np.array_equal(one.picture, plain.picture)]

@@ -103,7 +103,20 @@ OTHER = {
     "pairs": "min",
     "quantity": "projection",
     "step": 2,
+    "cycles": 2,
+    "gamma": 0.5,
+    "similarity": "l2",
+    "sha256": "1" * 64,
 }
+#: Where a detector's own setting of a name takes other values, or matters beside others alone.
+OWN = {
+    "cyclic": {"pairs": 3},
+    "representation": {"layer": "mean"},
+    "seed_agreement": {"convention": "jeon"},
+    "seed_agreement_l2": {"convention": "jeon"},
+}
+DESCRIPTORS = {"similarity": "sscd", "sha256": "0" * 64}
+BESIDE = {"seed_agreement": DESCRIPTORS, "seed_agreement_l2": DESCRIPTORS}
 
 
 @pytest.mark.parametrize("group", names("detector"))
@@ -111,8 +124,9 @@ def test_setting_of_a_detector_that_changes_a_component_is_in_its_name(group):
     kind = get_class(node("detector", group)["_target_"])
     for field in fields(kind):
         if field.name not in SCORING:
-            usual = kind("a")
-            other = kind("a", **{field.name: OTHER[field.name]})
+            changed = (OTHER | OWN.get(group, {}))[field.name]
+            usual = kind("a", **BESIDE.get(group, {}))
+            other = kind("a", **BESIDE.get(group, {}) | {field.name: changed})
             assert set(usual.component_names) != set(other.component_names), field.name
 
 
