@@ -1,10 +1,10 @@
-r"""Directional derivatives of networks by dual numbers, at little more than twice a forward pass.
+r"""Directional derivatives of networks by dual numbers, in less than three forward passes.
 
 A :class:`Dual` is a tensor with a tangent; functions of torch that are given one return one,
 
 .. math:: f(x + \epsilon v) = f(x) + \epsilon\, J_f(x)\, v, \qquad \epsilon^2 = 0.
 
-``torch.func.jvp`` says the same, and takes five forward passes for it on a CPU: it convolves with
+``torch.func.jvp`` says the same, and takes more than five for it on a CPU: it convolves with
 a tangent of the weights that is zero, and breaks normalisation and attention up into elementwise
 operations. What a denoiser spends its time on has a rule here, in terms of torch's own kernels: a
 linear function is applied twice, and where the Jacobian is symmetric (normalisation without its
@@ -46,11 +46,14 @@ class Dual(Tensor):
         args: Sequence[Any] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        named = kwargs or {}
         if function in LINEAR:
-            return _twice(function, args, kwargs or {})
-        if function in RULES:
-            return RULES[function](*args, **kwargs or {})
-        return _differentiated(function, args, kwargs or {})
+            return _twice(function, args, named)
+        others = (*args[1:], *named.values())
+        alone = args and isinstance(args[0], Dual) and not _any_dual(others)
+        if function in RULES or (function in OF_ONE and alone):
+            return (RULES.get(function) or OF_ONE[function])(*args, **named)
+        return _differentiated(function, args, named)
 
 
 @torch.no_grad()
@@ -60,8 +63,13 @@ def jvp(function: Callable[[Tensor], Tensor], x: Tensor, v: Tensor) -> tuple[Ten
     Raises:
         NotImplementedError: ``function`` changes one of its intermediate tensors in place.
     """
-    result = function(Dual.of(x, v))
+    # A copy, which a function may have changed before it is refused.
+    result = function(Dual.of(x.clone(), v))
     return _value(result), _tangent(result)
+
+
+def _any_dual(given: Any) -> bool:
+    return any(isinstance(one, Dual) for one in tree_flatten(given)[0])
 
 
 def _value(x: Any) -> Any:
@@ -94,10 +102,6 @@ def _twice(function: Function, args: Sequence[Any], kwargs: dict[str, Any]) -> A
 
 def _differentiated(function: Function, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Any other function, by ``torch.func.jvp``."""
-    name = getattr(function, "__name__", "")
-    in_place = name.endswith("_") and not name.endswith("__")
-    if in_place or name.startswith("__i") or name == "__set__" or name == "__setitem__":
-        raise NotImplementedError(f"{name} changes a tensor in place")
     flat, structure = tree_flatten((tuple(args), kwargs))
     places = [i for i, one in enumerate(flat) if isinstance(one, Dual)]
     values = tuple(flat[i].value for i in places)
@@ -109,7 +113,11 @@ def _differentiated(function: Function, args: Sequence[Any], kwargs: dict[str, A
         arguments, keywords = tree_unflatten(given, structure)
         return function(*arguments, **keywords)
 
+    before = [value._version for value in values]
     plain = call(*values)
+    if [value._version for value in values] != before:
+        name = getattr(function, "__name__", "a function")
+        raise NotImplementedError(f"{name} changes a tensor in place")
     parts = tree_flatten(plain)[0]
     if not all(isinstance(one, Tensor) and one.is_floating_point() for one in parts):
         return plain  # a size, a comparison: nothing that has a derivative
@@ -171,6 +179,8 @@ def _convolution(
 
 
 def _silu(x: Any, inplace: bool = False) -> Dual:
+    if inplace:
+        raise NotImplementedError("silu changes a tensor in place")
     return Dual.of(functional.silu(x.value), torch.ops.aten.silu_backward(x.tangent, x.value))
 
 
@@ -266,11 +276,11 @@ LINEAR: set[Function] = {
     *(_SAME.unflatten, _SAME.transpose, _SAME.permute, _SAME.expand, _SAME.repeat),
     *(_SAME.unsqueeze, _SAME.squeeze, _SAME.contiguous, _SAME.clone, _SAME.float),
     *(_SAME.type, _SAME.__getitem__, _SAME.mT.__get__, _SAME.mean, _SAME.sum, _SAME.neg),
-    *(functional.interpolate, functional.pad, functional.avg_pool2d),
+    *(functional.interpolate, functional.avg_pool2d),  # a pad may add what is no zero
 }
 
-#: What takes a function's place.
-RULES: dict[Function, Function] = {
+#: What takes the place of a function whose first argument alone has a tangent.
+OF_ONE: dict[Function, Function] = {
     functional.linear: _linear,
     functional.conv2d: _convolution,
     functional.silu: _silu,
@@ -278,6 +288,11 @@ RULES: dict[Function, Function] = {
     functional.dropout: _dropout,
     functional.group_norm: _group_norm,
     functional.layer_norm: _layer_norm,
+    **dict.fromkeys((functional.softmax, torch.softmax, _SAME.softmax), _softmax),
+}
+
+#: What takes the place of another function, whatever has tangents.
+RULES: dict[Function, Function] = {
     functional.scaled_dot_product_attention: _attention,
     _SAME.to: _converted,
     _SAME.__radd__: lambda a, b: _sum(a, b),
@@ -286,6 +301,5 @@ RULES: dict[Function, Function] = {
     **dict.fromkeys((torch.sub, _SAME.sub, _SAME.__sub__), _difference),
     **dict.fromkeys((torch.mul, _SAME.mul, _SAME.__mul__, _SAME.__rmul__), _product),
     **dict.fromkeys((torch.div, _SAME.div, _SAME.__truediv__), _quotient),
-    **dict.fromkeys((functional.softmax, torch.softmax, _SAME.softmax), _softmax),
     **dict.fromkeys((torch.matmul, torch.bmm, _SAME.matmul, _SAME.bmm, _SAME.__matmul__), _matmul),
 }

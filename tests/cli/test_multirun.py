@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -20,34 +19,28 @@ def multirun(*arguments):
     return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
-def failing(setting, launcher):
-    """The folder of a sweep whose second job has an impossible value."""
-    done = multirun(*setting, "model.dtype=float32,flot16", f"hydra/launcher={launcher}")
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert "failed; the same command again continues" in done.stderr
-    (runs,) = [o.partition("=")[2] for o in setting if o.startswith("runs=")]
-    folder = Path(runs) / "quickstart"
-    assert len(sorted(folder.glob("*/table.csv"))) == 1  # in the folder of its case
-    return folder
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
-def test_a_failing_job_lets_the_others_run(setting, launcher):
-    pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")
-    failing(setting, launcher)
-
-
-@pytest.mark.slow
-def test_the_same_command_continues(setting):
-    folder = failing(setting, "basic")
+@pytest.mark.parametrize("launcher", ["basic", "joblib", "submitit_local"])
+def test_a_failing_job_lets_the_others_run_and_the_same_command_continues(
+    setting, tmp_path, launcher
+):
+    if launcher != "basic":
+        pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")
+    swept = [*setting, "model.dtype=float32,flot16", f"hydra/launcher={launcher}"]
+    first = multirun(*swept)
+    assert first.returncode == 1
+    assert "Traceback" not in first.stderr
+    assert "failed; the same command again continues" in first.stderr
+    folder = tmp_path / "runs" / "quickstart"
+    tables = sorted(folder.glob("*/table.csv"))
+    assert len(tables) == 1  # in the folder of its case
     shards = {path: path.stat().st_mtime_ns for path in folder.glob("*/components/*.parquet")}
-    again = multirun(*setting, "model.dtype=float32,float16", "hydra/launcher=basic")
+
+    again = multirun(*[o.replace("flot16", "float16") for o in swept])
     assert again.returncode == 0, again.stderr
     assert len(sorted(folder.glob("*/table.csv"))) == 2
     assert {path: path.stat().st_mtime_ns for path in shards} == shards  # nothing recorded anew
-    assert (folder.parent / "multirun" / "multirun.yaml").exists()
+    assert (tmp_path / "runs" / "multirun" / "multirun.yaml").exists()
 
 
 def test_a_wrong_name_is_one_line(setting):

@@ -54,6 +54,12 @@ FUNCTIONS = {
     ),
     "joined with what has no tangent": lambda x: torch.stack([OTHER, x.reshape(2, 8, 4, 4)]),
     "sizes": lambda x: F.interpolate(x, scale_factor=2.0, mode="nearest") * x.numel() / x.shape[1],
+    "a pad of another value": lambda x: F.pad(x, (1, 1), value=3.0) * OTHER[..., :1],
+    "weights that depend on it": lambda x: (
+        F.linear(OTHER, x[0, 0], x[0, 1, 0]) + F.linear(x, x[0, 0])
+    ),
+    "a filter that depends on it": lambda x: F.conv2d(OTHER, x[:, :, :1, :1], SHIFT[:2]),
+    "an affine norm that depends on it": lambda x: F.layer_norm(x, (4,), x[0, 0, 0], x[0, 0, 1]),
     "pooling": lambda x: F.avg_pool2d(F.pad(x, (0, 1, 0, 1)), 2),
     "choices": lambda x: torch.where(x > 0, x, 0.2 * x) + (x > 1).to(x) + MASK.to(x),
     "conversions": lambda x: x.to(torch.float32).to(x.dtype) + OTHER.float().to(x),
@@ -87,11 +93,22 @@ def test_answers_about_a_tensor_are_plain():
 
 
 @pytest.mark.parametrize(
-    "change", [lambda x: x.add_(1), lambda x: x.__iadd__(1), lambda x: x.__setitem__(0, 0)]
+    "change",
+    [
+        lambda x: x.add_(1),
+        lambda x: x.__iadd__(1),
+        lambda x: x.__setitem__(0, 0),
+        lambda x: F.leaky_relu(x, 0.1, True),
+        lambda x: F.mish(x, inplace=True),
+        lambda x: F.silu(x, inplace=True),
+        lambda x: torch.sigmoid_(x[:, 1:]),
+    ],
 )
-def test_what_is_changed_in_place_is_refused(change):
+def test_what_is_changed_in_place_is_refused_and_left_as_it_was(change):
+    given = X.clone()
     with pytest.raises(NotImplementedError, match="in place"):
-        dual.jvp(change, X, V)
+        dual.jvp(change, given, V)
+    assert torch.equal(given, X)
 
 
 def test_dropout_that_draws_is_refused():
