@@ -113,9 +113,11 @@ def _differentiated(function: Function, args: Sequence[Any], kwargs: dict[str, A
         arguments, keywords = tree_unflatten(given, structure)
         return function(*arguments, **keywords)
 
-    before = [value._version for value in values]
+    # What is written into a tensor without tangent would lose its own, too.
+    tensors = [_value(one) for one in flat if isinstance(one, Tensor)]
+    before = [one._version for one in tensors]
     plain = call(*values)
-    if [value._version for value in values] != before:
+    if [one._version for one in tensors] != before:
         name = getattr(function, "__name__", "a function")
         raise NotImplementedError(f"{name} changes a tensor in place")
     parts = tree_flatten(plain)[0]
