@@ -43,7 +43,8 @@ def main() -> None:
     corpus = encoded.corpus
     texts = [prompt.caption.text for prompt in corpus.prompts]
     pictures = options.work / f"{options.variant}-pictures"
-    generated = ground_truth.generate(model, texts, pictures, at_once)
+    num_steps = VARIANTS[options.variant].sampled_in
+    generated = ground_truth.generate(model, texts, pictures, at_once, num_steps)
 
     rendered = options.work / recipe.name / "rendered"
     references = ground_truth.References.decode(encoded, vae, rendered)

@@ -213,11 +213,14 @@ class PipelineModel(DiffusionModel):
         }
 
     def _network(self, x: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
-        given = self.arguments(t.to(self.device), conditioning)
-        output: Tensor = self.denoiser(x.to(self.device, self.dtype), **given, return_dict=False)[
-            0
-        ]
+        given = self._given(t.to(self.device), conditioning)
+        x = x.to(self.device, self.dtype)
+        output: Tensor = self.denoiser(x, **given, return_dict=False)[0]
         return output
+
+    def _given(self, t: Tensor, conditioning: Conditioning) -> dict[str, Any]:
+        """:meth:`arguments`, or what says the same to the loaded network in less."""
+        return self.arguments(t, conditioning)
 
     def tokens(self, reader: agreement.Reader, prompts: Sequence[str]) -> Any:
         """Ids and mask of prompts on the device, padded and cut to what a text encoder reads."""

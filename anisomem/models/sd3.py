@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import SchedulerMixin, StableDiffusion3Pipeline
+from diffusers import DiffusionPipeline, SchedulerMixin, StableDiffusion3Pipeline
 from torch import Tensor
 
 from anisomem.models.agreement import Reader, require_widths
 from anisomem.models.capability import Capability
 from anisomem.models.conditioning import Conditioning
+from anisomem.models.joint_attention import JointAttention, taken_once
 from anisomem.models.layout import Layout, TextEncoder
 from anisomem.models.pipeline import PipelineModel
 from anisomem.models.prediction import Parameterisation
@@ -51,6 +52,11 @@ class StableDiffusion3(PipelineModel):
         ),
     )
     declares = PipelineModel.declares | {Capability.EMBEDDINGS}
+
+    def __init__(self, pipeline: DiffusionPipeline, stands_for: str | None = None) -> None:
+        super().__init__(pipeline, stands_for)
+        if not self._t5:
+            self.denoiser.set_attn_processor(JointAttention())
 
     def _read_scheduler(self, scheduler: SchedulerMixin) -> None:
         self.schedule = FlowSchedule.following(scheduler)
@@ -108,6 +114,13 @@ class StableDiffusion3(PipelineModel):
             "encoder_hidden_states": given.embeddings,
             "pooled_projections": given.pooled,
         }
+
+    def _given(self, t: Tensor, conditioning: Conditioning) -> dict[str, Any]:
+        given = self.arguments(t, conditioning)
+        if self._t5 or (short := taken_once(given["encoder_hidden_states"], T5_TOKENS)) is None:
+            return given
+        standing = {"standing_for": T5_TOKENS}
+        return given | {"encoder_hidden_states": short, "joint_attention_kwargs": standing}
 
     @staticmethod
     def blank(config: Mapping[str, Any]) -> PooledConditioning:

@@ -3,10 +3,8 @@
 Text encoders and the tokenizer are built in ``text``; training is in ``diffusion``.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +21,7 @@ from diffusers.models.attention_processor import JointAttnProcessor2_0
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
+from anisomem.models.joint_attention import JointAttention
 from anisomem.models.schedule import stable_diffusion_ddim
 from anisomem.models.sd3 import T5_TOKENS
 from anisomem.testbed.objectives import TIMESTEPS
@@ -143,7 +142,7 @@ class MMDiT(Denoiser):
                 nn.init.zeros_(norm.linear.weight)
                 nn.init.zeros_(norm.linear.bias)
         nn.init.zeros_(self.transformer.proj_out.weight)
-        self.transformer.set_attn_processor(CountedPadding())
+        self.transformer.set_attn_processor(JointAttention())
         self.text = build_projecting_encoder(tokenizer)
         self.text_2 = build_projecting_encoder(tokenizer)
 
@@ -152,7 +151,10 @@ class MMDiT(Denoiser):
         states = torch.cat([e.hidden_states[-2] for e in encoded], dim=-1)
         pooled = torch.cat([e.text_embeds for e in encoded], dim=-1)
         padded = F.pad(states, (0, 0, 0, 1))
-        predicted: Tensor = self.transformer(x_t, padded, pooled, t).sample
+        standing = {"standing_for": T5_TOKENS}
+        predicted: Tensor = self.transformer(
+            x_t, padded, pooled, t, joint_attention_kwargs=standing
+        ).sample
         return predicted
 
     def pipeline(self, vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> DiffusionPipeline:
@@ -169,48 +171,3 @@ class MMDiT(Denoiser):
             text_encoder_3=None,
             tokenizer_3=None,
         )
-
-
-class CountedPadding:
-    """Joint attention in which the last text token counts as many.
-
-    Arguments:
-        count: How many.
-    """
-
-    def __init__(self, count: int = T5_TOKENS) -> None:
-        self.bias = math.log(count)
-
-    def __call__(
-        self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor, **_: Any
-    ) -> tuple[Tensor, Tensor]:
-        """The attention of both streams, as diffusers' ``JointAttnProcessor2_0``."""
-
-        def split(projected: Tensor, norm: nn.Module | None = None) -> Tensor:
-            apart = projected.reshape(*projected.shape[:2], attn.heads, -1).transpose(1, 2)
-            return norm(apart) if norm is not None else apart
-
-        text = encoder_hidden_states
-        query = torch.cat(
-            [
-                split(attn.to_q(hidden_states), attn.norm_q),
-                split(attn.add_q_proj(text), attn.norm_added_q),
-            ],
-            dim=2,
-        )
-        key = torch.cat(
-            [
-                split(attn.to_k(hidden_states), attn.norm_k),
-                split(attn.add_k_proj(text), attn.norm_added_k),
-            ],
-            dim=2,
-        )
-        value = torch.cat([split(attn.to_v(hidden_states)), split(attn.add_v_proj(text))], dim=2)
-        bias = F.pad(query.new_zeros(key.shape[2] - 1), (0, 1), value=self.bias)
-        bias = bias.expand(query.shape[2], -1)
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-        mixed = mixed.transpose(1, 2).flatten(2)
-        image, words = mixed.tensor_split([hidden_states.shape[1]], dim=1)
-        if not attn.context_pre_only:
-            words = attn.to_add_out(words)
-        return attn.to_out[1](attn.to_out[0](image)), words
