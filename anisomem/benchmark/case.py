@@ -10,13 +10,11 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from anisomem.config import own, schema, values
+from anisomem.benchmark.entries import Entries, samples_of, sources
+from anisomem.config import schema, values
 from anisomem.config.schema import Config
 from anisomem.datasets import kept
 from anisomem.datasets.prompts import PromptSet
@@ -26,34 +24,12 @@ from anisomem.detection.of_baseline import LACKS_BASELINE
 from anisomem.engine.tensors import TensorFiles
 from anisomem.errors import UserError, unknown
 from anisomem.run import identity, labelled, ordinary, stored
-from anisomem.run.base import PROMPTS, Run, sources_of_model
+from anisomem.run.base import PROMPTS, Run
 from anisomem.storage import atomic, digests
-from anisomem.storage.store import FAILURE, IDENTITY, ScoreStore
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-SHARD = 32  # prompts recorded between two writes to the store
+from anisomem.storage.store import IDENTITY, ScoreStore
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Prompts that are recorded together at one noise seed.
-
-    Attributes:
-        seed: The seed of the noise.
-        ids: The names under which components are stored.
-        texts: The prompts' texts.
-        noise_rows: Their places in the whole prompt set, which noise by prompt depends on.
-    """
-
-    seed: int
-    ids: Sequence[str]
-    texts: Sequence[str]
-    noise_rows: Sequence[int]
-
-
-class Case(Run):
+class Case(Run, Entries):
     """One model on one prompt set with all its detectors.
 
     What is recorded are its *entries*: the prompts of the set, then the ordinary prompts outside
@@ -92,10 +68,7 @@ class Case(Run):
         self.references = list(references or [])
         # Noise by prompt is that of its row in the whole set, whatever a limit leaves of it.
         self.noise_rows = [*rows, *(len(whole) + i for i in range(len(self.references)))]
-        self.samples: dict[str, int] = {}  # of every component to be recorded
-        for detector in self.configured:
-            for name in detector.component_names:
-                self.samples[name] = max(detector.n, self.samples.get(name, 0))
+        self.samples = samples_of(self.configured)
         content = identity.describe(
             config, self.samples, prompts, self.references, sources(config, self.configured)
         )
@@ -179,51 +152,6 @@ class Case(Run):
         """The entries' ids."""
         return [*self.prompts.ids, *(f"reference:{i}" for i in range(len(self.references)))]
 
-    def batches(self) -> list[Batch]:
-        """All that is to be recorded, cut the same way however often a run is interrupted.
-
-        Equal prompts are neighbours and share a batch, so each is encoded once.
-        """
-        texts = self.texts
-        order = sorted(range(len(texts)), key=lambda i: (texts[i], i))
-        cuts = [0]
-        for end in range(1, len(order) + 1):
-            whole = end == len(order) or texts[order[end]] != texts[order[end - 1]]
-            if whole and (end - cuts[-1] >= SHARD or end == len(order)):
-                cuts.append(end)
-        parts = [order[begin:end] for begin, end in pairwise(cuts)]
-        return [
-            Batch(
-                seed,
-                [self.ids[i] for i in part],
-                [texts[i] for i in part],
-                [self.noise_rows[i] for i in part],
-            )
-            for seed in self.config.seeds
-            for part in parts
-        ]
-
-    def missing(self, frame: pd.DataFrame | None = None, retry: bool = False) -> list[Batch]:
-        """The batches of which a prompt is not stored, or failed and is to be retried.
-
-        Arguments:
-            frame: What the store has, where it has been read.
-            retry: Whether those that failed are missing, too.
-        """
-        if not self.samples:
-            return []
-        frame = self.store.read() if frame is None else frame
-        if retry:
-            frame = frame[frame[FAILURE].isna()]
-        done = {seed: set(rows) for seed, rows in frame["prompt_id"].groupby(frame["seed"])}
-        none: set[str] = set()
-        return [
-            batch
-            for batch in self.batches()
-            if not done.get(batch.seed, none).issuperset(batch.ids)
-            or self.tensors.lacking(batch.ids, batch.seed)
-        ]
-
 
 class OutdatedError(UserError):
     """A stored case was recorded with other code than there is now.
@@ -236,11 +164,6 @@ class OutdatedError(UserError):
     def __init__(self, message: str, case: Case) -> None:
         super().__init__(message)
         self.case = case
-
-
-def sources(config: Config, configured: Sequence[Detector]) -> dict[str, str]:
-    """Digests of the user's code that a case runs, see :func:`anisomem.config.own.sources`."""
-    return own.sources(configured) | sources_of_model(config)
 
 
 def with_distinct_names(cases: Iterable[Case]) -> list[Case]:

@@ -1,4 +1,4 @@
-"""Evaluates batches of a case's prompts, wherever that is shared out to, into its store.
+"""Evaluates batches of entries, wherever that is shared out to, into their store.
 
 The evaluation of a batch is :class:`anisomem.engine.engine.Engine`; who does which batch is
 :mod:`anisomem.run.sharing`.
@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
-from anisomem.benchmark.case import Batch, Case, sources
+from anisomem.benchmark.entries import Batch, Entries, sources
 from anisomem.config.schema import Config
 from anisomem.detection.base import Array, Detector
 from anisomem.detection.configured import detectors
@@ -49,8 +49,8 @@ class Recorder:
 
     Arguments:
         model: The model, loaded.
-        configured: The detectors of the case, at the places of its model.
-        config: The settings of the case.
+        configured: The detectors that record, at the places of its model.
+        config: The settings of the run.
     """
 
     def __init__(
@@ -76,16 +76,16 @@ class Recorder:
         return Recorded(components, seconds, origin, str(model.device), collector.contents())
 
 
-def keep(case: Case, batch: Batch, recorded: Recorded) -> int:
-    """Keeps a batch in the case's store and returns its number of prompts."""
-    case.tensors.write(batch.seed, recorded.tensors)
-    case.store.append(
+def keep(entries: Entries, batch: Batch, recorded: Recorded) -> int:
+    """Keeps a batch in the entries' store and returns its number of prompts."""
+    entries.tensors.write(batch.seed, recorded.tensors)
+    entries.store.append(
         batch.ids, batch.seed, recorded.components, recorded.seconds, recorded.origin
     )
     return len(batch.ids)
 
 
-def record(case: Case, model: DiffusionModel, batches: Sequence[Batch]) -> dict[str, str]:
+def record(entries: Entries, model: DiffusionModel, batches: Sequence[Batch]) -> dict[str, str]:
     """Records all batches, see :func:`anisomem.run.sharing.share`.
 
     Returns:
@@ -94,17 +94,17 @@ def record(case: Case, model: DiffusionModel, batches: Sequence[Batch]) -> dict[
     Raises:
         UserError: What :class:`Recorder` refuses, or a process died.
     """
-    state = sharing.state_of_start(case.config, case.state)
-    start = partial(_recorder, case.config, case.store.content.get("sources", {}), state)
+    state = sharing.state_of_start(entries.config, entries.state)
+    start = partial(_recorder, entries.config, entries.store.content.get("sources", {}), state)
     total = sum(len(batch.ids) for batch in batches)
     used: set[tuple[str, str]] = set()
 
     def note_and_keep(batch: Batch, recorded: Recorded) -> int:
         used.add((recorded.device, recorded.origin.device))
-        return keep(case, batch, recorded)
+        return keep(entries, batch, recorded)
 
-    work = Work(Recorder(model, case.configured, case.config), start, note_and_keep)
-    sharing.share(batches, work, case.config, model, total, f"{case.name}: record", "prompt")
+    work = Work(Recorder(model, entries.configured, entries.config), start, note_and_keep)
+    sharing.share(batches, work, entries.config, model, total, f"{entries.name}: record", "prompt")
     columns = zip(*sorted(used), strict=True)
     return {
         name: ", ".join(dict.fromkeys(column))

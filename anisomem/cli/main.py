@@ -30,6 +30,7 @@ from anisomem.cli import (
     new_detector,
     released,
     run,
+    scan,
     scores,
     sweep,
     table,
@@ -43,6 +44,7 @@ log = logging.getLogger(__name__)
 
 #: The commands as the help lists them.
 SECTIONS = {
+    "Audit a model": [scan],
     "Evaluate detectors": [run, sweep, multirun, geometry],
     "Read finished runs": [table, scores, compare],
     "Generate and mitigate": [generate, mitigate],

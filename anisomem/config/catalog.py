@@ -14,8 +14,8 @@ import anisomem
 
 LISTS = ("detector", "mitigation", "measure")  # groups of which a run has several members
 GROUPS = ("model", "dataset", *LISTS, "logger", "experiment")
-#: The experiments of ``anisomem mitigate`` and ``geometry`` where none is chosen.
-MITIGATE, GEOMETRY = "mitigation_testbed", "geometry_testbed"
+#: The experiments of ``anisomem mitigate``, ``geometry`` and ``scan`` where none is chosen.
+MITIGATE, GEOMETRY, SCAN = "mitigation_testbed", "geometry_testbed", "scan"
 
 
 BUNDLED = Path(anisomem.__file__).parent / "testbed"  # the bundled models, a folder each

@@ -23,10 +23,12 @@ from anisomem.config.schema import Schema
 from anisomem.errors import UserError
 
 PATHS = re.compile(
-    r"runs|paths\.data|(baseline_)?model\.path|dataset\.(path|memorized|others)|references\.prompts"
+    r"runs|prompts|calibration|paths\.data|(baseline_)?model\.path"
+    r"|dataset\.(path|memorized|others)|references\.prompts"
     r"|measure\.\w+\.weights"
 )
-NAMES = re.compile(r"dataset\.name")  # text too, though no path
+#: Text too, though no path.
+NAMES = re.compile(r"dataset\.name|scan\.(columns\.\w+|split|revision|config)")
 SETTINGS = frozenset(field.name for field in fields(Schema))
 QUOTES = ("'", '"')
 LONGEST = 255  # bytes of a file's name

@@ -54,11 +54,28 @@ class TrialSettings:
     sheet: int = 8
 
 
+@dataclass
+class ScanSettings:
+    """How ``anisomem scan`` reads prompts and what it scores of them."""
+
+    columns: dict[str, str | None] = field(default_factory=dict)
+    split: str = "train"
+    revision: str | None = None
+    config: str | None = None
+    ordinary: int | None = None
+    seed: int = 0
+    cheap: int = 4
+    share: float = 0.05
+    audit: int = 100
+    shown: int = 500
+
+
 #: The settings that hold settings of their own.
 PARTS = {
     "baseline_model": BaselineSettings,
     "paths": Paths,
     "references": ReferenceSettings,
+    "scan": ScanSettings,
     "trial": TrialSettings,
 }
 
@@ -76,6 +93,10 @@ class Schema:
     measure: dict[str, dict[str, Any]] = field(default_factory=dict)
     trial: TrialSettings = field(default_factory=TrialSettings)
     references: ReferenceSettings = field(default_factory=ReferenceSettings)
+    prompts: str | None = None
+    calibration: str | None = None
+    fdr: float = 0.1
+    scan: ScanSettings = field(default_factory=ScanSettings)
     logger: dict[str, Any] = field(default_factory=dict)
     cases: list[list[str]] = field(default_factory=list)
     limit: int | None = None

@@ -32,6 +32,11 @@ RANGES = {
     "limit_seed": (0, SEED),
     "references.count": (2, 1_000_000),
     "references.seed": (0, SEED),
+    "scan.audit": (0, 1_000_000),
+    "scan.cheap": (1, 1_000_000),
+    "scan.ordinary": (1, 1_000_000),
+    "scan.seed": (0, SEED),
+    "scan.shown": (1, 10_000),
     "timing_repeats": (0, 1_000),
     "trial.memorized": (1, 1_000_000_000),
     "trial.others": (1, 1_000_000_000),
@@ -40,7 +45,7 @@ RANGES = {
     "trial.steps": (1, 1_000),
     "workers": (1, 1_024),
 }
-OPTIONAL = {"batch_size", "limit", "trial.memorized", "trial.others", "workers"}
+OPTIONAL = {"batch_size", "limit", "scan.ordinary", "trial.memorized", "trial.others", "workers"}
 #: What the others hold, in words.
 FORMS = {
     "seeds": "distinct integers from 0 to 2**32 - 1, 'seeds=[42,51]'",
@@ -56,6 +61,10 @@ FORMS = {
     "runs": "a folder",
     "paths.data": "a folder",
     "references.prompts": "a file",
+    "prompts": "a file, a folder, a hub dataset as OWNER/NAME, or the name of a prompt set",
+    "calibration": "a file, a folder, a hub dataset as OWNER/NAME, or the name of a prompt set",
+    "fdr": "a fraction between 0 and 1, fdr=0.1 for 10%",
+    "scan.share": "a fraction above 0 and at most 1, scan.share=0.05 for 5%",
     "cases": "lists of overrides, 'cases=[[model=testbed_epsilon,dataset=testbed_epsilon]]'",
     "strengths": "lists of values, 'strengths={wen: {threshold: [3,2]}}'",
 }
@@ -125,6 +134,8 @@ def check(config: DictConfig) -> None:
         "devices": not config.devices or distinct(config.devices),
         "tensors": not config.tensors or distinct(config.tensors),
         "trial.guidance": isfinite(config.trial.guidance),
+        "fdr": 0 < config.fdr < 1,
+        "scan.share": 0 < config.scan.share <= 1,
     }
     for name, (low, high) in RANGES.items():
         value = OmegaConf.select(config, name)
@@ -145,8 +156,8 @@ def check(config: DictConfig) -> None:
     # On the command line they have been read as paths; a mapping may hold them too.
     places = [f"dataset.{name}" for name in config.dataset]
     places += [f"measure.{name}.weights" for name in config.measure]
-    texts = ("runs", "paths.data", "model.path", "baseline_model.path", "references.prompts")
-    for key in (*texts, *places):
+    texts = ("runs", "prompts", "calibration", "paths.data", "model.path", "baseline_model.path")
+    for key in (*texts, "references.prompts", *places):
         if PATHS.fullmatch(key) and (given := OmegaConf.select(config, key)) is not None:
             path(str(given), key)
 

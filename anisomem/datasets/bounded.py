@@ -61,10 +61,15 @@ def one_line(file: object) -> Iterator[None]:
         raise UserError(f"{file} cannot be read: {str(said).splitlines()[0]}") from None
 
 
-def lines(file: Path) -> Generator[str]:
+def lines(file: Path, strict: bool = True) -> Generator[str]:
     """The lines of a UTF-8 file, unpacked, verbatim; they end at newlines alone.
 
     Empty lines at its end do not count.
+
+    Arguments:
+        file: The file.
+        strict: Whether a byte that is not UTF-8 is an error; else half a character stands for it,
+            which no text has.
 
     Raises:
         UserError: It cannot be read, is not UTF-8, or is too large.
@@ -84,7 +89,7 @@ def lines(file: Path) -> Generator[str]:
                 continue
             yield from repeat("", empty)
             empty = 0
-            yield _decoded(line, file, number, total - len(line))
+            yield _decoded(line, file, number, total - len(line), strict)
 
 
 def decoded(content: bytes, file: object) -> str:
@@ -99,11 +104,12 @@ def decoded(content: bytes, file: object) -> str:
         raise UserError(f"{file} is not UTF-8 text (byte {error.start})") from None
 
 
-def _decoded(line: bytes, file: Path, number: int, before: int) -> str:
+def _decoded(line: bytes, file: Path, number: int, before: int, strict: bool) -> str:
     if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise UserError(f"{file} is UTF-16 text, expected UTF-8")
     try:
-        text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        errors = "strict" if strict else "surrogateescape"
+        text = line.decode("utf-8-sig" if number == 1 else "utf-8", errors)
     except UnicodeDecodeError as error:
         raise UserError(
             f"{file} is not UTF-8 text (line {number}, byte {before + error.start})"

@@ -183,7 +183,7 @@ def _lines(file: Path) -> RawTable:
     """One prompt a line."""
     table = RawTable(chosen={"prompt": "prompt"})
     for number, line in enumerate(bounded.lines(file), 1):
-        if number == 1 and _heads(line):
+        if number == 1 and heads(line):
             raise UserError(
                 f"{file}, line 1 is no prompt but a heading or JSON: {line[:40]!r}; a table's "
                 f"name ends in {places.FORMATS}"
@@ -194,7 +194,7 @@ def _lines(file: Path) -> RawTable:
     return table
 
 
-def _heads(line: str) -> bool:
+def heads(line: str) -> bool:
     """Whether a line is one of a table."""
     cells = {cell.strip().strip('"').lower() for cell in re.split(r"[,;\t]", line)}
     known = {"prompt", "prompts", "caption", "captions"}
@@ -265,7 +265,7 @@ def _settle(where: str, cells: dict[str, Any], some: _List, number: int, strict:
     Raises:
         UserError: A prompt that is none, a label that means nothing or contradicts the place.
     """
-    cells["prompt"] = _prompt(where, cells["prompt"])
+    cells["prompt"] = prompt_of(where, cells["prompt"])
     for column in WRITTEN:
         require_text(where, column, cells.get(column))
     if empty(cells.get("id")):
@@ -279,7 +279,12 @@ def _settle(where: str, cells: dict[str, Any], some: _List, number: int, strict:
         cells["label"] = labels.meaning(where, cells["label"])
 
 
-def _prompt(where: str, cell: object) -> str:
+def prompt_of(where: str, cell: object) -> str:
+    """The prompt in a cell.
+
+    Raises:
+        UserError: It holds none, or something else.
+    """
     if empty(cell):
         raise UserError(f"{where}: empty prompt")
     if not isinstance(cell, str):

@@ -36,22 +36,26 @@ def expanded(path: str) -> Path:
         raise UserError(f"{path!r}: {error}") from None
 
 
-def files(path: str) -> list[Path] | None:
+def files(path: str, with_lists: bool = False) -> list[Path] | None:
     """The tables that a path names, in the order of their names; None for a hub dataset's.
+
+    Arguments:
+        path: Of a file, a folder, a pattern or a hub dataset.
+        with_lists: Whether files with a prompt a line are taken too.
 
     Raises:
         UserError: It names none, or what cannot be read to its end.
     """
     place = expanded(path)
     if os.path.isdir(place):
-        return _folder(place)
+        return _folder(place, with_lists)
     if not os.path.lexists(place) and glob.has_magic(path):
         matches = sorted(islice(glob.iglob(str(place)), MOST + 1))
         if not matches or len(matches) > MOST:
             raise UserError(f"{path!r} names {len(matches):,} files, expected 1 to {MOST:,}")
-        return [_table(Path(file)) for file in matches]
+        return [_table(Path(file), with_lists) for file in matches]
     if os.path.lexists(place) or is_list(path):
-        return [_table(place)]
+        return [_table(place, with_lists)]
     if not HUB.fullmatch(path):
         raise UserError(f"no prompt file at {path!r}, and a hub dataset is named OWNER/NAME")
     return None
@@ -75,8 +79,12 @@ def is_table(file: Path) -> bool:
     return bounded.suffix(file) in tables.READERS
 
 
-def _table(file: Path) -> Path:
+def _table(file: Path, with_lists: bool) -> Path:
     bounded.require_file(file)
+    if with_lists and is_list(str(file)):
+        return file
+    if with_lists:
+        raise UserError(f"{file} should end in .txt, {FORMATS}")
     if bounded.suffix(file) == ".txt":
         raise UserError(
             f"{file} has prompts without labels; give dataset.memorized=FILE.txt and "
@@ -87,22 +95,27 @@ def _table(file: Path) -> Path:
     return file
 
 
-def _folder(place: Path) -> list[Path] | None:
+def _folder(place: Path, with_lists: bool) -> list[Path] | None:
     """A folder's tables; None where splits or configurations of a hub dataset are to be chosen."""
     below = _below(place)
     tables_below = [file for file in below if is_table(file)]
-    if not tables_below:
-        raise UserError(f"{str(place)!r} is a folder without a file in {FORMATS}")
+    lists = [file for file in below if with_lists and bounded.suffix(file) == ".txt"]
+    if not tables_below and not lists:
+        known = f".txt, {FORMATS}" if with_lists else FORMATS
+        raise UserError(f"{str(place)!r} is a folder without a file in {known}")
     for file in tables_below:
         bounded.require_file(file)
     card = place / "README.md"
+    if lists and not tables_below:
+        return sorted(lists)
     if card in below or any(SPLIT.search(str(file.relative_to(place))) for file in tables_below):
         return None
-    suffixes = sorted({bounded.suffix(file) for file in tables_below})
+    suffixes = sorted({bounded.suffix(file) for file in [*tables_below, *lists]})
     if len(suffixes) > 1:
+        setting = "prompts" if with_lists else "dataset.path"
         raise UserError(
             f"{str(place)!r} has files in {' and '.join(suffixes)}; name those that are meant, "
-            f"such as dataset.path='{place}/*{suffixes[0]}'"
+            f"such as {setting}='{place}/*{suffixes[0]}'"
         )
     return sorted(tables_below)
 

@@ -1,4 +1,4 @@
-"""A set of prompts with their labels.
+"""Prompts, and a set of them with their labels.
 
 Nothing here reads a file: ``files``, ``published`` and ``kept`` do.
 """
@@ -23,6 +23,12 @@ LABELS = ("not_memorized", "memorized")
 LONGEST = 150  # bytes of a set's name, which begins those of its folder and figures
 
 
+def plain_name(name: str) -> str:
+    """The nearest name that a folder in a run's can have."""
+    plain = re.sub(r"[^\w.,+()\[\] -]", "_", name.encode(errors="replace").decode())
+    return plain.strip(". ").encode()[:LONGEST].decode(errors="ignore").strip(". ") or "prompts"
+
+
 def _require_name(name: object) -> None:
     """Checks that a folder in a run's can be called so.
 
@@ -31,8 +37,6 @@ def _require_name(name: object) -> None:
     """
     if not isinstance(name, str):
         raise UserError(f"dataset.name must be a text, got {name!r}")
-    plain = re.sub(r"[^\w.,+()\[\] -]", "_", name.encode(errors="replace").decode())
-    plain = plain.strip(". ").encode()[:LONGEST].decode(errors="ignore") or "prompts"
     if not name.isprintable() or "/" in name or len(name.encode(errors="replace")) > LONGEST:
         why = f"it has a slash, a control character or more than {LONGEST} bytes"
     elif name != name.strip(". ") or not name:
@@ -42,18 +46,44 @@ def _require_name(name: object) -> None:
     shown = repr(name) if len(name) < 60 else f"{name[:57]!r}..."
     raise UserError(
         f"a prompt set cannot be named {shown}, since folders are named after it and {why}; give "
-        f"'dataset.name={plain}'"
+        f"'dataset.name={plain_name(name)}'"
     )
 
 
 @dataclass(frozen=True)
-class PromptSet:
-    """Prompts in a fixed order, all sequences of length N.
+class Prompts:
+    """Prompts in a fixed order, of which nothing else need be known.
 
     Attributes:
         name: The name of the set.
         ids: Unique keys, under which components are stored.
         texts: The prompts, verbatim.
+
+    Raises:
+        UserError: A name that no folder can have, an empty prompt or a repeated id.
+    """
+
+    name: str
+    ids: Sequence[str]
+    texts: Sequence[str]
+
+    def __post_init__(self) -> None:
+        _require_name(self.name)
+        if empty := [i for i, text in zip(self.ids, self.texts, strict=True) if not text.strip()]:
+            raise UserError(f"prompt set {self.name!r} has an empty prompt: id {empty[0]!r}")
+        if len(set(self.ids)) < len(self.ids):
+            again = next(key for key, count in Counter(self.ids).items() if count > 1)
+            raise UserError(f"prompt set {self.name!r} repeats an id: {again!r}; ids are unique")
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@dataclass(frozen=True)
+class PromptSet(Prompts):
+    """Prompts with their labels, all sequences of length N.
+
+    Attributes:
         labels: 1 = memorized, 0 = not (known to be) memorized, int8 ``[N]``.
         clusters: Prompts that are not independent (near-duplicates, shared concepts) share one;
             int64 ``[N]``. Resampling and cross-validation keep clusters whole.
@@ -75,9 +105,6 @@ class PromptSet:
         UserError: No prompts, one class only, or an empty prompt or a repeated id.
     """
 
-    name: str
-    ids: Sequence[str]
-    texts: Sequence[str]
     labels: npt.NDArray[np.int8]
     clusters: npt.NDArray[np.int64]
     blocks: Sequence[str]
@@ -92,7 +119,7 @@ class PromptSet:
     cautions: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        _require_name(self.name)
+        super().__post_init__()
         missing = [
             word for value, word in ((1, "memorized"), (0, "other")) if value not in self.labels
         ]
@@ -101,14 +128,6 @@ class PromptSet:
                 f"prompt set {self.name!r} has no {' and no '.join(missing)} prompts; a detector "
                 "can only be judged on both"
             )
-        if empty := [i for i, text in zip(self.ids, self.texts, strict=True) if not text.strip()]:
-            raise UserError(f"prompt set {self.name!r} has an empty prompt: id {empty[0]!r}")
-        if len(set(self.ids)) < len(self.ids):
-            again = next(key for key, count in Counter(self.ids).items() if count > 1)
-            raise UserError(f"prompt set {self.name!r} repeats an id: {again!r}; ids are unique")
-
-    def __len__(self) -> int:
-        return len(self.texts)
 
     def subset(self, rows: Sequence[int] | npt.NDArray[np.bool_], name: str = "") -> PromptSet:
         """The prompts at ``rows`` (indices, or a mask of length N), under a name of their own."""

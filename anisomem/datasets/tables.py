@@ -65,7 +65,7 @@ class Columns:
         return theirs_by_ours
 
 
-@dataclass(frozen=True)
+@dataclass
 class RawTable:
     """The rows that were read, with what is known of their columns.
 
@@ -73,11 +73,24 @@ class RawTable:
         rows: The rows with the cells that count, by our names.
         headings: All that the table has, in order.
         chosen: Our names to the headings that stand for them.
+        unread: Rows that cannot be read, where and why; None where one is an error.
     """
 
     rows: list[Row] = field(default_factory=list)
     headings: dict[str, None] = field(default_factory=dict)
     chosen: dict[str, str] = field(default_factory=dict)
+    unread: list[str] | None = None
+
+    @property
+    def strict(self) -> bool:
+        """Whether a row that cannot be read is an error."""
+        return self.unread is None
+
+    def refuse(self, error: UserError) -> None:
+        """Notes a row that cannot be read, or raises the error."""
+        if self.unread is None:
+            raise error
+        self.unread.append(str(error))
 
     def add(self, where: str, cells: dict[str, Any]) -> None:
         """Appends a row.
@@ -140,7 +153,8 @@ def _csv(file: Path, columns: Columns, table: RawTable) -> None:
         return len(plain & sought), first.count(delimiter)
 
     delimiter = "\t" if bounded.suffix(file) == ".tsv" else max(DELIMITERS, key=columns_by)
-    records = _records(file, delimiter, _blanks_before_quotes(file, delimiter))
+    blanks = _blanks_before_quotes(file, delimiter)
+    records = _records(file, delimiter, blanks, None if table.strict else table.refuse)
     _, header = next(records, (0, [""]))
     table.headings.update(dict.fromkeys(map(_plain, header)))
     chosen = columns.chosen(header, file)
@@ -149,27 +163,44 @@ def _csv(file: Path, columns: Columns, table: RawTable) -> None:
     for line, cells in records:
         where = f"{file}, line {line}"
         if len(cells) != len(header):
-            raise UserError(
-                f"{where}: {len(cells)} cells, expected {len(header)} as in its header"
+            table.refuse(
+                UserError(f"{where}: {len(cells)} cells, expected {len(header)} as in its header")
             )
+            continue
         table.add(where, {ours: cells[i] for ours, i in at.items()})
 
 
-def _records(file: Path, delimiter: str, blanks: bool = False) -> Generator[tuple[int, list[str]]]:
-    """The records of a CSV file with the lines on which they end."""
-    content = (line + "\n" for line in bounded.lines(file))
+def _records(
+    file: Path,
+    delimiter: str,
+    blanks: bool = False,
+    refuse: Callable[[UserError], None] | None = None,
+) -> Generator[tuple[int, list[str]]]:
+    """The records of a CSV file with the lines on which they end.
+
+    Arguments:
+        refuse: Takes the errors of records that cannot be read, which are left out. A quote that
+            stays open to the end is raised all the same: how much it hides is not known.
+    """
+    content = (line + "\n" for line in bounded.lines(file, strict=refuse is None))
     reader = csv.reader(content, delimiter=delimiter, strict=True, skipinitialspace=blanks)
-    try:
-        for cells in reader:
-            yield reader.line_num, cells
-    except csv.Error as error:
-        raise UserError(f"{file}, line {reader.line_num}: {error}") from None
+    while True:
+        try:
+            for cells in reader:
+                yield reader.line_num, cells
+        except csv.Error as error:
+            told = UserError(f"{file}, line {reader.line_num}: {error}")
+            if refuse is None or "end of data" in str(error):
+                raise told from None
+            refuse(told)
+        else:
+            return
 
 
 def _blanks_before_quotes(file: Path, delimiter: str) -> bool:
     """Whether cells are quoted behind a blank, which is then no part of a cell."""
     quoted = False
-    for line in bounded.lines(file):
+    for line in bounded.lines(file, strict=False):  # which is said where it is read
         at = 0  # where a cell begins, or goes on where it is quoted
         while at >= 0:
             if not quoted:
@@ -198,12 +229,15 @@ class _Object(dict[str, Any]):
 
 def _jsonl(file: Path, columns: Columns, table: RawTable) -> None:
     """One JSON object a line."""
-    for number, line in enumerate(bounded.lines(file), 1):
+    for number, line in enumerate(bounded.lines(file, table.strict), 1):
         where = f"{file}, line {number}"
         try:
             cells = _parsed(line, where)
         except ValueError:
             cells = None
+        except UserError as error:
+            table.refuse(error)
+            continue
         _add_object(where, cells, line, columns, table)
 
 
@@ -242,11 +276,13 @@ def _parsed(text: str, where: object) -> Any:
 
 def _add_object(where: str, cells: Any, text: str, columns: Columns, table: RawTable) -> None:
     if not isinstance(cells, _Object):
-        raise UserError(f"{where}: expected a JSON object, got {text[:40]!r}")
+        table.refuse(UserError(f"{where}: expected a JSON object, got {text[:40]!r}"))
+        return
     table.headings.update(dict.fromkeys(cells))
     chosen = columns.chosen(list(cells), where)
     if repeated := [key for key in chosen.values() if key in cells.repeated]:
-        raise UserError(f"{where} has the key {repeated[0]!r} several times")
+        table.refuse(UserError(f"{where} has the key {repeated[0]!r} several times"))
+        return
     table.chosen.update(chosen)
     table.add(where, {ours: cells[theirs] for ours, theirs in chosen.items()})
 
@@ -302,9 +338,17 @@ def _class_names(schema: Any, heading: str) -> list[str] | None:
 
 
 def hub(
-    repository: str, columns: Columns, split: str, revision: str | None, config: str | None = None
+    repository: str,
+    columns: Columns,
+    split: str,
+    revision: str | None,
+    config: str | None = None,
+    table: RawTable | None = None,
 ) -> RawTable:
     """The rows of a dataset in the Hugging Face hub, or in a folder laid out like one.
+
+    Arguments:
+        table: Where they are added; a new table if not given.
 
     Raises:
         UserError: It cannot be had, or has several configurations and none is chosen.
@@ -319,7 +363,8 @@ def hub(
         ) from None
     if not isinstance(rows, Dataset):
         raise UserError(f"{repository}: {split!r} is no one split (dataset.split=NAME)")
-    table = RawTable(headings=dict.fromkeys(rows.column_names))
+    table = RawTable() if table is None else table
+    table.headings.update(dict.fromkeys(rows.column_names))
     table.chosen.update(columns.chosen(rows.column_names, repository))
     if len(rows) > ROWS:
         raise UserError(f"{repository} has {len(rows):,} rows; no run takes more than {ROWS:,}")

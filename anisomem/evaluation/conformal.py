@@ -25,6 +25,8 @@ from anisomem.evaluation.inputs import BoolArray, FloatArray, check_fraction
 from anisomem.evaluation.interval import Interval
 
 BETA = "beta"  # the distribution of a calibrated threshold's rate
+EXACT = "exact binomial"
+ROUNDING = 1e-9  # relative, of a product that is a rate in exact arithmetic
 
 
 def p_values(scores: npt.ArrayLike, calibration: npt.ArrayLike, seed: int = 0) -> FloatArray:
@@ -80,7 +82,7 @@ def flagged(p: npt.ArrayLike, rate: float) -> BoolArray:
         ValueError: A rate that is no fraction, or p-values outside (0, 1].
     """
     check_fraction("the rate of false discoveries", rate)
-    return np.asarray(q_values(p) <= rate)
+    return np.asarray(q_values(p) <= rate * (1 + ROUNDING))
 
 
 def fewest_flagged(n: int, m: int, rate: float) -> int:
@@ -135,7 +137,19 @@ def threshold(calibration: npt.ArrayLike, rate: float, confidence: float = 0.95)
     tail = (1 - confidence) / 2
     low, high = scipy.stats.beta.ppf([tail, 1 - tail], k, n + 1 - k)
     value = float(np.sort(ordinary)[n - k])
-    return Threshold(value, rate, Interval(float(low), float(high), BETA, None))
+    return Threshold(value, rate, Interval(float(low), float(high), BETA))
+
+
+def share_interval(found: int, of: int, confidence: float = 0.95) -> Interval:
+    """Where the share of a population lies of which ``found`` among ``of`` drawn ones have it.
+
+    Raises:
+        ValueError: Nothing was drawn, or more was found than drawn.
+
+    Source: Clopper & Pearson, Biometrika 26 (1934).
+    """
+    low, high = scipy.stats.binomtest(found, of).proportion_ci(confidence, "exact")
+    return Interval(float(low), float(high), EXACT)
 
 
 def _finite(scores: npt.ArrayLike) -> FloatArray:

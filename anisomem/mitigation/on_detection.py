@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from anisomem.datasets.prompts import PromptSet
+from anisomem.detection.alone import require_alone, scores_alone
 from anisomem.detection.anisotropy import Anisotropy
-from anisomem.detection.base import Array, Detector, Recorded
+from anisomem.detection.base import Array, Detector
 from anisomem.detection.weighted import PUBLISHED
 from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
@@ -36,14 +36,10 @@ def scores(
     Raises:
         UserError: A detector that needs labels, reference prompts or more than the prompts' texts.
     """
-    if detector.uses_labels or detector.uses_references or not detector.component_names:
-        raise UserError(
-            f"{detector.name} does not score a prompt on its own; choose a detector that needs "
-            "neither labels nor other prompts, such as anisotropy or wen"
-        )
+    require_alone(detector)
     # Noise by prompt is that of a base seed plus a row, here 0 and the prompt's own seed.
     components = Engine(model, [detector], "per_prompt").evaluate(texts, seeds, 0)
-    combined = _combined(detector, components, model)
+    combined = scores_alone(detector, components, texts, model.stands_for)
     if not np.isfinite(combined).all():
         i = int(np.flatnonzero(~np.isfinite(combined))[0])
         raise UserError(f"the model returns NaN or infinity for the prompt {texts[i]!r}")
@@ -164,14 +160,3 @@ def detection(detector: Detector) -> Effort:
     """What a detector evaluates for one prompt on its own."""
     cost = detector.cost()
     return Effort(nfe=cost.nfe, jvps=cost.jvps)
-
-
-def _combined(detector: Detector, components: dict[str, Array], model: DiffusionModel) -> Array:
-    """The detector's scores of recorded prompts, whose labels it does not look at."""
-    n = len(next(iter(components.values())))
-    # A prompt set has both labels, so the first prompt stands there once more.
-    names = [str(i) for i in range(n + 1)]
-    labels = np.arange(n + 1).clip(0, 1).astype(np.int8)
-    prompts = PromptSet("given", names, names, labels, np.arange(n + 1), names, names)
-    twice = {name: np.concatenate([values, values[:1]]) for name, values in components.items()}
-    return detector.combine(Recorded(twice, prompts, model.stands_for))[:n]

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from anisomem.benchmark.case import SHARD, require_baseline
+from anisomem.benchmark.case import require_baseline
+from anisomem.benchmark.entries import SHARD
 from anisomem.config.schema import Config
 from anisomem.datasets import cards
 from anisomem.detection.base import Detector

@@ -1,7 +1,7 @@
 """A run: one model on one prompt set, as it is asked for, and the folder that keeps it.
 
-Its children are ``Case`` in ``benchmark``, ``Trial`` in ``tradeoff`` and ``Recording`` in
-``geometry``; what makes two runs the same is in ``identity``.
+Its children are ``Case`` in ``benchmark``, ``Trial`` in ``tradeoff``, ``Recording`` in
+``geometry`` and ``Scan`` in ``scan``; what makes two runs the same is in ``identity``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from anisomem.config import own
 from anisomem.config.schema import Config
-from anisomem.datasets.prompts import PromptSet
+from anisomem.datasets.prompts import Prompts
 from anisomem.run import identity
 from anisomem.storage import atomic, digests
 from anisomem.storage.foreign import located
@@ -40,7 +40,7 @@ class Run:
     """
 
     def __init__(
-        self, config: Config, experiment: str, prompts: PromptSet, content: Mapping[str, Any]
+        self, config: Config, experiment: str, prompts: Prompts, content: Mapping[str, Any]
     ) -> None:
         self.config, self.prompts, self.content = config, prompts, content
         self.name, self.model = prompts.name, config.model_name

@@ -15,7 +15,7 @@ import anisomem
 from anisomem.config import own
 from anisomem.config.moved import place_before, place_now
 from anisomem.config.schema import BaselineSettings, Config
-from anisomem.datasets.prompts import PromptSet
+from anisomem.datasets.prompts import Prompts, PromptSet
 from anisomem.storage.digests import fingerprint, sha256_of_file
 from anisomem.storage.foreign import located, read_json
 
@@ -29,6 +29,7 @@ OUTSIDE = frozenset(
     {
         "batch_size",
         "bootstrap_seed",
+        "calibration",
         "cases",
         "dataset",
         "detector",
@@ -36,6 +37,7 @@ OUTSIDE = frozenset(
         "draws",
         "dry_run",
         "engine",
+        "fdr",
         "fpr_targets",
         "gallery",
         "limit",
@@ -45,8 +47,10 @@ OUTSIDE = frozenset(
         "mitigation",
         "on_failure",
         "paths",
+        "prompts",
         "references",
         "runs",
+        "scan",
         "strengths",
         "tensors",
         "timing_repeats",
@@ -76,7 +80,7 @@ SHIPPED = Path(anisomem.__file__).parent / "models" / "architectures"
 def describe(
     settings: Config,
     components: Mapping[str, int],
-    prompts: PromptSet,
+    prompts: Prompts,
     references: Sequence[str] = (),
     sources: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
@@ -158,7 +162,7 @@ def _steps_as_the_scheduler_says(folder: Path) -> bool:
     return any(taken.get(name) != value for name, value in usual.items()) or offset not in (0, 1)
 
 
-def describe_prompts(prompts: PromptSet) -> str:
+def describe_prompts(prompts: Prompts) -> str:
     """sha256 of ids and texts; labels and clusters concern the table alone."""
     return _of_lists(prompts.ids, prompts.texts)
 

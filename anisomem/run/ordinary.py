@@ -29,7 +29,7 @@ def draw(config: Config, prompts: PromptSet) -> list[str]:
     Raises:
         UserError: No such file or prompt set, or too few prompts in it.
     """
-    source = config.references.prompts or _default(config.model.get("path"))
+    source = config.references.prompts or default(config.model.get("path"))
     if Path(source).is_file() or places.is_list(source):
         texts = files.texts(source)
     else:
@@ -49,8 +49,8 @@ def draw(config: Config, prompts: PromptSet) -> list[str]:
     return [free[i] for i in rng.permutation(len(free))[:count]]
 
 
-def _default(model: str | None) -> str:
-    """The prompt set that they come from if the user names nothing."""
+def default(model: str | None) -> str:
+    """The file or prompt set that they come from if the user names nothing."""
     place = located(model)
     bundled = place is not None and place.resolve().parent == BUNDLED
     return str(BUNDLED / "references.txt") if bundled else HUB

@@ -1,0 +1,73 @@
+"""``anisomem scan``: reads prompts, records what is missing, judges, writes and prints."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+
+from anisomem.config import catalog, compose
+from anisomem.config.overrides import experiment
+from anisomem.console.progress import phase
+from anisomem.datasets import places
+from anisomem.errors import UserError
+from anisomem.scan.complete import complete
+from anisomem.scan.notices import before, failed
+from anisomem.scan.scan import Scan
+from anisomem.scan.tables import printed
+
+
+def scan(words: Sequence[str]) -> int:
+    """Scans what the words choose, or continues it, and prints what was found; the exit code.
+
+    Arguments:
+        words: The words of the command line; one that is a path is the file of prompts.
+
+    Raises:
+        UserError: Settings that are wrong, or prompts that cannot be had.
+    """
+    overrides = with_prompts(words)
+    chosen = experiment(overrides)
+    given = overrides if chosen else [f"experiment={catalog.SCAN}", *overrides]
+    with phase("reading the configuration", brief=True):
+        configs = compose.cases(given)
+        _refuse_dataset(overrides)
+    with phase("reading the prompts and what is recorded", brief=True):
+        scans = [Scan(config, chosen or catalog.SCAN) for config in configs]
+    return max(_one(one) for one in scans)
+
+
+def with_prompts(words: Sequence[str]) -> list[str]:
+    """The words as overrides; one without a name that is a place of prompts names them.
+
+    Raises:
+        UserError: Several places.
+    """
+    named = [word for word in words if "=" not in word and _is_place(word)]
+    if len(named) > 1:
+        raise UserError(
+            f"a scan reads one place, got {' and '.join(map(shlex.quote, named))}; a folder or a "
+            "pattern in quotes, 'parts/*.csv', names several files"
+        )
+    return [f"prompts={word}" if word in named else word for word in words]
+
+
+def _is_place(word: str) -> bool:
+    known = places.is_list(word) or word in catalog.names("dataset")
+    return known or os.path.lexists(os.path.expanduser(word))
+
+
+def _refuse_dataset(overrides: Sequence[str]) -> None:
+    for one in compose.checked(overrides):
+        if one.key.partition(".")[0] == "dataset":
+            meant = one.value if one.key in ("dataset", "dataset.path") else "FILE"
+            raise UserError(f"a scan reads prompts without labels; give prompts={meant}")
+
+
+def _one(scan: Scan) -> int:
+    before(scan)
+    found = complete(scan)
+    if failed(found):
+        return 1
+    print(printed(found))
+    return 0

@@ -1,0 +1,70 @@
+"""Records what a scan lacks, one stage after the other; nothing to do loads no model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from anisomem.benchmark.measured import Measured
+from anisomem.benchmark.results import MEASURED
+from anisomem.console.progress import phase
+from anisomem.errors import UserError
+from anisomem.scan.found import Found
+from anisomem.scan.scan import Scan, Stage
+from anisomem.storage import atomic
+
+if TYPE_CHECKING:
+    from anisomem.models.base import DiffusionModel
+
+
+def complete(scan: Scan) -> Found:
+    """What a scan has found, recorded where it was not.
+
+    Raises:
+        UserError: A model of random weights, or one that returned NaN or infinity without any
+            prompt.
+    """
+    if scan.config.model.get("weights") == "random":
+        raise UserError("weights=random is for anisomem bench; scores need weights=pretrained")
+    for folder in (scan.folder, scan.folder.parent):
+        atomic.remove_abandoned(folder)
+    scan.keep_settings()
+
+    @cache
+    def model() -> DiffusionModel:
+        from anisomem.run import sharing
+
+        with phase(f"{scan.name}: load"):
+            return sharing.loaded(scan.config)
+
+    _record(scan, scan.first, model)
+    found = Found(scan)
+    if found.second:
+        _record(scan, found.second, model)
+    return found
+
+
+def _record(scan: Scan, stage: Stage, model: Callable[[], DiffusionModel]) -> None:
+    """Records what a stage lacks, and how."""
+    stage.store.start()
+    with phase(f"{scan.name}: reading what is recorded", brief=True):
+        missing = stage.missing(retry=scan.config.on_failure == "retry")
+    if not missing:
+        return
+    from anisomem.benchmark.record import record
+    from anisomem.run.provenance import provenance
+
+    begin = perf_counter()
+    used = record(stage, model(), missing)
+    stage.store.merge()
+    before = Measured.read(scan.folder / MEASURED)
+    measured = replace(
+        before,
+        wall_seconds=(before.wall_seconds or 0) + perf_counter() - begin,
+        truncated_prompts=model().truncated(scan.listed.texts),
+        provenance=provenance(model()) | used,
+    )
+    measured.write(scan.folder / MEASURED)

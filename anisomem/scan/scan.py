@@ -1,0 +1,170 @@
+"""A scan: a model, prompts without labels, ordinary prompts, and the detectors of both.
+
+It only says what is asked and where it is kept. Its first stage scores every prompt by detectors
+that cost little; the others are of a second stage, which scores the prompts that the first puts
+highest, and some drawn at random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from anisomem.benchmark.entries import SHARD, Entries, samples_of, sources
+from anisomem.config import compose, values
+from anisomem.config.schema import Config
+from anisomem.datasets.prompts import Prompts
+from anisomem.detection.alone import require_alone
+from anisomem.detection.base import Detector
+from anisomem.detection.configured import detectors
+from anisomem.engine.tensors import TensorFiles
+from anisomem.errors import UserError
+from anisomem.run import identity
+from anisomem.run.base import Run
+from anisomem.scan.sources import calibration, scanned
+from anisomem.storage import digests
+from anisomem.storage.store import ScoreStore
+
+SHARDS = 1000  # files of components that a large scan has at most
+
+
+class Stage(Entries):
+    """Some prompts of a scan with the detectors that score them.
+
+    Arguments:
+        scan: The scan.
+        config: Its settings with the detectors of this stage alone.
+        folder: Where components are kept.
+        rows: The entries of the scan that are scored.
+    """
+
+    def __init__(self, scan: Scan, config: Config, folder: Path, rows: Sequence[int]) -> None:
+        self.config, self.name, self.state = config, scan.name, scan.state
+        self._configured = detectors(config.detector)
+        self._ids = [scan.id_of(row) for row in rows]
+        self._texts = [scan.text_of(row) for row in rows]
+        self.noise_rows = [scan.noise_row_of(row) for row in rows]
+        self.rows, self.samples = rows, samples_of(self._configured)
+        content = {**scan.content, "components": dict(self.samples)}
+        if own := sources(config, self._configured):
+            content["sources"] = own
+        self.store = ScoreStore(folder, content)
+        self.shard = max(SHARD, len(rows) // SHARDS)
+
+    @property
+    def configured(self) -> Sequence[Detector]:
+        return self._configured
+
+    @property
+    def ids(self) -> Sequence[str]:
+        return self._ids
+
+    @property
+    def texts(self) -> Sequence[str]:
+        return self._texts
+
+    @property
+    def tensors(self) -> TensorFiles:
+        return TensorFiles(self.store.folder.parent / "tensors", [])
+
+
+class Scan(Run):
+    """Prompts without labels, compared with ordinary ones.
+
+    Its entries are the distinct prompts, then the calibration.
+
+    Arguments:
+        config: The settings of the run.
+        experiment: The folder below ``config.runs``.
+
+    Attributes:
+        listed: The prompts as they were given.
+        ordinary: The calibration.
+        first: The stage that scores every entry; its first detector decides.
+
+    Raises:
+        UserError: Settings that are wrong, or prompts that cannot be had.
+    """
+
+    def __init__(self, config: Config, experiment: str) -> None:
+        values.check_words(config)
+        if config.tensors:
+            raise UserError("a scan keeps no tensors; leave out tensors=")
+        compose.require_chosen(config, "detector")
+        for detector in detectors(config.detector):
+            require_alone(detector)
+            detector.require(config.stands_for)
+        cheap, costly = by_cost(config)
+        self.scanned = scanned(config)
+        self.listed = self.scanned.listed
+        self.ordinary = calibration(config, self.listed)
+        texts = self.listed.texts
+        prompts = Prompts(self.listed.name, [str(i) for i in range(len(texts))], texts)
+        ids = [f"calibration:{i}" for i in range(len(self.ordinary.texts))]
+        calibrating = Prompts("calibration", ids, self.ordinary.texts)
+        first = config.with_detectors(cheap)
+        built = detectors(cheap)
+        content = identity.describe(
+            first, samples_of(built), prompts, sources=sources(first, built)
+        )
+        content["calibration"] = identity.describe_prompts(calibrating)
+        if config.noise_policy == "per_prompt" and self.scanned.limited:
+            content["noise_rows"] = list(self.scanned.noise_rows)
+        super().__init__(config, experiment, prompts, content)
+        self.costly = costly
+        self.first = Stage(self, first, self.folder / "components", range(self.size))
+
+    @property
+    def size(self) -> int:
+        """How many entries there are."""
+        return len(self.listed.texts) + len(self.ordinary.texts)
+
+    def id_of(self, row: int) -> str:
+        """The name that an entry is stored under."""
+        count = len(self.listed.texts)
+        return str(row) if row < count else f"calibration:{row - count}"
+
+    def text_of(self, row: int) -> str:
+        """An entry's prompt."""
+        count = len(self.listed.texts)
+        return self.listed.texts[row] if row < count else self.ordinary.texts[row - count]
+
+    def noise_row_of(self, row: int) -> int:
+        """An entry's place, which noise by prompt depends on; the calibration's come behind."""
+        kept, count = self.scanned.noise_rows, len(self.listed.texts)
+        return kept[row] if row < count else row + self.scanned.limited
+
+    @cached_property
+    def deciding(self) -> Detector:
+        """The detector whose p-values flag prompts."""
+        return self.first.configured[0]
+
+    def second(self, rows: Sequence[int]) -> Stage | None:
+        """The stage of the detectors that cost more, on some entries; None where there is none."""
+        if not self.costly:
+            return None
+        config = self.config.with_detectors(self.costly)
+        samples = samples_of(detectors(self.costly))
+        name = digests.digest({"components": samples, "sources": sources(config, [])})[:10]
+        return Stage(self, config, self.folder / f"confirmed-{name}", rows)
+
+
+def by_cost(config: Config) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The settings of the detectors that score all prompts, and of those that confirm.
+
+    A detector scores all where one prompt costs it ``scan.cheap`` evaluations at most, a
+    directional derivative counting as two. Where none costs so little, all of them do.
+    """
+    cheap: dict[str, Any] = {}
+    costly: dict[str, Any] = {}
+    for name, node in config.detector.items():
+        by_stage: dict[bool, list[Detector]] = {True: [], False: []}
+        for detector in detectors({name: node}):
+            cost = detector.cost()
+            by_stage[cost.nfe + 2 * cost.jvps <= config.scan.cheap].append(detector)
+        for nodes, some in ((cheap, by_stage[True]), (costly, by_stage[False])):
+            if some:
+                nodes[name] = {**node, "n": [one.n for one in some]} if "n" in node else node
+    return (cheap, costly) if cheap else (costly, {})

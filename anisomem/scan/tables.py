@@ -1,0 +1,131 @@
+"""What a scan prints: how many prompts stand out, and the highest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from anisomem.evaluation.interval import Interval
+from anisomem.report.table import Table
+from anisomem.report.tables import percent
+from anisomem.scan.found import Confirmed, Found
+
+SHOWN = 10  # prompts that are printed
+
+
+def printed(found: Found) -> str:
+    """Both tables for a terminal."""
+    return f"{counts(found).printed()}\n{top(found, SHOWN).printed()}"
+
+
+def counts(found: Found) -> Table:
+    """How many prompts were read, scanned, flagged and confirmed."""
+    scan, config = found.scan, found.scan.config
+    rows, unread = len(scan.listed.ids), len(scan.listed.unread)
+    of_rows = int(scan.listed.times[found.flagged].sum())
+    more = f", in {of_rows:,} rows" * (of_rows != int(found.flagged.sum()))
+    lines = [
+        ["rows read", f"{rows:,}", f"{unread:,} cannot be read" if unread else ""],
+        ["distinct prompts", f"{found.count:,}", f"scored by {_names(found)}"],
+        ["ordinary prompts", f"{len(found.calibration):,}", f"from {scan.ordinary.source}"],
+        [
+            "flagged",
+            f"{int(found.flagged.sum()):,}",
+            f"at a false-discovery rate of {percent(config.fdr)}, by {scan.deciding.key}{more}",
+        ],
+        _above(found),
+        *(line for one in found.confirmed for line in _confirmed(found, one)),
+    ]
+    if found.failures:
+        lines.append(["failed", f"{len(found.failures):,}", "the model returned NaN or infinity"])
+    return Table(f"Scan of {scan.title}", ["", "prompts", ""], lines, notes(found))
+
+
+def notes(found: Found) -> list[str]:
+    """What the numbers rest on."""
+    return [
+        "p: share of ordinary prompts that score as high or higher, by rank; q: the"
+        " false-discovery rate from which on a prompt is flagged. Both hold for prompts that are"
+        " like the calibration unless they are memorized.",
+        "A flag says that a prompt stands out, not that a picture was copied.",
+    ]
+
+
+def top(found: Found, count: int) -> Table:
+    """The highest prompts."""
+    listed, others = found.scan.listed, list(found.scores.values)[1:]
+    first = first_ids(found)
+    seconds = found.confirmed
+    lines = [
+        [
+            str(place),
+            first[i],
+            listed.texts[i],
+            f"{listed.times[i]:,}",
+            f"{found.deciding[i]:.4g}",
+            *(f"{found.scores.values[key][i]:.4g}" for key in others),
+            *(_number(one.scores[i]) for one in seconds),
+            f"{found.p[i]:.2g}",
+            f"{found.q[i]:.2g}",
+            "yes" if found.flagged[i] else "no",
+        ]
+        for place, i in enumerate(found.order[:count].tolist(), 1)
+    ]
+    names = [found.scan.deciding.key, *others, *(one.detector for one in seconds)]
+    headings = ["", "id", "prompt", "times", *names, "p", "q", "flagged"]
+    return Table("Highest prompts", headings, lines, optional=["times", *names[1:]])
+
+
+def first_ids(found: Found) -> dict[int, str]:
+    """The id of every distinct prompt's first row."""
+    first: dict[int, str] = {}
+    for key, text in zip(found.scan.listed.ids, found.scan.listed.rows.tolist(), strict=True):
+        first.setdefault(text, key)
+    return first
+
+
+def _names(found: Found) -> str:
+    return ", ".join(one.key for one in found.scan.first.configured)
+
+
+def _above(found: Found) -> list[str]:
+    rate = percent(found.scan.config.fpr_targets[0])
+    if not (threshold := found.threshold):
+        return [f"above {rate} FPR", "–", "too few ordinary prompts for such a threshold"]
+    above = int((found.deciding[found.scored] > threshold.value).sum())
+    return [
+        f"above {rate} FPR",
+        f"{above:,}",
+        f"score above {threshold.value:.4g}, which {_share(threshold.realised)} of prompts like "
+        "the ordinary ones exceed",
+    ]
+
+
+def _confirmed(found: Found, one: Confirmed) -> Sequence[Sequence[str]]:
+    rate, share = percent(found.scan.config.fpr_targets[0]), found.scan.config.scan.share
+    if not one.threshold:
+        return [[f"{one.detector}", "–", f"too few ordinary prompts for a threshold of {rate}"]]
+    lines = [
+        [
+            f"top {percent(share)}, above {rate} FPR of {one.detector}",
+            f"{one.above:,} of {one.top:,}",
+            f"score above {one.threshold.value:.4g}, from {len(one.calibration)} ordinary prompts",
+        ]
+    ]
+    if one.share:
+        low, high = (round(end * one.rest) for end in (one.share.low, one.share.high))
+        lines.append(
+            [
+                f"of the rest, above it in an audit of {one.audited:,}",
+                f"{one.missed:,}",
+                f"{low:,} to {high:,} of the other {one.rest:,}; chance alone makes it {rate}",
+            ]
+        )
+    return lines
+
+
+def _share(interval: Interval) -> str:
+    return f"{100 * interval.low:.2g}% to {100 * interval.high:.2g}%"
+
+
+def _number(value: float) -> str:
+    return "–" if value != value else f"{value:.4g}"
