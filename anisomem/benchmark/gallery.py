@@ -130,18 +130,11 @@ def generate(results: Results, model: DiffusionModel) -> None:
     places = [results.case.noise_rows[i] for i in rows]
     texts = [results.case.prompts.texts[i] for i in rows]
     engine = Engine(model, [_metric(results)], config.noise_policy, config.batch_size)
-    noise = torch.cat([model.initial_noise(seed, 1) for seed in _seeds(results)]).to(model.device)
 
     def evaluate() -> npt.NDArray[Any]:
         return engine.evaluate(texts, places, config.seeds[0])[MAP].mean(axis=1)
 
-    def sample(some: Sequence[str]) -> npt.NDArray[Any]:
-        conditioning = model.encode([text for text in some for _ in range(PICTURES)])
-        x = noise.repeat(len(some), 1, 1, 1)
-        return model.decode(model.sample(x, conditioning, STEPS, GUIDANCE))
-
-    parts = [texts[start : start + AT_ONCE] for start in range(0, len(texts), AT_ONCE)]
-    jobs: list[Callable[[], npt.NDArray[Any]]] = [*(partial(sample, p) for p in parts), evaluate]
+    jobs = [*picture_jobs(model, texts, _seeds(results)), evaluate]
     with one_thread(), torch.inference_mode():
         # Copies of this process sample with the model that it has loaded.
         on_cpu = model.device.type == "cpu"
@@ -150,6 +143,33 @@ def generate(results: Results, model: DiffusionModel) -> None:
     shape = (len(texts), PICTURES, *stacked.shape[1:])
     content = {"plan": json.dumps(plan(results)), "pictures": stacked.reshape(shape), "maps": maps}
     atomic.write_arrays(results.folder / "gallery.npz", content)
+
+
+def picture_jobs(
+    model: DiffusionModel, texts: Sequence[str], seeds: Sequence[int]
+) -> list[Callable[[], npt.NDArray[Any]]]:
+    """What samples the pictures of some prompts each, a picture a seed, prompt by prompt."""
+    import torch
+
+    noise = torch.cat([model.initial_noise(seed, 1) for seed in seeds]).to(model.device)
+
+    def sample(some: Sequence[str]) -> npt.NDArray[Any]:
+        conditioning = model.encode([text for text in some for _ in seeds])
+        x = noise.repeat(len(some), 1, 1, 1)
+        return model.decode(model.sample(x, conditioning, STEPS, GUIDANCE))
+
+    parts = [texts[start : start + AT_ONCE] for start in range(0, len(texts), AT_ONCE)]
+    return [partial(sample, part) for part in parts]
+
+
+def seeds_behind(seeds: Sequence[int], prompts: int) -> list[int]:
+    """Seeds of pictures, behind every seed that a detector may use.
+
+    Arguments:
+        seeds: The seeds of the run.
+        prompts: How many prompts have noise of their own.
+    """
+    return list(islice(count(max(FIRST_SEED, max(seeds) + prompts)), PICTURES))
 
 
 def _metric(results: Results) -> _CosineMap:
@@ -163,5 +183,4 @@ def _metric(results: Results) -> _CosineMap:
 
 def _seeds(results: Results) -> list[int]:
     """Seeds of the pictures, behind every seed that a detector may use."""
-    last = max(results.config.seeds) + len(results.case.prompts)
-    return list(islice(count(max(FIRST_SEED, last)), PICTURES))
+    return seeds_behind(results.config.seeds, len(results.case.prompts))

@@ -3,8 +3,6 @@
 The pictures are generated in :mod:`anisomem.benchmark.gallery`.
 """
 
-import base64
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +16,8 @@ from anisomem.benchmark import gallery
 from anisomem.benchmark.results import Results
 from anisomem.datasets import images
 from anisomem.errors import UserError
+from anisomem.report import page
 
-SIDE = 256  # pixels at most: larger pictures are made smaller for the page
 MAP_SIDE = 128
 COLOURS = "cividis"  # perceptually uniform, and the same to colour-blind readers
 
@@ -85,7 +83,7 @@ def shown(results: Results) -> Shown | None:
             results.prompts.texts[row],
             facts[row] + damaged,
             training,
-            [_png(Image.fromarray(picture)) for picture in pictures],
+            [page.picture(Image.fromarray(picture)) for picture in pictures],
             _map((cosines - low) / spread),
             float(cosines.mean()),
         )
@@ -114,7 +112,7 @@ def _facts(results: Results) -> list[str]:
 def _training(content: bytes) -> str | None:
     """A training picture; None where only its first bytes are one."""
     try:
-        return _png(images.decoded(content, "training picture"))
+        return page.picture(images.decoded(content, "training picture"))
     except UserError:
         return None
 
@@ -123,11 +121,4 @@ def _map(unit: npt.NDArray[np.float64]) -> str:
     """Numbers in [0, 1] as colours, every one a square of equal pixels."""
     pixels = (mpl.colormaps[COLOURS](unit)[..., :3] * 255).round().astype(np.uint8)
     factor = max(1, MAP_SIDE // max(unit.shape))
-    return _png(Image.fromarray(pixels.repeat(factor, axis=0).repeat(factor, axis=1)))
-
-
-def _png(picture: Image.Image) -> str:
-    picture.thumbnail((SIDE, SIDE))
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", optimize=True)
-    return base64.b64encode(buffer.getvalue()).decode()
+    return page.picture(Image.fromarray(pixels.repeat(factor, axis=0).repeat(factor, axis=1)))

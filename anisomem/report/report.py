@@ -3,12 +3,10 @@
 Tables are from ``tables``, figures from ``figures``; the page is ``report.html.j2``.
 """
 
-import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ import yaml
 
 from anisomem.benchmark.results import Results, Row
 from anisomem.console import progress
-from anisomem.report import across, escape, gammas, published, tables
+from anisomem.report import across, escape, gammas, page, published, tables
 from anisomem.report.attempt import attempt, attempts
 from anisomem.report.card import card
 from anisomem.report.folder import Folder
@@ -102,9 +100,10 @@ def write(all_results: Sequence[Results], folder: Path) -> Mapping[str, Mapping[
         for (of, name), file in files.items():
             if file in saved:
                 drawn[of][name] = saved[file]
-        page = attempt("report.html", partial(html, all_results, [table, *more.values()], drawn))
-        if page is not None:
-            written.text("report.html", page)
+        shown = [table, *more.values()]
+        content_of_page = attempt("report.html", partial(html, all_results, shown, drawn))
+        if content_of_page is not None:
+            written.text("report.html", content_of_page)
     return drawn
 
 
@@ -147,14 +146,11 @@ def html(
         shown: The tables, main one first.
         drawn: Figures by case and name.
     """
-    from jinja2 import Environment
-
     from anisomem.report import gallery
 
-    template = Environment(autoescape=True, trim_blocks=True).from_string(
-        files("anisomem.report").joinpath("report.html.j2").read_text(encoding="utf-8")
-    )
-    return template.render(
+    return page.rendered(
+        "anisomem.report",
+        "report.html.j2",
         title=f"Memorization detectors: {', '.join(results.title for results in all_results)}",
         summary=[
             f"{results.title}: {_revision(results)}{(results.prompts.labels == 1).sum()} "
@@ -189,7 +185,7 @@ def _shown(drawn: Mapping[str, Path]) -> list[dict[str, str]]:
         {
             "name": name,
             "caption": figures.CAPTIONS[name],
-            "data": base64.b64encode(path.read_bytes()).decode(),
+            "data": page.embedded(path),
         }
         for name, path in drawn.items()
     ]

@@ -13,8 +13,10 @@ from anisomem.datasets import places
 from anisomem.errors import UserError
 from anisomem.scan.complete import complete
 from anisomem.scan.notices import before, failed
+from anisomem.scan.plan import plan
 from anisomem.scan.scan import Scan
 from anisomem.scan.tables import printed
+from anisomem.scan.written import PAGE, SCAN, write
 
 
 def scan(words: Sequence[str]) -> int:
@@ -34,6 +36,11 @@ def scan(words: Sequence[str]) -> int:
         _refuse_dataset(overrides)
     with phase("reading the prompts and what is recorded", brief=True):
         scans = [Scan(config, chosen or catalog.SCAN) for config in configs]
+    if configs[0].dry_run:
+        for one in scans:
+            before(one)
+        print(plan(scans).printed_turned())
+        return 0
     return max(_one(one) for one in scans)
 
 
@@ -69,5 +76,7 @@ def _one(scan: Scan) -> int:
     found = complete(scan)
     if failed(found):
         return 1
+    write(found)
     print(printed(found))
+    print(f"All prompts: {scan.folder / SCAN}; page: {scan.folder / PAGE}")
     return 0

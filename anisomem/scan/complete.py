@@ -12,6 +12,8 @@ from anisomem.benchmark.measured import Measured
 from anisomem.benchmark.results import MEASURED
 from anisomem.console.progress import phase
 from anisomem.errors import UserError
+from anisomem.models.capability import Capability
+from anisomem.scan import pictures
 from anisomem.scan.found import Found
 from anisomem.scan.scan import Scan, Stage
 from anisomem.storage import atomic
@@ -44,6 +46,11 @@ def complete(scan: Scan) -> Found:
     found = Found(scan)
     if found.second:
         _record(scan, found.second, model)
+    if pictures.rows(found) and pictures.read(found) is None:
+        model().require(
+            Capability.PICTURES, "the page shows some of flagged prompts; give gallery=0"
+        )
+        pictures.generate(found, model())
     return found
 
 

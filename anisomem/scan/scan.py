@@ -2,7 +2,7 @@
 
 It only says what is asked and where it is kept. Its first stage scores every prompt by detectors
 that cost little; the others are of a second stage, which scores the prompts that the first puts
-highest, and some drawn at random.
+highest, and some drawn at random. Every detector is taken at its fewest noise samples.
 """
 
 from __future__ import annotations
@@ -93,6 +93,7 @@ class Scan(Run):
         if config.tensors:
             raise UserError("a scan keeps no tensors; leave out tensors=")
         compose.require_chosen(config, "detector")
+        config = at_fewest(config)
         for detector in detectors(config.detector):
             require_alone(detector)
             detector.require(config.stands_for)
@@ -151,7 +152,20 @@ class Scan(Run):
         return Stage(self, config, self.folder / f"confirmed-{name}", rows)
 
 
-def by_cost(config: Config) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+def at_fewest(config: Config) -> Config:
+    """The settings with every detector at its fewest noise samples alone."""
+    nodes = {
+        name: _fewest(name, node) if "n" in node else node
+        for name, node in config.detector.items()
+    }
+    return config.with_detectors(nodes)
+
+
+def _fewest(name: str, node: Mapping[str, Any]) -> dict[str, Any]:
+    return {**node, "n": min(one.n for one in detectors({name: node}))}
+
+
+def by_cost(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
     """The settings of the detectors that score all prompts, and of those that confirm.
 
     A detector scores all where one prompt costs it ``scan.cheap`` evaluations at most, a
@@ -160,11 +174,7 @@ def by_cost(config: Config) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     cheap: dict[str, Any] = {}
     costly: dict[str, Any] = {}
     for name, node in config.detector.items():
-        by_stage: dict[bool, list[Detector]] = {True: [], False: []}
-        for detector in detectors({name: node}):
-            cost = detector.cost()
-            by_stage[cost.nfe + 2 * cost.jvps <= config.scan.cheap].append(detector)
-        for nodes, some in ((cheap, by_stage[True]), (costly, by_stage[False])):
-            if some:
-                nodes[name] = {**node, "n": [one.n for one in some]} if "n" in node else node
+        (detector,) = detectors({name: node})
+        cost = detector.cost()
+        (cheap if cost.nfe + 2 * cost.jvps <= config.scan.cheap else costly)[name] = node
     return (cheap, costly) if cheap else (costly, {})

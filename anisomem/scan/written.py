@@ -1,0 +1,87 @@
+"""The files that a scan leaves: every row with its scores, tables, a figure, the page."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from anisomem.console.progress import phase
+from anisomem.datasets import clusters
+from anisomem.report.attempt import attempt
+from anisomem.report.folder import Folder
+from anisomem.scan import figures, page, tables
+from anisomem.scan.found import Found
+from anisomem.scan.notices import UNREAD
+from anisomem.storage import atomic
+
+SCAN, CALIBRATION = "scan.parquet", "calibration.parquet"
+PAGE = "scan.html"
+GROUP = 100_000  # rows that are written at a time
+
+
+def write(found: Found) -> None:
+    """Writes all of them; what an earlier scan has left there and this one has not goes."""
+    folder = found.scan.folder
+    with phase("near-duplicates"):
+        cluster = clusters.near_duplicates(found.scan.listed.texts)
+    with Folder(folder, "scan") as written, phase("writing and drawing"):
+        atomic.write(folder / SCAN, partial(_rows, found, cluster))
+        atomic.write(folder / CALIBRATION, partial(_ordinary, found))
+        written.add(folder / SCAN, folder / CALIBRATION)
+        if found.scan.listed.unread:
+            written.text(UNREAD, "".join(f"{line}\n" for line in found.scan.listed.unread))
+        written.text("scan.md", f"{tables.counts(found).section()}\n{_highest(found)}")
+        drawn = written.figures({"histogram": partial(figures.histogram, found)})
+        content = attempt(PAGE, partial(page.html, found, cluster, drawn.get("histogram")))
+        if content is not None:
+            written.text(PAGE, content)
+
+
+def _highest(found: Found) -> str:
+    return tables.top(found, tables.SHOWN).section()
+
+
+def _rows(found: Found, cluster: Any, file: Any) -> None:
+    """Every row that was read, in order, as parquet."""
+    listed = found.scan.listed
+    scores = {key: values[: found.count] for key, values in found.scores.values.items()}
+    scores |= {one.detector: one.scores for one in found.confirmed}
+    failure = pa.array([found.failures.get(i) for i in range(found.count)], pa.string())
+    numbers = {
+        "times": pa.array(listed.times, pa.int64()),
+        **{key: _numbers(values) for key, values in scores.items()},
+        "p": _numbers(found.p),
+        "q": _numbers(found.q),
+        "flagged": pa.array(found.flagged),
+        "cluster": pa.array(cluster, pa.int64()),
+        "failure": failure,
+    }
+    of_texts = pa.table({"prompt": pa.array(listed.texts, pa.string()), **numbers})
+    schema = pa.schema([pa.field("id", pa.string()), *of_texts.schema])
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for begin in range(0, len(listed.rows), GROUP):
+            part = slice(begin, begin + GROUP)
+            rows = of_texts.take(pa.array(listed.rows[part]))
+            ids = pa.array(listed.ids[part], pa.string())
+            writer.write_table(rows.add_column(0, schema.field("id"), ids))
+
+
+def _ordinary(found: Found, file: Any) -> None:
+    """The ordinary prompts with their scores, which p-values are computed from."""
+    texts = found.scan.ordinary.texts
+    columns: dict[str, Any] = {
+        "id": [found.scan.id_of(found.count + i) for i in range(len(texts))],
+        "prompt": pa.array(texts, pa.string()),
+    }
+    for key, values in found.scores.values.items():
+        columns[key] = _numbers(values[found.count :])
+    pq.write_table(pa.table(columns), file, compression="zstd")
+
+
+def _numbers(values: Any) -> pa.Array:
+    """Numbers, null where there is none."""
+    return pa.array(values, pa.float64(), mask=~np.isfinite(values))
