@@ -20,7 +20,7 @@ def plan(scans: Sequence[Scan]) -> Table:
 
 
 NOTES = [
-    "NFE is counted by the engine on a stand-in with closed form, a directional derivative as two.",
+    "NFE is counted by the engine on a stand-in with closed form, a JVP as two.",
     "Confirmed are the top scan.share, and scan.audit each of the rest and of the calibration.",
 ]
 
