@@ -131,6 +131,10 @@ class _Rows(RawTable):
         self.number += 1
         super().refuse(error)
 
+    def absent(self, heading: str) -> UserError:
+        """The error where there is no such column."""
+        return UserError(f"{self.path}: no column named {heading!r}; it has {self.heading()}")
+
     def source(self) -> str:
         """The column that has the prompts.
 
@@ -139,6 +143,8 @@ class _Rows(RawTable):
         """
         if "prompt" in self.chosen:
             return "prompt"
+        if given := self.named.get("prompt"):
+            raise self.absent(given)
         usual = [name for name in USUAL if name in self.chosen]
         if len(usual) == 1:
             return usual[0]
@@ -186,7 +192,7 @@ def load(path: str, options: Options = Options(), ordinary: bool = False) -> Unl
         else:
             _lines(file, table)
     if absent := [theirs for ours, theirs in named.items() if ours not in table.chosen]:
-        raise UserError(f"{path}: no column named {absent[0]!r}; it has {table.heading()}")
+        raise table.absent(absent[0])
     if ordinary and table.said:
         labels.require_one_reading(path, table.chosen["label"], list(table.said.values()))
     if not table.places:

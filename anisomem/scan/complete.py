@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from anisomem.benchmark.measured import Measured
 from anisomem.benchmark.results import MEASURED
 from anisomem.console.progress import phase
-from anisomem.errors import UserError
 from anisomem.models.capability import Capability
 from anisomem.scan import pictures
 from anisomem.scan.found import Found
@@ -26,11 +25,8 @@ def complete(scan: Scan) -> Found:
     """What a scan has found, recorded where it was not.
 
     Raises:
-        UserError: A model of random weights, or one that returned NaN or infinity without any
-            prompt.
+        UserError: A model that returned NaN or infinity without any prompt.
     """
-    if scan.config.model.get("weights") == "random":
-        raise UserError("weights=random is for anisomem bench; scores need weights=pretrained")
     for folder in (scan.folder, scan.folder.parent):
         atomic.remove_abandoned(folder)
     scan.keep_settings()

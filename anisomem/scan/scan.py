@@ -92,6 +92,8 @@ class Scan(Run):
         values.check_words(config)
         if config.tensors:
             raise UserError("a scan keeps no tensors; leave out tensors=")
+        if config.model.get("weights") == "random":
+            raise UserError("weights=random is for anisomem bench; scores need weights=pretrained")
         compose.require_chosen(config, "detector")
         config = at_fewest(config)
         for detector in detectors(config.detector):

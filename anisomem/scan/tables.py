@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from anisomem.config import catalog
 from anisomem.evaluation.interval import Interval
 from anisomem.report.table import Table
 from anisomem.report.tables import percent
@@ -26,7 +27,7 @@ def counts(found: Found) -> Table:
     lines = [
         ["rows read", f"{rows:,}", f"{unread:,} cannot be read" if unread else ""],
         ["distinct prompts", f"{found.count:,}", f"scored by {_names(found)}"],
-        ["ordinary prompts", f"{len(found.calibration):,}", f"from {scan.ordinary.source}"],
+        ["ordinary prompts", f"{len(found.calibration):,}", f"from {source_of(found)}"],
         [
             "flagged",
             f"{int(found.flagged.sum()):,}",
@@ -83,6 +84,13 @@ def first_ids(found: Found) -> dict[int, str]:
     return first
 
 
+def source_of(found: Found) -> str:
+    """Where the ordinary prompts come from, in words."""
+    source = found.scan.ordinary.source
+    bundled = source == str(catalog.BUNDLED / "references.txt")
+    return "the bundled models' reference captions" if bundled else source
+
+
 def _names(found: Found) -> str:
     return ", ".join(one.key for one in found.scan.first.configured)
 
@@ -95,8 +103,7 @@ def _above(found: Found) -> list[str]:
     return [
         f"above {rate} FPR",
         f"{above:,}",
-        f"score above {threshold.value:.4g}, which {_share(threshold.realised)} of prompts like "
-        "the ordinary ones exceed",
+        f"score above {threshold.value:.4g}; realised FPR {_share(threshold.realised)} (95%)",
     ]
 
 
