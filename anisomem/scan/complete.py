@@ -20,6 +20,8 @@ from anisomem.storage import atomic
 if TYPE_CHECKING:
     from anisomem.models.base import DiffusionModel
 
+TOKENISED = 10_000  # prompts at a time
+
 
 def complete(scan: Scan) -> Found:
     """What a scan has found, recorded where it was not.
@@ -67,7 +69,10 @@ def _record(scan: Scan, stage: Stage, model: Callable[[], DiffusionModel]) -> No
     measured = replace(
         before,
         wall_seconds=(before.wall_seconds or 0) + perf_counter() - begin,
-        truncated_prompts=model().truncated(scan.listed.texts),
+        truncated_prompts=sum(
+            model().truncated(scan.listed.texts[begin : begin + TOKENISED])
+            for begin in range(0, len(scan.listed.texts), TOKENISED)
+        ),
         provenance=provenance(model()) | used,
     )
     measured.write(scan.folder / MEASURED)
