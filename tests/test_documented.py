@@ -19,6 +19,7 @@ from anisomem.config.overrides import read
 from anisomem.datasets import cards
 from anisomem.detection.configured import detectors
 from anisomem.run import labelled
+from anisomem.scan.command import with_prompts
 from anisomem.sweep.command import SWEEPS
 from anisomem.tradeoff.settings import mitigations
 
@@ -28,6 +29,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FILES = {
     "prompts.parquet": None,
     "mine.csv": "caption,is_memorized\n" + "".join(f"cat {i},{i % 2}\n" for i in range(8)),
+    "mine.txt": "red cat\ndog 1\n",
+    "ordinary.txt": "".join(f"a dog {i}\n" for i in range(40)),
     "yes.txt": "red cat\ndog\n",
     "no.txt": "a cat\na dog\n",
 }
@@ -117,6 +120,8 @@ def test_a_documented_command_can_be_typed(command, place):
             known = {*cards.names(), *catalog.names("dataset"), "all", "NAME"}
             assert options.name in known
             compose.cases(overrides)
+        case "scan":
+            compose.cases([f"experiment={catalog.SCAN}", *with_prompts(overrides)])
         case "generate":
             compose.cases([f"mitigation=[{options.mitigate or 'none'}]", *overrides])
         case _:
@@ -143,6 +148,8 @@ RUN = [
     ),
     ([*OWN, "dataset.memorized=yes.txt", "dataset.others=no.txt"], TINY),
     (["table", "runs/a", "runs/b", "--out", "merged"], []),
+    (["scan", "mine.csv", *FOLDER[:2], "calibration=ordinary.txt"], ["workers=1"]),
+    (["scan", "mine.csv", *FOLDER[:2], "calibration=ordinary.txt", "dry_run=true"], []),
     (["generate", "PROMPT", "--mitigate", "wen"], FOLDER),
     (["new-detector", "mine"], []),
     (["list", "detectors", "--long"], []),

@@ -116,6 +116,10 @@ class Case(Run, Entries):
                 f"{file.parent} is of schema version {version}, and this is {identity.VERSION}; "
                 "run its command again"
             )
+        if "calibration" in content:
+            raise UserError(
+                f"{file.parent} is a scan of prompts without labels; its command again prints it"
+            )
         if not isinstance(references := content.get("references", []), list):
             raise atomic.damaged(store.folder / IDENTITY)
         kept_file = file.parent / PROMPTS

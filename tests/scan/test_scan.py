@@ -241,3 +241,7 @@ def test_the_stored_settings_are_read_back(run_of):
     config = stored.read(run_of / "config.yaml")
     assert config.prompts and config.scan.audit == 12
     assert json.loads((run_of / "measured.json").read_text())["device"]
+
+
+def test_a_scan_is_no_run_to_be_tabled(run_of, capsys):
+    assert "is a scan of prompts without labels" in refused(capsys, "table", str(run_of))
