@@ -29,7 +29,7 @@ from anisomem.storage import atomic, digests
 from anisomem.storage.store import IDENTITY, ScoreStore
 
 
-class Case(Run, Entries):
+class Case(Run[PromptSet], Entries):
     """One model on one prompt set with all its detectors.
 
     What is recorded are its *entries*: the prompts of the set, then the ordinary prompts outside

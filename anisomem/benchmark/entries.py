@@ -55,7 +55,7 @@ class Entries:
 
     config: Config
     name: str
-    state: Mapping[str, str]
+    state: dict[str, str]
     noise_rows: Sequence[int]
     samples: Mapping[str, int]
     store: ScoreStore

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anisomem.config.schema import Config
-from anisomem.datasets.prompts import LABELS
+from anisomem.datasets.prompts import LABELS, PromptSet
 from anisomem.errors import UserError
 from anisomem.evaluation import folds
 from anisomem.geometry.alignment import InputAlignment
@@ -94,7 +94,7 @@ def other_sizes(latent_shape: tuple[int, int, int]) -> list[tuple[int, int, int]
     return [shape for shape in shapes if max(shape) <= max(LONGEST, 2 * height, 2 * width)]
 
 
-class Recording(Run):
+class Recording(Run[PromptSet]):
     """One model on its prompts; evaluates what is missing and reads what is there.
 
     Arguments:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from anisomem.config import own
 from anisomem.config.schema import Config
@@ -22,7 +22,10 @@ CONFIG = "config.yaml"  # the settings, in a run's folder
 PROMPTS = "prompts.parquet"  # the prompt set, which may have moved since
 
 
-class Run:
+P = TypeVar("P", bound=Prompts)
+
+
+class Run(Generic[P]):
     """One model on one prompt set.
 
     Arguments:
@@ -40,7 +43,7 @@ class Run:
     """
 
     def __init__(
-        self, config: Config, experiment: str, prompts: Prompts, content: Mapping[str, Any]
+        self, config: Config, experiment: str, prompts: P, content: Mapping[str, Any]
     ) -> None:
         self.config, self.prompts, self.content = config, prompts, content
         self.name, self.model = prompts.name, config.model_name

@@ -60,8 +60,10 @@ def with_prompts(words: Sequence[str]) -> list[str]:
 
 
 def _is_place(word: str) -> bool:
-    known = places.is_list(word) or word in catalog.names("dataset")
-    return known or os.path.lexists(os.path.expanduser(word))
+    """Whether a word is a path, or called like one, or a prompt set's name."""
+    if word.startswith(("~", ".", "/")) or places.is_list(word) or "/" in word:
+        return True
+    return word in catalog.names("dataset") or os.path.lexists(word)
 
 
 def _refuse_dataset(overrides: Sequence[str]) -> None:

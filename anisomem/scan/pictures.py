@@ -82,7 +82,7 @@ def _plan(found: Found) -> dict[str, Any]:
     """What they are of; another plan asks for other pictures."""
     config = found.scan.config
     return {
-        "prompts": digests.digest([found.scan.text_of(i) for i in rows(found)]),
+        "prompts": digests.digest({"of": [found.scan.text_of(i) for i in rows(found)]}),
         "seeds": gallery.seeds_behind(config.seeds, found.scan.size + found.scan.scanned.limited),
         "guidance": gallery.GUIDANCE,
         "steps": gallery.STEPS,

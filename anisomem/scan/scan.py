@@ -70,7 +70,7 @@ class Stage(Entries):
         return TensorFiles(self.store.folder.parent / "tensors", [])
 
 
-class Scan(Run):
+class Scan(Run[Prompts]):
     """Prompts without labels, compared with ordinary ones.
 
     Its entries are the distinct prompts, then the calibration.

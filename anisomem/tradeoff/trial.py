@@ -18,6 +18,7 @@ from PIL import Image
 
 from anisomem.config import own, values
 from anisomem.config.schema import Config
+from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError
 from anisomem.measures import training_pictures
 from anisomem.measures.base import Measure, TrainingPictures
@@ -35,7 +36,7 @@ Pictures = npt.NDArray[np.uint8]
 Task = tuple[int, list[int]]  # the index of a setting, and the rows of some prompts
 
 
-class Trial(Run):
+class Trial(Run[PromptSet]):
     """Some prompts sampled with every setting of every mitigation, and measured.
 
     Arguments:

@@ -13,6 +13,7 @@ from anisomem.cli.main import SECTIONS, group, main, version
 from anisomem.cli.settings import defaults
 from anisomem.config import catalog, compose
 from anisomem.config.schema import Schema
+from anisomem.scan.command import with_prompts
 
 COMMANDS = dict(group.commands)
 EXAMPLES = [example for command in COMMANDS.values() for example in command.examples]
@@ -71,7 +72,11 @@ def test_defaults_are_those_that_the_configuration_has():
 
 
 def test_experiments_that_a_command_has_by_default_are_shown_and_taken(capsys):
-    for name, experiment in (("mitigate", catalog.MITIGATE), ("geometry", catalog.GEOMETRY)):
+    for name, experiment in (
+        ("mitigate", catalog.MITIGATE),
+        ("geometry", catalog.GEOMETRY),
+        ("scan", catalog.SCAN),
+    ):
         assert experiment in catalog.names("experiment")
         assert f"  experiment={experiment}" in printed(capsys, name, "--help")
 
@@ -84,7 +89,7 @@ def test_examples_can_be_typed(example):
     if name == "multirun":
         compose.checked(params["arguments"], several=True)
     elif overrides := params.get("overrides"):
-        compose.cases(overrides)
+        compose.cases(with_prompts(overrides) if name == "scan" else overrides)
     assert not set(re.sub(r"'[^']*'|\"[^\"]*\"", "", example)) & set("[]{}*?!~")
 
 
