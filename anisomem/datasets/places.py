@@ -36,19 +36,20 @@ def expanded(path: str) -> Path:
         raise UserError(f"{path!r}: {error}") from None
 
 
-def files(path: str, with_lists: bool = False) -> list[Path] | None:
+def files(path: str, with_lists: bool = False, setting: str = "dataset.path") -> list[Path] | None:
     """The tables that a path names, in the order of their names; None for a hub dataset's.
 
     Arguments:
         path: Of a file, a folder, a pattern or a hub dataset.
         with_lists: Whether files with a prompt a line are taken too.
+        setting: The setting that names it, for messages.
 
     Raises:
         UserError: It names none, or what cannot be read to its end.
     """
     place = expanded(path)
     if os.path.isdir(place):
-        return _folder(place, with_lists)
+        return _folder(place, with_lists, setting)
     if not os.path.lexists(place) and glob.has_magic(path):
         matches = sorted(islice(glob.iglob(str(place)), MOST + 1))
         if not matches or len(matches) > MOST:
@@ -95,9 +96,9 @@ def _table(file: Path, with_lists: bool) -> Path:
     return file
 
 
-def _folder(place: Path, with_lists: bool) -> list[Path] | None:
+def _folder(place: Path, with_lists: bool, setting: str) -> list[Path] | None:
     """A folder's tables; None where splits or configurations of a hub dataset are to be chosen."""
-    below = _below(place)
+    below = _below(place, setting)
     tables_below = [file for file in below if is_table(file)]
     lists = [file for file in below if with_lists and bounded.suffix(file) == ".txt"]
     if not tables_below and not lists:
@@ -112,7 +113,6 @@ def _folder(place: Path, with_lists: bool) -> list[Path] | None:
         return None
     suffixes = sorted({bounded.suffix(file) for file in [*tables_below, *lists]})
     if len(suffixes) > 1:
-        setting = "prompts" if with_lists else "dataset.path"
         raise UserError(
             f"{str(place)!r} has files in {' and '.join(suffixes)}; name those that are meant, "
             f"such as {setting}='{place}/*{suffixes[0]}'"
@@ -120,7 +120,7 @@ def _folder(place: Path, with_lists: bool) -> list[Path] | None:
     return sorted(tables_below)
 
 
-def _below(place: Path) -> list[Path]:
+def _below(place: Path, setting: str) -> list[Path]:
     """Everything in a folder and its folders but what is hidden; links are not followed.
 
     Raises:
@@ -142,6 +142,6 @@ def _below(place: Path) -> list[Path]:
         if len(below) + len(folders) > MOST:
             raise UserError(
                 f"{str(place)!r} has more than {MOST:,} files; name those that are meant, such as "
-                f"dataset.path='{place}/*.parquet'"
+                f"{setting}='{place}/*.parquet'"
             )
     return below

@@ -344,11 +344,13 @@ def hub(
     revision: str | None,
     config: str | None = None,
     table: RawTable | None = None,
+    group: str = "dataset",
 ) -> RawTable:
     """The rows of a dataset in the Hugging Face hub, or in a folder laid out like one.
 
     Arguments:
         table: Where they are added; a new table if not given.
+        group: Of the settings that choose its split and configuration, for messages.
 
     Raises:
         UserError: It cannot be had, or has several configurations and none is chosen.
@@ -359,10 +361,10 @@ def hub(
         rows = load_dataset(repository, config, split=split, revision=revision)
     except Exception as error:  # the hub's client raises anything from OSError to ValueError
         raise UserError(
-            f"no prompt file or hub dataset {repository!r}: {_reason(error)}"
+            f"no prompt file or hub dataset {repository!r}: {_reason(error, group)}"
         ) from None
     if not isinstance(rows, Dataset):
-        raise UserError(f"{repository}: {split!r} is no one split (dataset.split=NAME)")
+        raise UserError(f"{repository}: {split!r} is no one split ({group}.split=NAME)")
     table = RawTable() if table is None else table
     table.headings.update(dict.fromkeys(rows.column_names))
     table.chosen.update(columns.chosen(rows.column_names, repository))
@@ -377,15 +379,15 @@ def hub(
     return table
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, group: str) -> str:
     """Why a dataset cannot be had, and what to type where that is known."""
     said = [line.strip() for line in str(error).splitlines() if line.strip()]
     first = said[0] if said else type(error).__name__
     hint = ""
     if "onfig" in first:  # ours is named otherwise than in its example of usage
-        first, hint = " ".join(said[:2]), " (dataset.config=NAME chooses one)"
+        first, hint = " ".join(said[:2]), f" ({group}.config=NAME chooses one)"
     elif "split" in first:
-        hint = " (dataset.split=NAME chooses one)"
+        hint = f" ({group}.split=NAME chooses one)"
     return first + hint
 
 

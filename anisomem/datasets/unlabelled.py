@@ -178,11 +178,11 @@ def load(path: str, options: Options = Options(), ordinary: bool = False) -> Unl
     if "prompt" not in named:
         names |= {usual: usual for usual in USUAL}
     columns = Columns(names, frozenset(names))
-    files = places.files(path, with_lists=True)
+    files = places.files(path, with_lists=True, setting=options.setting)
     if files is None:
         table.begin(places.stem(path))
         place = str(places.expanded(path))
-        tables.hub(place, columns, options.split, options.revision, options.config, table)
+        tables.hub(place, columns, options.split, options.revision, options.config, table, "scan")
     elif options.config or options.revision or options.split != "train":
         raise UserError(f"{path} is no hub dataset: it has no split, revision or config")
     for file in files or ():

@@ -47,6 +47,7 @@ class Confirmed:
         calibration: Its scores of ordinary prompts.
         threshold: The score that few of these exceed; None where they are too few to say.
         top, above: How many of the highest prompts it was asked about, and how many exceed it.
+        flagged, agreed: The same of the flagged ones among these.
         audited, missed: How many of the rest it was asked about, and how many exceed it.
         rest: How many prompts are not among the highest.
         share: Of the rest, the share that exceeds it lies here; None without an audit.
@@ -58,6 +59,8 @@ class Confirmed:
     threshold: Threshold | None
     top: int
     above: int
+    flagged: int
+    agreed: int
     audited: int
     missed: int
     rest: int
@@ -185,6 +188,7 @@ class Found:
         threshold = threshold_of(ordinary, self.scan.config.fpr_targets[0])
         bound = threshold.value if threshold else np.inf
         top, audited = whole[self.top], whole[self.audited]
+        flagged = top[self.flagged[self.top]]
         asked, missed = int(np.isfinite(audited).sum()), int((audited > bound).sum())
         return Confirmed(
             detector.key,
@@ -193,6 +197,8 @@ class Found:
             threshold,
             int(np.isfinite(top).sum()),
             int((top > bound).sum()),
+            int(np.isfinite(flagged).sum()),
+            int((flagged > bound).sum()),
             asked,
             missed,
             len(self.order) - len(self.top),

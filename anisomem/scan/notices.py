@@ -94,6 +94,11 @@ def _resolution(scan: Scan) -> list[str]:
             f"with {n:,} ordinary prompts there is no threshold at a false-positive rate of "
             f"{percent(rate)}, which needs {least:,}"
         )
+    elif scan.costly and config.scan.audit < least:
+        lines.append(
+            f"scan.audit={config.scan.audit} gives the detectors that confirm no threshold at a "
+            f"false-positive rate of {percent(rate)}; scan.audit={least} does"
+        )
     return lines
 
 

@@ -27,6 +27,8 @@ LIMITS = (
     "Scores move in their last digits with batch size, precision and hardware.",
 )
 
+LONGEST = 1_000  # characters of a prompt on the page
+
 
 @dataclass(frozen=True)
 class Line:
@@ -97,15 +99,15 @@ def _lines(
         cells = [
             str(place),
             "yes" if found.flagged[i] else "no",
-            listed.texts[i],
-            first[i],
+            _shortened(listed.texts[i]),
+            _shortened(first[i]),
             str(listed.times[i]),
             *(_score(values[i]) for values in scores.values()),
             f"{found.p[i]:.3g}",
             f"{found.q[i]:.3g}",
             str(cluster[i]),
         ]
-        text = listed.texts[i]
+        text = _shortened(listed.texts[i])
         lines.append(Line(place, bool(found.flagged[i]), cells, text, made.get(i, ())))
     return headings, lines
 
@@ -140,6 +142,10 @@ def _meanings(found: Found) -> dict[str, str]:
             " flag; where it agrees the flag is worth more."
         )
     return meanings
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def _score(value: float) -> str:

@@ -121,8 +121,7 @@ def _read(config: Config, source: str, setting: str, ordinary: bool) -> Unlabell
     """A place, or a prompt set by its name."""
     if source in catalog.names("dataset") and not os.path.lexists(source):
         return unlabelled.of_set(_known(config, source), ordinary)
-    given = config.scan
-    options = Options(setting=setting)
+    given, options = config.scan, Options(setting=setting)
     if setting == "prompts":
         options = Options(given.columns, given.split, given.revision, given.config)
     with concerning(f"{setting}={source}"):

@@ -115,7 +115,8 @@ def _confirmed(found: Found, one: Confirmed) -> Sequence[Sequence[str]]:
         [
             f"top {percent(share)}, above {rate} FPR of {one.detector}",
             f"{one.above:,} of {one.top:,}",
-            f"score above {one.threshold.value:.4g}, from {len(one.calibration)} ordinary prompts",
+            f"{one.agreed:,} of the {one.flagged:,} flagged ones; score above "
+            f"{one.threshold.value:.4g}",
         ]
     ]
     if one.share:
