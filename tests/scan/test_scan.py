@@ -167,6 +167,31 @@ def test_mistakes_are_one_line(save_pipeline, tmp_path, capsys, more, said):
     assert not list(tmp_path.glob("runs/scan/*/components"))
 
 
+def test_an_audit_too_small_for_a_threshold_is_said_beforehand(save_pipeline, tmp_path, capsys):
+    more = ("detector=[wen,tiled_l2]", "scan.audit=9", "dry_run=true", "fdr=0.5")
+    words = arguments(save_pipeline(), tmp_path, *more, "fpr_targets=[0.05]")
+    assert main(words) == 0
+    assert "scan.audit=19 does" in capsys.readouterr().err
+
+
+def test_what_is_confirmed_is_counted_from_the_files(scanned, run_of, capsys):
+    """The threshold of the second stage is the k-th largest of its calibration, k = 1 of 12."""
+    assert main(scanned[1]) == 0
+    out = capsys.readouterr().out
+    rows = {row["prompt"]: row for row in rows_of(run_of)}
+    (store,) = run_of.glob("confirmed-*")
+    (file,) = store.glob("*.parquet")
+    frame = pq.read_table(file).to_pandas()
+    # What compares the n first samples stands at the last of them.
+    last = frame[frame["sample"] == 3].set_index("prompt_id")
+    name = frame.columns[-1]  # the one component
+    calibrating = [key for key in last.index if key.startswith("calibration")]
+    bound = -last[name][calibrating].min()
+    ranked = sorted(rows.values(), key=lambda row: (row["p"], -row["wen, n=1"]))[:2]
+    above = sum(row["tiled_l2, n=4"] > bound for row in ranked)
+    assert f"| {above} of 2 " in out
+
+
 def test_a_calibration_that_is_the_scan_is_refused(save_pipeline, tmp_path, capsys):
     words = arguments(save_pipeline(), tmp_path)
     words[4] = f"calibration={words[1]}"
