@@ -93,19 +93,21 @@ def _lines(
             row: [page.picture(Image.fromarray(one)) for one in some]
             for row, some in zip(pictures.rows, pictures.pictures, strict=True)
         }
-    headings = ["rank", "flagged", "prompt", "id", "times", *scores, "p", "q", "cluster"]
+    decides, *others = scores
+    headings = ["rank", "flagged", "prompt", decides, "p", "q", "times", "cluster", "id", *others]
     lines = []
     for place, i in enumerate(shown, 1):
         cells = [
             str(place),
             "yes" if found.flagged[i] else "no",
             _shortened(listed.texts[i]),
-            _shortened(first[i]),
-            str(listed.times[i]),
-            *(_score(values[i]) for values in scores.values()),
+            _score(scores[decides][i]),
             f"{found.p[i]:.3g}",
             f"{found.q[i]:.3g}",
+            str(listed.times[i]),
             str(cluster[i]),
+            _shortened(first[i]),
+            *(_score(scores[key][i]) for key in others),
         ]
         text = _shortened(listed.texts[i])
         lines.append(Line(place, bool(found.flagged[i]), cells, text, made.get(i, ())))

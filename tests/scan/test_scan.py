@@ -11,43 +11,7 @@ import pytest
 from anisomem.cli.main import main
 from anisomem.evaluation import conformal
 from anisomem.scan.command import with_prompts
-
-PROMPTS = ["red cat 1", "dog 2", "", "red cat 1", "cat cat 3", "red 4"]
-ORDINARY = [f"dog {i}" for i in range(40, 70)]
-
-
-def arguments(model, folder, *more):
-    """A scan of the tiny pipeline on a few prompts."""
-    (folder / "mine.txt").write_text("".join(f"{text}\n" for text in PROMPTS))
-    (folder / "ordinary.txt").write_text("".join(f"{text}\n" for text in ORDINARY))
-    return [
-        "scan",
-        str(folder / "mine.txt"),
-        "model=diffusers_folder",
-        f"model.path={model}",
-        f"calibration={folder / 'ordinary.txt'}",
-        "workers=1",
-        "fpr_targets=[0.1]",
-        f"runs={folder / 'runs'}",
-        *more,
-    ]
-
-
-@pytest.fixture(scope="session")
-def scanned(save_pipeline, tmp_path_factory):
-    """The folder of a finished scan with a second stage and pictures; do not change it."""
-    folder = tmp_path_factory.mktemp("scan")
-    more = ("detector=[wen,noise_alignment,tiled_l2]", "scan.audit=12", "scan.share=0.3")
-    words = arguments(save_pipeline(), folder, *more, "gallery=2", "fdr=0.9")
-    assert main(words) == 0
-    return folder, words
-
-
-@pytest.fixture
-def run_of(scanned):
-    """The folder of its run."""
-    (run,) = (scanned[0] / "runs" / "scan").iterdir()
-    return run
+from tests.scan.conftest import ORDINARY, PROMPTS, arguments
 
 
 def rows_of(run):
@@ -270,3 +234,36 @@ def test_the_stored_settings_are_read_back(run_of):
 
 def test_a_scan_is_no_run_to_be_tabled(run_of, capsys):
     assert "is a scan of prompts without labels" in refused(capsys, "table", str(run_of))
+
+
+def test_an_interrupted_scan_continues_with_what_is_missing(
+    save_pipeline, tmp_path, capsys, monkeypatch
+):
+    from anisomem.benchmark import record
+    from anisomem.engine.engine import Engine
+
+    words = arguments(save_pipeline(), tmp_path, "detector=[wen]")
+    (tmp_path / "mine.txt").write_text("".join(f"red {i}\n" for i in range(40)))
+    keep, kept = record.keep, []
+
+    def interrupted(entries, batch, recorded):
+        if kept:
+            raise KeyboardInterrupt
+        kept.append(batch)
+        return keep(entries, batch, recorded)
+
+    monkeypatch.setattr(record, "keep", interrupted)
+    assert main(words) == 130
+    monkeypatch.setattr(record, "keep", keep)
+    evaluate, evaluated = Engine.evaluate, []
+
+    def counted(self, texts, *more):
+        evaluated.extend(texts)
+        return evaluate(self, texts, *more)
+
+    monkeypatch.setattr(Engine, "evaluate", counted)
+    assert main(words) == 0
+    assert len(evaluated) == 40 + len(ORDINARY) - len(kept[0].ids)
+    assert main([*words, f"runs={tmp_path / 'at once'}"]) == 0
+    parts, whole = (rows_of(next(tmp_path.glob(f"{name}/scan/*"))) for name in ("runs", "at once"))
+    assert parts == whole

@@ -1,0 +1,59 @@
+"""scan.html as a reader meets it: offline, at a desk and on a phone."""
+
+import shutil
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if not CHROMIUM:
+        pytest.skip("needs a chromium on the PATH")
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(params=[(1280, 900), (390, 844)], ids=["desk", "phone"])
+def page(request, browser, run_of):
+    """The page; what goes wrong while it is used fails the test."""
+    width, height = request.param
+    opened = browser.new_page(viewport={"width": width, "height": height})
+    wrong = []
+    opened.on("console", lambda message: wrong.append(message.text))
+    opened.on("pageerror", lambda error: wrong.append(str(error)))
+    opened.goto((run_of / "scan.html").as_uri())
+    yield opened
+    opened.close()
+    assert wrong == []
+
+
+def test_nothing_is_wider_than_the_screen(page):
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_search_leaves_the_prompts_and_ids_that_have_it(page):
+    shown = "[...document.querySelectorAll('#lines tbody tr')].filter(r => !r.hidden).length"
+    assert page.evaluate(shown) == 4
+    page.fill("#search", "RED")
+    assert page.evaluate(shown) == 2 and page.inner_text("#found") == "2 of 4"
+    page.fill("#search", "mine-5")
+    assert page.evaluate(shown) == 1
+    page.fill("#search", "")
+    assert page.evaluate(shown) == 4 and page.inner_text("#found") == ""
+
+
+def test_a_click_on_a_heading_sorts(page):
+    column = """name => {
+        const head = [...document.querySelectorAll('#lines th')].find(h => h.innerText === name);
+        return [...document.querySelectorAll('#lines tbody tr')].map(
+            r => Number(r.cells[head.cellIndex].textContent));
+    }"""
+    assert page.evaluate(column, "rank") == [1, 2, 3, 4]
+    page.click("#lines th button:text-is('p')")
+    falling = page.evaluate(column, "p")
+    assert falling == sorted(falling, reverse=True)
