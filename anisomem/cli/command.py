@@ -227,23 +227,33 @@ def positive(text: str) -> int:
 
 
 class OverrideWord(click.ParamType[str]):
-    """A setting and its value, which are checked where the configuration is composed."""
+    """A setting and its value, which are checked where the configuration is composed.
+
+    Arguments:
+        or_file: Whether a file may stand there by itself.
+    """
 
     name = "override"
 
+    def __init__(self, or_file: bool = False) -> None:
+        self.or_file = or_file
+
     def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[CompletionItem]:
-        return completion.overrides(incomplete)
+        return completion.overrides(incomplete, self.or_file)
 
 
 OVERRIDE = OverrideWord()
 
 
-def overrides(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def overrides(
+    text: str, or_file: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The argument that takes overrides.
 
     Arguments:
         text: Its line of help.
+        or_file: Whether a file may stand there by itself.
     """
-    return click.argument(
-        "overrides", nargs=-1, type=OVERRIDE, metavar="[NAME=VALUE]...", help=text
-    )
+    kind = OverrideWord(or_file)
+    shown = "[FILE] [NAME=VALUE]..." if or_file else "[NAME=VALUE]..."
+    return click.argument("overrides", nargs=-1, type=kind, metavar=shown, help=text)

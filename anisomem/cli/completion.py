@@ -21,7 +21,7 @@ from anisomem.config import catalog
 VARIABLE = "_ANISOMEM_COMPLETE"
 OPEN = ("=", "[", ",", ".", "/")  # what a word ends with that goes on
 OWN = Path("conf/detector")  # the user's, in the current folder
-OF_FILES = re.compile(r"runs|paths\.data|.*\.(path|memorized|others|prompts)")
+OF_FILES = re.compile(r"runs|prompts|calibration|paths\.data|.*\.(path|memorized|others|prompts)")
 
 
 def complete(group: Command, instruction: str) -> int:
@@ -49,11 +49,17 @@ def members(group: str) -> list[str]:
     return list(dict.fromkeys([*catalog.names(group), *own]))
 
 
-def overrides(word: str) -> list[CompletionItem]:
-    """What an override that is typed so far may become."""
+def overrides(word: str, or_file: bool = False) -> list[CompletionItem]:
+    """What an override that is typed so far may become.
+
+    Arguments:
+        word: What is typed.
+        or_file: Whether a file may stand there by itself.
+    """
     name, given, value = word.partition("=")
     if not given:
-        return items(key for key in _keys(name) if key.startswith(word))
+        keys = (key for key in _keys(name) if key.startswith(word))
+        return items([*keys, *(_files(word) if or_file else ())])
     return items(f"{name}={one}" for one in _values(name, value))
 
 

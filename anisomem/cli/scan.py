@@ -39,7 +39,7 @@ from anisomem.config import catalog
         "anisomem scan mine.csv 'detector=[wen,noise_alignment,tiled_l2]' gallery=20",
     ],
 )
-@overrides("A file of prompts, and settings; conf/config.yaml has all of them.")
+@overrides("The prompts, and settings; conf/config.yaml has all of them.", or_file=True)
 def command(overrides: Sequence[str]) -> int:
     """Score prompts without labels and flag those that stand out from ordinary ones.
 

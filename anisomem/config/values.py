@@ -93,7 +93,8 @@ def require_type(override: Override) -> None:
         known = {field.name for field in fields(PARTS[group])}
         if setting not in known:
             raise unknown(f"setting of {group}", setting, known)
-        if more:
+        inside = getattr(PARTS[group](), setting)
+        if more and not isinstance(inside, dict):
             raise UserError(f"{group}.{setting} has no {more!r} to be set")
     if isinstance(given, dict) and name in PARTS:
         for key, value in given.items():

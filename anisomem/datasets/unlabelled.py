@@ -20,7 +20,7 @@ from anisomem.datasets.cells import empty
 from anisomem.datasets.files import heads, prompt_of, require_text
 from anisomem.datasets.prompts import PromptSet, plain_name
 from anisomem.datasets.tables import READERS, ROWS, Columns, RawTable
-from anisomem.errors import UserError
+from anisomem.errors import UserError, unknown
 
 COLUMNS = ("id", "prompt")
 #: Headings that prompts have elsewhere, taken where none is called prompt.
@@ -172,6 +172,9 @@ def load(path: str, options: Options = Options(), ordinary: bool = False) -> Unl
     Raises:
         UserError: No such file, one that cannot be read at all, or no row that can.
     """
+    for column in options.columns:
+        if column not in COLUMNS:
+            raise unknown("column", column, COLUMNS)
     named = {ours: theirs for ours, theirs in options.columns.items() if theirs}
     table = _Rows(unread=[], path=path, named=named, ordinary=ordinary)
     names = {"prompt": "prompt", "id": "id", "label": "label"} | named

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from collections.abc import Sequence
 
 from anisomem.config import catalog, compose
@@ -17,6 +18,7 @@ from anisomem.scan.plan import plan
 from anisomem.scan.scan import Scan
 from anisomem.scan.tables import printed
 from anisomem.scan.written import PAGE, SCAN, write
+from anisomem.storage.atomic import CannotWriteError
 
 
 def scan(words: Sequence[str]) -> int:
@@ -78,7 +80,13 @@ def _one(scan: Scan) -> int:
     found = complete(scan)
     if failed(found):
         return 1
-    write(found)
     print(printed(found))
+    try:
+        scan.keep_settings()
+        write(found)
+    except CannotWriteError as error:
+        if not error.forbidden:
+            raise
+        print(f"anisomem: its files are as they were: {error}", file=sys.stderr)
     print(f"All prompts: {scan.folder / SCAN}; page: {scan.folder / PAGE}")
     return 0

@@ -31,7 +31,6 @@ def complete(scan: Scan) -> Found:
     """
     for folder in (scan.folder, scan.folder.parent):
         atomic.remove_abandoned(folder)
-    scan.keep_settings()
 
     @cache
     def model() -> DiffusionModel:
@@ -54,11 +53,12 @@ def complete(scan: Scan) -> Found:
 
 def _record(scan: Scan, stage: Stage, model: Callable[[], DiffusionModel]) -> None:
     """Records what a stage lacks, and how."""
-    stage.store.start()
     with phase(f"{scan.name}: reading what is recorded", brief=True):
         missing = stage.missing(retry=scan.config.on_failure == "retry")
     if not missing:
         return
+    scan.keep_settings()
+    stage.store.start()
     from anisomem.benchmark.record import record
     from anisomem.run.provenance import provenance
 

@@ -81,10 +81,12 @@ class Found:
     def __init__(self, scan: Scan) -> None:
         self.scan = scan
         self.scores = scores_of(scan.first)
-        if not len(self.calibration):
-            raise UserError(
-                "the model failed on every ordinary prompt; give calibration=FILE with others"
-            )
+        for rows, what in (
+            (self.deciding, "prompt; run it again with on_failure=retry"),
+            (self.calibration, "ordinary prompt; give calibration=FILE with others"),
+        ):
+            if not np.isfinite(rows).any():
+                raise UserError(f"the model returned NaN or infinity for every {what}")
 
     @property
     def count(self) -> int:

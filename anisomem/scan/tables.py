@@ -24,6 +24,7 @@ def counts(found: Found) -> Table:
     rows, unread = len(scan.listed.ids), len(scan.listed.unread)
     of_rows = int(scan.listed.times[found.flagged].sum())
     more = f", in {of_rows:,} rows" * (of_rows != int(found.flagged.sum()))
+    without = len(scan.ordinary.texts) - len(found.calibration)
     lines = [
         ["rows read", f"{rows:,}", f"{unread:,} cannot be read" if unread else ""],
         ["distinct prompts", f"{found.count:,}", f"scored by {_names(found)}"],
@@ -36,6 +37,8 @@ def counts(found: Found) -> Table:
         _above(found),
         *(line for one in found.confirmed for line in _confirmed(found, one)),
     ]
+    if without:
+        lines.append(["ordinary, failed", f"{without:,}", "the model returned NaN or infinity"])
     if found.failures:
         lines.append(["failed", f"{len(found.failures):,}", "the model returned NaN or infinity"])
     return Table(f"Scan of {scan.title}", ["", "prompts", ""], lines, notes(found))

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -21,13 +22,16 @@ from anisomem.storage import atomic
 SCAN, CALIBRATION = "scan.parquet", "calibration.parquet"
 PAGE = "scan.html"
 GROUP = 100_000  # rows that are written at a time
+CLUSTERED = 100_000  # prompts that are compared with each other, which takes a minute
+
+Clusters = npt.NDArray[np.int64]
 
 
 def write(found: Found) -> None:
     """Writes all of them; what an earlier scan has left there and this one has not goes."""
     folder = found.scan.folder
     with phase("near-duplicates"):
-        cluster = clusters.near_duplicates(found.scan.listed.texts)
+        cluster = clusters_of(found)
     with Folder(folder, "scan") as written, phase("writing and drawing"):
         atomic.write(folder / SCAN, partial(_rows, found, cluster))
         atomic.write(folder / CALIBRATION, partial(_ordinary, found))
@@ -41,11 +45,24 @@ def write(found: Found) -> None:
             written.text(PAGE, content)
 
 
+def clusters_of(found: Found) -> Clusters:
+    """The cluster of near duplicates of every distinct prompt, ``[N]``.
+
+    Of more than :data:`CLUSTERED` prompts only the highest have one, flagged ones first; -1 stands
+    for the others.
+    """
+    texts = found.scan.listed.texts
+    rows = np.arange(len(texts)) if len(texts) <= CLUSTERED else np.sort(found.order[:CLUSTERED])
+    of_all = np.full(len(texts), -1)
+    of_all[rows] = clusters.near_duplicates([texts[i] for i in rows.tolist()])
+    return of_all
+
+
 def _highest(found: Found) -> str:
     return tables.top(found, tables.SHOWN).section()
 
 
-def _rows(found: Found, cluster: Any, file: Any) -> None:
+def _rows(found: Found, cluster: Clusters, file: Any) -> None:
     """Every row that was read, in order, as parquet."""
     listed = found.scan.listed
     scores = {key: values[: found.count] for key, values in found.scores.values.items()}
@@ -57,7 +74,7 @@ def _rows(found: Found, cluster: Any, file: Any) -> None:
         "p": _numbers(found.p),
         "q": _numbers(found.q),
         "flagged": pa.array(found.flagged),
-        "cluster": pa.array(cluster, pa.int64()),
+        "cluster": pa.array(cluster, pa.int64(), mask=cluster < 0),
         "failure": failure,
     }
     of_texts = pa.table({"prompt": pa.array(listed.texts, pa.string()), **numbers})

@@ -66,6 +66,14 @@ def test_chosen_members_are_offered_once_and_own_ones_too(tmp_path, monkeypatch)
     assert [item.value for item in overrides("detector.mine.")] == ["detector.mine.weight="]
 
 
+def test_a_scan_takes_a_file_by_itself(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.txt").touch()
+    assert "mine.txt" in offered("anisomem scan mi", capsys, monkeypatch)
+    assert "calibration=mine.txt" in offered("anisomem scan calibration=m", capsys, monkeypatch)
+    assert "mine.txt" not in offered("anisomem run mi", capsys, monkeypatch)
+
+
 def test_paths_are_completed(tmp_path, monkeypatch):
     (tmp_path / "prompts.csv").write_text("")
     (tmp_path / "pictures").mkdir()

@@ -162,6 +162,30 @@ def test_a_calibration_that_is_the_scan_is_refused(save_pipeline, tmp_path, caps
     assert "are scanned too; give calibration=FILE" in refused(capsys, *words)
 
 
+def test_a_column_is_named_on_the_command_line(save_pipeline, tmp_path, capsys):
+    words = arguments(save_pipeline(), tmp_path, "dry_run=true")
+    words[1] = str(tmp_path / "mine.csv")
+    (tmp_path / "mine.csv").write_text("key,caption,text\n1,one,two\n2,three,four\n")
+    assert "scan.columns.prompt=caption names one" in refused(capsys, *words)
+    assert main([*words, "scan.columns.prompt=text", "scan.columns.id=key"]) == 0
+    assert "no column named 'words'" in refused(capsys, *words, "scan.columns.prompt=words")
+    assert "prompt" in refused(capsys, *words, "scan.columns.prompts=text")
+
+
+def test_what_is_finished_is_printed_from_a_folder_that_may_only_be_read(
+    scanned, capsys, monkeypatch
+):
+    from anisomem.storage import atomic
+
+    def forbid(path, fill):
+        raise atomic.CannotWriteError(f"cannot write {path}", 30)
+
+    monkeypatch.setattr(atomic, "write", forbid)
+    assert main(scanned[1]) == 0
+    shown = capsys.readouterr()
+    assert "| flagged" in shown.out and "its files are as they were" in shown.err
+
+
 def test_nothing_to_scan_says_what_to_type(capsys):
     assert "anisomem scan FILE" in refused(capsys, "scan")
 
@@ -224,6 +248,25 @@ def test_prompts_that_the_model_fails_on_end_in_1_and_are_listed(
     assert rows["dog 2"]["p"] is not None
 
 
+def test_ordinary_prompts_that_the_model_fails_on_are_counted(
+    save_pipeline, tmp_path, capsys, monkeypatch
+):
+    from anisomem.engine.engine import Engine
+
+    evaluate = Engine.evaluate
+
+    def failing(self, texts, *more):
+        components = evaluate(self, texts, *more)
+        for values in components.values():
+            values[[text in ORDINARY[:2] for text in texts]] = np.inf
+        return components
+
+    monkeypatch.setattr(Engine, "evaluate", failing)
+    assert main(arguments(save_pipeline(), tmp_path, "detector=[wen]")) == 0
+    out = capsys.readouterr().out
+    assert "| ordinary prompts | 28 " in out and "| ordinary, failed | 2 " in out
+
+
 def test_the_stored_settings_are_read_back(run_of):
     from anisomem.run import stored
 
@@ -267,3 +310,18 @@ def test_an_interrupted_scan_continues_with_what_is_missing(
     assert main([*words, f"runs={tmp_path / 'at once'}"]) == 0
     parts, whole = (rows_of(next(tmp_path.glob(f"{name}/scan/*"))) for name in ("runs", "at once"))
     assert parts == whole
+
+
+def test_of_many_prompts_the_highest_are_compared_with_each_other(scanned, run_of, monkeypatch):
+    from anisomem.config import compose
+    from anisomem.scan import written
+    from anisomem.scan.found import Found
+    from anisomem.scan.scan import Scan
+
+    words = with_prompts(scanned[1][1:])
+    found = Found(Scan(compose.cases(["experiment=scan", *words])[0], "scan"))
+    assert found.scan.folder == run_of
+    assert (written.clusters_of(found) >= 0).all()
+    monkeypatch.setattr(written, "CLUSTERED", 3)
+    compared = np.flatnonzero(written.clusters_of(found) >= 0)
+    assert sorted(found.order[:3]) == compared.tolist()
