@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 
+from anisomem.config import catalog
 from anisomem.errors import UserError
 from anisomem.evaluation import conformal
 from anisomem.report.tables import percent
@@ -39,10 +40,12 @@ def known(scan: Scan) -> list[str]:
             f"{listed.unread[0]}; all are in {scan.folder / UNREAD}"
         )
     if listed.labelled:
+        known = config.prompts in catalog.names("dataset")
+        given = f"dataset.path={config.prompts}"
+        dataset = str(config.prompts) if known else f"prompts_file {shlex.quote(given)}"
         lines.append(
             f"{config.prompts} has labels, which a scan does not read; anisomem run "
-            f"dataset=prompts_file {shlex.quote(f'dataset.path={config.prompts}')} judges "
-            "detectors by them"
+            f"dataset={dataset} judges detectors by them"
         )
     if scan.scanned.limited:
         lines.append(

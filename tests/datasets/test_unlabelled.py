@@ -200,3 +200,25 @@ def test_a_labelled_set_gives_its_texts_or_its_ordinary_ones(make_prompts):
     assert unlabelled.of_set(prompts).texts == ["one", "two", "three"]
     ordinary = unlabelled.of_set(prompts, ordinary=True)
     assert ordinary.texts == ["two", "three"] and ordinary.memorized == 1
+
+
+def test_a_folder_laid_out_as_a_hub_dataset_is_read_as_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    folder = tmp_path / "set"
+    (folder / "data").mkdir(parents=True)
+    (folder / "README.md").write_text("A card.")
+    for split in ("train", "test"):
+        table = pa.table({"caption": [f"{split} one", None, f"{split} one"]})
+        pq.write_table(table, folder / "data" / f"{split}-00000.parquet")
+    listed = unlabelled.load(str(folder), Options(split="test"))
+    assert (listed.ids, listed.texts) == (["set-1", "set-3"], ["test one"])
+    assert len(listed.unread) == 1
+    with pytest.raises(UserError, match=r"scan\.split=NAME"):
+        unlabelled.load(str(folder), Options(split="dev"))
+
+
+@pytest.mark.parametrize("column", ["label", "caption"])
+def test_only_ids_and_prompts_have_columns(tmp_path, column):
+    (tmp_path / "a.csv").write_text("prompt\none\n")
+    with pytest.raises(UserError, match=f"no column named '{column}'; known: id, prompt"):
+        unlabelled.load(str(tmp_path / "a.csv"), Options({column: "x"}))
