@@ -275,6 +275,10 @@ def _parsed(text: str, where: object) -> Any:
 
 
 def _add_object(where: str, cells: Any, text: str, columns: Columns, table: RawTable) -> None:
+    if isinstance(cells, str) and not table.strict:  # a prompt and nothing else
+        table.chosen.setdefault("prompt", "prompt")
+        table.add(where, {"prompt": cells})
+        return
     if not isinstance(cells, _Object):
         table.refuse(UserError(f"{where}: expected a JSON object, got {text[:40]!r}"))
         return

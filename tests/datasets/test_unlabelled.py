@@ -88,6 +88,16 @@ def test_a_row_that_cannot_be_read_costs_no_other(tmp_path, name, content, unrea
     assert listed.ids == ["a-1", "a-3"]
 
 
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.json", '["one", "", "three"]'), ("a.jsonl", '"one"\n""\n"three"\n')]
+)
+def test_json_may_be_prompts_and_nothing_else(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    listed = unlabelled.load(str(tmp_path / name))
+    assert (listed.ids, listed.texts) == (["a-1", "a-3"], ["one", "three"])
+    assert len(listed.unread) == 1
+
+
 def test_a_quote_that_never_closes_is_refused_as_it_hides_unknown_many_rows(tmp_path):
     (tmp_path / "a.csv").write_text('prompt\none\n"two\nthree\nfour\n')
     with pytest.raises(UserError, match="unexpected end of data"):
