@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import false_discovery_control, kstest
+from scipy.stats import beta, false_discovery_control, kstest
 
 from anisomem.evaluation.conformal import (
     calibration_needed,
@@ -10,6 +10,7 @@ from anisomem.evaluation.conformal import (
     flagged,
     p_values,
     q_values,
+    share_interval,
     threshold,
 )
 
@@ -119,3 +120,22 @@ def test_no_calibration_and_no_p_values_are_refused():
         q_values([0.0, 0.5])
     with pytest.raises(ValueError, match="fraction"):
         flagged([0.5], 1.5)
+
+
+def test_the_interval_of_a_share_is_clopper_and_pearsons():
+    # Where none was found, a share above the upper end finds none with probability below 2.5%.
+    none = share_interval(0, 40)
+    assert none.low == 0 and none.high == pytest.approx(1 - 0.025 ** (1 / 40))
+    some = share_interval(3, 40)
+    assert (some.low, some.high) == pytest.approx((beta.ppf(0.025, 3, 38), beta.ppf(0.975, 4, 37)))
+    with pytest.raises(ValueError, match="k"):
+        share_interval(5, 4)
+
+
+def test_a_prompt_on_the_line_is_flagged_whatever_rounding_makes_of_it():
+    """With n + 1 = 10 m / k the k-th p-value is the rate's own line, k * rate / m."""
+    for m in range(1, 200):
+        p = np.ones(m)
+        p[0] = 0.1 / m
+        assert flagged(p, 0.1)[0], m
+        assert flagged([1 / (10 * m)] + [1] * (m - 1), 0.1)[0], m
