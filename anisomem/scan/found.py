@@ -51,6 +51,7 @@ class Confirmed:
         audited, missed: How many of the rest it was asked about, and how many exceed it.
         rest: How many prompts are not among the highest.
         share: Of the rest, the share that exceeds it lies here; None without an audit.
+        failed: How many of all the model failed on.
     """
 
     detector: str
@@ -65,6 +66,7 @@ class Confirmed:
     missed: int
     rest: int
     share: Interval | None
+    failed: int
 
 
 class Found:
@@ -205,6 +207,7 @@ class Found:
             missed,
             len(self.order) - len(self.top),
             conformal.share_interval(missed, asked) if asked and threshold else None,
+            int(np.isnan(values).sum()),
         )
 
 

@@ -112,23 +112,28 @@ def _above(found: Found) -> list[str]:
 
 def _confirmed(found: Found, one: Confirmed) -> Sequence[Sequence[str]]:
     rate, share = percent(found.scan.config.fpr_targets[0]), found.scan.config.scan.share
+    lines = []
+    if one.failed:
+        what = "the model returned NaN or infinity"
+        lines.append([f"{one.detector}, failed", f"{one.failed:,}", what])
     if not one.threshold:
-        return [[f"{one.detector}", "–", f"too few ordinary prompts for a threshold of {rate}"]]
-    lines = [
+        too_few = f"too few ordinary prompts for a threshold of {rate}"
+        return [*lines, [one.detector, "–", too_few]]
+    lines.append(
         [
-            f"top {percent(share)}, above {rate} FPR of {one.detector}",
+            f"{one.detector}: top {percent(share)}",
             f"{one.above:,} of {one.top:,}",
-            f"{one.agreed:,} of the {one.flagged:,} flagged ones; score above "
-            f"{one.threshold.value:.4g}",
+            f"above {one.threshold.value:.4g}, {rate} FPR; of flagged ones {one.agreed:,} of "
+            f"{one.flagged:,}",
         ]
-    ]
+    )
     if one.share:
         low, high = (round(end * one.rest) for end in (one.share.low, one.share.high))
         lines.append(
             [
-                f"of the rest, above it in an audit of {one.audited:,}",
-                f"{one.missed:,}",
-                f"{low:,} to {high:,} of the other {one.rest:,}; chance alone makes it {rate}",
+                f"{one.detector}: audit",
+                f"{one.missed:,} of {one.audited:,}",
+                f"so {low:,} to {high:,} of the other {one.rest:,} (95%); by chance {rate}",
             ]
         )
     return lines

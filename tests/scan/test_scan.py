@@ -154,6 +154,9 @@ def test_what_is_confirmed_is_counted_from_the_files(scanned, run_of, capsys):
     ranked = sorted(rows.values(), key=lambda row: (row["p"], -row["wen, n=1"]))[:2]
     above = sum(row["tiled_l2, n=4"] > bound for row in ranked)
     assert f"| {above} of 2 " in out
+    others = [row for row in rows.values() if row not in ranked]
+    missed = sum(row["tiled_l2, n=4"] > bound for row in others)
+    assert f"| {missed} of 2 " in out and "of the other 2 (95%); by chance 10%" in out
 
 
 def test_a_calibration_that_is_the_scan_is_refused(save_pipeline, tmp_path, capsys):
