@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from anisomem.benchmark.entries import Entries, samples_of, sources
 from anisomem.config import schema, values
@@ -53,7 +54,7 @@ class Case(Run[PromptSet], Entries):
         prompts: PromptSet | None = None,
     ) -> None:
         self.config = config
-        _require_sensible(config)
+        require_sensible(config)
         if prompts is None:
             whole = labelled.prompts(config)
             rows = labelled.limited(whole, config.limit, config.limit_seed)
@@ -72,11 +73,7 @@ class Case(Run[PromptSet], Entries):
         content = identity.describe(
             config, self.samples, prompts, self.references, sources(config, self.configured)
         )
-        if identity.compares_with_itself(content):
-            raise UserError(
-                f"baseline_model.path={config.baseline_model.path} is the model itself, so every"
-                " difference is 0; give an earlier checkpoint of it, or what it was tuned from"
-            )
+        require_another(config, content)
         if config.noise_policy == "per_prompt" and limited:
             content["noise_rows"] = self.noise_rows
         super().__init__(config, experiment, prompts, content)
@@ -241,7 +238,29 @@ def require_baseline(config: Config, configured: Sequence[Detector]) -> None:
         )
 
 
-def _require_sensible(config: Config) -> None:
+def require_another(config: Config, content: Mapping[str, Any]) -> None:
+    """Checks that a second model is not the first.
+
+    Arguments:
+        config: The settings of the run.
+        content: What its identity is made of.
+
+    Raises:
+        UserError: It is.
+    """
+    if identity.compares_with_itself(content):
+        raise UserError(
+            f"baseline_model.path={config.baseline_model.path} is the model itself, so every"
+            " difference is 0; give an earlier checkpoint of it, or what it was tuned from"
+        )
+
+
+def require_sensible(config: Config) -> None:
+    """Checks the settings of what only detects.
+
+    Raises:
+        UserError: Mitigations, a word that no setting knows, or a model without its place.
+    """
     if config.mitigation:
         raise UserError("a run only detects; mitigations are of mitigate and generate")
     values.check_words(config)

@@ -12,8 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from anisomem.benchmark.case import require_another, require_baseline, require_sensible
 from anisomem.benchmark.entries import SHARD, Entries, samples_of, sources
-from anisomem.config import compose, values
+from anisomem.config import compose
 from anisomem.config.schema import Config
 from anisomem.datasets.prompts import Prompts
 from anisomem.detection.alone import require_alone
@@ -89,16 +90,18 @@ class Scan(Run[Prompts]):
     """
 
     def __init__(self, config: Config, experiment: str) -> None:
-        values.check_words(config)
+        require_sensible(config)
         if config.tensors:
             raise UserError("a scan keeps no tensors; leave out tensors=")
         if config.model.get("weights") == "random":
             raise UserError("weights=random is for anisomem bench; scores need weights=pretrained")
         compose.require_chosen(config, "detector")
         config = at_fewest(config)
-        for detector in detectors(config.detector):
+        chosen = detectors(config.detector)
+        for detector in chosen:
             require_alone(detector)
             detector.require(config.stands_for)
+        require_baseline(config, chosen)
         cheap, costly = by_cost(config)
         self.scanned = scanned(config)
         self.listed = self.scanned.listed
@@ -112,6 +115,7 @@ class Scan(Run[Prompts]):
         content = identity.describe(
             first, samples_of(built), prompts, sources=sources(first, built)
         )
+        require_another(config, content)
         content["calibration"] = identity.describe_prompts(calibrating)
         if config.noise_policy == "per_prompt" and self.scanned.limited:
             content["noise_rows"] = list(self.scanned.noise_rows)

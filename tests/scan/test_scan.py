@@ -124,6 +124,9 @@ def test_what_is_known_is_said_beforehand(save_pipeline, tmp_path, capsys):
         (["scan.shares=1"], "did you mean 'share'?"),
         (["calibration=nothing.txt"], "no prompt file at 'nothing.txt'"),
         (["weights=random"], "scores need weights=pretrained"),
+        (["model.path=null"], "model"),
+        (["mitigation=[wen]"], "a run only detects"),
+        (["detector=[earlier_checkpoint]"], "give baseline_model.path=FOLDER"),
     ],
 )
 def test_mistakes_are_one_line(save_pipeline, tmp_path, capsys, more, said):
@@ -328,3 +331,11 @@ def test_of_many_prompts_the_highest_are_compared_with_each_other(scanned, run_o
     monkeypatch.setattr(written, "CLUSTERED", 3)
     compared = np.flatnonzero(written.clusters_of(found) >= 0)
     assert sorted(found.order[:3]) == compared.tolist()
+
+
+def test_a_model_is_compared_with_what_it_was_tuned_from(save_pipeline, tmp_path, capsys):
+    words = arguments(save_pipeline(), tmp_path, "detector=[earlier_checkpoint]")
+    itself = f"baseline_model.path={save_pipeline()}"
+    assert "is the model itself" in refused(capsys, *words, itself)
+    assert main([*words, f"baseline_model.path={save_pipeline(seed=1)}"]) == 0
+    assert "scored by earlier_checkpoint" in capsys.readouterr().out
