@@ -105,10 +105,10 @@ def test_a_finished_run_in_a_folder_that_may_only_be_read_prints_its_table(
 
 
 def test_interrupted_run_continues_with_what_is_missing(setting, tmp_path, capsys, monkeypatch):
-    from anisomem.benchmark import case as benchmark
+    from anisomem.benchmark.entries import Entries
     from anisomem.storage.store import ScoreStore
 
-    monkeypatch.setattr(benchmark, "SHARD", 5)
+    monkeypatch.setattr(Entries, "shard", 5)
     assert main(["run", *setting]) == 0
     whole = capsys.readouterr().out
     (folder,) = (tmp_path / "runs").glob("*/*/components")
