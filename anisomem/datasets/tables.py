@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from anisomem.datasets import bounded, layouts
+from anisomem.datasets import bounded, delimited, layouts
 from anisomem.errors import UserError
 
 DOCUMENT = 256 << 20  # bytes of a .json file, which is parsed as a whole
 ROWS = 1_000_000  # of a table
 SHOWN = 12  # headings in a message
 DELIMITERS = ",;\t"
-BLANKS = re.compile(' +"')
 CLASSES = "ClassLabel"  # as the datasets library calls numbers that stand for names
 
 REPEATED = {"label", "block", "kind", "family"}  # texts that many rows share
@@ -138,13 +135,12 @@ def _csv(file: Path, columns: Columns, table: RawTable) -> None:
     The delimiter is the one by which the heading has most of the columns that are sought, of
     these the one that it has most of.
     """
-    csv.field_size_limit(bounded.LINE)
 
     def columns_by(delimiter: str) -> tuple[int, int]:
         with closing(bounded.lines(file)) as content:
             first = next(content, "")
         try:
-            with closing(_records(file, delimiter)) as records:
+            with closing(delimited.records(file, delimiter)) as records:
                 cells = next(records, (0, [""]))[1]
         except UserError:  # by another delimiter it may be a heading
             cells = []
@@ -153,8 +149,8 @@ def _csv(file: Path, columns: Columns, table: RawTable) -> None:
         return len(plain & sought), first.count(delimiter)
 
     delimiter = "\t" if bounded.suffix(file) == ".tsv" else max(DELIMITERS, key=columns_by)
-    blanks = _blanks_before_quotes(file, delimiter)
-    records = _records(file, delimiter, blanks, None if table.strict else table.refuse)
+    blanks = delimited.blanks_before_quotes(file, delimiter)
+    records = delimited.records(file, delimiter, blanks, None if table.strict else table.refuse)
     _, header = next(records, (0, [""]))
     table.headings.update(dict.fromkeys(map(_plain, header)))
     chosen = columns.chosen(header, file)
@@ -168,54 +164,6 @@ def _csv(file: Path, columns: Columns, table: RawTable) -> None:
             )
             continue
         table.add(where, {ours: cells[i] for ours, i in at.items()})
-
-
-def _records(
-    file: Path,
-    delimiter: str,
-    blanks: bool = False,
-    refuse: Callable[[UserError], None] | None = None,
-) -> Generator[tuple[int, list[str]]]:
-    """The records of a CSV file with the lines on which they end.
-
-    Arguments:
-        refuse: Takes the errors of records that cannot be read, which are left out. A quote that
-            stays open to the end is raised all the same: how much it hides is not known.
-    """
-    content = (line + "\n" for line in bounded.lines(file, strict=refuse is None))
-    reader = csv.reader(content, delimiter=delimiter, strict=True, skipinitialspace=blanks)
-    while True:
-        try:
-            for cells in reader:
-                yield reader.line_num, cells
-        except csv.Error as error:
-            told = UserError(f"{file}, line {reader.line_num}: {error}")
-            if refuse is None or "end of data" in str(error):
-                raise told from None
-            refuse(told)
-        else:
-            return
-
-
-def _blanks_before_quotes(file: Path, delimiter: str) -> bool:
-    """Whether cells are quoted behind a blank, which is then no part of a cell."""
-    quoted = False
-    for line in bounded.lines(file, strict=False):  # which is said where it is read
-        at = 0  # where a cell begins, or goes on where it is quoted
-        while at >= 0:
-            if not quoted:
-                if BLANKS.match(line, at):
-                    return True
-                quoted = line.startswith('"', at)
-                at = at + 1 if quoted else line.find(delimiter, at) + 1 or -1
-                continue
-            end = line.find('"', at)
-            if end >= 0 and not line.startswith('""', end):
-                quoted = False
-                at = line.find(delimiter, end) + 1 or -1
-            else:
-                at = end + 2 if end >= 0 else -1
-    return False
 
 
 class _Object(dict[str, Any]):
