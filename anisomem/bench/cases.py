@@ -11,8 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from anisomem.benchmark.case import Case
-from anisomem.config import compose
-from anisomem.config.catalog import BUNDLED
+from anisomem.config import catalog, compose
 from anisomem.testbed.captions import random_caption
 
 CONCEPTS = ("cat", "dog", "owl", "fox", "tree", "rose", "moon", "star", "boat", "train", "apple")
@@ -40,7 +39,7 @@ def overrides(folder: Path, model: Sequence[str], prompts: int, *more: str) -> l
         *model,
         "dataset=prompts_file",
         f"dataset.path={file}",
-        f"references.prompts={BUNDLED / 'references.txt'}",
+        f"references.prompts={catalog.references('epsilon')}",
         "seeds=[42]",
         "workers=1",
         "timing_repeats=0",

@@ -19,11 +19,18 @@ MITIGATE, GEOMETRY, SCAN = "mitigation_testbed", "geometry_testbed", "scan"
 
 
 BUNDLED = Path(anisomem.__file__).parent / "testbed"  # the bundled models, a folder each
+#: The bundled models by the recipe that they share, which has ordinary captions of its own.
+VARIANTS = {"epsilon": "small", "velocity": "small", "flow": "large"}
 
 
 def testbed(variant: str) -> str:
     """The folder of a bundled model, which also holds its prompts; ``${testbed:VARIANT}``."""
     return str(BUNDLED / variant)
+
+
+def references(variant: str) -> Path:
+    """The file of ordinary captions of a bundled model's kind, which none was trained with."""
+    return BUNDLED / f"references_{VARIANTS[variant]}.txt"
 
 
 @cache

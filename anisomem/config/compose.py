@@ -64,6 +64,7 @@ def composed(words: Sequence[str]) -> list[tuple[Config, set[str]]]:
             config = _compose(every) if case else whole
             values.check(config)
             _leave_out_unchosen(config, every)
+            _leave_out_unserved(config)
             configs.append((_plain(config), {one.key for one in every}))
     return configs
 
@@ -85,6 +86,23 @@ def _leave_out_unchosen(config: DictConfig, overrides: Sequence[Override]) -> No
                     del config[group][name]
             elif name in catalog.names(group):
                 raise UserError(f"{group}.{name} is of a {group} that is not chosen")
+
+
+def _leave_out_unserved(config: DictConfig) -> None:
+    """Removes the detectors that ``left_out`` names for the model, and from it all others.
+
+    Raises:
+        UserError: No detector is left.
+    """
+    own = members.model_name(cast(dict[str, Any], OmegaConf.to_container(config.model)))
+    reasons = {n: why for n, why in config.left_out.get(own, {}).items() if n in config.detector}
+    with open_dict(config):
+        for name in reasons:
+            del config.detector[name]
+        config.left_out = {own: reasons} if reasons else {}
+    if reasons and not config.detector:
+        told = "; ".join(f"{name}: {why}" for name, why in reasons.items())
+        raise UserError(f"{own} serves none of the detectors: {told}")
 
 
 def _compose(overrides: Sequence[Override]) -> DictConfig:

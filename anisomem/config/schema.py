@@ -89,6 +89,7 @@ class Schema:
     dataset: dict[str, Any] = field(default_factory=dict)
     detector: dict[str, dict[str, Any]] = field(default_factory=dict)
     mitigation: dict[str, dict[str, Any]] = field(default_factory=dict)
+    left_out: dict[str, dict[str, str]] = field(default_factory=dict)
     strengths: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
     measure: dict[str, dict[str, Any]] = field(default_factory=dict)
     trial: TrialSettings = field(default_factory=TrialSettings)

@@ -169,6 +169,9 @@ def _placed(detector: Detector, needs: Sequence[Need], model: DiffusionModel) ->
             option = next(
                 (o for o in places if getattr(detector, o) == getattr(need, "at", "")), ""
             )
+            able = need.capability is None or need.capability in model.capabilities
             advice = f"; give detector.{detector.name}.{option}=step:0, or another step"
-            raise UserError(f"{detector.name}: {error}{advice if option else ''}") from None
+            raise UserError(
+                f"{detector.name}: {error}{advice if option and able else ''}"
+            ) from None
     return placed

@@ -125,8 +125,13 @@ def _ranked(values: Draws) -> Draws:
     return pd.DataFrame(values).rank(ascending=False).to_numpy()
 
 
-def table(found: Sequence[Across]) -> Table:
-    """All statistics beside each other, detectors by their mean rank in the first."""
+def table(found: Sequence[Across], left_out: Sequence[str] = ()) -> Table:
+    """All statistics beside each other, detectors by their mean rank in the first.
+
+    Arguments:
+        found: What :func:`across` returned.
+        left_out: What is to be told of the detectors that a case does without.
+    """
     headings = ["detector"]
     for one in found:
         headings += [*(f"{one.name}, {case}" for case in one.names), f"mean rank, {one.name}"]
@@ -138,7 +143,7 @@ def table(found: Sequence[Across]) -> Table:
             rank = one.ranks.get(key)
             row.append(f"{rank.value:.1f} [{rank.low:.1f}, {rank.high:.1f}]" if rank else "–")
         rows.append(row)
-    return Table("Side by side", headings, rows, NOTES)
+    return Table("Side by side", headings, rows, [*NOTES, *left_out])
 
 
 def _text(cell: Cell | None) -> str:

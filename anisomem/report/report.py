@@ -36,9 +36,10 @@ CAUTIONS = (
 def headline(all_results: Sequence[Results], rows: Sequence[Row]) -> list[Table]:
     """The main table, and what is published beside it where anything is."""
     table, beside = tables.main_table(rows), published.comparison(all_results, rows)
+    notes = [*table.notes, *tables.left_out(all_results)]
     if beside is None:
-        return [replace(table, notes=[*table.notes, "Nothing is published on these prompts."])]
-    return [table, beside]
+        return [replace(table, notes=[*notes, "Nothing is published on these prompts."])]
+    return [replace(table, notes=notes), beside]
 
 
 def printed(all_results: Sequence[Results]) -> str:
@@ -87,7 +88,7 @@ def write(all_results: Sequence[Results], folder: Path) -> Mapping[str, Mapping[
         if len(compared) == len(all_results) > 1:
             found = attempt("cases side by side", partial(across.across, compared))
             if found is not None:
-                more = {"side-by-side": across.table(found), **more}
+                more = {"side-by-side": across.table(found, tables.left_out(all_results)), **more}
                 draws[TOGETHER] = {"across": partial(across.figure, found)}
         written.more(more)
         files = {

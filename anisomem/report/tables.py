@@ -57,6 +57,21 @@ def main_table(rows: Sequence[Row]) -> Table:
     )
 
 
+def left_out(all_results: Sequence[Results]) -> list[str]:
+    """Which detectors each case does without, and why."""
+    notes = []
+    for results in all_results:
+        by_reason: dict[str, list[str]] = {}
+        for reasons in results.config.left_out.values():
+            for name, why in reasons.items():
+                by_reason.setdefault(why, []).append(name)
+        notes += [
+            f"{results.name} leaves out {', '.join(names)}: {why}."
+            for why, names in by_reason.items()
+        ]
+    return notes
+
+
 def rules_table(rows: Sequence[Row]) -> Table:
     """The TPR by the rules of released codes, beside ours, and DeLong's interval of the AUC."""
     targets = next(list(row.summary.tpr) for row in rows if row.summary)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from anisomem.config import compose
-from anisomem.config.catalog import BUNDLED
+from anisomem.config.catalog import BUNDLED, references
 from anisomem.config.schema import Config
 from anisomem.datasets import files, places
 from anisomem.datasets.prompts import PromptSet
@@ -52,5 +52,6 @@ def draw(config: Config, prompts: PromptSet) -> list[str]:
 def default(model: str | None) -> str:
     """The file or prompt set that they come from if the user names nothing."""
     place = located(model)
-    bundled = place is not None and place.resolve().parent == BUNDLED
-    return str(BUNDLED / "references.txt") if bundled else HUB
+    if place is None or place.resolve().parent != BUNDLED:
+        return HUB
+    return str(references(place.resolve().name))

@@ -90,7 +90,7 @@ def first_ids(found: Found) -> dict[int, str]:
 def source_of(found: Found) -> str:
     """Where the ordinary prompts come from, in words."""
     source = found.scan.ordinary.source
-    bundled = source == str(catalog.BUNDLED / "references.txt")
+    bundled = source in map(str, map(catalog.references, catalog.VARIANTS))
     return "the bundled models' reference captions" if bundled else source
 
 

@@ -7,6 +7,7 @@ its most duplicated ones. Whether a model then memorizes them is measured afterw
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 
@@ -174,15 +175,19 @@ def build(styles: Mapping[str, list[str]], seed: int = 0) -> Corpus:
 def reference_captions(corpus: Corpus, seed: int = 0) -> list[str]:
     """Captions that no picture was trained with and that no evaluation prompt is kin to.
 
-    Two in five pair concepts, as among the evaluation prompts.
+    As many pair concepts as of the evaluation prompts, to a twentieth.
     """
+    pairs = np.mean([len(prompt.caption.concepts) == 2 for prompt in corpus.prompts])
+    share = Fraction(round(20 * pairs), 20)
     rng = np.random.default_rng((3, seed))
     tested = {concept for prompt in corpus.prompts for concept in prompt.caption.concepts}
     free = sorted(set(corpus.styles) - tested)
     used = {entry.caption.text for entry in corpus.entries}
     captions: dict[str, None] = {}
     while len(captions) < REFERENCES:
-        concepts = rng.choice(free, 1 + (len(captions) % 5 < 2), replace=False)
+        concepts = rng.choice(
+            free, 1 + (len(captions) % share.denominator < share.numerator), replace=False
+        )
         text = random_caption(tuple(map(str, concepts)), rng).text
         if text not in used:
             captions[text] = None

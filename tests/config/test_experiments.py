@@ -49,6 +49,18 @@ def test_settings_of_what_is_not_chosen_are_left_out(experiment, group, chosen):
         )
 
 
+def test_what_a_model_cannot_serve_is_left_out_there_and_the_reason_kept():
+    words = ["experiment=zoo", "detector=[wen,ren_le]"]
+    by_model = {case.model_name: case for case in labelled.judged(words)}
+    flow = by_model.pop("testbed_flow")
+    assert list(flow.detector) == ["wen"] and list(flow.left_out["testbed_flow"]) == ["ren_le"]
+    assert "ren_ae" not in flow.text
+    for case in by_model.values():
+        assert list(case.detector) == ["wen", "ren_le"] and not case.left_out
+    with pytest.raises(UserError, match="serves none of the detectors: ren_le: it reads"):
+        labelled.judged(["experiment=zoo", "model=testbed_flow", "detector=[ren_le]"])
+
+
 def test_no_golden_file_outlives_its_experiment():
     assert {file.stem for file in GOLDEN.iterdir()} == set(catalog.names("experiment"))
 

@@ -33,5 +33,5 @@ def test_files_of_a_local_model_are_its_state(tmp_path):
 def test_ordinary_prompts_of_a_bundled_model_are_of_no_model_without_a_place(model, monkeypatch):
     (bundled,) = compose.cases(["model=testbed_epsilon"])
     monkeypatch.chdir(bundled.model["path"])  # whose parent holds the bundled models
-    assert ordinary.default(bundled.model["path"]).endswith("references.txt")
+    assert ordinary.default(bundled.model["path"]).endswith("references_small.txt")
     assert ordinary.default(model) == ordinary.HUB

@@ -17,7 +17,7 @@ from anisomem.testbed.pictures import LARGE, SMALL, PictureLayout
 from anisomem.testbed.textures import Texture
 
 
-@pytest.mark.parametrize("variant", ["epsilon", "velocity"])
+@pytest.mark.parametrize("variant", catalog.VARIANTS)
 def test_rates_by_repetitions_are_those_of_the_card(variant):
     folder = Path(catalog.testbed(variant))
     table = pq.read_table(folder / "prompts.parquet").to_pydict()
