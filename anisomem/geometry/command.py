@@ -64,7 +64,7 @@ def geometry(overrides: Sequence[str], extent: Extent = EXTENT) -> str:
     """Evaluates, writes tables and figures, and returns the table of claims as Markdown.
 
     Arguments:
-        overrides: The overrides of a run; both bundled models if they choose none.
+        overrides: The overrides of a run; both small bundled models if they choose none.
         extent: How much is evaluated.
 
     Raises:
@@ -88,7 +88,7 @@ def geometry(overrides: Sequence[str], extent: Extent = EXTENT) -> str:
 
 
 def composed(overrides: Sequence[str]) -> list[Config]:
-    """The configurations of the cases; both bundled models if nothing chooses them."""
+    """The configurations of the cases; both small bundled models if nothing chooses them."""
     for override in overrides:
         if override.lstrip("+~").startswith("detector"):
             raise UserError(f"geometry measures no detectors; leave out {override!r}")
