@@ -111,18 +111,22 @@ def test_a_lora_in_kohyas_names_is_the_same(originals, written, tmp_path, name):
 
 
 def test_every_layer_is_scaled_by_its_own_alpha(originals, own, written, tmp_path):
-    """W + w alpha / r B A, layer by layer; kohya's alphas differ between kinds of layers."""
-    file, alphas = written("sd_v1"), lambda layer: 1.0 if "conv" in layer else 2.0
-    kohya = lora_files.in_kohya(file, tmp_path / "kohya.safetensors", alphas)
+    """W + w alpha / r B A, layer by layer, which diffusers would scale by the commonest alpha."""
+
+    def alpha(layer):
+        return 1.0 if layer.replace(".", "_").endswith(("conv1", "to_q")) else 2.0
+
+    file = written("sd_v1")
+    kohya = lora_files.in_kohya(file, tmp_path / "kohya.safetensors", alpha)
     changed = dict(with_adapters(originals("sd_v1"), f"{kohya}:0.7").denoiser.named_parameters())
     held, before = load_file(file), dict(own("sd_v1").unet.named_parameters())
     downs = [name for name in held if name.startswith("unet.") and "lora_A" in name]
-    assert any("conv1" in name for name in downs)
+    assert {alpha(name.removesuffix(".lora_A.weight")) for name in downs} == {1.0, 2.0}
     for name in downs:
         layer = name.removeprefix("unet.").removesuffix(".lora_A.weight")
         a, b = held[name], held[name.replace("lora_A", "lora_B")]
         product = torch.einsum("or,ri...->oi...", b.flatten(1), a)
-        scale = (1.0 if "conv" in layer else 2.0) / lora_files.RANK
+        scale = alpha(layer) / lora_files.RANK
         expected = before[f"{layer}.weight"] + 0.7 * scale * product
         torch.testing.assert_close(changed[f"{layer}.weight"], expected)
 
