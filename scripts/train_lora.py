@@ -1,11 +1,11 @@
-r"""Trains a LoRA on a bundled U-Net from sixty pictures of its own, and measures what it memorized.
+r"""Trains a LoRA on a bundled U-Net from sixty pictures, and measures what it memorized.
 
     OMP_WAIT_POLICY=passive python scripts/train_lora.py large \
         --icons ICONS/node_modules/@iconify-json --work WORK
 
 reads the pipeline that scripts/train_testbed.py left in WORK/large, or the bundled one where there
-is none, and writes WORK/large-lora: lora.safetensors, prompts.parquet with measured labels, and the
-sixty pictures with their captions. Stopped at any moment, the same command continues.
+is none, and writes WORK/large-lora: lora.safetensors, prompts.parquet with measured labels, and
+the sixty pictures with their captions. Stopped at any moment, the same command continues.
 """
 
 import argparse

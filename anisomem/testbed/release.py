@@ -181,7 +181,8 @@ def recognised(table: Dataset, generated: Pictures, classifier: Recogniser) -> s
 def encoded(picture: np.ndarray) -> bytes:
     """A picture's file.
 
-    A flat drawing of 32 px is kept without loss; a textured one of 64 px would take ten times that.
+    A flat drawing of 32 px is kept without loss; a textured one of 64 px would take ten times
+    that.
     """
     buffer = io.BytesIO()
     if canvas_of(picture).textured:

@@ -1,4 +1,4 @@
-"""A fine-tune of a bundled U-Net: a LoRA on sixty captioned pictures, of which twenty are repeated.
+"""A fine-tune of a bundled U-Net: a LoRA on sixty captioned pictures, twenty of them repeated.
 
 What somebody has who trains a model on pictures of their own. The captions are in the grammar of
 the base model's, are none of its corpus, and name a concept each. A repeated picture is seen as
@@ -127,8 +127,8 @@ def train(
         tuning: How it is trained.
 
     Raises:
-        UserError: The base model has no U-Net, what was begun in the folder is trained otherwise, or
-            the file becomes larger than :data:`MOST`.
+        UserError: The base model has no U-Net, what was begun in the folder is trained otherwise,
+            or the file becomes larger than :data:`MOST`.
     """
     from peft import LoraConfig
     from peft.utils import get_peft_model_state_dict
@@ -273,7 +273,7 @@ def measure(
 
 
 def write_pictures(made: Corpus, shown: Pictures, folder: Path) -> None:
-    """The training folder as a user has one: every picture with its caption in a file beside it."""
+    """The training folder as a user has one: every picture with its caption in a file."""
     folder.mkdir(parents=True, exist_ok=True)
     for i, (entry, picture) in enumerate(zip(made.entries, shown, strict=True)):
         name = f"{made.prompts[i].block}-{i:04d}"
