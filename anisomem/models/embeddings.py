@@ -73,7 +73,7 @@ def _by_reader(
 ) -> list[tuple[Reader, Tensor]]:
     """Which vectors each text encoder is given."""
     if len(readers) == 1 and len(vectors) == 1:
-        return [(readers[0], *vectors.values())]
+        return [(readers[0], next(iter(vectors.values())))]
     expected = {BY_ENCODER.get(reader.name, reader.name): reader for reader in readers}
     if len(readers) == 1 or set(vectors) != set(expected):
         wanted = "one tensor" if len(readers) == 1 else " and ".join(sorted(expected))

@@ -6,7 +6,6 @@ What lies in a local folder is read in ``files``; the parts are loaded in ``part
 import os
 import re
 from pathlib import Path
-from typing import Any
 
 import httpx2
 from diffusers import DiffusionPipeline
@@ -44,15 +43,11 @@ def size(path: str, revision: str | None, variant: str | None = None) -> int | N
     # Checkpoints in one file and other variants are left where they are.
     parts = [f for f in siblings if "/" in f.rfilename]
     wanted = [f for f in parts if f.rfilename.partition("/")[0] not in EXTRAS]
-    held = [(f, *WEIGHTS.fullmatch(f.rfilename).groups()) for f in wanted if _is_weights(f)]
+    held = [(f, match[1], match[2]) for f in wanted if (match := WEIGHTS.fullmatch(f.rfilename))]
     having = {folder for _, folder, its in held if its == variant}
     kept = [f for f, folder, its in held if its == (variant if folder in having else None)]
     kept += [f for f in wanted if f.rfilename.endswith((".json", ".txt"))]
     return sum(f.size or 0 for f in kept)
-
-
-def _is_weights(file: Any) -> bool:
-    return WEIGHTS.fullmatch(file.rfilename) is not None
 
 
 def fetch(path: str, revision: str | None, variant: str | None = None) -> Path:

@@ -318,7 +318,7 @@ def _require_landed(pipeline: DiffusionPipeline, adapter: Adapter, halves: Seque
 
 def _content(tensor: Tensor) -> str:
     plain = tensor.detach().cpu().contiguous()
-    return f"{list(plain.shape)} {sha256(plain.view(torch.uint8).numpy()).hexdigest()}"
+    return f"{list(plain.shape)} {sha256(plain.view(torch.uint8).numpy().tobytes()).hexdigest()}"
 
 
 def _unfit(
