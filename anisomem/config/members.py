@@ -50,11 +50,11 @@ def listed(model: Mapping[str, Any]) -> str:
     Arguments:
         model: Its settings, not resolved: where the bundled models lie differs by machine.
     """
-    path, put = str(model.get("path") or ""), list(model.get("adapters") or [])
+    path, put = str(model.get("path") or ""), model.get("adapters") or []
     named = [
         name
         for name, one in members("model").items()
-        if one.get("path") == path and list(one.get("adapters") or []) == put
+        if one.get("path") == path and (one.get("adapters") or []) == put
     ]
     return named[-1] if named and path != "???" else ""
 

@@ -42,6 +42,8 @@ HALF = re.compile(
 )
 DOWN = ("A", "down")
 ALPHA = ".alpha"
+#: How torch says that a weight has another shape than its layer.
+SIZES = re.compile(r"size mismatch for (\S+?):.*?\[(.*?)\].*?\[(.*?)\]")
 KOHYA = re.compile(r"lora_(unet|te\d?)_")
 #: What settings of PEFT may say, where they say what the fused weights depend on.
 WITHOUT = ("use_dora", "lora_bias", "modules_to_save", "fan_in_fan_out", "target_parameters")
@@ -327,20 +329,29 @@ def _unfit(
     names: Sequence[str],
     error: UserError | None = None,
 ) -> UserError:
-    """What is said of weights that no layer takes."""
+    """What is said of weights that no layer takes.
+
+    Arguments:
+        pipeline: The pipeline.
+        adapter: The LoRA.
+        names: Its weights that are in no layer, or all of them where loading raised.
+        error: What was raised, whose cause says where shapes differ.
+    """
     total = sum(not name.endswith(ALPHA) for name in adapter.shapes)
-    kind = type(pipeline).__name__
-    named = f"{len(names)} of its {total} weights fit no layer of the {kind} ({first(names)})"
-    reason = ""
-    if error is not None:
-        sizes = re.search(
-            r"size mismatch for (\S+?):.*?\[(.*?)\].*?\[(.*?)\]", str(error.__cause__)
+    layers = f"the layers of the {type(pipeline).__name__}"
+    if sizes := SIZES.findall(str(error.__cause__)) if error else []:
+        name, there, expected = sizes[0]
+        said = (
+            f"{len(sizes)} of its {total} weights have another shape than {layers}"
+            f" ({name.replace(f'.{NAME}.', '.')} is [{there}], expected [{expected}])"
         )
-        shapes = f"{sizes[1]} is [{sizes[2]}], expected [{sizes[3]}]" if sizes else ""
-        reason = f": {shapes or str(error).partition(': ')[2][:200]}"
+    elif error:
+        said = f"its {total} weights do not fit {layers} ({first(names)})"
+    else:
+        said = f"{len(names)} of its {total} weights fit none of {layers} ({first(names)})"
     if made_for := _made_for(adapter):
-        reason += f"; it looks like one for {made_for}"
-    return UserError(f"{adapter.file}: {named}{reason}; give the model that it was trained on")
+        said += f"; it looks like one for {made_for}"
+    return UserError(f"{adapter.file}: {said}; give the model that it was trained on")
 
 
 def _made_for(adapter: Adapter) -> str:

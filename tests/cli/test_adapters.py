@@ -12,6 +12,8 @@ from anisomem.benchmark.measured import Measured
 from anisomem.cli.main import main
 from tests.models import lora_files
 
+ONES = torch.ones(8, 2, 1, 1)
+
 
 @pytest.fixture
 def command(save_pipeline, tmp_path):
@@ -57,6 +59,7 @@ def folders_by_weight(tmp_path):
 def test_a_run_is_of_the_model_with_it(command, style, tmp_path, capsys):
     for adapters in ("[]", f"[{style}]", f"[{style}:0.5]"):
         assert main(command(f"model.adapters={adapters}")) == 0
+        assert "peft" not in capsys.readouterr().err.lower()
     folders = folders_by_weight(tmp_path)
     assert set(folders) == {None, 1.0, 0.5}
     provenance = Measured.read(folders[0.5] / "measured.json").provenance
@@ -94,10 +97,23 @@ def refused(capsys, tmp_path, words, *said):
 def test_bad_adapters_are_one_line_and_record_nothing(command, style, tmp_path, capsys):
     other = {f"unet.x.lora_{half}.weight": torch.ones(2, 2) for half in "AB"}
     save_file(other, tmp_path / "other.safetensors")
+    conv = "unet.conv_in"
+    wide = {f"{conv}.lora_A.weight": torch.ones(2, 9, 3, 3), f"{conv}.lora_B.weight": ONES}
+    save_file(wide, tmp_path / "wide.safetensors")
     (tmp_path / "style.pt").write_bytes(b"\x80\x02cos\nsystem\n")
     for given, *said in (
-        (f"[{tmp_path}/other.safetensors]", "2 of its 2 weights fit no layer", "unet.x.lora_A"),
+        (
+            f"[{tmp_path}/other.safetensors]",
+            "its 2 weights do not fit the layers",
+            "unet.x.lora_A",
+        ),
+        (
+            f"[{tmp_path}/wide.safetensors]",
+            "1 of its 2 weights",
+            "is [2, 9, 3, 3], expected [2, 4",
+        ),
         (f"[{tmp_path}/style.pt:0.5]", "may hold program code"),
+        ("3", "model.adapters must be a list of files"),
         (f"[{style}:strong]", "'strong'; expected a finite number"),
         (str(style), "model.adapters must be a list of files"),
         (f"[{{{style}: 0.8}}]", "model.adapters must be a list of files"),
