@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from math import sqrt
+from math import isfinite, sqrt
 from typing import Any
 
 import torch
@@ -222,14 +222,16 @@ class _Settings:
 def _require_plain(adapter: Adapter, settings: Mapping[str, Any]) -> None:
     kind, bias = settings.get("peft_type", "LORA"), settings.get("bias", "none")
     more = [name for name in WITHOUT if settings.get(name)]
-    alphas = {"": settings.get("lora_alpha", 1), **(settings.get("alpha_pattern") or {})}
-    said = f"{adapter.file}: its settings say "
+    said, by_layer = f"{adapter.file}: its settings say ", settings.get("alpha_pattern") or {}
+    if not isinstance(by_layer, Mapping):
+        raise UserError(f"{said}alpha_pattern={str(by_layer)[:40]}; expected numbers by layer")
+    alphas = {"": settings.get("lora_alpha", 1), **by_layer}
     if kind != "LORA" or bias != "none" or more:
         named = f"peft_type={kind}" if kind != "LORA" else f"bias={bias}"
         raise UserError(f"{said}{more[0] if more else named}; expected a plain LoRA")
     for pattern, alpha in alphas.items():
         number = isinstance(alpha, int | float) and not isinstance(alpha, bool)
-        if not number or (pattern and not PATTERN.fullmatch(pattern)):
+        if not number or not isfinite(alpha) or (pattern and not PATTERN.fullmatch(pattern)):
             raise UserError(
                 f"{said}lora_alpha {str(alpha)[:40]} {f'of {pattern[:80]!r}' if pattern else ''};"
                 " expected numbers, of layers by name"

@@ -338,6 +338,8 @@ def test_what_is_no_plain_lora_is_refused(originals, written, tmp_path, odd):
         ({"unet.modules_to_save": ["conv_in"]}, "modules_to_save"),
         ({"unet.lora_alpha": "8"}, "lora_alpha 8"),
         ({"unet.alpha_pattern": {"(a+)+$": 3}}, "'(a+)+$'"),
+        ({"unet.alpha_pattern": [8]}, "alpha_pattern=[8]"),
+        ({"unet.alpha_pattern": {"to_q": float("nan")}}, "lora_alpha nan of 'to_q'"),
     ],
 )
 def test_settings_of_another_adapter_are_refused(originals, written, tmp_path, settings, said):
