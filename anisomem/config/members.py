@@ -50,21 +50,28 @@ def listed(model: Mapping[str, Any]) -> str:
     Arguments:
         model: Its settings, not resolved: where the bundled models lie differs by machine.
     """
-    path = str(model.get("path") or "")
-    paths = {str(one["path"]): name for name, one in members("model").items() if "path" in one}
-    return paths.get(path, "") * (path != "???")
+    path, put = str(model.get("path") or ""), model.get("adapters") or []
+    named = [
+        name
+        for name, one in members("model").items()
+        if one.get("path") == path and (one.get("adapters") or []) == put
+    ]
+    return named[-1] if named and path != "???" else ""
 
 
 def model_name(model: Mapping[str, Any]) -> str:
     """What tables call a model: its name in ``conf/model``, else its repository's or folder's.
 
     A name of ``conf/model`` is followed by the class or function that makes the model, where
-    another one does than is said there.
+    another one does than is said there; and any by the adapters that are put on it.
 
     Arguments:
         model: Its settings, the path not resolved, see :func:`listed`.
     """
-    path = str(model.get("path") or "")
+    path, put = str(model.get("path") or ""), model.get("adapters") or []
+    if put and not listed(model) and isinstance(put, list):
+        names = [Path(str(entry)).name.replace(".safetensors", "") for entry in put]
+        return " + ".join([model_name({**model, "adapters": []}), *names])
     if name := listed(model):
         usual = members("model")[name]["_target_"]
         target = moved.place_now(str(model.get("_target_", usual)))

@@ -39,6 +39,7 @@ class BaselineSettings:
     path: str | None = None
     revision: str | None = None
     variant: str | None = None
+    adapters: list[str] = field(default_factory=list)
     expected_sha256: Any = None
 
 
@@ -142,8 +143,8 @@ class Config(Schema):
         return self.model.get("stands_for")
 
     @property
-    def network(self) -> tuple[str, str | None]:
-        """Folder, file or repository of the model's network, and the repository's revision.
+    def network(self) -> tuple[str, str | None, str | None]:
+        """Folder, file or repository of the model's network, its revision and weights' variant.
 
         Raises:
             UserError: It has none, as scores that were imported.
@@ -153,13 +154,14 @@ class Config(Schema):
                 f"model {self.model_name} has no model.path, so there is no network to plan with; "
                 "give model=diffusers_folder model.path=FOLDER"
             )
-        return path, self.model.get("revision")
+        return path, self.model.get("revision"), self.model.get("variant")
 
     @property
-    def networks(self) -> list[tuple[str, str | None]]:
+    def networks(self) -> list[tuple[str, str | None, str | None]]:
         """:attr:`network`, and that of the model which it is compared with, where one is."""
-        baseline = self.baseline_model
-        return [self.network, *([(baseline.path, baseline.revision)] if baseline.path else [])]
+        other = self.baseline_model
+        compared = [(other.path, other.revision, other.variant)] if other.path else []
+        return [self.network, *compared]
 
     @property
     def composed(self) -> dict[str, Any]:

@@ -296,8 +296,8 @@ def plan(configs: Sequence[Config], extent: Extent) -> Table:
     for config in configs:
         prompts = prompts_of(config)
         classes = [min(n, extent.per_class) for n in (prompts.memorized, prompts.others)]
-        path, revision = config.network
-        here, outline = hub.present(path, revision), families.outline(path)
+        path, *_ = config.network
+        here, outline = hub.present(*config.network), families.outline(path)
         d = prod(outline.latent_shape) if outline else LARGE
         inputs = len(SCALES) + len(other_sizes(outline.latent_shape) if outline else FACTORS)
         rows.append(
@@ -307,7 +307,7 @@ def plan(configs: Sequence[Config], extent: Extent) -> Table:
                 " / ".join(map(str, classes)),
                 f"{sum(classes) * (7 * 50 + inputs) + len(LATENTS) * 50 + inputs:,}",
                 f"{directional(d, extent, classes):,}",
-                _bytes(0 if here else hub.size(path, revision), prompts.bytes),
+                _bytes(0 if here else hub.size(*config.network), prompts.bytes),
             ]
         )
     headings = ["model", "prompts", "memorized / other", "NFE", "JVP", "to download"]

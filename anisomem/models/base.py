@@ -5,10 +5,10 @@ conditioning. :mod:`anisomem.models.prediction` says what a network's output sta
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ class DiffusionModel(ABC):
         repository, revision: Where it was loaded from on the hub and the commit, or None.
         variant: The variant of the weights' files that were loaded, such as ``fp16``, or None.
         weights: The files that its weights were read from, or None.
+        adapters: LoRA and learned embeddings that were put on it, as a card says them.
         cautions: What a reader of its scores must know about how it was loaded.
         baseline: An earlier checkpoint of it, or what it was tuned from, which some detectors
             compare it with; None where none is given.
@@ -58,6 +59,7 @@ class DiffusionModel(ABC):
     revision: str | None = None
     variant: str | None = None
     weights: WeightFiles | None = None
+    adapters: Sequence[Mapping[str, Any]] = ()
     cautions: Sequence[str] = ()
     baseline: "DiffusionModel | None" = None
     nfe: int = 0

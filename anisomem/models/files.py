@@ -20,6 +20,7 @@ INDEX = "model_index.json"
 STEMS = ("diffusion_pytorch_model", "model")  # how diffusers and transformers call weights
 LFS = b"version https://git-lfs"
 FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
+COUNTED = re.compile(r"(^|\.)(position_ids|num_updates)$")  # whole numbers that nobody reads
 PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".msgpack", ".h5", ".onnx")
 
 #: How a LoRA's weights call themselves, alone or inside a network.
@@ -108,7 +109,7 @@ def headers(file: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
         with safe_open(file, framework="pt") as opened:
             for name in opened.keys():  # noqa: SIM118
                 piece = opened.get_slice(name)
-                if piece.get_dtype() not in FLOATS and not name.endswith("position_ids"):
+                if piece.get_dtype() not in FLOATS and not COUNTED.search(name):
                     raise UserError(
                         f"{file} holds {name} as {piece.get_dtype()}; expected numbers in floating"
                         " point (quantised weights are not read)"

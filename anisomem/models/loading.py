@@ -4,7 +4,7 @@ A :class:`Source` is what a user asks for; :func:`load` makes a family's pipelin
 """
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,7 +18,17 @@ from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 from anisomem.errors import UserError, one_of
-from anisomem.models import agreement, architecture, files, hub, parts, single_file
+from anisomem.models import (
+    adapters,
+    agreement,
+    architecture,
+    embeddings,
+    files,
+    hub,
+    lora,
+    parts,
+    single_file,
+)
 from anisomem.models.layout import Layout
 from anisomem.models.prediction import Parameterisation
 from anisomem.models.weights import WeightFiles, checked
@@ -51,6 +61,8 @@ class Source:
         alternative: A repository to name where ``path`` is not to be had.
         variant: What the names of the weights' files end with, such as ``fp16``; None is the plain
             ones, or the only ones that are there.
+        adapters: LoRA files, with their weights, and learned embeddings, see
+            :mod:`anisomem.models.adapters`.
         expected_sha256: What the weights must be, see :meth:`WeightFiles.require`; None where
             nobody says.
 
@@ -69,6 +81,7 @@ class Source:
     weights: str = "pretrained"
     alternative: str | None = None
     variant: str | None = None
+    adapters: Sequence[str] = ()
     expected_sha256: str | Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
@@ -90,6 +103,12 @@ class Source:
             one_of("parameterisation", self.parameterisation, map(str, Parameterisation))
         if self.expected_sha256 is not None:
             checked(self.expected_sha256, EXPECTED)
+        adapters.parsed(self.adapters)
+        if self.adapters and self.random:
+            raise UserError(
+                "weights=random builds the architecture alone, which takes as long with adapters"
+                f" as without; leave out {adapters.SETTING}"
+            )
         if self.offload and self.placed == "cpu":
             raise UserError(
                 f"model.offload={self.offload} needs an accelerator; on the CPU give"
@@ -185,12 +204,14 @@ class Loaded:
         variant: The variant of the weights' files that were read.
         cautions: What a reader of its scores must know.
         weights: The files of weights; None of random ones.
+        adapters: What was put on it, in its order, for a card.
     """
 
     pipeline: DiffusionPipeline
     variant: str | None = None
     cautions: Sequence[str] = ()
     weights: WeightFiles | None = None
+    adapters: Sequence[Mapping[str, Any]] = ()
 
 
 def load(source: Source, layout: Layout) -> Loaded:
@@ -198,15 +219,30 @@ def load(source: Source, layout: Layout) -> Loaded:
 
     Raises:
         UserError: No pipeline, one of another family, whose parts are not whole, or whose weights
-            are others than were expected.
+            are others than were expected; an adapter that does not fit.
     """
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
     source.require(layout)
     with readable(source.place):
         weights = _weights(source, layout)
+        given = adapters.parsed(source.adapters)
+        for one in given:
+            one.described  # noqa: B018  what is none is refused before the rest is read
         made = _checkpoint if source.place.is_file() else _folder
-        return replace(made(source, layout), weights=weights)
+        loaded = made(source, layout)
+        put = [_put(loaded.pipeline, layout, one) for one in given]
+        return replace(loaded, weights=weights, adapters=put)
+
+
+def _put(
+    pipeline: DiffusionPipeline, layout: Layout, adapter: adapters.Adapter
+) -> Mapping[str, Any]:
+    """Puts an adapter on a pipeline; what a card says of it."""
+    said: dict[str, Any] = {"file": adapter.file.name, **adapter.described}
+    if adapter.kind == adapters.LORA:
+        return said | {"layers": lora.fuse(pipeline, layout, adapter)}
+    return said | {"tokens": embeddings.learn(pipeline, layout.readers(pipeline), adapter)}
 
 
 def _weights(source: Source, layout: Layout) -> WeightFiles | None:
@@ -237,7 +273,10 @@ def _folder(source: Source, layout: Layout) -> Loaded:
     layout.require(pipeline)
     told = parts.changed(folder, pipeline, layout.denoiser)
     variant = files.chosen(folder, index, source.variant)
-    return Loaded(pipeline, variant, [*told, *unloaded_beside(folder)])
+    if variant is not None and source.variant is None:
+        told.append(f"weights of the variant {variant} alone; set model.variant={variant}")
+    put = {one.file.resolve() for one in adapters.parsed(source.adapters)}
+    return Loaded(pipeline, variant, [*told, *unloaded_beside(folder, put)])
 
 
 @contextmanager
@@ -253,9 +292,16 @@ def readable(place: Path) -> Iterator[None]:
         raise UserError(f"{error.filename or place} cannot be read: {error.strerror}") from None
 
 
-def unloaded_beside(folder: Path) -> list[str]:
-    """What lies beside a pipeline and is not loaded, in words."""
+def unloaded_beside(folder: Path, put: Collection[Path] = ()) -> list[str]:
+    """What lies beside a pipeline and is not loaded, in words.
+
+    Arguments:
+        folder: The folder of the pipeline.
+        put: The files that were put on it.
+    """
     return [
-        f"{name} beside the model is not loaded: scores are those of the model without it"
+        f"{name} beside the model is not loaded: scores are those of the model without it;"
+        f" '{adapters.SETTING}=[{folder / name}]' puts it on"
         for name in files.adapters(folder)
+        if (folder / name).resolve() not in put
     ]

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from inspect import signature
+from logging import CRITICAL
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -329,7 +330,7 @@ def _silent() -> Iterator[None]:
     loggers = (diffusers_logging, transformers_logging)
     usual = [library.get_verbosity() for library in loggers]
     for library in loggers:
-        library.set_verbosity_error()
+        library.set_verbosity(CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)

@@ -130,7 +130,7 @@ class PipelineModel(DiffusionModel):
         if not source.random:  # whose vocabulary is a stand-in
             agreement.require_text(model.readers)
         model.variant, model.cautions = loaded.variant, loaded.cautions
-        model.weights = loaded.weights
+        model.weights, model.adapters = loaded.weights, loaded.adapters
         if source.parameterisation not in (None, model.parameterisation):
             raise UserError(
                 f"model.parameterisation={source.parameterisation} contradicts the scheduler of"
@@ -225,7 +225,10 @@ class PipelineModel(DiffusionModel):
     def tokens(self, reader: agreement.Reader, prompts: Sequence[str]) -> Any:
         """Ids and mask of prompts on the device, padded and cut to what a text encoder reads."""
         tokens = reader.tokenizer(
-            list(prompts), padding="max_length", max_length=reader.limit, truncation=True
+            self._written_out(reader, prompts),
+            padding="max_length",
+            max_length=reader.limit,
+            truncation=True,
         )
         # The tokenizer's own tensors take as long as its tokens.
         for name, rows in tokens.items():
@@ -237,16 +240,27 @@ class PipelineModel(DiffusionModel):
         logging.getLogger("transformers.tokenization_utils_base").setLevel(logging.ERROR)
         cut = [False] * len(prompts)
         for reader in self.readers:
-            for i, ids in enumerate(reader.tokenizer(list(prompts)).input_ids):
+            written = self._written_out(reader, prompts)
+            for i, ids in enumerate(reader.tokenizer(written).input_ids):
                 cut[i] |= len(ids) > reader.limit
         return sum(cut)
 
+    def _written_out(self, reader: agreement.Reader, prompts: Sequence[str]) -> list[str]:
+        """Prompts with a learned word of several vectors as the tokens that it stands for."""
+        if any(len(one.get("tokens", ())) > 1 for one in self.adapters):
+            written: list[str] = self.pipeline.maybe_convert_prompt(
+                list(prompts), reader.tokenizer
+            )
+            return written
+        return list(prompts)
+
     @cached_property
     def _ordinary(self) -> list[int]:
-        """The tokens of the first tokenizer but its special ones."""
+        """The tokens of the first tokenizer but its special ones and learned words."""
         tokenizer = self.readers[0].tokenizer
-        special = set(tokenizer.all_special_ids)
-        return [i for i in range(len(tokenizer)) if i not in special]
+        learned = [token for one in self.adapters for token in one.get("tokens", ())]
+        left_out = {*tokenizer.all_special_ids, *tokenizer.convert_tokens_to_ids(learned)}
+        return [i for i in range(len(tokenizer)) if i not in left_out]
 
     def random_token(self, rng: np.random.Generator) -> str:
         return str(self.readers[0].tokenizer.decode([int(rng.choice(self._ordinary))]))

@@ -56,5 +56,6 @@ def _model(results: Results) -> dict[str, Any]:
         "revision": measured.get("revision"),
         "sha256": place if re.fullmatch("[0-9a-f]{64}", place) else None,
         "weights": measured.get("weights"),
+        **{name: measured[name] for name in ("adapters",) if name in measured},
         "baseline": measured.get("baseline_model"),
     }

@@ -164,7 +164,7 @@ def _present(
 
 def _absent(config: Config, detectors: Sequence[Detector]) -> ModelDemand:
     """Asks the hub's list of files, and the architecture where we have it."""
-    path, _ = config.network
+    path, *_ = config.network
     dtype = Source(path, dtype=config.model["dtype"]).precision
     outline, memory = families.outline(path), "unknown"
     if outline:

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from anisomem.config import own
 from anisomem.config.schema import Config
 from anisomem.datasets.prompts import Prompts
+from anisomem.models import adapters
 from anisomem.run import identity
 from anisomem.storage import atomic, digests
 from anisomem.storage.foreign import located
@@ -80,7 +81,11 @@ def state_of_model(config: Config, by_content: bool = False) -> dict[str, str]:
     Raises:
         UserError: The model's place is none, or holds too many files.
     """
-    paths = {"files": config.model.get("path"), "baseline files": config.baseline_model.path}
+    baseline = config.baseline_model
+    paths = {"files": config.model.get("path"), "baseline files": baseline.path}
+    for name, given in (("", config.model.get("adapters")), ("baseline ", baseline.adapters)):
+        for i, adapter in enumerate(adapters.parsed(given)):
+            paths[f"{name}adapter {i}"] = str(adapter.file)
     files = {}
     for name, path in paths.items():
         if place := located(path):

@@ -54,7 +54,9 @@ def _baseline(config: Config, node: Mapping[str, Any], model: DiffusionModel) ->
             " cannot be loaded as it is; give baseline_model.path=null"
         )
     unsaid = {name: None for name in ("alternative",) if name in node}
-    settings = {name: value for name, value in own.items() if name in node or value is not None}
+    settings = {
+        name: value for name, value in own.items() if name in node or value not in (None, [])
+    }
     try:
         baseline: DiffusionModel = build({**node, **settings, **unsaid}, "baseline_model")
     except UserError as error:  # a model calls its settings model.NAME

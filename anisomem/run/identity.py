@@ -16,6 +16,7 @@ from anisomem.config import own
 from anisomem.config.moved import place_before, place_now
 from anisomem.config.schema import BaselineSettings, Config
 from anisomem.datasets.prompts import Prompts, PromptSet
+from anisomem.models import adapters
 from anisomem.storage.digests import fingerprint, sha256_of_file
 from anisomem.storage.foreign import located, read_json
 
@@ -72,7 +73,7 @@ OUTSIDE_MODEL = frozenset(
     }
 )
 #: Settings that came later: they count where they are set, so earlier runs stay what they are.
-LATER_MODEL = frozenset({"expected_sha256", "variant"})
+LATER_MODEL = frozenset({"adapters", "expected_sha256", "variant"})
 PART = 10_000  # prompts that are written as JSON at a time
 SHIPPED = Path(anisomem.__file__).parent / "models" / "architectures"
 
@@ -96,10 +97,11 @@ def describe(
     model = {
         k: v
         for k, v in by_class_name(settings.model).items()
-        if k not in OUTSIDE_MODEL and not (k in LATER_MODEL and v is None)
+        if k not in OUTSIDE_MODEL and not (k in LATER_MODEL and v in (None, []))
     }
     if model.get("path"):
         model |= _content(str(model["path"]))
+    model |= _of_adapters(model.get("adapters"))
     baseline = _of_baseline(settings.baseline_model)
     return {
         "version": VERSION,
@@ -117,15 +119,26 @@ def _of_baseline(baseline: BaselineSettings) -> dict[str, Any]:
     """What a second model is described by; nothing where none is given."""
     if not baseline.path:
         return {}
-    given = {name: value for name, value in asdict(baseline).items() if value is not None}
-    return given | _content(baseline.path)
+    given = {name: value for name, value in asdict(baseline).items() if value not in (None, [])}
+    return (
+        given
+        | _content(baseline.path)
+        | _of_adapters(baseline.adapters, "baseline_model.adapters")
+    )
+
+
+def _of_adapters(entries: Any, setting: str = adapters.SETTING) -> dict[str, Any]:
+    """What stands for adapters, in their order: what the files hold, and the weights."""
+    given = adapters.parsed(entries, setting)
+    return {"adapters": [one.described for one in given]} if given else {}
 
 
 def compares_with_itself(content: Mapping[str, Any]) -> bool:
     """Whether the second model of a description is the first, wherever it lies."""
     model, baseline = content["model"], content.get("baseline_model", {})
     return bool(baseline) and all(
-        model.get(name) == baseline.get(name) for name in ("path", "revision", "variant")
+        model.get(name) == baseline.get(name)
+        for name in ("path", "revision", "variant", "adapters")
     )
 
 

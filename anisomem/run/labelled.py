@@ -49,6 +49,8 @@ def has_own(config: Config) -> bool:
     owner, model = config.dataset.get(OWNER), config.model_name
     if owner is None or owner in (model, config.model_listed):
         return True
+    if config.model.get("adapters"):
+        return False
     # Elsewhere it is the user's word which model a folder holds.
     listed = config.model_listed or model in members.members("model")
     return not listed and config.model.get("stands_for") == owner

@@ -39,9 +39,9 @@ def processor() -> str:
 def provenance(model: DiffusionModel) -> dict[str, Any]:
     """How a model was loaded, the machine and versions, as a card lists them.
 
-    Device, precision, the weights' commit, variant and hashes, what was taken of the scheduler's
-    file (and which of its settings are defaults), what was not loaded; and the weights of the
-    model that it is compared with.
+    Device, precision, the weights' commit, variant and hashes, adapters, what was taken of the
+    scheduler's file (and which of its settings are defaults), what was not loaded; and the weights
+    of the model that it is compared with.
     """
     baseline, cautions = model.baseline, list(model.cautions)
     if baseline:
@@ -68,6 +68,7 @@ def _weights(model: DiffusionModel) -> dict[str, Any]:
         "revision": model.revision,
         "variant": model.variant,
         "weights": model.weights and model.weights.described,
+        **({"adapters": list(model.adapters)} if model.adapters else {}),
     }
 
 

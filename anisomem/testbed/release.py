@@ -78,7 +78,7 @@ def prompts(
                 "cluster": prompt.cluster,
                 "concepts": ", ".join(prompt.caption.concepts),
                 "source": "" if prompt.source is None else f"repeated-{prompt.source:04d}",
-                "picture": {"bytes": _encoded(corpus.pictures(i, icons)[0]), "path": None}
+                "picture": {"bytes": encoded(corpus.pictures(i, icons)[0]), "path": None}
                 if repeated
                 else None,
                 "patch": corpus.entries[i].patch if repeated else None,
@@ -178,8 +178,12 @@ def recognised(table: Dataset, generated: Pictures, classifier: Recogniser) -> s
     return "\n".join(lines)
 
 
-def _encoded(picture: np.ndarray) -> bytes:
-    """A flat drawing of 32 px without loss; a textured one of 64 px would take ten times that."""
+def encoded(picture: np.ndarray) -> bytes:
+    """A picture's file.
+
+    A flat drawing of 32 px is kept without loss; a textured one of 64 px would take ten times
+    that.
+    """
     buffer = io.BytesIO()
     if canvas_of(picture).textured:
         PILImage.fromarray(picture).save(buffer, "JPEG", quality=90, subsampling=0)

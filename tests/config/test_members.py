@@ -50,3 +50,20 @@ def test_a_model_that_another_class_makes_says_so():
     node = dict(members.members("model")["diffusers_folder"], path="CompVis/stable-diffusion-v1-4")
     earlier = node | {"_target_": "anisomem.models.pretrained.PipelineModel.load"}
     assert members.model_name(earlier) == members.model_name(node)
+
+
+def test_a_model_with_adapters_is_another_one_and_says_which():
+    words = ["model=testbed_epsilon", "model.adapters=[/a/style.safetensors:0.8,toy.safetensors]"]
+    (case,) = compose.cases(words)
+    assert case.model_name == "testbed_epsilon + style:0.8 + toy" and case.model_listed == ""
+    (plain,) = compose.cases(["model=testbed_epsilon", "model.adapters=[]"])
+    assert plain.model_name == plain.model_listed == "testbed_epsilon"
+
+
+def test_a_listed_model_may_have_adapters(monkeypatch):
+    plain = members.members("model")
+    tuned = {**plain["testbed_epsilon"], "adapters": ["style.safetensors:0.8"]}
+    monkeypatch.setattr(members, "members", lambda group: {**plain, "tuned": tuned})
+    for adapters, name in ((tuned["adapters"], "tuned"), ([], "testbed_epsilon")):
+        node = {"path": tuned["path"], "adapters": adapters, "_target_": tuned["_target_"]}
+        assert members.model_name(node) == members.listed(node) == name

@@ -97,6 +97,8 @@ def test_a_variant_is_found_by_itself(families, tmp_path, name):
     families[name].build().save_pretrained(tmp_path, variant="fp16")
     model = load(str(tmp_path), device="cpu")
     assert model.variant == "fp16"
+    assert model.cautions == ["weights of the variant fp16 alone; set model.variant=fp16"]
+    assert load(str(tmp_path), device="cpu", variant="fp16").cautions == []
     own = families[name].model(families[name].build())
     x, t = own.initial_noise(0, 1), own.timesteps()[0]
     expected = own.predict(x, t, own.encode(["a cat"])).raw
@@ -136,7 +138,7 @@ def test_what_lies_beside_the_model_is_told(saved):
     model = load(str(folder), device="cpu")
     assert model.cautions[1] == (
         "my_style.safetensors beside the model is not loaded: scores are those of the model"
-        " without it"
+        f" without it; 'model.adapters=[{folder / 'my_style.safetensors'}]' puts it on"
     )
 
 

@@ -4,63 +4,15 @@ import re
 
 import pytest
 import torch
+from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from safetensors.torch import save_file
+from transformers import CLIPTextModelWithProjection
 
 from anisomem.errors import UserError
 from anisomem.models import architecture, families, files, single_file
 from anisomem.models.families import load
-
-LAYERS = 1  # in a block of the tiny pipelines
-
-
-def original_unet(name):
-    """The name of a U-Net's weight in the original code, by its layout alone."""
-    simple = {
-        "time_embedding.linear_1": "time_embed.0",
-        "time_embedding.linear_2": "time_embed.2",
-        "conv_in": "input_blocks.0.0",
-        "conv_norm_out": "out.0",
-        "conv_out": "out.2",
-    }
-    stem, _, leaf = name.rpartition(".")
-    if stem in simple:
-        return f"{simple[stem]}.{leaf}"
-    inside = {
-        ".norm1.": ".in_layers.0.",
-        ".conv1.": ".in_layers.2.",
-        ".time_emb_proj.": ".emb_layers.1.",
-        ".norm2.": ".out_layers.0.",
-        ".conv2.": ".out_layers.3.",
-        ".conv_shortcut.": ".skip_connection.",
-    }
-    if "resnets" in name:
-        for ours, theirs in inside.items():
-            name = name.replace(ours, theirs)
-
-    def block(match):
-        side, i, kind, j = match[1], int(match[2]), match[3], int(match[4])
-        n = (LAYERS + 1) * i + j
-        at = {"resnets": 0, "attentions": 1}.get(kind)
-        if side == "down":
-            return (
-                f"input_blocks.{(LAYERS + 1) * (i + 1)}.0.op"
-                if at is None
-                else f"input_blocks.{n + 1}.{at}"
-            )
-        return (
-            f"output_blocks.{(LAYERS + 1) * i + LAYERS}.2"
-            if at is None
-            else f"output_blocks.{n}.{at}"
-        )
-
-    name = re.sub(
-        r"down_blocks\.(\d)\.(downsamplers)\.(\d)\.conv",
-        lambda m: f"input_blocks.{(LAYERS + 1) * (int(m[1]) + 1)}.0.op",
-        name,
-    )
-    name = re.sub(r"(down|up)_blocks\.(\d)\.(\w+)\.(\d)", block, name)
-    name = re.sub(r"mid_block\.resnets\.(\d)", lambda m: f"middle_block.{2 * int(m[1])}", name)
-    return name.replace("mid_block.attentions.0", "middle_block.1")
+from tests.models.conftest import clip
+from tests.models.original import original_unet
 
 
 def original_vae(name, levels=2):
@@ -101,6 +53,44 @@ def checkpoint(pipeline):
     return {name: weight.clone().contiguous() for name, weight in held.items()}
 
 
+def openclip(encoder, prefix):
+    """A text encoder's weights as OpenCLIP names them: q, k and v of a layer are one."""
+    state = {n.removeprefix("text_model."): w for n, w in encoder.state_dict().items()}
+    simple = {
+        "embeddings.token_embedding.weight": "token_embedding.weight",
+        "embeddings.position_embedding.weight": "positional_embedding",
+        "final_layer_norm.weight": "ln_final.weight",
+        "final_layer_norm.bias": "ln_final.bias",
+    }
+    inside = {"layer_norm1": "ln_1", "layer_norm2": "ln_2", "mlp.fc1": "mlp.c_fc"}
+    inside |= {"mlp.fc2": "mlp.c_proj", "self_attn.out_proj": "attn.out_proj"}
+    held = {f"{prefix}{theirs}": state.pop(ours) for ours, theirs in simple.items()}
+    projection = state.pop("text_projection.weight", torch.eye(encoder.config.hidden_size))
+    held[f"{prefix}text_projection"] = projection.T
+    held[f"{prefix}logit_scale"] = torch.tensor(4.6)
+    for i in range(encoder.config.num_hidden_layers):
+        ours, theirs = f"encoder.layers.{i}.", f"{prefix}transformer.resblocks.{i}."
+        for leaf in ("weight", "bias"):
+            three = [state.pop(f"{ours}self_attn.{side}_proj.{leaf}") for side in "qkv"]
+            held[f"{theirs}attn.in_proj_{leaf}"] = torch.cat(three)
+            for a, b in inside.items():
+                held[f"{theirs}{b}.{leaf}"] = state.pop(f"{ours}{a}.{leaf}")
+    assert not state
+    return held
+
+
+def of_unet_and_autoencoder(pipeline):
+    names = ("model.diffusion_model.", "first_stage_model.")
+    return {n: w for n, w in checkpoint(pipeline).items() if n.startswith(names)}
+
+
+def original_of_xl(name):
+    """What the U-Net of XL has besides."""
+    added = {"add_embedding.linear_1": "label_emb.0.0", "add_embedding.linear_2": "label_emb.0.2"}
+    stem, _, leaf = name.rpartition(".")
+    return f"{added[stem]}.{leaf}" if stem in added else original_unet(name)
+
+
 @pytest.fixture(scope="module")
 def tiny(make_pipeline, save_pipeline):
     """A pipeline, its folder, and its checkpoint."""
@@ -125,6 +115,75 @@ def test_its_networks_are_the_folders(tiny, tmp_path):
     assert found.scheduler.config.steps_offset == pipeline.scheduler.config.steps_offset
     assert found.tokenizer("a cat").input_ids == [49406, 320, 2368, 49407]  # CLIP's own
     assert (found.tokenizer.model_max_length, found.tokenizer.pad_token_id) == (77, 49407)
+
+
+def same(pipeline, found, names):
+    for name in names:
+        expected, actual = (getattr(p, name).state_dict() for p in (pipeline, found))
+        assert set(actual) == set(expected)
+        for key, weight in expected.items():
+            assert torch.equal(actual[key], weight), key
+
+
+def converted(pipeline, held, tmp_path, said=None):
+    """The pipeline of a checkpoint, with the configuration that the folder has."""
+    file, folder = tmp_path / "a.safetensors", tmp_path / "folder"
+    save_file({name: weight.clone().contiguous() for name, weight in held.items()}, file)
+    pipeline.save_pretrained(folder)
+    index = files.read_index(folder)
+    return single_file.pipeline(type(pipeline), file, folder, index, torch.float32, said)
+
+
+@pytest.mark.parametrize("predicts", ["v_prediction", "epsilon"])
+def test_version_2s_text_encoder_is_read_in_the_names_of_openclip(
+    make_pipeline, tmp_path, predicts
+):
+    pipeline = make_pipeline(v2=True, prediction_type="v_prediction")
+    held = of_unet_and_autoencoder(pipeline)
+    held |= openclip(pipeline.text_encoder, "cond_stage_model.model.")
+    found = converted(pipeline, held, tmp_path, predicts)
+    same(pipeline, found, ("unet", "vae", "text_encoder"))
+    assert found.scheduler.config.prediction_type == predicts
+    assert found.tokenizer("cat", padding="max_length").input_ids[3:] == [0] * 74
+
+
+def test_xls_two_text_encoders_and_its_size_are_read(families, tmp_path):
+    plain = families["sdxl"].build()
+    words = plain.tokenizer
+    second = clip(words, CLIPTextModelWithProjection, hidden_size=12, projection_dim=12)
+    unet = UNet2DConditionModel.from_config(
+        {
+            **plain.unet.config,
+            "cross_attention_dim": 20,
+            "projection_class_embeddings_input_dim": 6 * 4 + 12,
+        }
+    )
+    parts = {**plain.components, "text_encoder_2": second, "unet": unet}
+    pipeline = StableDiffusionXLPipeline(**parts)
+    held = {f"model.diffusion_model.{original_of_xl(n)}": w for n, w in unet.state_dict().items()}
+    whole = of_unet_and_autoencoder(plain)
+    held |= {n: w for n, w in whole.items() if n.startswith("first_stage_model.")}
+    for name, weight in plain.text_encoder.state_dict().items():
+        inner = name.removeprefix("text_model.")
+        held[f"conditioner.embedders.0.transformer.text_model.{inner}"] = weight
+    first = "conditioner.embedders.0.transformer.text_model.embeddings.position_ids"
+    held[first] = torch.arange(77)[None]
+    held |= openclip(second, "conditioner.embedders.1.model.")
+    found = converted(pipeline, held, tmp_path)
+    same(pipeline, found, ("unet", "vae", "text_encoder", "text_encoder_2"))
+    rows = [
+        made("cat", padding="max_length").input_ids[-1]
+        for made in (found.tokenizer, found.tokenizer_2)
+    ]
+    assert rows == [49407, 0]
+
+
+def test_weights_averaged_while_training_are_left(tiny, tmp_path):
+    more = {"model_ema.num_updates": torch.tensor(7), "model_ema.decay": torch.tensor(0.9)}
+    file = tmp_path / "a.safetensors"
+    found = read(tiny, file, tiny[2] | more)
+    assert torch.equal(found.unet.conv_in.weight, tiny[0].unet.conv_in.weight)
+    assert single_file.repository(file, None) == single_file.V1
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from anisomem.config import compose
-from anisomem.config.schema import Config
+from anisomem.config.schema import BaselineSettings, Config
 from anisomem.run import ordinary
 from anisomem.run.base import state_of_model
 from anisomem.storage import digests
@@ -27,6 +27,20 @@ def test_files_of_a_local_model_are_its_state(tmp_path):
     (tmp_path / "model_index.json").write_text("{}")
     assert before.keys() == state_of_model(config).keys() == {"files"}
     assert before != state_of_model(config)
+
+
+def test_files_of_adapters_are_its_state(tmp_path):
+    file = tmp_path / "style.safetensors"
+    file.write_bytes(b"one")
+    config = Config(
+        model=IMPORTED | {"adapters": [f"{file}:0.8"]},
+        baseline_model=BaselineSettings(adapters=[str(file)]),
+    )
+    before = state_of_model(config, by_content=True)
+    assert before.keys() == {"adapter 0", "baseline adapter 0"}
+    file.write_bytes(b"two")
+    now = state_of_model(config, by_content=True)
+    assert all(before[name] != now[name] for name in before)
 
 
 @pytest.mark.parametrize("model", [None, "", "OWNER/NAME"])

@@ -7,7 +7,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from hydra.utils import get_class
+from safetensors.torch import save_file
 
 from anisomem.config.catalog import names
 from anisomem.config.members import node
@@ -76,6 +78,7 @@ def test_every_setting_is_classified():
         "revision",
         "dtype",
         "variant",
+        "adapters",
         "expected_sha256",
     }
 
@@ -309,3 +312,63 @@ def test_differences_are_named():
     b = {"seeds": [2], "model": {"dtype": "float16", "path": "x"}}
     assert digests.differences(a, b) == ["model.dtype", "seeds", "version"]
     assert digests.differences(a, a) == []
+
+
+def lora(file, fill=1.0):
+    pair = {"unet.a.lora_A.weight": torch.ones(2, 8), "unet.a.lora_B.weight": torch.ones(8, 2)}
+    save_file({name: weight * fill for name, weight in pair.items()}, file)
+    return str(file)
+
+
+def test_adapters_count_by_content_weight_and_order_and_not_by_place(tmp_path):
+    one, other = lora(tmp_path / "a.safetensors"), lora(tmp_path / "b.safetensors", 2.0)
+    copy = lora(tmp_path / "copy.safetensors")
+
+    def of(*adapters):
+        return digest(SETTINGS | {"model": SETTINGS["model"] | {"adapters": list(adapters)}})
+
+    assert of() == digest()
+    assert of(one) == of(copy) == of(f"{one}:1") == of(f"{copy}:1.0")
+    different = [(), (one,), (other,), (f"{one}:0.8",), (one, other), (other, one)]
+    assert len({of(*given) for given in different}) == len(different)
+
+
+def test_a_word_counts_by_its_content_and_by_what_prompts_call_it(tmp_path):
+    def of(name, key):
+        save_file({key: torch.ones(8)}, tmp_path / f"{name}.safetensors")
+        given = {"adapters": [str(tmp_path / f"{name}.safetensors")]}
+        return digest(SETTINGS | {"model": SETTINGS["model"] | given})
+
+    assert of("a", "<toy>") == of("b", "<toy>") != of("c", "<other>")
+    assert of("a", "emb_params") != of("b", "emb_params")
+
+
+def test_the_scale_that_stands_beside_a_file_counts(tmp_path):
+    file = tmp_path / "adapter_model.safetensors"
+    save_file({f"base_model.model.a.lora_{half}.weight": torch.ones(2, 2) for half in "AB"}, file)
+
+    def of(alpha):
+        (tmp_path / "adapter_config.json").write_text(json.dumps({"lora_alpha": alpha}))
+        return digest(SETTINGS | {"model": SETTINGS["model"] | {"adapters": [str(file)]}})
+
+    assert of(1) != of(2)
+
+
+def test_a_second_models_adapters_are_its_own(tmp_path):
+    (tmp_path / "model_index.json").write_text("{}")
+    file = lora(tmp_path / "a.safetensors")
+
+    def of(ours, theirs):
+        model = {"path": str(tmp_path), "revision": None, "adapters": ours}
+        baseline = BaselineSettings(path=str(tmp_path), adapters=theirs)
+        content = described(SETTINGS | {"model": model, "baseline_model": baseline})
+        return content, identity.compares_with_itself(content)
+
+    assert [of(*given)[1] for given in (([], []), ([file], []), ([file], [file]))] == [1, 0, 1]
+    assert of([file], [])[0] != of([file], [f"{file}:0.5"])[0]
+
+
+@pytest.mark.parametrize("given", ["x", ["/nowhere/a.safetensors"], ["a.bin"], [3]])
+def test_adapters_that_are_none_are_refused(given):
+    with pytest.raises(UserError, match="adapters"):
+        digest(SETTINGS | {"model": SETTINGS["model"] | {"adapters": given}})

@@ -90,6 +90,12 @@ def test_what_a_listed_model_is_is_not_the_users_word():
         assert not labelled.has_own(case)
 
 
+def test_labels_of_a_model_are_not_those_of_one_with_adapters():
+    words = ["model=sd14", "model.adapters=[style.safetensors:0.8]"]
+    (case,) = labelled.judged([*words, "dataset=sd14_webster500"])
+    assert not labelled.has_own(case) and case.model_name == "sd14 + style:0.8"
+
+
 def test_a_choice_of_both_is_allowed_and_said(tmp_path):
     (case,) = labelled.judged(["model=testbed_velocity", "dataset=testbed_epsilon"])
     assert not labelled.has_own(case)
