@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from anisomem.config import catalog, compose
-from anisomem.config.overrides import experiment
+from anisomem.config.overrides import experiment, read
 from anisomem.console.progress import phase
 from anisomem.datasets import places
 from anisomem.errors import UserError
@@ -32,7 +32,7 @@ def scan(words: Sequence[str]) -> int:
     """
     overrides = with_prompts(words)
     chosen = experiment(overrides)
-    given = overrides if chosen else [f"experiment={catalog.SCAN}", *overrides]
+    given = overrides if chosen else [f"experiment={_usual(overrides)}", *overrides]
     with phase("reading the configuration", brief=True):
         configs = compose.cases(given)
         _refuse_dataset(overrides)
@@ -44,6 +44,13 @@ def scan(words: Sequence[str]) -> int:
         print(plan(scans).printed_turned())
         return 0
     return max(_one(one) for one in scans)
+
+
+def _usual(overrides: Sequence[str]) -> str:
+    """The experiment where none is chosen: with a second model the one that compares with it."""
+    given = {one.key: one.value for one in read(overrides)}
+    compares = given.get("baseline_model.path") and "detector" not in given
+    return catalog.SCAN_RELATIVE if compares else catalog.SCAN
 
 
 def with_prompts(words: Sequence[str]) -> list[str]:

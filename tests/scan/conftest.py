@@ -25,6 +25,14 @@ def arguments(model, folder, *more):
     ]
 
 
+def refused(capsys, *words):
+    """The one line that a mistake is."""
+    capsys.readouterr()
+    assert main(list(words)) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    return line
+
+
 @pytest.fixture(scope="session")
 def scanned(save_pipeline, tmp_path_factory):
     """The folder of a finished scan with a second stage and pictures; do not change it."""
