@@ -47,6 +47,7 @@ OUTSIDE = frozenset(
         "mitigation",
         "on_failure",
         "paths",
+        "pictures",
         "prompts",
         "references",
         "runs",

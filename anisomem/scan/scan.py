@@ -25,6 +25,7 @@ from anisomem.errors import UserError
 from anisomem.run import identity
 from anisomem.run.base import Run
 from anisomem.scan.sources import calibration, scanned
+from anisomem.scan.training import training_of
 from anisomem.storage import digests
 from anisomem.storage.store import ScoreStore
 
@@ -83,6 +84,7 @@ class Scan(Run[Prompts]):
     Attributes:
         listed: The prompts as they were given.
         ordinary: The calibration.
+        training: The folder of training pictures, where one is given.
         first: The stage that scores every entry; its first detector decides.
 
     Raises:
@@ -102,6 +104,7 @@ class Scan(Run[Prompts]):
             require_alone(detector)
             detector.require(config.stands_for)
         require_baseline(config, chosen)
+        self.training = training_of(config)
         cheap, costly = by_cost(config)
         self.scanned = scanned(config)
         self.listed = self.scanned.listed
