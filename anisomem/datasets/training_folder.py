@@ -28,7 +28,7 @@ SHOWN = 5_000  # characters of a caption that are read
 METADATA = "metadata.jsonl"  # captions as the datasets library keeps them beside pictures
 #: What lies beside training pictures and is none: captions, tables, settings, latents, weights.
 BESIDE = frozenset(
-    [
+    {
         ".caption",
         ".csv",
         ".ini",
@@ -47,7 +47,7 @@ BESIDE = frozenset(
         ".txt",
         ".yaml",
         ".yml",
-    ]
+    }
 )
 
 Picture = npt.NDArray[np.uint8]

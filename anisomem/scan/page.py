@@ -31,7 +31,7 @@ LIMITS = (
 )
 
 LONGEST = 1_000  # characters of a prompt on the page
-LEAKING = 50  # training pictures in the page's table; leaks.parquet has all
+LEAKING, SMALL = 50, 128  # training pictures in the page's table, and their pixels
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def _beside(found: Found, leaked: Leaks) -> dict[int, Training]:
         if own:
             near += f"; rank of its own picture {own[0]}"
         elif caption:
-            near += f"; its own picture is not among the first {len(names)}"
+            near += f"; none of the nearest {len(names)} has this caption"
         beside[row] = Training(name_of(names[0]), _shown(leaked, some[0]), near, caption)
     return beside
 
@@ -189,7 +189,9 @@ def _leaking(found: Found, leaked: Leaks) -> list[Training]:
         caption, times = captions.get(name, ""), int(leaked.found.times[i])
         near = _score(leaked.closest[i])
         lines.append(
-            Training(name_of(name), _shown(leaked, i), near, _shortened(caption), prompt, times)
+            Training(
+                name_of(name), _shown(leaked, i, SMALL), near, _shortened(caption), prompt, times
+            )
         )
     return lines
 
@@ -198,17 +200,21 @@ def leaks_in_words(leaked: Leaks) -> str:
     """How near training pictures are on the whole, which the nearest are to be compared with."""
     order = leaked.order
     middle = _score(float(np.median(leaked.closest[order]))) if order else "–"
+    generated = len(leaked.rows) * leaked.each
     return (
-        f"{len(order):,} training pictures were compared with {len(leaked.rows) * leaked.each:,} "
-        f"generated ones; the median {leaked.measure.quantity} to the nearest of these is {middle}."
+        f"{len(order):,} training pictures were compared with {generated:,} generated ones; the "
+        f"median {leaked.measure.quantity} to the nearest of these is {middle}."
     )
 
 
-def _shown(leaked: Leaks, i: int) -> str | None:
+def _shown(leaked: Leaks, i: int, side: int = page.SIDE) -> str | None:
+    """A training picture, no side longer than so many pixels."""
     try:
-        return page.picture(Image.fromarray(leaked.folder.read(leaked.folder.names[i])))
+        picture = Image.fromarray(leaked.folder.read(leaked.folder.names[i]))
     except UserError:  # it was there a moment ago
         return None
+    picture.thumbnail((side, side))
+    return page.picture(picture)
 
 
 def _meanings(found: Found, leaked: Leaks | None) -> dict[str, str]:
@@ -237,9 +243,9 @@ def _meanings(found: Found, leaked: Leaks | None) -> dict[str, str]:
     if leaked:
         meanings[leaked.measure.quantity] = leaked.measure.meaning
         meanings["rank of its own picture"] = (
-            "The place, among the training pictures nearest to the generated ones, of the first whose"
-            " caption is the prompt. A rank of 1 says that the model answers with what it was shown"
-            " under these words."
+            "The place of the first training picture whose caption is the prompt, among those"
+            " nearest to what is generated. A rank of 1 says that the model answers with what it"
+            " was shown under these words."
         )
         meanings["times nearest"] = (
             "To how many of the generated pictures a training picture is the nearest of all. One"

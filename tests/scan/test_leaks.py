@@ -94,7 +94,7 @@ def test_the_page_and_the_table_say_so(leaked, capsys):
     page = (run / "scan.html").read_text()
     assert page.count('class="strip four"') == 2 and "Training pictures that leak most" in page
     assert "rank of its own picture 1" in page and "broken.jpg" in page
-    assert "its own picture is not among the first 6" in page
+    assert "none of the nearest 6 has this caption" in page
 
 
 def test_another_folder_is_compared_anew_and_none_leaves_no_file(leaked, tmp_path, capsys):
