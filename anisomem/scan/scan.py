@@ -24,7 +24,7 @@ from anisomem.engine.tensors import TensorFiles
 from anisomem.errors import UserError
 from anisomem.run import identity
 from anisomem.run.base import Run
-from anisomem.scan.sources import calibration, scanned
+from anisomem.scan.sources import Scanned, calibration, scanned
 from anisomem.scan.training import training_of
 from anisomem.storage import digests
 from anisomem.storage.store import ScoreStore
@@ -80,6 +80,7 @@ class Scan(Run[Prompts]):
     Arguments:
         config: The settings of the run.
         experiment: The folder below ``config.runs``.
+        prompts: What is scanned, where it has been read already.
 
     Attributes:
         listed: The prompts as they were given.
@@ -91,7 +92,7 @@ class Scan(Run[Prompts]):
         UserError: Settings that are wrong, or prompts that cannot be had.
     """
 
-    def __init__(self, config: Config, experiment: str) -> None:
+    def __init__(self, config: Config, experiment: str, prompts: Scanned | None = None) -> None:
         require_sensible(config)
         if config.tensors:
             raise UserError("a scan keeps no tensors; leave out tensors=")
@@ -106,23 +107,21 @@ class Scan(Run[Prompts]):
         require_baseline(config, chosen)
         self.training = training_of(config)
         cheap, costly = by_cost(config)
-        self.scanned = scanned(config)
+        self.scanned = prompts or scanned(config)
         self.listed = self.scanned.listed
         self.ordinary = calibration(config, self.listed)
         texts = self.listed.texts
-        prompts = Prompts(self.listed.name, [str(i) for i in range(len(texts))], texts)
+        named = Prompts(self.listed.name, [str(i) for i in range(len(texts))], texts)
         ids = [f"calibration:{i}" for i in range(len(self.ordinary.texts))]
         calibrating = Prompts("calibration", ids, self.ordinary.texts)
         first = config.with_detectors(cheap)
         built = detectors(cheap)
-        content = identity.describe(
-            first, samples_of(built), prompts, sources=sources(first, built)
-        )
+        content = identity.describe(first, samples_of(built), named, sources=sources(first, built))
         require_another(config, content)
         content["calibration"] = identity.describe_prompts(calibrating)
         if config.noise_policy == "per_prompt" and self.scanned.limited:
             content["noise_rows"] = list(self.scanned.noise_rows)
-        super().__init__(config, experiment, prompts, content)
+        super().__init__(config, experiment, named, content)
         self.costly = costly
         self.first = Stage(self, first, self.folder / "components", range(self.size))
 
