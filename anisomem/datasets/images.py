@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from PIL import Image, ImageOps
@@ -71,7 +71,9 @@ def require_picture(content: bytes, name: str) -> None:
 
 
 @contextmanager
-def _opened(content: bytes, name: str, formats: Sequence[str] = FORMATS) -> Iterator[Image.Image]:
+def _opened(
+    content: bytes, name: str, formats: tuple[str, ...] = FORMATS
+) -> Iterator[Image.Image]:
     if len(content) > LIMIT:
         raise UserError(f"{name}: larger than {LIMIT >> 20} MiB")
     try:

@@ -209,5 +209,6 @@ def _row(line: str) -> Mapping[str, object]:
 
 
 def shown(name: str) -> str:
-    """A file's name as text; names may be bytes that are none."""
-    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    """A file's name as text in one line; names may be bytes that are none, and hold any."""
+    text = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)

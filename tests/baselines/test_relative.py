@@ -162,6 +162,8 @@ def test_of_every_shipped_detector_it_is_made_or_refused_in_a_line():
 def test_settings_are_those_of_the_detector_it_is_made_of():
     assert configured.named("relative_wen", ["of.steps=3"]).of.steps == 3
     assert configured.named("relative_wen_5", []).of.steps == 5
+    with pytest.raises(UserError, match="got 'jeon'; 'detector=\\[relative_NAME\\]' has those"):
+        configured.named("relative_wen", ["of=jeon"])
     with pytest.raises(UserError, match="did you mean 'relative_wen'"):
         configured.named("relative_wem", [])
     with pytest.raises(UserError, match=r"detector\.relative_anisotropy\.of\.weights=equal"):

@@ -131,6 +131,22 @@ def test_captions_stand_beside_pictures_or_in_a_table(put, tmp_path):
     }
 
 
+def test_names_are_said_in_one_line_whatever_they_are(tmp_path):
+    for name in (b"\xff.png", b"a\nb.png", b"\x1b[31m.png"):
+        with open(os.path.join(os.fsencode(tmp_path), name), "wb") as file:
+            file.write(b"no picture")
+    found = training_folder.found(str(tmp_path))
+    assert [training_folder.shown(name) for name in found.names] == [
+        "\\x1b[31m.png",
+        "a\\nb.png",
+        "\\xff.png",
+    ]
+    for name in found.names:
+        with pytest.raises(UserError) as caught:
+            found.read(name)
+        assert str(caught.value).isprintable()
+
+
 def test_folders_that_hold_no_pictures_are_one_line(put, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="is not there; give a folder of PNG"):
         training_folder.found(str(tmp_path / "nowhere"))
