@@ -34,6 +34,9 @@ def unknown(kind: str, given: str, known: Iterable[str]) -> UserError:
 
 def _meant(given: str, names: Sequence[str]) -> str | None:
     """The name that is near enough to be meant: misspelt, cased, cut short, or turned about."""
+    begun = [one for one in names if len(given) > 3 and one.lower().startswith(given.lower())]
+    if len(begun) == 1:
+        return begun[0]
     if nearest := difflib.get_close_matches(given, names, n=1, cutoff=0.6):
         return nearest[0]
     cased = (one for one in names if one.lower() == given.lower())

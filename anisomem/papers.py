@@ -193,6 +193,13 @@ VERMA = Paper(
     2026,
     arxiv="2610.11670",
 )
+WATSON = Paper(
+    "On the Importance of Difficulty Calibration in Membership Inference Attacks",
+    "Watson, Guo, Cormode and Sablayrolles",
+    "ICLR",
+    2022,
+    arxiv="2111.08440",
+)
 WEBSTER = Paper(
     "A Reproducible Extraction of Training Images from Diffusion Models",
     "Webster",

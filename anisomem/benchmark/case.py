@@ -234,7 +234,8 @@ def require_baseline(config: Config, configured: Sequence[Detector]) -> None:
     if path and not comparing:
         raise UserError(
             f"no detector of the run compares with baseline_model.path={path}; give"
-            " 'detector=[earlier_checkpoint]', or baseline_model.path=null"
+            " 'detector=[relative_wen]' or 'detector=[earlier_checkpoint]', or"
+            " baseline_model.path=null"
         )
 
 

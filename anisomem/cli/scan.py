@@ -24,6 +24,7 @@ from anisomem.config import catalog
         "fdr",
         "fpr_targets",
         "gallery",
+        "pictures",
         "scan.share",
         "scan.audit",
         "limit",

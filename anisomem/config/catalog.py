@@ -16,6 +16,7 @@ LISTS = ("detector", "mitigation", "measure")  # groups of which a run has sever
 GROUPS = ("model", "dataset", *LISTS, "logger", "experiment")
 #: The experiments of ``anisomem mitigate``, ``geometry`` and ``scan`` where none is chosen.
 MITIGATE, GEOMETRY, SCAN = "mitigation_testbed", "geometry_testbed", "scan"
+SCAN_RELATIVE = "scan_relative"  # where a second model is given
 
 
 BUNDLED = Path(anisomem.__file__).parent / "testbed"  # the bundled models, a folder each

@@ -23,7 +23,7 @@ from anisomem.config.schema import Schema
 from anisomem.errors import UserError
 
 PATHS = re.compile(
-    r"runs|prompts|calibration|paths\.data|(baseline_)?model\.path"
+    r"runs|prompts|calibration|pictures|paths\.data|(baseline_)?model\.path"
     r"|dataset\.(path|memorized|others)|references\.prompts"
     r"|measure\.\w+\.weights"
 )

@@ -7,6 +7,8 @@ A package offers a detector by an entry point, whose configuration is the defaul
 
 Nothing of a package is imported before its detector is named or listed, so one that cannot be
 imported is its own problem; and a list of the built-in ones reads their first lines alone.
+
+``relative_NAME`` is a detector for every NAME: its score less the same of a second model.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from anisomem.errors import UserError, unknown
 
 ENTRY_POINTS = "anisomem.detectors"
 HERE = Path("conf/detector")
+RELATIVE = "relative_"  # before a detector's name: what is made of it
 
 
 @dataclass(frozen=True)
@@ -165,6 +168,30 @@ class Offered(Known):
             ) from None
 
 
+@dataclass(frozen=True)
+class Relative(Known):
+    """A detector's score less the same of a second model, where no file describes that.
+
+    Arguments:
+        of: The detector.
+    """
+
+    of: Known
+
+    @property
+    def where(self) -> str:
+        return self.of.where
+
+    def title(self) -> str:
+        return f"{self.of.title()} Less that of a second model."
+
+    def node(self) -> dict[str, Any]:
+        settings = dict(self.of.node()[self.of.name])
+        samples = {"n": settings.pop("n")} if "n" in settings else {}
+        target = "anisomem.baselines.relative.Relative"
+        return {self.name: {"_target_": target, **samples, "of": settings}}
+
+
 def not_built_in() -> list[Known]:
     """All that are not built in; a copy of a built-in file is none of its own."""
     shipped = catalog.folder() / "detector"
@@ -205,6 +232,9 @@ def find(name: str, every: Sequence[Known] | None = None) -> Known:
     """
     every = known() if every is None else every
     offered = [one for one in every if one.name == name]
+    if not offered and name.startswith(RELATIVE):
+        inner = name.removeprefix(RELATIVE)
+        offered = [Relative(name, one) for one in every if one.name == inner]
     if not offered:
         raise unknown("detector", name, {one.name for one in every})
     if len(offered) > 1:

@@ -97,6 +97,7 @@ class Schema:
     references: ReferenceSettings = field(default_factory=ReferenceSettings)
     prompts: str | None = None
     calibration: str | None = None
+    pictures: str | None = None
     fdr: float = 0.1
     scan: ScanSettings = field(default_factory=ScanSettings)
     logger: dict[str, Any] = field(default_factory=dict)

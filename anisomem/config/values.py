@@ -63,6 +63,7 @@ FORMS = {
     "references.prompts": "a file",
     "prompts": "a file, a folder, a hub dataset as OWNER/NAME, or the name of a prompt set",
     "calibration": "a file, a folder, a hub dataset as OWNER/NAME, or the name of a prompt set",
+    "pictures": "a folder",
     "fdr": "a fraction between 0 and 1, fdr=0.1 for 10%",
     "scan.share": "a fraction above 0 and at most 1, scan.share=0.05 for 5%",
     "cases": "lists of overrides, 'cases=[[model=testbed_epsilon,dataset=testbed_epsilon]]'",
@@ -157,8 +158,8 @@ def check(config: DictConfig) -> None:
     # On the command line they have been read as paths; a mapping may hold them too.
     places = [f"dataset.{name}" for name in config.dataset]
     places += [f"measure.{name}.weights" for name in config.measure]
-    texts = ("runs", "prompts", "calibration", "paths.data", "model.path", "baseline_model.path")
-    for key in (*texts, "references.prompts", *places):
+    texts = ("runs", "prompts", "calibration", "pictures", "paths.data", "references.prompts")
+    for key in (*texts, "model.path", "baseline_model.path", *places):
         if PATHS.fullmatch(key) and (given := OmegaConf.select(config, key)) is not None:
             path(str(given), key)
 

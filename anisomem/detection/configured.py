@@ -71,13 +71,16 @@ def named(target: str, settings: Sequence[str]) -> Detector:
 def _detector(
     nodes: Mapping[str, Any], name: str, node: Mapping[str, Any], **more: Any
 ) -> Detector:
-    """A detector; those that it names as members are built with its n."""
+    """A detector; those that it names as members, or is made of, are built with its n."""
     if "members" in node:
         more["members"] = [
             _detector(nodes, member, _settings(nodes, member), **more)
             for member in node["members"]
         ]
         node = {key: value for key, value in node.items() if key != "members"}
+    if isinstance(inner := node.get("of"), Mapping):
+        more["of"] = _detector(nodes, f"{name}.of", inner, **more)
+        node = {key: value for key, value in node.items() if key != "of"}
     if "_target_" not in node:
         raise UserError(f"detector.{name} has no _target_, the class that it is")
     detector = build(node, f"detector.{name}", name=name, **more)

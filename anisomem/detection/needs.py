@@ -135,6 +135,11 @@ class OnLatents(Placed):
     latents: str = NOISE
 
     @property
+    def alone(self) -> tuple[int, int]:
+        """NFE and directional derivatives of a prompt, besides those of what it is made from."""
+        return 1, 0
+
+    @property
     def trajectory(self) -> str:
         return self.latents if self.latents in (GUIDED, UNGUIDED) else ""
 
@@ -183,6 +188,10 @@ class GuidanceDerivative(OfPrediction):
 
     capability = Capability.DERIVATIVES
 
+    @property
+    def alone(self) -> tuple[int, int]:
+        return 0, 2
+
     def made_from(self) -> Sequence[Need]:
         return (*super().made_from(), Unconditional(self.at, self.latents))
 
@@ -196,6 +205,10 @@ class NormGradient(OfPrediction):
     """
 
     capability = Capability.DERIVATIVES
+
+    @property
+    def alone(self) -> tuple[int, int]:
+        return 0, 2
 
     def made_from(self) -> Sequence[Need]:
         return (*super().made_from(), Unconditional(self.at, self.latents))
@@ -213,6 +226,10 @@ class Divergence(OfPrediction):
 
     probes: int = 1
 
+    @property
+    def alone(self) -> tuple[int, int]:
+        return 0, self.probes
+
 
 @dataclass(frozen=True)
 class CurvatureDifference(OfPrediction):
@@ -227,6 +244,10 @@ class CurvatureDifference(OfPrediction):
     capability = Capability.DERIVATIVES
 
     probes: int = 1
+
+    @property
+    def alone(self) -> tuple[int, int]:
+        return 0, 2 * self.probes
 
     def made_from(self) -> Sequence[Need]:
         return (*super().made_from(), Unconditional(self.at, self.latents))
@@ -245,6 +266,10 @@ class Curvature(OfPrediction):
 
     probes: int = 1
 
+    @property
+    def alone(self) -> tuple[int, int]:
+        return 0, self.probes
+
 
 @dataclass(frozen=True)
 class ConditionJacobian(OfPrediction):
@@ -258,6 +283,10 @@ class ConditionJacobian(OfPrediction):
     capability = Capability.EMBEDDINGS
 
     probes: int = 1
+
+    @property
+    def alone(self) -> tuple[int, int]:
+        return 0, self.probes
 
 
 @dataclass(frozen=True)
@@ -284,6 +313,10 @@ class TokenAttention(OfPrediction):
 
     capability = Capability.ATTENTION
 
+    @property
+    def alone(self) -> tuple[int, int]:
+        return 0, 0
+
 
 @dataclass(frozen=True)
 class EndAttention(OfPrediction):
@@ -294,6 +327,10 @@ class EndAttention(OfPrediction):
     """
 
     capability = Capability.ATTENTION
+
+    @property
+    def alone(self) -> tuple[int, int]:
+        return 0, 0
 
 
 @dataclass(frozen=True)

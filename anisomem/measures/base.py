@@ -126,6 +126,37 @@ class Measure(ABC):
         """Column to a finite number for every picture, ``[S]``."""
 
 
+class Vectors(ABC):
+    """What a measure also is that compares pictures by the distance of vectors, one a picture.
+
+    So the nearest of many pictures can be found (:mod:`anisomem.measures.nearest`).
+
+    Attributes:
+        quantity: What a distance is said as.
+        meaning: What that means, for a reader of a page.
+        larger: Whether it is larger where pictures are more alike.
+    """
+
+    quantity: ClassVar[str]
+    meaning: ClassVar[str]
+    larger: ClassVar[bool] = False
+
+    def load(self, device: str) -> None:  # noqa: B027
+        """Loads what is needed, before the first vector.
+
+        Raises:
+            UserError: Weights that are not there, or are others than they should be.
+        """
+
+    @abstractmethod
+    def vectors(self, pictures: Sequence[Picture]) -> npt.NDArray[np.float32]:
+        """Vectors ``[n, d]`` of pictures of any sizes."""
+
+    def said(self, distances: Array) -> Array:
+        """What Euclidean distances are said as."""
+        return distances
+
+
 def mean(values: Array) -> Array:
     """The mean over a prompt's pictures, ``[N, S]`` to ``[N]``."""
     return values.mean(axis=1)

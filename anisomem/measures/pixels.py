@@ -23,6 +23,7 @@ from anisomem.measures.base import (
     Picture,
     Statistic,
     TrainingPictures,
+    Vectors,
     largest,
     mean,
 )
@@ -247,7 +248,7 @@ class Ssim(Measure):
 
 
 @dataclass
-class TrainingRank(Measure):
+class TrainingRank(Measure, Vectors):
     r"""Whether the nearest of all prompts' training pictures is the prompt's own.
 
     All pictures are cut and resized to ``side`` by ``side`` (:func:`fitted`) and compared by
@@ -266,6 +267,12 @@ class TrainingRank(Measure):
     """
 
     of_copies: ClassVar[bool] = True
+    quantity: ClassVar[str] = "pixel distance"
+    meaning: ClassVar[str] = (
+        "The root-mean-square difference of colours in [0, 1], after both pictures are cut to the"
+        " middle square and made small. A copy is near 0, and so are two pictures of one flat"
+        " colour that are no copies."
+    )
     side: int = 64
     _all: Array = field(init=False, repr=False, compare=False)
     _own: dict[str, list[int]] = field(init=False, repr=False, compare=False)
@@ -297,6 +304,11 @@ class TrainingRank(Measure):
         away = np.square(self._all).sum(axis=1) - 2 * x @ self._all.T
         nearest = away[:, self._own[generated.id]].min(axis=1, keepdims=True)
         return {"rank": 1.0 + (away < nearest).sum(axis=1)}
+
+    def vectors(self, pictures: Sequence[Picture]) -> npt.NDArray[np.float32]:
+        """Colours in units by which the Euclidean distance is :func:`rms`."""
+        rows = np.stack([self._small(one).ravel() for one in pictures]).astype(np.float32)
+        return rows / np.float32(WHITE * np.sqrt(rows.shape[1]))
 
     def _small(self, picture: Picture) -> Picture:
         return fitted(picture, self.side, self.side)

@@ -24,6 +24,7 @@ from anisomem.measures.base import (
     ShareAbove,
     Statistic,
     TrainingPictures,
+    Vectors,
     largest,
     largest_three,
     mean,
@@ -132,7 +133,7 @@ class Descriptor:
 
 
 @dataclass
-class Sscd(Measure):
+class Sscd(Measure, Vectors):
     r"""Cosine similarity of SSCD descriptors to the most similar training picture.
 
     .. math:: \max_j \frac{f(x)^\top f(t_j)}{\|f(x)\| \|f(t_j)\|}
@@ -148,6 +149,12 @@ class Sscd(Measure):
     """
 
     of_copies: ClassVar[bool] = True
+    quantity: ClassVar[str] = "SSCD similarity"
+    meaning: ClassVar[str] = (
+        "The cosine of two descriptors that were trained to find copies, also cut and recoloured"
+        " ones. A copy is near 1; published work counts pictures above 0.5."
+    )
+    larger: ClassVar[bool] = True
     weights: str
     sha256: str
     convention: str = "membench"
@@ -171,15 +178,26 @@ class Sscd(Measure):
             one("SSCD, mean", mean),
         )
 
-    def start(self, references: TrainingPictures, device_name: str) -> None:
+    def load(self, device_name: str) -> None:
         weights = WeightsFile(self.weights, self.sha256)
         self._described = Descriptor(weights, self.convention, device_name)
+
+    def start(self, references: TrainingPictures, device_name: str) -> None:
+        self.load(device_name)
         self._references, self._known = references, {}
 
     def __call__(self, generated: Generated) -> dict[str, Array]:
         known = self._of_training(self._references.pictures[generated.id])
         similarity = self._described(generated.pictures) @ known.T
         return {"sscd": similarity.amax(dim=1).double().numpy()}
+
+    def vectors(self, pictures: Sequence[Picture]) -> npt.NDArray[np.float32]:
+        """Descriptors, of length 1."""
+        return self._described(pictures).numpy()
+
+    def said(self, distances: Array) -> Array:
+        r"""The cosine of two of them, :math:`1 - d^2 / 2`."""
+        return 1 - np.square(distances) / 2
 
     def _of_training(self, pictures: Sequence[Picture]) -> Tensor:
         """Descriptors that are kept: prompts share pictures, and are asked about many times."""

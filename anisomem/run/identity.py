@@ -48,6 +48,7 @@ OUTSIDE = frozenset(
         "mitigation",
         "on_failure",
         "paths",
+        "pictures",
         "prompts",
         "references",
         "runs",

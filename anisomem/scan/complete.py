@@ -12,12 +12,13 @@ from anisomem.benchmark.measured import Measured
 from anisomem.benchmark.results import MEASURED
 from anisomem.console.progress import phase
 from anisomem.models.capability import Capability
-from anisomem.scan import pictures
+from anisomem.scan import leaks, pictures, training
 from anisomem.scan.found import Found
 from anisomem.scan.scan import Scan, Stage
 from anisomem.storage import atomic
 
 if TYPE_CHECKING:
+    from anisomem.measures.base import Vectors
     from anisomem.models.base import DiffusionModel
 
 TOKENISED = 10_000  # prompts at a time
@@ -39,6 +40,14 @@ def complete(scan: Scan) -> Found:
         with phase(f"{scan.name}: load"):
             return sharing.loaded(scan.config)
 
+    @cache
+    def measure() -> Vectors:
+        return training.started(scan.config)
+
+    if scan.training and not leaks.kept(scan):  # what lacks is said before anything is recorded
+        with phase(f"{scan.name}: what compares pictures", brief=True):
+            measure()
+            leaks.require_readable(scan.training)
     _record(scan, scan.first, model)
     found = Found(scan)
     if found.second:
@@ -48,6 +57,8 @@ def complete(scan: Scan) -> Found:
             Capability.PICTURES, "the page shows some of flagged prompts; give gallery=0"
         )
         pictures.generate(found, model())
+    if scan.training and pictures.rows(found) and leaks.read(found) is None:
+        leaks.find(found, measure())
     return found
 
 

@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from anisomem.datasets.training_folder import shown as name_of
+from anisomem.errors import UserError
 from anisomem.report import page
 from anisomem.report.tables import percent
-from anisomem.scan import tables
+from anisomem.scan import leaks, tables
 from anisomem.scan.found import Found
+from anisomem.scan.leaks import Leaks
 from anisomem.scan.pictures import Pictures, read
 
 LIMITS = (
@@ -28,6 +31,28 @@ LIMITS = (
 )
 
 LONGEST = 1_000  # characters of a prompt on the page
+LEAKING, SMALL = 50, 128  # training pictures in the page's table, and their pixels
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training picture as the page shows it.
+
+    Attributes:
+        name: Its path in the folder.
+        picture: A PNG in base64; None where its file cannot be read any more.
+        near: How near it is, in words.
+        caption: What stands beside it, "" where nothing does.
+        prompt: The prompt whose picture is nearest to it.
+        times: To how many generated pictures it is the nearest.
+    """
+
+    name: str
+    picture: str | None
+    near: str
+    caption: str
+    prompt: str = ""
+    times: int = 0
 
 
 @dataclass(frozen=True)
@@ -40,6 +65,7 @@ class Line:
         cells: What the table shows of it.
         text: The prompt.
         pictures: What the model makes of it, PNGs in base64.
+        nearest: The nearest training picture, where there are training pictures.
     """
 
     place: int
@@ -47,6 +73,7 @@ class Line:
     cells: Sequence[str]
     text: str
     pictures: Sequence[str]
+    nearest: Training | None
 
 
 def html(found: Found, cluster: Any, histogram: Path | None) -> str:
@@ -59,7 +86,9 @@ def html(found: Found, cluster: Any, histogram: Path | None) -> str:
     """
     scan, config = found.scan, found.scan.config
     shown = found.order[: config.scan.shown].tolist()
-    headings, lines = _lines(found, cluster, shown, read(found))
+    leaked = leaks.read(found)
+    beside = _beside(found, leaked) if leaked else {}
+    headings, lines = _lines(found, cluster, shown, read(found), beside)
     flagged = int(found.flagged.sum())
     return page.rendered(
         "anisomem.scan",
@@ -69,7 +98,7 @@ def html(found: Found, cluster: Any, histogram: Path | None) -> str:
         headings=headings,
         lines=lines,
         left_out=found.count - len(lines),
-        meanings=_meanings(found),
+        meanings=_meanings(found, leaked),
         histogram=page.embedded(histogram) if histogram else None,
         flagged=flagged,
         fdr=percent(config.fdr),
@@ -78,11 +107,20 @@ def html(found: Found, cluster: Any, histogram: Path | None) -> str:
         unread=scan.listed.unread[:100],
         settings=config.text,
         pictured=[line for line in lines if line.pictures],
+        leaking=_leaking(found, leaked) if leaked else [],
+        quantity=leaked.measure.quantity if leaked else "",
+        trained=leaks_in_words(leaked) if leaked else "",
+        lost=list(leaked.unread.values())[:100] if leaked else [],
+        lost_count=len(leaked.unread) if leaked else 0,
     )
 
 
 def _lines(
-    found: Found, cluster: Any, shown: Sequence[int], pictures: Pictures | None
+    found: Found,
+    cluster: Any,
+    shown: Sequence[int],
+    pictures: Pictures | None,
+    beside: Mapping[int, Training],
 ) -> tuple[list[str], list[Line]]:
     listed, first = found.scan.listed, tables.first_ids(found)
     scores: dict[str, Any] = dict(found.scores.values)
@@ -110,11 +148,76 @@ def _lines(
             *(_score(scores[key][i]) for key in others),
         ]
         text = _shortened(listed.texts[i])
-        lines.append(Line(place, bool(found.flagged[i]), cells, text, made.get(i, ())))
+        nearest = beside.get(i)
+        lines.append(Line(place, bool(found.flagged[i]), cells, text, made.get(i, ()), nearest))
     return headings, lines
 
 
-def _meanings(found: Found) -> dict[str, str]:
+def _beside(found: Found, leaked: Leaks) -> dict[int, Training]:
+    """The nearest training picture of each prompt with generated ones, by its row."""
+    captions = leaked.folder.captions(
+        [leaked.folder.names[i] for p in range(len(leaked.rows)) for i in leaked.nearest_of(p)]
+    )
+    beside = {}
+    for p, row in enumerate(leaked.rows):
+        if not (some := leaked.nearest_of(p)):
+            continue
+        names = [leaked.folder.names[i] for i in some]
+        distances = leaked.distances[p]
+        near = f"{leaked.measure.quantity} {_score(distances[0])}"
+        if len(some) > 1:
+            near += f", next {_score(distances[1])}"
+        text = found.scan.text_of(row)
+        own = [k for k, name in enumerate(names, 1) if leaks.same(captions.get(name, ""), text)]
+        caption = captions.get(names[0], "")
+        if own:
+            near += f"; rank of its own picture {own[0]}"
+        elif caption:
+            near += f"; none of the nearest {len(names)} has this caption"
+        beside[row] = Training(name_of(names[0]), _shown(leaked, some[0]), near, caption)
+    return beside
+
+
+def _leaking(found: Found, leaked: Leaks) -> list[Training]:
+    """The training pictures that leak most."""
+    order = leaked.order[:LEAKING]
+    captions = leaked.folder.captions([leaked.folder.names[i] for i in order])
+    lines = []
+    for i in order:
+        name, of = leaked.folder.names[i], leaks.prompt_of(leaked, i)
+        prompt = _shortened(found.scan.text_of(of[0])) if of else ""
+        caption, times = captions.get(name, ""), int(leaked.found.times[i])
+        near = _score(leaked.closest[i])
+        lines.append(
+            Training(
+                name_of(name), _shown(leaked, i, SMALL), near, _shortened(caption), prompt, times
+            )
+        )
+    return lines
+
+
+def leaks_in_words(leaked: Leaks) -> str:
+    """How near training pictures are on the whole, which the nearest are to be compared with."""
+    order = leaked.order
+    middle = _score(float(np.median(leaked.closest[order]))) if order else "–"
+    generated = len(leaked.rows) * leaked.each
+    return (
+        f"{len(order):,} training pictures were compared with {generated:,} generated ones; the "
+        f"median {leaked.measure.quantity} to the nearest of these is {middle}."
+    )
+
+
+def _shown(leaked: Leaks, i: int, side: int = page.SIDE) -> str | None:
+    """A training picture, no side longer than so many pixels."""
+    try:
+        picture = Image.fromarray(leaked.folder.read(leaked.folder.names[i]))
+    except UserError:  # it was there a moment ago
+        return None
+    picture.thumbnail((side, side))
+    return page.picture(picture)
+
+
+def _meanings(found: Found, leaked: Leaks | None) -> dict[str, str]:
     """What every number means, in two sentences each."""
     scan, config = found.scan, found.scan.config
     meanings = {
@@ -136,6 +239,17 @@ def _meanings(found: Found) -> dict[str, str]:
             f" of {percent(found.threshold.rate)}. From {len(found.calibration):,} ordinary"
             f" prompts one knows that it lies between {100 * realised.low:.2g}% and"
             f" {100 * realised.high:.2g}%, with 95% confidence."
+        )
+    if leaked:
+        meanings[leaked.measure.quantity] = leaked.measure.meaning
+        meanings["rank of its own picture"] = (
+            "The place of the first training picture whose caption is the prompt, among those"
+            " nearest to what is generated. A rank of 1 says that the model answers with what it"
+            " was shown under these words."
+        )
+        meanings["times nearest"] = (
+            "To how many of the generated pictures a training picture is the nearest of all. One"
+            " that many prompts come back to is copied most, or is of a kind that much is like."
         )
     for one in found.confirmed:
         meanings[one.detector] = (

@@ -50,12 +50,12 @@ def read(found: Found) -> Pictures | None:
         return None
     try:
         stored = atomic.read_arrays(file)
-        plan, pictures = json.loads(str(stored["plan"])), stored["pictures"]
+        said, pictures = json.loads(str(stored["plan"])), stored["pictures"]
     except (UserError, ValueError, KeyError, RecursionError):
         return None  # a scan makes them anew
     whole = pictures.dtype == np.uint8 and pictures.ndim == 5 and pictures.shape[-1] == 3
     whole = whole and pictures.shape[:2] == (len(wanted), PICTURES) and pictures.size > 0
-    return Pictures(wanted, pictures) if whole and plan == _plan(found) else None
+    return Pictures(wanted, pictures) if whole and said == plan(found) else None
 
 
 def generate(found: Found, model: DiffusionModel) -> None:
@@ -65,20 +65,20 @@ def generate(found: Found, model: DiffusionModel) -> None:
     from anisomem.run.workers import one_thread
 
     texts = [found.scan.text_of(i) for i in rows(found)]
-    seeds = _plan(found)["seeds"]
+    seeds = plan(found)["seeds"]
     with one_thread(), torch.inference_mode():
         jobs = gallery.picture_jobs(model, texts, seeds)
         on_cpu = model.device.type == "cpu"
         made = forked.each(jobs, f"{found.scan.name}: pictures", "part", on_cpu)
     stacked = np.concatenate(made)
     content = {
-        "plan": json.dumps(_plan(found)),
+        "plan": json.dumps(plan(found)),
         "pictures": stacked.reshape(len(texts), PICTURES, *stacked.shape[1:]),
     }
     atomic.write_arrays(found.scan.folder / FILE, content)
 
 
-def _plan(found: Found) -> dict[str, Any]:
+def plan(found: Found) -> dict[str, Any]:
     """What they are of; another plan asks for other pictures."""
     config = found.scan.config
     return {

@@ -24,7 +24,8 @@ from anisomem.engine.tensors import TensorFiles
 from anisomem.errors import UserError
 from anisomem.run import identity
 from anisomem.run.base import Run
-from anisomem.scan.sources import calibration, scanned
+from anisomem.scan.sources import Scanned, calibration, scanned
+from anisomem.scan.training import training_of
 from anisomem.storage import digests
 from anisomem.storage.store import ScoreStore
 
@@ -79,17 +80,19 @@ class Scan(Run[Prompts]):
     Arguments:
         config: The settings of the run.
         experiment: The folder below ``config.runs``.
+        prompts: What is scanned, where it has been read already.
 
     Attributes:
         listed: The prompts as they were given.
         ordinary: The calibration.
+        training: The folder of training pictures, where one is given.
         first: The stage that scores every entry; its first detector decides.
 
     Raises:
         UserError: Settings that are wrong, or prompts that cannot be had.
     """
 
-    def __init__(self, config: Config, experiment: str) -> None:
+    def __init__(self, config: Config, experiment: str, prompts: Scanned | None = None) -> None:
         require_sensible(config)
         if config.tensors:
             raise UserError("a scan keeps no tensors; leave out tensors=")
@@ -102,24 +105,23 @@ class Scan(Run[Prompts]):
             require_alone(detector)
             detector.require(config.stands_for)
         require_baseline(config, chosen)
+        self.training = training_of(config)
         cheap, costly = by_cost(config)
-        self.scanned = scanned(config)
+        self.scanned = prompts or scanned(config)
         self.listed = self.scanned.listed
         self.ordinary = calibration(config, self.listed)
         texts = self.listed.texts
-        prompts = Prompts(self.listed.name, [str(i) for i in range(len(texts))], texts)
+        named = Prompts(self.listed.name, [str(i) for i in range(len(texts))], texts)
         ids = [f"calibration:{i}" for i in range(len(self.ordinary.texts))]
         calibrating = Prompts("calibration", ids, self.ordinary.texts)
         first = config.with_detectors(cheap)
         built = detectors(cheap)
-        content = identity.describe(
-            first, samples_of(built), prompts, sources=sources(first, built)
-        )
+        content = identity.describe(first, samples_of(built), named, sources=sources(first, built))
         require_another(config, content)
         content["calibration"] = identity.describe_prompts(calibrating)
         if config.noise_policy == "per_prompt" and self.scanned.limited:
             content["noise_rows"] = list(self.scanned.noise_rows)
-        super().__init__(config, experiment, prompts, content)
+        super().__init__(config, experiment, named, content)
         self.costly = costly
         self.first = Stage(self, first, self.folder / "components", range(self.size))
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from anisomem.config import catalog
+from anisomem.datasets.training_folder import shown
 from anisomem.evaluation.interval import Interval
 from anisomem.report.table import Table
 from anisomem.report.tables import percent
+from anisomem.scan import leaks
 from anisomem.scan.found import Confirmed, Found
+from anisomem.scan.leaks import Leaks
 
 SHOWN = 10  # prompts that are printed
 
@@ -37,6 +42,10 @@ def counts(found: Found) -> Table:
         _above(found),
         *(line for one in found.confirmed for line in _confirmed(found, one)),
     ]
+    if leaked := leaks.read(found):
+        lines += _leaked(found, leaked)
+    elif scan.training:
+        lines.append(["training pictures", "0", "compared; no prompt is flagged"])
     if without:
         lines.append(["ordinary, failed", f"{without:,}", "the model returned NaN or infinity"])
     if found.failures:
@@ -134,6 +143,29 @@ def _confirmed(found: Found, one: Confirmed) -> Sequence[Sequence[str]]:
                 f"{one.detector}: audit",
                 f"{one.missed:,} of {one.audited:,}",
                 f"so {low:,} to {high:,} of the other {one.rest:,} (95%); by chance {rate}",
+            ]
+        )
+    return lines
+
+
+def _leaked(found: Found, leaked: Leaks) -> list[list[str]]:
+    """How many training pictures there are, and how near the nearest comes."""
+    beside = leaked.folder.beside
+    some = "1 other file" if beside == 1 else f"{beside:,} other files"
+    said = [f"from {found.scan.config.pictures}", f"{some} beside them" if beside else ""]
+    if leaked.unread:
+        first = leaked.unread[min(leaked.unread)]
+        said.append(f"{len(leaked.unread):,} cannot be read, first {first}")
+    order = leaked.order
+    lines = [["training pictures", f"{len(order):,}", "; ".join(filter(None, said))]]
+    if order and (of := leaks.prompt_of(leaked, order[0])):
+        middle = _number(float(np.median(leaked.closest[order])))
+        lines.append(
+            [
+                "nearest of them",
+                _number(leaked.closest[order[0]]),
+                f"{leaked.measure.quantity} of {shown(leaked.folder.names[order[0]])} to a "
+                f"picture of {found.scan.text_of(of[0])[:60]!r}; the median of all is {middle}",
             ]
         )
     return lines

@@ -12,15 +12,18 @@ import pyarrow.parquet as pq
 
 from anisomem.console.progress import phase
 from anisomem.datasets import clusters
+from anisomem.datasets.training_folder import shown
 from anisomem.report.attempt import attempt
 from anisomem.report.folder import Folder
-from anisomem.scan import figures, page, tables
+from anisomem.scan import figures, leaks, page, tables
 from anisomem.scan.found import Found
+from anisomem.scan.leaks import Leaks
 from anisomem.scan.notices import UNREAD
 from anisomem.storage import atomic
 
 SCAN, CALIBRATION = "scan.parquet", "calibration.parquet"
 PAGE = "scan.html"
+NEAREST, LEAKS, LOST = "nearest.parquet", "leaks.parquet", "unread_pictures.txt"
 GROUP = 100_000  # rows that are written at a time
 CLUSTERED = 100_000  # prompts that are compared with each other, which takes a minute
 
@@ -40,6 +43,12 @@ def write(found: Found) -> None:
             written.text(UNREAD, "".join(f"{line}\n" for line in found.scan.listed.unread))
         written.text("scan.md", f"{tables.counts(found).section()}\n{_highest(found)}")
         drawn = written.figures({"histogram": partial(figures.histogram, found)})
+        if leaked := leaks.read(found):
+            atomic.write(folder / NEAREST, partial(_nearest, found, leaked))
+            atomic.write(folder / LEAKS, partial(_leaks, found, leaked))
+            written.add(folder / NEAREST, folder / LEAKS)
+            if leaked.unread:
+                written.text(LOST, "".join(f"{why}\n" for why in leaked.unread.values()))
         content = attempt(PAGE, partial(page.html, found, cluster, drawn.get("histogram")))
         if content is not None:
             written.text(PAGE, content)
@@ -96,6 +105,51 @@ def _ordinary(found: Found, file: Any) -> None:
     }
     for key, values in found.scores.values.items():
         columns[key] = _numbers(values[found.count :])
+    pq.write_table(pa.table(columns), file, compression="zstd")
+
+
+def _nearest(found: Found, leaked: Leaks, file: Any) -> None:
+    """The training pictures nearest to each prompt's generated ones, nearest first."""
+    texts, first = found.scan.listed.texts, tables.first_ids(found)
+    places = [leaked.nearest_of(p) for p in range(len(leaked.rows))]
+    names = leaked.folder.names
+    captions = leaked.folder.captions([names[i] for i in {i for some in places for i in some}])
+    rows = []
+    for p, (prompt, some) in enumerate(zip(leaked.rows, places, strict=True)):
+        for rank, i in enumerate(some, 1):
+            caption = captions.get(names[i])
+            rows.append(
+                {
+                    "id": first[prompt],
+                    "prompt": texts[prompt],
+                    "rank": rank,
+                    "picture": shown(names[i]),
+                    leaked.measure.quantity: float(leaked.distances[p, rank - 1]),
+                    "generated": int(leaked.found.by[p, rank - 1]) + 1,
+                    "caption": caption,
+                    "own": leaks.same(caption, texts[prompt]) if caption else None,
+                }
+            )
+    kinds = [("id", pa.string()), ("prompt", pa.string()), ("rank", pa.int64())]
+    kinds += [("picture", pa.string()), (leaked.measure.quantity, pa.float64())]
+    kinds += [("generated", pa.int64()), ("caption", pa.string()), ("own", pa.bool_())]
+    pq.write_table(pa.Table.from_pylist(rows, pa.schema(kinds)), file, compression="zstd")
+
+
+def _leaks(found: Found, leaked: Leaks, file: Any) -> None:
+    """Every training picture, those that leak most first and those that cannot be read last."""
+    texts, first, names = found.scan.listed.texts, tables.first_ids(found), leaked.folder.names
+    order = [*leaked.order, *sorted(leaked.unread)]
+    of = [leaks.prompt_of(leaked, i) for i in order]
+    columns = {
+        "picture": pa.array([shown(names[i]) for i in order], pa.string()),
+        leaked.measure.quantity: _numbers(leaked.closest[order]),
+        "id": pa.array([None if one is None else first[one[0]] for one in of], pa.string()),
+        "prompt": pa.array([None if one is None else texts[one[0]] for one in of], pa.string()),
+        "generated": pa.array([None if one is None else one[1] + 1 for one in of], pa.int64()),
+        "times_nearest": pa.array(leaked.found.times[order], pa.int64()),
+        "failure": pa.array([leaked.unread.get(i) for i in order], pa.string()),
+    }
     pq.write_table(pa.table(columns), file, compression="zstd")
 
 

@@ -75,6 +75,19 @@ def test_a_run_records_the_second_model_and_its_card_says_which(
     assert recorded[name]["p1"] == pytest.approx(expected, rel=1e-3)
 
 
+def test_a_difference_of_scores_shares_the_models_own_half(
+    command, save_pipeline, tmp_path, capsys
+):
+    given = [one for one in command() if not one.startswith("detector")]
+    chosen = ["detector=[wen,relative_wen,relative_jeon]", "detector.relative_wen.n=[1,2]"]
+    assert main([*given, *chosen, f"baseline_model.path={save_pipeline(seed=1)}"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "second model of relative_wen" in out and "| relative_jeon" in out
+    (shard,) = tmp_path.glob("runs/quickstart/*/components/*.parquet")
+    names = [name for name in pd.read_parquet(shard) if "wen/" in name]
+    assert len(names) == 2 and {name.removeprefix("baseline/") for name in names} < {*names}
+
+
 def refused(given, capsys):
     assert main(given) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()

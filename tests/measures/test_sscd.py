@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from anisomem.errors import UserError
-from anisomem.measures import weights
+from anisomem.measures import nearest, weights
 from anisomem.measures.base import TrainingPictures
 from anisomem.measures.sscd import CONVENTIONS, Sscd
 
@@ -200,3 +200,15 @@ def test_weights_are_downloaded_once_and_verified(server, model, tmp_path, gener
     ):
         Sscd("sscd", url, other).start(TrainingPictures({}), "cpu")
     assert list((tmp_path / "cache").rglob("*.p*")) == [file]
+
+
+def test_the_nearest_of_many_are_said_as_the_cosine_of_descriptors(model, noise):
+    measure = Sscd("sscd", **model)
+    measure.load("cpu")
+    many = [noise(30, 40), noise(20, 20), colour(200, 30, 30), colour(10, 10, 240)]
+    groups = np.stack([many[2], many[3]])[:, None]
+    found = nearest.nearest(groups, [many[:3], many[3:]], len(many), measure, k=1)
+    cosines = (lambda d: d @ d.T)(measure.vectors(many))
+    said = measure.said(found.closest)
+    np.testing.assert_allclose(said, cosines[2:].max(axis=0), rtol=1e-4, atol=1e-5)
+    assert measure.larger and found.places[:, 0].tolist() == [2, 3]

@@ -8,6 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from anisomem.baselines.noise_alignment import NoiseAlignment
+from anisomem.baselines.wen import WenNorm
 from hydra.utils import get_class
 from safetensors.torch import save_file
 
@@ -114,12 +116,19 @@ OTHER = {
 #: Where a detector's own setting of a name takes other values, or matters beside others alone.
 OWN = {
     "cyclic": {"pairs": 3},
+    "relative_noise_alignment": {"of": NoiseAlignment("o", at="step:2")},
+    "relative_wen": {"of": WenNorm("o", steps=3)},
     "representation": {"layer": "mean"},
     "seed_agreement": {"convention": "jeon"},
     "seed_agreement_l2": {"convention": "jeon"},
 }
 DESCRIPTORS = {"similarity": "sscd", "sha256": "0" * 64}
-BESIDE = {"seed_agreement": DESCRIPTORS, "seed_agreement_l2": DESCRIPTORS}
+BESIDE = {
+    "seed_agreement": DESCRIPTORS,
+    "seed_agreement_l2": DESCRIPTORS,
+    "relative_noise_alignment": {"of": NoiseAlignment("o")},
+    "relative_wen": {"of": WenNorm("o")},
+}
 
 
 @pytest.mark.parametrize("group", names("detector"))

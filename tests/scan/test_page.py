@@ -19,17 +19,27 @@ def browser():
 
 
 @pytest.fixture(params=[(1280, 900), (390, 844)], ids=["desk", "phone"])
-def page(request, browser, run_of):
-    """The page; what goes wrong while it is used fails the test."""
+def show(request, browser):
+    """Opens the page of a run; what goes wrong while it is used fails the test."""
     width, height = request.param
     opened = browser.new_page(viewport={"width": width, "height": height})
     wrong = []
     opened.on("console", lambda message: wrong.append(message.text))
     opened.on("pageerror", lambda error: wrong.append(str(error)))
-    opened.goto((run_of / "scan.html").as_uri())
-    yield opened
+
+    def shown(run):
+        opened.goto((run / "scan.html").as_uri())
+        return opened
+
+    yield shown
     opened.close()
     assert wrong == []
+
+
+@pytest.fixture
+def page(show, run_of):
+    """The page of a finished scan."""
+    return show(run_of)
 
 
 def test_nothing_is_wider_than_the_screen(page):
@@ -57,3 +67,16 @@ def test_a_click_on_a_heading_sorts(page):
     page.click("#lines th button:text-is('p')")
     falling = page.evaluate(column, "p")
     assert falling == sorted(falling, reverse=True)
+
+
+def test_training_pictures_are_shown_and_sorted(show, leaked):
+    page = show(leaked[0])
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    pictures = "[...document.images].every(one => one.complete && one.naturalWidth > 0)"
+    assert page.evaluate(pictures)
+    assert page.evaluate("document.querySelectorAll('.trained img').length") == 2
+    names = "[...document.querySelectorAll('#leaks td.name')].map(one => one.textContent)"
+    assert page.evaluate(names)[0] == "copy.png"
+    page.click("#leaks th button:text-is('name')")
+    found = page.evaluate(names)
+    assert found == sorted(found) and len(found) == 6

@@ -11,7 +11,7 @@ import pytest
 from anisomem.cli.main import main
 from anisomem.evaluation import conformal
 from anisomem.scan.command import with_prompts
-from tests.scan.conftest import ORDINARY, PROMPTS, arguments
+from tests.scan.conftest import ORDINARY, PROMPTS, arguments, refused
 
 
 def rows_of(run):
@@ -83,14 +83,6 @@ def test_another_rate_or_share_records_nothing_of_the_first_stage_again(scanned,
     assert main([*other, "fdr=0.5", f"runs={tmp_path / 'runs'}"]) == 0
     assert sorted(tmp_path.glob("runs/scan/*/components/*")) == before
     assert "at a false-discovery rate of 50%" in capsys.readouterr().out.replace("\n", " ")
-
-
-def refused(capsys, *words):
-    """The one line that a mistake is."""
-    capsys.readouterr()
-    assert main(list(words)) == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    return line
 
 
 def test_what_is_known_is_said_beforehand(save_pipeline, tmp_path, capsys):
@@ -331,11 +323,3 @@ def test_of_many_prompts_the_highest_are_compared_with_each_other(scanned, run_o
     monkeypatch.setattr(written, "CLUSTERED", 3)
     compared = np.flatnonzero(written.clusters_of(found) >= 0)
     assert sorted(found.order[:3]) == compared.tolist()
-
-
-def test_a_model_is_compared_with_what_it_was_tuned_from(save_pipeline, tmp_path, capsys):
-    words = arguments(save_pipeline(), tmp_path, "detector=[earlier_checkpoint]")
-    itself = f"baseline_model.path={save_pipeline()}"
-    assert "is the model itself" in refused(capsys, *words, itself)
-    assert main([*words, f"baseline_model.path={save_pipeline(seed=1)}"]) == 0
-    assert "scored by earlier_checkpoint" in capsys.readouterr().out
