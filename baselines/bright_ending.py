@@ -31,8 +31,9 @@ from anisomem.detection.base import (
     first_steps,
     flat_norm,
 )
-from anisomem.detection.needs import GUIDED, LAST, STEPS, EndAttention, pair
+from anisomem.detection.needs import GUIDED, STEPS, EndAttention, pair
 from anisomem.detection.options import Steps
+from anisomem.detection.places import LAST
 
 if TYPE_CHECKING:
     from torch import Tensor

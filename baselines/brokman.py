@@ -42,8 +42,9 @@ from anisomem.detection.base import (
     Info,
     component_name,
 )
-from anisomem.detection.needs import GENERATED, STEPS, At, Conditional, Nearby
+from anisomem.detection.needs import GENERATED, STEPS, Conditional, Nearby
 from anisomem.detection.options import Count, Scale
+from anisomem.detection.places import At
 
 if TYPE_CHECKING:
     from torch import Tensor

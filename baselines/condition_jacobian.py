@@ -32,8 +32,9 @@ from anisomem.detection.base import (
     Recorded,
     component_name,
 )
-from anisomem.detection.needs import FIRST, At, ConditionJacobian
+from anisomem.detection.needs import ConditionJacobian
 from anisomem.detection.options import Whole
+from anisomem.detection.places import FIRST, At
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -41,8 +41,9 @@ from anisomem.detection.base import (
     Info,
     component_name,
 )
-from anisomem.detection.needs import STEPS, At
+from anisomem.detection.needs import STEPS
 from anisomem.detection.options import Count, Scale, Whole
+from anisomem.detection.places import At
 from anisomem.detection.renoised import FluxDifference
 from anisomem.errors import UserError
 

@@ -35,9 +35,10 @@ from anisomem.detection.base import (
     component_name,
     squared_score_difference,
 )
-from anisomem.detection.needs import GUIDED, LAST, STEPS, Conditional, Curvature
+from anisomem.detection.needs import GUIDED, STEPS, Conditional, Curvature
 from anisomem.detection.of_baseline import OfBaseline
 from anisomem.detection.options import Count
+from anisomem.detection.places import LAST
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -35,8 +35,9 @@ from anisomem.detection.base import (
     first_steps,
     flat_norm,
 )
-from anisomem.detection.needs import FIRST, At, Conditional, NormGradient
+from anisomem.detection.needs import Conditional, NormGradient
 from anisomem.detection.options import Whole
+from anisomem.detection.places import FIRST, At
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -46,8 +46,9 @@ from anisomem.detection.base import (
     Info,
     component_name,
 )
-from anisomem.detection.needs import GENERATED, STEPS, At, Conditional, Divergence
+from anisomem.detection.needs import GENERATED, STEPS, Conditional, Divergence
 from anisomem.detection.options import Count
+from anisomem.detection.places import At
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -37,8 +37,9 @@ from anisomem.detection.base import (
     component_name,
     squared_score_difference,
 )
-from anisomem.detection.needs import GUIDED, LAST, STEPS, CurvatureDifference, pair
+from anisomem.detection.needs import GUIDED, STEPS, CurvatureDifference, pair
 from anisomem.detection.options import Count
+from anisomem.detection.places import LAST
 
 
 @dataclass

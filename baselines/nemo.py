@@ -35,8 +35,9 @@ from anisomem.detection.base import (
     Info,
     component_name,
 )
-from anisomem.detection.needs import NOISE, UNGUIDED, At, Conditional, Noise
+from anisomem.detection.needs import NOISE, UNGUIDED, Conditional, Noise
 from anisomem.detection.options import Whole
+from anisomem.detection.places import At
 from anisomem.errors import UserError
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Literal
 from anisomem import papers
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.detection.base import Component, Components, Cost, Detector, Info, component_name
-from anisomem.detection.needs import FIRST, At, pair
+from anisomem.detection.needs import pair
+from anisomem.detection.places import FIRST, At
 from anisomem.detection.weighted import NormPlusCosine
 
 if TYPE_CHECKING:

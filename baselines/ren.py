@@ -41,8 +41,9 @@ from anisomem.detection.base import (
     component_name,
     first_steps,
 )
-from anisomem.detection.needs import FIRST, STEPS, EndToken, TokenAttention
+from anisomem.detection.needs import STEPS, EndToken, TokenAttention
 from anisomem.detection.options import Whole
+from anisomem.detection.places import FIRST
 from anisomem.errors import UserError
 
 if TYPE_CHECKING:

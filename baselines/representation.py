@@ -34,7 +34,8 @@ from anisomem.detection.base import (
     Info,
     component_name,
 )
-from anisomem.detection.needs import STEPS, At
+from anisomem.detection.needs import STEPS
+from anisomem.detection.places import At
 from anisomem.detection.renoised import Representation
 
 if TYPE_CHECKING:

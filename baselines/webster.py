@@ -44,7 +44,8 @@ from anisomem.detection.base import (
     Info,
     component_name,
 )
-from anisomem.detection.needs import At, OneStepPicture, pair
+from anisomem.detection.needs import OneStepPicture, pair
+from anisomem.detection.places import At
 from anisomem.errors import UserError
 
 if TYPE_CHECKING:

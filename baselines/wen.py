@@ -26,8 +26,9 @@ from anisomem.detection.base import (
     first_steps,
     guidance_norm,
 )
-from anisomem.detection.needs import At, pair
+from anisomem.detection.needs import pair
 from anisomem.detection.options import Steps
+from anisomem.detection.places import At
 
 
 @dataclass

@@ -41,7 +41,8 @@ from anisomem.detection.base import (
     component_name,
     flat_norm,
 )
-from anisomem.detection.needs import FIRST, At, pair
+from anisomem.detection.needs import pair
+from anisomem.detection.places import FIRST, At
 from anisomem.detection.weighted import NormPlusCosine
 
 if TYPE_CHECKING:

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from anisomem.detection.needs import GUIDED, NOISE, At, Evaluations, Need
+from anisomem.detection.needs import GUIDED, NOISE, Evaluations, Need
 from anisomem.detection.of_baseline import OfBaseline
 from anisomem.detection.options import require_options
+from anisomem.detection.places import At
 from anisomem.papers import Paper
 
 if TYPE_CHECKING:  # scoring what is stored needs no torch

@@ -13,7 +13,8 @@ from functools import cache
 from math import isfinite
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from anisomem.detection.needs import STEPS, At
+from anisomem.detection.needs import STEPS
+from anisomem.detection.places import At
 from anisomem.errors import UserError, one_of
 
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from anisomem.detection.needs import LAST, After, Need, Placed
+from anisomem.detection.needs import After, Need, Placed
+from anisomem.detection.places import LAST
 from anisomem.models.capability import Capability
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from anisomem.detection.base import AcrossSamples, Array, Component, Detector
-from anisomem.detection.needs import At, Evaluations, Need
+from anisomem.detection.needs import Evaluations, Need
 from anisomem.detection.of_baseline import OfBaseline
+from anisomem.detection.places import At
 from anisomem.engine.batches import Batches
 from anisomem.engine.noise_sample import NoiseSample, made_from
 from anisomem.errors import UserError

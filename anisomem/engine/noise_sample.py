@@ -21,7 +21,6 @@ from anisomem.detection.needs import (
     NOISE,
     UNGUIDED,
     After,
-    At,
     Conditional,
     ConditionJacobian,
     Curvature,
@@ -42,6 +41,7 @@ from anisomem.detection.needs import (
     Unconditional,
 )
 from anisomem.detection.of_baseline import OfBaseline
+from anisomem.detection.places import At
 from anisomem.detection.renoised import Cycled, FluxDifference, Representation
 from anisomem.engine.batches import Batches
 from anisomem.engine.draws import Draw

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from anisomem import papers
 from anisomem.detection.anisotropy import Anisotropy
-from anisomem.detection.needs import FIRST, At
+from anisomem.detection.places import FIRST, At
 from anisomem.errors import one_of
 from anisomem.mitigation.base import (
     Effort,

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from anisomem.detection.needs import At, Conditional, Evaluations, Need, Unconditional
+from anisomem.detection.needs import Conditional, Evaluations, Need, Unconditional
+from anisomem.detection.places import At
 from anisomem.errors import one_of
 from anisomem.models.conditioning import Conditioning
 from anisomem.models.prediction import Prediction

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from anisomem.detection.base import Array, guidance_norm
-from anisomem.detection.needs import FIRST, pair
+from anisomem.detection.needs import pair
+from anisomem.detection.places import FIRST
 from anisomem.engine.batches import Batches
 from anisomem.mitigation.anisotropy import Metric
 from anisomem.mitigation.base import Mitigated

@@ -28,7 +28,8 @@ from torch import Tensor
 
 from anisomem import papers
 from anisomem.detection.base import flat_norm
-from anisomem.detection.needs import FIRST, pair
+from anisomem.detection.needs import pair
+from anisomem.detection.places import FIRST
 from anisomem.mitigation.base import (
     Effort,
     Mitigated,

@@ -11,8 +11,6 @@ from anisomem.conformance.variants import shipped
 from anisomem.detection import configured
 from anisomem.detection.base import Recorded
 from anisomem.detection.needs import (
-    FIRST,
-    LAST,
     Conditional,
     ConditionJacobian,
     Curvature,
@@ -24,6 +22,7 @@ from anisomem.detection.needs import (
     Unconditional,
 )
 from anisomem.detection.of_baseline import OfBaseline
+from anisomem.detection.places import FIRST, LAST
 from anisomem.engine import counting
 from anisomem.engine.engine import Engine
 from anisomem.errors import UserError

@@ -8,14 +8,8 @@ from anisomem.baselines.ren import AttentionEntropy, LayerEntropy
 from scipy.stats import entropy
 
 from anisomem.detection.base import Recorded
-from anisomem.detection.needs import (
-    FIRST,
-    GUIDED,
-    At,
-    EndToken,
-    Evaluations,
-    TokenAttention,
-)
+from anisomem.detection.needs import GUIDED, EndToken, Evaluations, TokenAttention
+from anisomem.detection.places import FIRST, At
 from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.diffusers_unet import DiffusersUNet

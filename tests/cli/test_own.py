@@ -15,7 +15,8 @@ BIN = Path(sys.executable).parent
 MINE = """
 from dataclasses import dataclass
 from anisomem.detection.base import Component, Detector, flat_norm
-from anisomem.detection.needs import FIRST, Conditional
+from anisomem.detection.needs import Conditional
+from anisomem.detection.places import FIRST
 {more}
 @dataclass
 class Mine(Detector):

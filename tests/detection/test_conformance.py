@@ -19,7 +19,8 @@ from anisomem.detection.base import (
     component_name,
     flat_norm,
 )
-from anisomem.detection.needs import FIRST, At, Conditional, Unconditional
+from anisomem.detection.needs import Conditional, Unconditional
+from anisomem.detection.places import FIRST, At
 from anisomem.errors import UserError
 from anisomem.models.prediction import Parameterisation
 from anisomem.papers import Paper

@@ -14,7 +14,6 @@ from anisomem.detection.needs import (
     NOISE,
     UNGUIDED,
     After,
-    At,
     Conditional,
     Curvature,
     Divergence,
@@ -29,6 +28,7 @@ from anisomem.detection.needs import (
     Unconditional,
 )
 from anisomem.detection.of_baseline import OfBaseline
+from anisomem.detection.places import At
 from anisomem.engine.engine import Engine
 from anisomem.models.analytic import AnalyticMixture
 from anisomem.models.conditioning import Conditioning

@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
-from anisomem.detection.needs import At
+from anisomem.detection.places import At
 from anisomem.errors import UserError
 from anisomem.models.schedule import DDIMSchedule, FlowSchedule, stable_diffusion_ddim
 
