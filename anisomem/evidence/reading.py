@@ -1,0 +1,384 @@
+"""Makes runs and scans of a packet's rows, as data that may be a stranger's.
+
+Nothing that a packet names is imported but this package's own detectors, whose options are checked
+as a user's are. No place that it names is looked at: neither model nor prompt file is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from anisomem.benchmark.case import Case
+from anisomem.benchmark.results import MEASURED, Results
+from anisomem.config import catalog, compose, members, own
+from anisomem.config.schema import Config
+from anisomem.datasets import kept
+from anisomem.datasets.prompts import PromptSet
+from anisomem.datasets.unlabelled import Unlabelled
+from anisomem.detection.base import Detector
+from anisomem.detection.configured import detectors
+from anisomem.errors import UserError
+from anisomem.evidence import stated
+from anisomem.evidence.rows import COMPONENTS, ORDINARY, SAID
+from anisomem.evidence.stated import Stated
+from anisomem.run import stored
+from anisomem.run.base import CONFIG, PROMPTS
+from anisomem.scan.found import Found
+from anisomem.scan.notices import UNREAD
+from anisomem.scan.scan import Kept, Scan, Stage
+from anisomem.scan.sources import Calibration
+from anisomem.storage import atomic, digests
+from anisomem.storage.store import KEY, ScoreStore
+
+MOST_CELLS = 2**27  # of a table, which is held in memory
+MOST_UNPACKED = 2**32  # bytes of a table's texts and pictures
+MOST_DRAWN = 2**32  # prompts in all draws of the bootstrap
+BATCH = 10_000  # rows that are looked at together
+#: What a packet's settings may look up; all else that a run's do is left out of them.
+LOOKED_UP = re.compile(r"\$\{(testbed:(epsilon|velocity)|weights|oc\.env:ANISOMEM_DATA,null)\}")
+FOREIGN = ("dataset", "mitigation", "measure", "logger", "strengths")  # settings that are not read
+
+Clusters = npt.NDArray[np.int64]
+
+
+def of_run(folder: Path, redacted: bool) -> Results:
+    """A packet's run.
+
+    Arguments:
+        folder: Where its files lie.
+        redacted: Whether its prompts are hidden.
+
+    Raises:
+        UserError: A file is damaged, or not of the same run as the others.
+    """
+    config, nodes = _settings(folder)
+    for name in (PROMPTS, MEASURED):
+        if (folder / name).exists():
+            require_sound(folder / name)
+    prompts, store = kept.read(folder / PROMPTS), _store(folder / COMPONENTS)
+    given = _stated(folder / stated.FILE, config)
+    case = _Packed(config, folder, prompts, store, _configured(folder, nodes, given, redacted))
+    _require_named(folder, case.content)
+    case.require_recorded(PROMPTS)
+    _require_rows(case.store, case.ids, case.config)
+    if config.draws * len(prompts) > MOST_DRAWN:
+        raise UserError(f"{folder / CONFIG}: draws={config.draws:,} are more than a packet's")
+    results = Results(case)
+    results.require_finished()
+    stated.require_shape(given, len(results.prompts), folder / stated.FILE)
+    return results
+
+
+class _Packed(Case):
+    """A case as a packet has it."""
+
+    def __init__(
+        self,
+        config: Config,
+        folder: Path,
+        prompts: PromptSet,
+        store: ScoreStore,
+        configured: list[Detector],
+    ) -> None:
+        self.configured = configured
+        references = store.content.get("references", [])
+        if not isinstance(references, list):
+            raise _broken(store.folder)
+        super().__init__(config, folder.parent.name, references, prompts, store)
+
+
+class _PackedScan(Scan):
+    """A scan as a packet has it: of a stage that confirms there is one store."""
+
+    def second(self, rows: Sequence[int]) -> Stage | None:
+        if not self.costly:
+            return None
+        folders = sorted(self.folder.glob("confirmed-*"))
+        if len(folders) != 1:
+            raise UserError(f"{self.folder} has {len(folders)} stores of detectors that confirm")
+        return Stage(self, self.config.with_detectors(self.costly), folders[0], rows)
+
+
+def of_scan(folder: Path, redacted: bool) -> tuple[Found, Clusters | None]:
+    """A packet's scan, and its clusters where its prompts are hidden; as :func:`of_run`."""
+    config, _ = _settings(folder)
+    if unknown := unknown_detectors(config.detector):
+        raise UserError(f"{folder}: a scan's packet has no detector of one's own, got {unknown}")
+    listed, cluster = _listed(folder, redacted)
+    rows = _table(folder / ORDINARY, {"prompt": pa.string()})
+    source = _said(rows, "source", folder / ORDINARY)
+    texts = rows["prompt"].to_pylist()
+    store = _store(folder / COMPONENTS)
+    measured = folder / MEASURED
+    require_sound(measured)
+    scan = _PackedScan(
+        config,
+        folder.parent.name,
+        Kept(listed, Calibration(source, texts, 0, 0, ()), store),
+    )
+    _require_named(folder, scan.content)
+    _require_rows(scan.first.store, scan.first.ids, config)
+    found = Found(scan)
+    if second := found.second:
+        _store(second.store.folder)
+        _require_rows(second.store, second.ids, config)
+    if found.failures and config.on_failure != "keep":
+        raise UserError(f"{folder}: prompts failed, which its settings do not allow")
+    return found, cluster
+
+
+def _listed(folder: Path, redacted: bool) -> tuple[Unlabelled, Clusters | None]:
+    kinds = {"id": pa.string(), "prompt": pa.string()}
+    kinds |= {"cluster": pa.int64()} if redacted else {}
+    rows = _table(folder / PROMPTS, kinds, optional={"cluster"})
+    encoded = rows["prompt"].combine_chunks().dictionary_encode()
+    places = np.asarray(encoded.indices.to_numpy(), np.int64)
+    texts = encoded.dictionary.to_pylist()
+    unread = folder / UNREAD
+    lines = atomic.read_bytes(unread).decode(errors="replace") if unread.exists() else ""
+    name = _said(rows, "name", folder / PROMPTS)
+    cluster = None
+    if redacted:
+        cluster = np.full(len(texts), -1)
+        cluster[places] = rows["cluster"].fill_null(-1).to_numpy()
+    return Unlabelled(name, rows["id"].to_pylist(), places, texts, lines.splitlines()), cluster
+
+
+def _settings(folder: Path) -> tuple[Config, Mapping[str, Any]]:
+    """The settings of a run, and its detectors' as they are written.
+
+    Raises:
+        UserError: They are damaged, or look up or name what those of a run do not.
+    """
+    file = folder / CONFIG
+    plain = stored.plain(file)
+    plain = {name: value for name, value in plain.items() if name not in FOREIGN}
+    for text in stored.texts(plain):
+        if "${" in LOOKED_UP.sub("", text) or text.count("${") > 1:
+            raise UserError(f"{file} holds {text[:200]!r}, which no packet looks up")
+    nodes = plain.get("detector")
+    if not isinstance(plain.get("model"), dict) or not isinstance(nodes, dict):
+        raise _broken(file)
+    try:
+        return compose.completed(plain), nodes
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise _broken(file) from None
+
+
+def unknown_detectors(nodes: Mapping[str, Any]) -> list[str]:
+    """The names of the detectors that are not this package's, or hold one that is not."""
+    known = {t for node in members.members("detector").values() for t in own.targets(node)}
+
+    def is_known(name: str, node: object) -> bool:
+        if not isinstance(node, Mapping) or list(own.targets(dict(node))) != [
+            node.get("_target_")
+        ]:
+            return False
+        held = node.get("members") or []
+        return (
+            node["_target_"] in known
+            and not any(key.startswith("_") and key != "_target_" for key in stored.keys(node))
+            and all(
+                is_known(one, nodes[one])
+                if one in nodes and one != name
+                else one in catalog.names("detector") and one not in nodes
+                for one in held
+            )
+        )
+
+    return [name for name, node in nodes.items() if not is_known(name, node)]
+
+
+def _configured(
+    folder: Path, nodes: Mapping[str, Any], given: Sequence[Stated], redacted: bool
+) -> list[Detector]:
+    """The detectors of a run, those that nobody can compute as they are stated.
+
+    Raises:
+        UserError: Scores are stated that can be computed, or are not that cannot.
+    """
+    unknown = unknown_detectors(nodes)
+    chosen: dict[str, list[Detector]] = {name: [] for name in nodes}
+    for one in detectors({name: node for name, node in nodes.items() if name not in unknown}):
+        chosen[one.name].append(one)
+    hidden = [
+        name for name, some in chosen.items() if redacted and any(d.uses_texts for d in some)
+    ]
+    wanted = [name for name in nodes if name in {*unknown, *hidden}]
+    if list(dict.fromkeys(one.name for one in given)) != wanted:
+        raise UserError(
+            f"{folder / stated.FILE} must state the scores of {', '.join(wanted) or 'nothing'} "
+            "alone, since the others can be computed"
+        )
+    for name in wanted:
+        some = [one for one in given if one.name == name]
+        if name in hidden and [d.key for d in chosen[name]] != [d.key for d in some]:
+            raise UserError(f"{folder / stated.FILE} states other rows of {name} than were asked")
+        chosen[name] = list(some)
+    return [one for some in chosen.values() for one in some]
+
+
+def _stated(file: Path, config: Config) -> list[Stated]:
+    if not file.exists():
+        return []
+    try:
+        return stated.read(json.loads(atomic.read_bytes(file)), config.seeds)
+    except (ValueError, TypeError, RecursionError):
+        raise _broken(file) from None
+
+
+def _store(folder: Path) -> ScoreStore:
+    """A store, whose shard is what its name says.
+
+    Raises:
+        UserError: It is not, or there are several.
+    """
+    store = ScoreStore.stored(folder)
+    shards = sorted(folder.glob("*.parquet"))
+    if len(shards) > 1:
+        raise UserError(f"{folder} has {len(shards)} files of rows, and pack writes one")
+    for file in shards:
+        require_sound(file)
+        if sha256(file.read_bytes()).hexdigest() != file.stem:
+            raise UserError(f"{file} is not what its name says")
+    return store
+
+
+def _require_rows(store: ScoreStore, ids: Sequence[str], config: Config) -> None:
+    """Checks that a store has the rows of its entries, each once, and no others.
+
+    Raises:
+        UserError: It lacks one, or has one more.
+    """
+    samples = store.content.get("components", {})
+    if not samples:
+        return
+    rows = store.rows()
+    expected = len(ids) * len(config.seeds) * max(samples.values())
+    held = rows.num_rows if rows else 0
+    stored_rows = sum(pq.read_metadata(file).num_rows for file in store.files[1:])
+    known = rows is not None and bool(
+        pc.all(pc.is_in(rows["prompt_id"], pa.array(list(ids), pa.string()))).as_py()
+    )
+    if not (held == stored_rows == expected and known) or not _counted(rows, config, samples):
+        raise UserError(
+            f"{store.folder} has {stored_rows:,} rows, and its prompts, seeds and noise samples "
+            f"are {expected:,}; or they are of others"
+        )
+
+
+def _counted(rows: pa.Table, config: Config, samples: Mapping[str, int]) -> bool:
+    """Whether rows, each once, have the seeds and samples that they should have."""
+    seeds = pc.all(pc.is_in(rows["seed"], pa.array(config.seeds, pa.int64()))).as_py()
+    most = max(samples.values())
+    inside = pc.and_(pc.greater_equal(rows["sample"], 0), pc.less(rows["sample"], most))
+    whole = (
+        rows.num_columns
+        and set(samples) <= set(rows.column_names)
+        and set(KEY) <= {*rows.column_names}
+    )
+    return bool(seeds and pc.all(inside).as_py() and whole)
+
+
+def _require_named(folder: Path, content: Mapping[str, Any]) -> None:
+    """Checks that a folder is called by what it holds.
+
+    Raises:
+        UserError: It is not.
+    """
+    if folder.name.rpartition("-")[2] != digests.digest(content)[:10]:
+        raise UserError(
+            f"{folder} is called by another identity than {digests.digest(content)}, which its "
+            "rows have"
+        )
+
+
+def require_sound(file: Path) -> None:
+    """Checks that a file can be read without filling the memory.
+
+    Raises:
+        UserError: It is damaged, or larger once it is read than anything that pack writes.
+    """
+    if file.suffix != ".parquet":
+        if file.stat().st_size > stored.LARGEST * 100:
+            raise UserError(f"{file} is larger than any that pack writes")
+        return
+    try:
+        with pq.ParquetFile(file) as content:
+            shape = content.metadata
+            texts = [f.name for f in content.schema_arrow if not _is_number(f.type)]
+            groups = (shape.row_group(i).total_byte_size for i in range(shape.num_row_groups))
+            large = shape.num_rows * max(1, shape.num_columns) > MOST_CELLS
+            large = large or sum(groups) > MOST_UNPACKED
+        if large or _unpacked(file, texts) > MOST_UNPACKED:
+            raise UserError(f"{file} is larger, once it is read, than any that pack writes")
+    except (pa.ArrowException, OSError, ValueError, MemoryError):
+        raise _broken(file) from None
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_primitive(kind)
+
+
+def _unpacked(file: Path, columns: Sequence[str]) -> int:
+    """Bytes of the texts of a file, of which the same one may stand in it but once."""
+    total = 0
+    if not columns:
+        return 0
+    with pq.ParquetFile(file, read_dictionary=list(columns)) as content:
+        for batch in content.iter_batches(BATCH, columns=list(columns)):
+            for column in batch.columns:
+                if pa.types.is_dictionary(column.type):
+                    lengths = pc.binary_length(column.dictionary).take(column.indices)
+                    total += pc.sum(lengths).as_py() or 0
+                else:
+                    total += column.nbytes
+            if total > MOST_UNPACKED:
+                return total
+    return total
+
+
+def _table(
+    file: Path, kinds: Mapping[str, pa.DataType], optional: Collection[str] = ()
+) -> pa.Table:
+    """A table of these columns, complete but for the optional ones.
+
+    Raises:
+        UserError: It has others.
+    """
+    require_sound(file)
+    try:
+        content = pq.read_table(file, page_checksum_verification=True)
+    except (pa.ArrowException, OSError, ValueError):
+        raise _broken(file) from None
+    held = dict(zip(content.column_names, content.schema.types, strict=True))
+    lacking = any(content[name].null_count for name in held if name not in optional)
+    if held != dict(kinds) or lacking or not content.num_rows:
+        raise _broken(file)
+    return content
+
+
+def _said(rows: pa.Table, name: str, file: Path) -> str:
+    """What a file says beside its rows."""
+    try:
+        said = json.loads((rows.schema.metadata or {})[SAID])[name]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise _broken(file) from None
+    if not isinstance(said, str):
+        raise _broken(file)
+    return said
+
+
+def _broken(file: Path) -> UserError:
+    return UserError(f"{file} is not what pack writes")
