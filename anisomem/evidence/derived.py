@@ -18,7 +18,8 @@ from anisomem.errors import UserError
 from anisomem.evidence import reading
 from anisomem.evidence.digits import Sheet
 from anisomem.evidence.rows import RUNS, SCANS
-from anisomem.report import scores, tables
+from anisomem.report import across, scores, tables
+from anisomem.report.figures import compared_of
 from anisomem.report.report import further, headline
 from anisomem.run.base import Run
 from anisomem.scan.found import Found
@@ -94,6 +95,9 @@ def _of_runs(folder: Path, places: Sequence[Path], redacted: bool) -> Derived:
     rows = [row for results in every for row in results.table]
     table, *beside = headline(every, rows)
     more = [made for make in further(every, rows, beside).values() if (made := make())]
+    compared = [one for results in every if (one := compared_of(results))]
+    if len(compared) == len(every) > 1:
+        more = [across.table(across.across(compared)), *more]
     records = tables.records(rows)
     files: dict[str, str | Sheet] = {
         README: _about("Finished runs", OF_RUNS, redacted),

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import pyarrow.parquet as pq
 
 from anisomem.benchmark.case import Case
 from anisomem.benchmark.results import MEASURED, Results
-from anisomem.config import catalog, compose, members, own
+from anisomem.config import catalog, compose, own
 from anisomem.config.schema import Config
 from anisomem.datasets import kept
 from anisomem.datasets.prompts import PromptSet
@@ -32,7 +33,7 @@ from anisomem.errors import UserError
 from anisomem.evidence import stated
 from anisomem.evidence.rows import COMPONENTS, ORDINARY, SAID
 from anisomem.evidence.stated import Stated
-from anisomem.run import stored
+from anisomem.run import identity, stored
 from anisomem.run.base import CONFIG, PROMPTS
 from anisomem.scan.found import Found
 from anisomem.scan.notices import UNREAD
@@ -47,6 +48,7 @@ MOST_DRAWN = 2**32  # prompts in all draws of the bootstrap
 BATCH = 10_000  # rows that are looked at together
 #: What a packet's settings may look up; all else that a run's do is left out of them.
 LOOKED_UP = re.compile(r"\$\{(testbed:(epsilon|velocity)|weights|oc\.env:ANISOMEM_DATA,null)\}")
+OURS = ("anisomem.baselines.", "anisomem.detection.anisotropy")  # where detectors stand
 FOREIGN = ("dataset", "mitigation", "measure", "logger", "strengths")  # settings that are not read
 
 Clusters = npt.NDArray[np.int64]
@@ -70,6 +72,7 @@ def of_run(folder: Path, redacted: bool) -> Results:
     given = _stated(folder / stated.FILE, config)
     case = _Packed(config, folder, prompts, store, _configured(folder, nodes, given, redacted))
     _require_named(folder, case.content)
+    _require_same_settings(folder / CONFIG, config, case.content)
     case.require_recorded(PROMPTS)
     _require_rows(case.store, case.ids, case.config)
     if config.draws * len(prompts) > MOST_DRAWN:
@@ -107,6 +110,10 @@ class _PackedScan(Scan):
         folders = sorted(self.folder.glob("confirmed-*"))
         if len(folders) != 1:
             raise UserError(f"{self.folder} has {len(folders)} stores of detectors that confirm")
+        content = _store(folders[0]).content
+        expected = {**self.content, "components": content.get("components")}
+        if differ := digests.differences(expected, content):
+            raise UserError(f"{folders[0]} is of another scan, which differs in {differ[0]}")
         return Stage(self, self.config.with_detectors(self.costly), folders[0], rows)
 
 
@@ -128,10 +135,10 @@ def of_scan(folder: Path, redacted: bool) -> tuple[Found, Clusters | None]:
         Kept(listed, Calibration(source, texts, 0, 0, ()), store),
     )
     _require_named(folder, scan.content)
+    _require_same_settings(folder / CONFIG, config, scan.content)
     _require_rows(scan.first.store, scan.first.ids, config)
     found = Found(scan)
     if second := found.second:
-        _store(second.store.folder)
         _require_rows(second.store, second.ids, config)
     if found.failures and config.on_failure != "keep":
         raise UserError(f"{folder}: prompts failed, which its settings do not allow")
@@ -178,26 +185,41 @@ def _settings(folder: Path) -> tuple[Config, Mapping[str, Any]]:
 
 def unknown_detectors(nodes: Mapping[str, Any]) -> list[str]:
     """The names of the detectors that are not this package's, or hold one that is not."""
-    known = {t for node in members.members("detector").values() for t in own.targets(node)}
+    return [name for name in nodes if not _is_known(nodes, name)]
 
-    def is_known(name: str, node: object) -> bool:
-        if not isinstance(node, Mapping) or list(own.targets(dict(node))) != [
-            node.get("_target_")
-        ]:
-            return False
-        held = node.get("members") or []
-        return (
-            node["_target_"] in known
-            and not any(key.startswith("_") and key != "_target_" for key in stored.keys(node))
-            and all(
-                is_known(one, nodes[one])
-                if one in nodes and one != name
-                else one in catalog.names("detector") and one not in nodes
-                for one in held
-            )
-        )
 
-    return [name for name, node in nodes.items() if not is_known(name, node)]
+def _is_known(nodes: Mapping[str, Any], name: object, holder: object = None) -> bool:
+    """Whether a detector, and what it holds, are this package's, and nothing else is named."""
+    if name not in nodes:
+        return name in catalog.names("detector")
+    node = nodes[name]
+    if not isinstance(node, Mapping) or name == holder:
+        return False
+    target = node.get("_target_")
+    named = list(own.targets(dict(node)))
+    if named != [target] or not _is_ours(target):
+        return False
+    if any(key.startswith("_") and key != "_target_" for key in stored.keys(dict(node))):
+        return False
+    held = node.get("members") or []
+    return isinstance(held, list) and all(
+        isinstance(one, str)
+        and "members" not in nodes.get(one, {})
+        and _is_known(nodes, one, name)
+        for one in held
+    )
+
+
+def _is_ours(target: str) -> bool:
+    """Whether a dotted name is of a detector of this package."""
+    module, _, name = target.rpartition(".")
+    if not module.startswith(OURS):
+        return False
+    try:
+        made = getattr(import_module(module), name, None)
+    except ImportError:
+        return False
+    return isinstance(made, type) and issubclass(made, Detector) and not name.startswith("_")
 
 
 def _configured(
@@ -302,6 +324,23 @@ def _require_named(folder: Path, content: Mapping[str, Any]) -> None:
             f"{folder} is called by another identity than {digests.digest(content)}, which its "
             "rows have"
         )
+
+
+def _require_same_settings(file: Path, config: Config, content: Mapping[str, Any]) -> None:
+    """Checks that settings are those that a run's identity is made of.
+
+    What lay at the model's place is in the identity by its content, and cannot be compared.
+
+    Raises:
+        UserError: One is another.
+    """
+    described, model = identity.of_settings(config), dict(content.get("model", {}))
+    for place in ("path", "trajectories"):
+        described["model"].pop(place, None)
+        model.pop(place, None)
+    stored_as = {name: content.get(name) for name in described} | {"model": model}
+    if differ := digests.differences(described, stored_as):
+        raise UserError(f"{file} says another {differ[0]} than the identity beside it")
 
 
 def require_sound(file: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import file_digest
@@ -23,6 +24,10 @@ GIVEN = {
     rows.RUNS: {CONFIG, PROMPTS, "measured.json", stated.FILE, rows.GALLERY},
     rows.SCANS: {CONFIG, PROMPTS, rows.ORDINARY, "measured.json", UNREAD, "pictures.npz"},
 }
+ADVICE = re.compile(
+    r"[;,] (choose another folder|(re)?run (its|the same) command|its command again|remove it and|"
+    r"name the runs|run its detector).*"
+)
 PICTURES = {rows.GALLERY, "pictures.npz"}
 
 
@@ -66,13 +71,14 @@ class Verified:
             "the weights themselves, of which the packet has hashes or a commit: "
             + "; ".join(_weights(run) for run in self.made.runs),
         ]
-        if self.manifest.said["redacted"]:
-            lines.append(
-                "the prompts, of which it has salted hashes, and so ids and labels' right"
-            )
-        else:
-            lines.append("that labels are right, and prompts those of the file that was named")
-        lines.append("the versions of packages that it names")
+        lines += [
+            "the prompts, of which it has salted hashes"
+            if self.manifest.said["redacted"]
+            else "that the prompts are those of the file that was named",
+            "what is known of prompts beforehand, such as labels",
+            "settings that no number depends on, and the machine, the times and the versions of "
+            "packages that it names",
+        ]
         return [*lines, *self.made.unchecked]
 
 
@@ -100,8 +106,11 @@ def verify(packet: Path) -> Verified:
             made = derived(folder, redacted)
         except UserError as error:
             raise UserError(f"{packet}: {_inside(error, folder)}") from None
-        except RecursionError:
-            raise UserError(f"{packet} is damaged: it is nested too deeply") from None
+        except FileNotFoundError as error:
+            raise UserError(f"{packet} lacks {_inside(error.filename, folder)}") from None
+        except Exception as error:  # what a stranger may write has no end
+            said = f"{type(error).__name__}: {_inside(error, folder)}"[:200]
+            raise UserError(f"{packet}: nothing can be computed of it ({said})") from error
         _require_files(packet, manifest, made, redacted)
         _require_digits(packet, folder, manifest, made)
     if [dict(one) for one in made.runs] != manifest.said["runs"]:
@@ -111,9 +120,10 @@ def verify(packet: Path) -> Verified:
         return Verified(file_digest(stream, "sha256").hexdigest(), manifest, made)
 
 
-def _inside(error: UserError, folder: Path) -> str:
-    """What is wrong, with files as the packet names them."""
-    return str(error).replace(f"{folder}/", "").replace(str(folder), "the packet")
+def _inside(error: object, folder: Path) -> str:
+    """What is wrong, with files as the packet names them; not how a run's owner mends it."""
+    text = str(error).replace(f"{folder}/", "").replace(str(folder), "the packet")
+    return ADVICE.sub("", " ".join(text.split()))
 
 
 def _require_known(packet: Path, manifest: Manifest) -> bool:
