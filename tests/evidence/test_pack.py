@@ -41,10 +41,10 @@ def sheet(files, end):
     return list(csv.DictReader(io.StringIO(files[find(files, end)].decode())))
 
 
-def test_a_packet_of_a_run_has_the_tables_of_the_run(run, packets):
-    every = finished([run])
+def test_a_packet_of_an_experiment_has_its_tables(experiment, packets):
+    every = finished([experiment])
     table, *_ = report.headline(every, [row for one in every for row in one.table])
-    files = contents(packets.run)
+    files = contents(packets.cases)
     assert files["table.md"].decode() == table.markdown()
     titles = [line for line in files["more.md"].decode().splitlines() if line.startswith("## ")]
     assert titles[0] == "## Side by side" and len(titles) == 8
@@ -79,9 +79,8 @@ def test_a_manifest_names_identity_weights_packages_and_every_file(name, packets
         assert said["files"][file] == one
     source = request.getfixturevalue(name)
     for one in said["runs"]:
-        folder = source / one["folder"] if name == "run" else source
-        identity = json.loads((folder / "components" / "identity.json").read_text())
-        assert one["folder"].endswith(one["identity"][:10]) and folder.is_dir()
+        identity = json.loads((source / "components" / "identity.json").read_text())
+        assert one["folder"] == source.name and source.name.endswith(one["identity"][:10])
         assert one["model_identity"] == identity["model"] and len(identity["model"]["path"]) == 64
         assert one["prompts_sha256"] == identity["prompts"]
         assert {"torch", "diffusers", "numpy"} <= set(one["packages"])
@@ -130,8 +129,7 @@ def test_the_same_run_makes_the_same_packet(name, packets, request, tmp_path):
 def test_a_redacted_packet_shows_no_prompt_and_no_picture(name, packets, request):
     source = request.getfixturevalue(name)
     if name == "run":
-        (kept, _) = sorted(source.glob("*/prompts.parquet"))
-        shown = pq.read_table(kept).to_pydict()
+        shown = pq.read_table(source / "prompts.parquet").to_pydict()
         hidden = {*shown["texts"], *(f"{key}," for key in shown["ids"])}
     else:
         hidden = {*ORDINARY, *(text for text in PROMPTS if text), "mine-1", "mine.txt, line 3"}
@@ -185,10 +183,10 @@ def test_nothing_is_overwritten(run, packets, capsys, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["new.zip.salt"]
 
 
-def test_only_what_is_finished_is_packed(run, scan, tmp_path, pack_refused):
+def test_only_what_is_finished_is_packed(experiment, scan, tmp_path, pack_refused):
     assert "no run at" in pack_refused(tmp_path / "nowhere")
     partly = tmp_path / "partly"
-    shutil.copytree(run, partly)
+    shutil.copytree(experiment, partly)
     case, _ = sorted(one.parent for one in partly.glob("*/config.yaml"))
     (shard,) = (case / "components").glob("*.parquet")
     shard.unlink()
@@ -215,11 +213,7 @@ def test_only_what_is_finished_is_packed(run, scan, tmp_path, pack_refused):
     assert "is of other settings" in pack_refused(changed)
     both = tmp_path / "both"
     shutil.copytree(scan, both / scan.name)
-    shutil.copytree(
-        case.parent
-        / max(p.name for p in run.iterdir() if p.is_dir() and (p / "config.yaml").exists()),
-        both / "made-0",
-    )
+    shutil.copytree(min(experiment.glob("*/config.yaml")).parent, both / "made-0")
     assert "pack them one by one" in pack_refused(both)
 
 

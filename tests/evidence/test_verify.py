@@ -19,6 +19,7 @@ from anisomem.storage import digests
 from tests.evidence.conftest import contents, find, listed, written
 
 NAMES = ["run", "run_redacted", "scan", "scan_redacted"]
+BOTH = ["run", "scan"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -146,7 +147,6 @@ def turned(values):
     return [values[1], values[0], *values[2:]]
 
 
-BOTH = ["run", "scan"]
 #: Forgeries whose manifest is made anew, so that only what follows from the rows can tell.
 FORGED = {
     "a row's number": (BOTH, lambda files: with_rows(files, nudged), "and its rows make"),
@@ -221,7 +221,7 @@ FORGED = {
         column("ordinary.parquet", "prompt", lambda v: ["another", *v[1:]]),
         "other calibration",
     ),
-    "a rate": (["run"], settings(lambda c: c.update(fpr_targets=[0.5])), "one table needs equal"),
+    "a rate": (["run"], settings(lambda c: c.update(fpr_targets=[0.5])), "and its rows make"),
     "a share": (["scan"], settings(lambda c: c.update(fdr=0.05)), "and its rows make"),
     "a calibration's seed": (["scan"], settings(lambda c: c["scan"].update(share=1.0)), "rows"),
     "draws": (["run"], settings(lambda c: c.update(draws=101)), "and its rows make"),
@@ -295,9 +295,14 @@ FORGED = {
         "prompts.parquet",
     ),
     "a run less": (
-        ["run"],
+        ["cases"],
         lambda f: {n: c for n, c in f.items() if not n.startswith(find(f, "config.yaml")[:-11])},
-        "which pack does not write",
+        "which pack does not write|and its rows make|it has",
+    ),
+    "no run": (
+        ["run"],
+        lambda f: {n: c for n, c in f.items() if not n.startswith("runs/")},
+        "has no run and no scan",
     ),
     "seeds": (BOTH, settings(lambda c: c.update(seeds=[1])), "says another seeds"),
     "precision": (BOTH, settings(lambda c: c["model"].update(dtype="float16")), "model.dtype"),
