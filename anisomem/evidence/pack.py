@@ -59,9 +59,9 @@ def pack(
             text = content.printed() if isinstance(content, Sheet) else content
             atomic.write_text(folder / name, text)
         manifest = archive.manifest_of(folder, said(made, redact))
+        atomic.write(out, lambda file: archive.write(folder, manifest, file))
         if salt is not None:
             _keep_salt(salt_file, salt)
-        atomic.write(out, lambda file: archive.write(folder, manifest, file))
     lines = [f"{out}: {made.rows:,} prompts, {len(manifest.files):,} files"]
     if salt is not None:
         lines.append(f"{salt_file} has the salt; keep it, with it prompts can be looked up")

@@ -40,7 +40,7 @@ from anisomem.scan.notices import UNREAD
 from anisomem.scan.scan import Kept, Scan, Stage
 from anisomem.scan.sources import Calibration
 from anisomem.storage import atomic, digests
-from anisomem.storage.store import KEY, ScoreStore
+from anisomem.storage.store import IDENTITY, KEY, ScoreStore
 
 MOST_CELLS = 2**27  # of a table, which is held in memory
 MOST_UNPACKED = 2**32  # bytes of a table's texts and pictures
@@ -254,6 +254,7 @@ def _configured(
 def _stated(file: Path, config: Config) -> list[Stated]:
     if not file.exists():
         return []
+    require_sound(file)
     try:
         return stated.read(json.loads(atomic.read_bytes(file)), config.seeds)
     except (ValueError, TypeError, RecursionError):
@@ -266,6 +267,8 @@ def _store(folder: Path) -> ScoreStore:
     Raises:
         UserError: It is not, or there are several.
     """
+    if (described := folder / IDENTITY).is_file():
+        require_sound(described)
     store = ScoreStore.stored(folder)
     shards = sorted(folder.glob("*.parquet"))
     if len(shards) > 1:

@@ -16,6 +16,7 @@ from anisomem.evidence.archive import Manifest
 from anisomem.evidence.derived import Derived, derived
 from anisomem.evidence.digits import Sheet
 from anisomem.evidence.pack import FORMAT, VERSION, versions
+from anisomem.report import escape
 from anisomem.run.base import CONFIG, PROMPTS
 from anisomem.scan.notices import UNREAD
 
@@ -24,6 +25,7 @@ GIVEN = {
     rows.RUNS: {CONFIG, PROMPTS, "measured.json", stated.FILE, rows.GALLERY},
     rows.SCANS: {CONFIG, PROMPTS, rows.ORDINARY, "measured.json", UNREAD, "pictures.npz"},
 }
+SPARE = 2**16  # bytes by which a file may be longer before it is compared
 ADVICE = re.compile(
     r"[;,] (choose another folder|(re)?run (its|the same) command|its command again|remove it and|"
     r"name the runs|run its detector).*"
@@ -60,7 +62,7 @@ class Verified:
         for run in self.made.runs:
             lines.append(f"  {run['folder']}: {run['model']}, identity {run['identity']}")
         lines.append("Not checked:")
-        return [*lines, *(f"- {line}" for line in self.unchecked())]
+        return [escape.plain(one) for one in (*lines, *(f"- {one}" for one in self.unchecked()))]
 
     def unchecked(self) -> list[str]:
         """What a packet cannot show."""
@@ -167,6 +169,9 @@ def _is_given(parts: Sequence[str], redacted: bool) -> bool:
 def _require_digits(packet: Path, folder: Path, manifest: Manifest, made: Derived) -> None:
     """Checks every number."""
     for name, now in made.files.items():
+        printed = now.printed() if isinstance(now, Sheet) else now
+        if manifest.files[name][1] > 2 * len(printed.encode()) + SPARE:
+            raise UserError(f"{packet}: {name!r} is longer than what its rows make")
         try:
             given = (folder / name).read_bytes().decode()
         except UnicodeDecodeError:
