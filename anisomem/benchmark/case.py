@@ -81,7 +81,8 @@ class Case(Run[PromptSet], Entries):
             if config.noise_policy == "per_prompt" and limited:
                 content["noise_rows"] = self.noise_rows
         require_another(config, content)
-        super().__init__(config, experiment, prompts, content, store and store.folder.parent)
+        folder = store.folder.parent if store else None
+        super().__init__(config, experiment, prompts, content, folder)
         self.store = store or ScoreStore(self.folder / "components", content)
         for prompt in config.tensors:
             if prompt not in self.ids:

@@ -18,6 +18,7 @@ from anisomem.errors import UserError
 from anisomem.evidence import reading
 from anisomem.evidence.digits import Sheet
 from anisomem.evidence.rows import RUNS, SCANS
+from anisomem.evidence.stated import Stated
 from anisomem.report import across, scores, tables
 from anisomem.report.figures import compared_of
 from anisomem.report.report import further, headline
@@ -172,7 +173,7 @@ def _said(run: Run[Any], measured: Measured, rows: int) -> dict[str, Any]:
 def _unchecked(results: Results, redacted: bool) -> list[str]:
     """What does not follow from a run's rows."""
     lines, content, name = [], results.case.content, results.name
-    stated = [one.key for one in results.configured if isinstance(one, reading.Stated)]
+    stated = [one.key for one in results.configured if isinstance(one, Stated)]
     if stated:
         lines.append(
             f"{name}: the scores of {', '.join(stated)}, as they are of code that is not this"

@@ -188,7 +188,7 @@ def unknown_detectors(nodes: Mapping[str, Any]) -> list[str]:
     return [name for name in nodes if not _is_known(nodes, name)]
 
 
-def _is_known(nodes: Mapping[str, Any], name: object, holder: object = None) -> bool:
+def _is_known(nodes: Mapping[str, Any], name: str, holder: str | None = None) -> bool:
     """Whether a detector, and what it holds, are this package's, and nothing else is named."""
     if name not in nodes:
         return name in catalog.names("detector")
@@ -197,7 +197,7 @@ def _is_known(nodes: Mapping[str, Any], name: object, holder: object = None) -> 
         return False
     target = node.get("_target_")
     named = list(own.targets(dict(node)))
-    if named != [target] or not _is_ours(target):
+    if named != [target] or not _is_ours(str(target)):
         return False
     if any(key.startswith("_") and key != "_target_" for key in stored.keys(dict(node))):
         return False

@@ -99,8 +99,9 @@ def read(content: object, seeds: Sequence[int]) -> list[Stated]:
 
 
 def _one(one: object, seeds: Sequence[int]) -> Stated:
+    kinds: dict[str, tuple[type, ...]]
     kinds = {"name": (str,), "n": (int,), "costs": (str,), "compares": (bool,), "scores": (dict,)}
-    kinds |= dict.fromkeys(("refused", "said"), (str, type(None)))
+    kinds |= {"refused": (str, type(None)), "said": (str, type(None))}
     if not isinstance(one, dict) or set(one) != set(kinds):
         raise ValueError
     if any(type(one[name]) not in allowed for name, allowed in kinds.items()):

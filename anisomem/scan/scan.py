@@ -143,7 +143,8 @@ class Scan(Run[Prompts]):
             if config.noise_policy == "per_prompt" and self.scanned.limited:
                 content["noise_rows"] = list(self.scanned.noise_rows)
         require_another(config, content)
-        super().__init__(config, experiment, prompts, content, kept and kept.store.folder.parent)
+        folder = kept.store.folder.parent if kept else None
+        super().__init__(config, experiment, prompts, content, folder)
         self.costly = costly
         self.first = Stage(self, first, self.folder / "components", range(self.size))
 
