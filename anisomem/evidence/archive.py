@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
@@ -217,13 +218,12 @@ def _extract(
 
 def _require_canonical(packet: Path, folder: Path, manifest: Manifest) -> None:
     """Checks that the packet is the one file that its contents make."""
-    again = folder / ".again.zip"
-    write(folder, manifest, again)
-    try:
-        if sha256_of_file(again) != sha256_of_file(packet):
-            raise UserError(
-                f"{packet} holds the files of a packet and is none that pack has written: times, "
-                "order, comments, or something beside them"
-            )
-    finally:
-        again.unlink()
+    with TemporaryDirectory(prefix="anisomem-") as beside:  # no file of the packet is called so
+        again = Path(beside) / "again.zip"
+        write(folder, manifest, again)
+        if sha256_of_file(again) == sha256_of_file(packet):
+            return
+    raise UserError(
+        f"{packet} holds the files of a packet and is none that pack has written: times, order, "
+        "comments, or something beside them"
+    )

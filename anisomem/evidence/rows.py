@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from omegaconf import OmegaConf
 
+from anisomem.benchmark.measured import Measured
 from anisomem.benchmark.results import MEASURED, Results
 from anisomem.config.schema import Config
 from anisomem.datasets import kept
@@ -93,7 +94,7 @@ def of_scan(found: Found, packet: Path, salt: str | None) -> None:
         )
     place = packet / SCANS / f"{listed.name}-{digests.digest(content)[:10]}"
     _settings(scan.config, place)
-    atomic.write_bytes(place / MEASURED, atomic.read_bytes(scan.folder / MEASURED))
+    Measured.read(scan.folder / MEASURED).write(place / MEASURED)
     for stage, name in _stages(found):
         own = {**content, "components": dict(stage.samples)}
         names = {key: key for key in stage.ids}

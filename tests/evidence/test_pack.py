@@ -3,11 +3,13 @@
 import csv
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
 from hashlib import sha256
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -130,7 +132,7 @@ def test_a_redacted_packet_shows_no_prompt_and_no_picture(name, packets, request
     source = request.getfixturevalue(name)
     if name == "run":
         shown = pq.read_table(source / "prompts.parquet").to_pydict()
-        hidden = {*shown["texts"], *(f"{key}," for key in shown["ids"])}
+        hidden = {*shown["texts"]}
     else:
         hidden = {*ORDINARY, *(text for text in PROMPTS if text), "mine-1", "mine.txt, line 3"}
     whole, redacted = (
@@ -139,6 +141,11 @@ def test_a_redacted_packet_shows_no_prompt_and_no_picture(name, packets, request
     everything = b"\n".join([*(name.encode() for name in redacted), *redacted.values()])
     for text in hidden:
         assert text.encode() not in everything, text
+    for file, content in redacted.items():
+        if file.endswith(".parquet"):
+            table = pq.read_table(pa.BufferReader(content)).to_pydict()
+            for key in {*table} & {"ids", "id", "texts", "prompt"}:
+                assert all(re.fullmatch("[0-9a-f]{64}", cell) for cell in table[key])
     assert not any(file.endswith((".npz", ".png", ".html")) for file in redacted)
     assert any(file.endswith(".npz") for file in whole)
     # Digests of prompts without a salt would tell them to whoever has a list.
@@ -225,3 +232,32 @@ def test_verifying_imports_no_model_library(packets):
         "assert 'torch' not in sys.modules and 'diffusers' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
+def test_ordinary_prompts_that_a_detector_is_relative_to_are_hidden_too(
+    save_pipeline, tmp_path, monkeypatch, capsys
+):
+    ordinary = [f"cat dog {i}" for i in range(9)]
+    (tmp_path / "ordinary.txt").write_text("".join(f"{text}\n" for text in ordinary))
+    words = [
+        *overrides(save_pipeline(), tmp_path),
+        "detector=[broken_memories]",
+        "detector.broken_memories.n=[1]",
+    ]
+    words += [f"references.prompts={tmp_path / 'ordinary.txt'}", "references.count=8", "draws=100"]
+    words += ["tensors=[p10]", "limit=8"]
+    monkeypatch.setattr("anisomem.report.figures.figures_of", lambda *_: {})
+    assert main(["run", *words]) == 0
+    for out, more in ((tmp_path / "whole.zip", []), (tmp_path / "hidden.zip", ["--redact"])):
+        source = str(tmp_path / "runs" / "quickstart")
+        assert main(["pack", source, "--out", str(out), *more]) == 0
+        assert main(["verify", str(out)]) == 0
+    whole, hidden = (
+        b"\n".join(contents(tmp_path / f).values()) for f in ("whole.zip", "hidden.zip")
+    )
+    assert b"cat dog" in whole and b"cat dog" not in hidden
+    for out, kept in (("whole.zip", True), ("hidden.zip", False)):
+        files = contents(tmp_path / out)
+        settings = files[find(files, "config.yaml")]
+        assert b"tensors: []" in settings and b"p10" not in settings
+        assert (b"p10," in files["scores.csv"]) == kept

@@ -269,6 +269,16 @@ FORGED = {
     "another format": (BOTH, said(lambda c: c.update(format="else")), "is no anisomem"),
     "more in the manifest": (BOTH, said(lambda c: c.update(note="well done")), "manifest.json"),
     "a file more": (BOTH, lambda f: f | {"extra.md": b"more"}, "'extra.md', which pack does not"),
+    "a file called as others are meanwhile": (
+        ["scan"],
+        lambda f: f | {".again.zip": b"x", "again.zip": b"x"},
+        "again.zip', which pack does not",
+    ),
+    "a file below a file": (
+        ["scan"],
+        lambda f: f | {"README.md/more": b"x"},
+        "cannot be unpacked",
+    ),
     "a page more": (
         BOTH,
         lambda f: f | {f"{find(f, 'config.yaml').rpartition('/')[0]}/report.html": b"more"},
