@@ -16,8 +16,10 @@ from anisomem.errors import UserError
 from anisomem.evidence import archive, redaction, rows
 from anisomem.evidence.derived import Derived, derived
 from anisomem.evidence.digits import Sheet
-from anisomem.evidence.reading import unknown_detectors
+from anisomem.evidence.reading import of_ones_own, unknown_detectors
 from anisomem.report.standing import LIBRARIES
+from anisomem.run.base import CONFIG
+from anisomem.run.stored import read
 from anisomem.scan import stored
 from anisomem.storage import atomic
 from anisomem.storage.store import ScoreStore
@@ -107,12 +109,13 @@ def _copy_scans(
     places: Sequence[Path], folder: Path, salt: str | None, allowed: Collection[str]
 ) -> None:
     for place in places:
-        scan = stored.scan(place, allowed)
-        if unknown := unknown_detectors(scan.config.detector):
+        config = read(place / CONFIG, allowed)
+        if named := of_ones_own(config.model, config.detector):
             raise UserError(
-                f"{place} scanned with {unknown[0]}, a detector of your own; a packet of a scan is"
-                " computed again by this package's detectors alone, scan with these"
+                f"{place} has a {named}; a packet of a scan is computed again by this package"
+                " alone, scan without it"
             )
+        scan = stored.scan(place, allowed)
         rows.of_scan(stored.finished(scan), folder, salt)
 
 

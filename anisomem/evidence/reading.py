@@ -119,9 +119,9 @@ class _PackedScan(Scan):
 
 def of_scan(folder: Path, redacted: bool) -> tuple[Found, Clusters | None]:
     """A packet's scan, and its clusters where its prompts are hidden; as :func:`of_run`."""
-    config, _ = _settings(folder)
-    if unknown := unknown_detectors(config.detector):
-        raise UserError(f"{folder}: a scan's packet has no detector of one's own, got {unknown}")
+    config, nodes = _settings(folder)
+    if named := of_ones_own(config.model, nodes):
+        raise UserError(f"{folder}: a scan's packet has no {named}")
     listed, cluster = _listed(folder, redacted)
     rows = _table(folder / ORDINARY, {"prompt": pa.string()})
     source = _said(rows, "source", folder / ORDINARY)
@@ -181,6 +181,14 @@ def _settings(folder: Path) -> tuple[Config, Mapping[str, Any]]:
         return compose.completed(plain), nodes
     except (ValueError, TypeError, KeyError, AttributeError):
         raise _broken(file) from None
+
+
+def of_ones_own(model: Mapping[str, Any], nodes: Mapping[str, Any]) -> str | None:
+    """What of a scan is not this package's, in words: a detector or the model; None of nothing."""
+    if unknown := unknown_detectors(nodes):
+        return f"detector of one's own, {unknown[0]!r}"
+    target = str(model.get("_target_"))
+    return f"model of one's own, {target!r}" if own.is_own(target) else None
 
 
 def unknown_detectors(nodes: Mapping[str, Any]) -> list[str]:

@@ -218,6 +218,15 @@ def test_only_what_is_finished_is_packed(experiment, scan, tmp_path, pack_refuse
         rows.set_column(rows.column_names.index("p"), "p", rows["q"]), changed / "scan.parquet"
     )
     assert "is of other settings" in pack_refused(changed)
+    own = tmp_path / "own" / scan.name
+    shutil.copytree(scan, own)
+    settings = (own / "config.yaml").read_text()
+    (own / "config.yaml").write_text(settings.replace("carlini.TiledL2", "carlini.Tiled"))
+    assert "baselines.carlini.Tiled' as detector" in pack_refused(own)
+    (own / "config.yaml").write_text(settings.replace("anisomem.baselines.carlini.", "mine."))
+    assert "has a detector of one's own, 'tiled_l2'" in pack_refused(
+        own, "--allow", "mine.TiledL2"
+    )
     both = tmp_path / "both"
     shutil.copytree(scan, both / scan.name)
     shutil.copytree(min(experiment.glob("*/config.yaml")).parent, both / "made-0")

@@ -542,8 +542,33 @@ def test_code_that_a_packet_names_is_not_run(what, name, packets, tmp_path, refu
     (tmp_path / "evil.py").write_text("raise SystemExit('imported')\n")
     forge = settings(lambda c: c["detector"].update(evil=NAMED[what]))
     told = refused(written(listed(forge(contents(getattr(packets, name)))), tmp_path / "f.zip"))
-    assert "stated.json must state the scores of evil" in told or "detector of one's own" in told
+    assert (
+        "stated.json must state the scores of evil" in told
+        or "has no detector of one's own" in told
+    )
     assert not (tmp_path / "forged").exists()
+
+
+@pytest.mark.parametrize("name", ["run", "run_redacted", "scan", "scan_redacted"])
+@pytest.mark.parametrize("group", ["model", "dataset", "measure", "mitigation", "logger"])
+def test_no_other_code_that_a_packet_names_is_imported(
+    group, name, packets, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "evil.py").write_text("open('imported', 'w')\n")
+    node = {"_target_": "evil.load"}
+
+    def change(content):
+        if group in ("measure", "mitigation"):
+            content[group]["evil"] = node
+        else:
+            content[group].update(node)
+
+    packet = written(
+        listed(settings(change)(contents(getattr(packets, name)))), tmp_path / "forged.zip"
+    )
+    assert main(["verify", str(packet)]) == (2 if group == "model" else 0)
+    assert not (tmp_path / "imported").exists()
 
 
 @pytest.mark.parametrize(
