@@ -38,6 +38,7 @@ class TextOnly(_PromptDetector):
     """
 
     uses_labels = True
+    uses_texts = True
 
     def combine(self, recorded: Recorded) -> Array:
         prompts = recorded.prompts
@@ -47,6 +48,8 @@ class TextOnly(_PromptDetector):
 @dataclass
 class PromptLength(_PromptDetector):
     """The number of characters."""
+
+    uses_texts = True
 
     def combine(self, recorded: Recorded) -> Array:
         return np.array([len(text) for text in recorded.prompts.texts], dtype=np.float64)

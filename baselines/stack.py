@@ -55,6 +55,10 @@ class LogisticStack(Detector):
     def uses_references(self) -> bool:  # type: ignore[override]
         return any(member.uses_references for member in self.members)
 
+    @property
+    def uses_texts(self) -> bool:  # type: ignore[override]
+        return any(member.uses_texts for member in self.members)
+
     def require(self, stands_for: str | None) -> None:
         for member in self.members:
             member.require(stands_for)

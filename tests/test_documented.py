@@ -190,3 +190,39 @@ def test_a_documented_command_does_what_it_says(words, small, workspace, monkeyp
     assert len(shown.out) > 20 and "Traceback" not in shown.err
     if words[0] in ("run", "table", "scores", "compare"):
         assert max(map(len, shown.out.splitlines())) <= 100
+
+
+#: What is done one after the other, with what is appended; the packets are of one name.
+EVIDENCE = [
+    (["pack", "runs/quickstart", "--out", "packet.zip"], []),
+    (["verify", "packet.zip"], []),
+    (["scan", "mine.csv", *FOLDER[:2], "calibration=ordinary.txt"], ["workers=1"]),
+    (["pack", "runs/scan", "--out", "packet.zip"], []),
+    (["verify", "packet.zip"], []),
+    (["pack", "runs/scan", "--out", "hidden.zip", "--redact"], []),
+    (["report", "runs/scan", "--pdf"], []),
+]
+
+
+def test_evidence_is_packed_verified_and_printed_as_the_page_says(workspace, monkeypatch, capsys):
+    monkeypatch.chdir(workspace)
+    undrawn(monkeypatch)
+    for words, small in EVIDENCE:
+        assert " \0".join(words) in COMMANDS
+        if words[0] == "pack":
+            Path(words[3]).unlink(missing_ok=True)
+        if words[0] == "report" and not has_pango():
+            continue
+        assert main([*words, *small]) == 0, words
+        shown = capsys.readouterr()
+        assert len(shown.out) > 20 and "Traceback" not in shown.err
+    assert Path("hidden.zip.salt").is_file()
+
+
+def has_pango():
+    """Whether a PDF can be made here."""
+    try:
+        import weasyprint  # noqa: F401
+    except (ImportError, OSError):
+        return False
+    return True

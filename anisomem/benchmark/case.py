@@ -41,6 +41,7 @@ class Case(Run[PromptSet], Entries):
         experiment: Its name, the parent folder.
         references: Prompts that detectors take as ordinary; drawn if not given and asked for.
         prompts: The prompt set; the one that the settings name if not given.
+        store: Where it is recorded already; the case is then what its store says.
 
     Raises:
         UserError: Settings that are wrong, or prompts that cannot be had.
@@ -52,6 +53,7 @@ class Case(Run[PromptSet], Entries):
         experiment: str,
         references: Sequence[str] | None = None,
         prompts: PromptSet | None = None,
+        store: ScoreStore | None = None,
     ) -> None:
         self.config = config
         require_sensible(config)
@@ -70,14 +72,18 @@ class Case(Run[PromptSet], Entries):
         # Noise by prompt is that of its row in the whole set, whatever a limit leaves of it.
         self.noise_rows = [*rows, *(len(whole) + i for i in range(len(self.references)))]
         self.samples = samples_of(self.configured)
-        content = identity.describe(
-            config, self.samples, prompts, self.references, sources(config, self.configured)
-        )
+        if store:
+            content = dict(identity.carried_over(store.content))
+        else:
+            content = identity.describe(
+                config, self.samples, prompts, self.references, sources(config, self.configured)
+            )
+            if config.noise_policy == "per_prompt" and limited:
+                content["noise_rows"] = self.noise_rows
         require_another(config, content)
-        if config.noise_policy == "per_prompt" and limited:
-            content["noise_rows"] = self.noise_rows
-        super().__init__(config, experiment, prompts, content)
-        self.store = ScoreStore(self.folder / "components", content)
+        folder = store.folder.parent if store else None
+        super().__init__(config, experiment, prompts, content, folder)
+        self.store = store or ScoreStore(self.folder / "components", content)
         for prompt in config.tensors:
             if prompt not in self.ids:
                 raise unknown("prompt id in tensors", prompt, self.ids)
@@ -121,27 +127,35 @@ class Case(Run[PromptSet], Entries):
             raise atomic.damaged(store.folder / IDENTITY)
         kept_file = file.parent / PROMPTS
         prompts = kept.read(kept_file) if os.path.lexists(kept_file) else None
-        case = cls(config, file.parent.parent.name, references, prompts)
-        now, case.content = case.content, content
-        case.folder, case.store = file.parent, store
-        case.identity = digests.digest(content)
-        if content.get("prompts") != identity.describe_prompts(case.prompts):
-            holds = f"its {PROMPTS} holds" if prompts else f"dataset {case.name!r} now holds"
-            raise UserError(f"{case.folder} was recorded on other prompts than {holds}")
-        if differ := digests.differences(content.get("sources", {}), now.get("sources", {})):
+        case = cls(config, file.parent.parent.name, references, prompts, store)
+        case.require_recorded(f"its {PROMPTS}" if prompts else f"dataset {case.name!r} now")
+        now = sources(config, case.configured)
+        if differ := digests.differences(content.get("sources", {}), now):
             raise OutdatedError(
                 f"{case.folder} was recorded with another {' and '.join(differ)} than there is "
                 "now; its command again records anew",
                 case,
             )
-        recorded = content.get("components", {})
-        for name, n in case.samples.items():
+        return case
+
+    def require_recorded(self, source: str) -> None:
+        """Checks that the store is of the case's prompts, and has what its detectors read.
+
+        Arguments:
+            source: Where the prompts were taken from, in words.
+
+        Raises:
+            UserError: It is not, or has fewer noise samples.
+        """
+        if self.content.get("prompts") != identity.describe_prompts(self.prompts):
+            raise UserError(f"{self.folder} was recorded on other prompts than {source} holds")
+        recorded = self.content.get("components", {})
+        for name, n in self.samples.items():
             if recorded.get(name, 0) < n:
                 raise UserError(
-                    f"{case.folder} holds {recorded.get(name, 0)} noise samples of {name}, and "
+                    f"{self.folder} holds {recorded.get(name, 0)} noise samples of {name}, and "
                     f"its configuration asks for {n}; run its command again"
                 )
-        return case
 
     @cached_property
     def texts(self) -> list[str]:

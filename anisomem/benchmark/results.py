@@ -97,6 +97,17 @@ class Results:
                 f"{self.folder} lacks {missing} prompts; run the same command again to continue"
             )
 
+    def require_finished(self) -> None:
+        """Checks that everything is recorded, and no prompt failed that the user did not allow.
+
+        Raises:
+            UserError: Prompts are missing or failed, or what was measured is damaged.
+        """
+        self.require_complete()
+        if self.ends_in_failure:
+            raise UserError(f"{self.folder}: prompts failed; run it again with on_failure=keep")
+        self.measured.content  # noqa: B018  # which may be damaged
+
     @cached_property
     def measured(self) -> Measured:
         """What was measured besides the components.

@@ -28,12 +28,15 @@ from anisomem.cli import (
     mitigate,
     multirun,
     new_detector,
+    pack,
     released,
+    report,
     run,
     scan,
     scores,
     sweep,
     table,
+    verify,
 )
 from anisomem.cli.command import Helpful
 from anisomem.cli.settings import defaults
@@ -46,7 +49,8 @@ log = logging.getLogger(__name__)
 SECTIONS = {
     "Audit a model": [scan],
     "Evaluate detectors": [run, sweep, multirun, geometry],
-    "Read finished runs": [table, scores, compare],
+    "Read finished runs": [table, scores, compare, report],
+    "Hand on evidence": [pack, verify],
     "Generate and mitigate": [generate, mitigate],
     "Prompt sets": [fetch, audit],
     "Detectors": [listing, new_detector, check_detector],

@@ -45,10 +45,7 @@ def finished(runs: Sequence[Path], allowed: Sequence[str] = ()) -> list[Results]
 
     def require(case: Case) -> None:
         one = results[case.folder] = Results(case)
-        one.require_complete()
-        if one.ends_in_failure:
-            raise UserError(f"{one.folder}: prompts failed; run it again with on_failure=keep")
-        one.measured.content  # noqa: B018  # which may be damaged
+        one.require_finished()
 
     cases = stored(runs, allowed, require)
     for case in cases:  # they have names now that tell them apart
@@ -75,13 +72,13 @@ def stored(
         from anisomem.benchmark.case import stored_cases
 
         files: dict[Path, bool] = {}
-        for file, beside in _configurations(runs):  # one that is named itself is asked for
+        for file, beside in configurations(runs):  # one that is named itself is asked for
             files[file] = beside and files.get(file, True)
         optional = [file for file, beside in files.items() if beside]
         return stored_cases(files, allowed, optional, require)
 
 
-def _configurations(runs: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
+def configurations(runs: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
     """The stored configurations of runs, and whether each is one of several in a named folder."""
     for run in runs:
         itself, beside = sorted(run.glob(CONFIG)), _beside(run)

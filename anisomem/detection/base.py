@@ -163,6 +163,7 @@ class Detector(ABC):
         n: Noise samples averaged; 0 for a score of the prompt alone.
         uses_labels: Whether a score depends on labels, if only inside folds.
         uses_references: Whether it is relative to reference prompts outside the set.
+        uses_texts: Whether it reads the prompts themselves, and not only what is recorded.
 
     Raises:
         UserError: An option that is none of its values.
@@ -171,6 +172,7 @@ class Detector(ABC):
     info: ClassVar[Info | None] = None
     uses_labels: ClassVar[bool] = False
     uses_references: ClassVar[bool] = False
+    uses_texts: ClassVar[bool] = False
     name: str
     n: int = 1
 

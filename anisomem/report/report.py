@@ -73,7 +73,7 @@ def write(all_results: Sequence[Results], folder: Path) -> Mapping[str, Mapping[
             path = folder / "scores-by-seed.parquet"
             scores.write(scores.by_seed(all_results), path)
             written.add(path)
-        makes: dict[str, Callable[[], Any]] = {**_more(all_results, rows, beside)}
+        makes: dict[str, Callable[[], Any]] = {**further(all_results, rows, beside)}
         of_pairs: dict[str, Callable[[], Any]] = {
             f"{PAIRS}{results.name}": partial(figures.compared_of, results)
             for results in all_results
@@ -108,7 +108,7 @@ def write(all_results: Sequence[Results], folder: Path) -> Mapping[str, Mapping[
     return drawn
 
 
-def _more(
+def further(
     all_results: Sequence[Results], rows: Sequence[Row], beside: Sequence[Table]
 ) -> dict[str, Callable[[], Table | None]]:
     """What makes every further table, by the name of its file."""

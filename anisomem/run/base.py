@@ -34,6 +34,8 @@ class Run(Generic[P]):
         experiment: The folder below ``config.runs`` that it lies in.
         prompts: What it is asked about.
         content: What its identity is made of, see :mod:`anisomem.run.identity`.
+        folder: Where it is kept already, and is only read from; neither its model nor code of the
+            user's is looked at then.
 
     Attributes:
         name: The name in tables and file names; that of the prompt set, unless told otherwise.
@@ -44,13 +46,19 @@ class Run(Generic[P]):
     """
 
     def __init__(
-        self, config: Config, experiment: str, prompts: P, content: Mapping[str, Any]
+        self,
+        config: Config,
+        experiment: str,
+        prompts: P,
+        content: Mapping[str, Any],
+        folder: Path | None = None,
     ) -> None:
         self.config, self.prompts, self.content = config, prompts, content
         self.name, self.model = prompts.name, config.model_name
-        self.state = state_of_model(config)
+        self.state = {} if folder else state_of_model(config)
         self.identity = digests.digest(content)
-        self.folder = Path(config.runs) / experiment / f"{self.name}-{self.identity[:10]}"
+        usual = Path(config.runs) / experiment / f"{self.name}-{self.identity[:10]}"
+        self.folder = folder or usual
 
     @property
     def title(self) -> str:

@@ -95,25 +95,32 @@ def describe(
         references: Prompts recorded besides.
         sources: Digests of the user's code, see :func:`anisomem.config.own.sources`.
     """
-    model = {
-        k: v
-        for k, v in by_class_name(settings.model).items()
-        if k not in OUTSIDE_MODEL and not (k in LATER_MODEL and v in (None, []))
-    }
+    own_settings = of_settings(settings)
+    model = own_settings["model"]
     if model.get("path"):
         model |= _content(str(model["path"]))
     model |= _of_adapters(model.get("adapters"))
     baseline = _of_baseline(settings.baseline_model)
     return {
         "version": VERSION,
-        **{name: getattr(settings, name) for name in INSIDE - {"model", "baseline_model"}},
-        "model": model,
+        **own_settings,
         **({"baseline_model": baseline} if baseline else {}),
         "components": dict(components),
         "prompts": describe_prompts(prompts),
         **({"references": list(references)} if references else {}),
         **({"sources": dict(sources)} if sources else {}),
     }
+
+
+def of_settings(settings: Config) -> dict[str, Any]:
+    """What settings alone say of a run's identity: nothing is looked at."""
+    model = {
+        k: v
+        for k, v in by_class_name(settings.model).items()
+        if k not in OUTSIDE_MODEL and not (k in LATER_MODEL and v in (None, []))
+    }
+    others = INSIDE - {"model", "baseline_model"}
+    return {**{name: getattr(settings, name) for name in others}, "model": model}
 
 
 def _of_baseline(baseline: BaselineSettings) -> dict[str, Any]:

@@ -40,22 +40,39 @@ def read(file: Path, allowed: Collection[str] = ()) -> Config:
     Raises:
         UserError: It is damaged, or names code that is not allowed.
     """
+    settings = plain(file)
+    try:
+        require_allowed(file, settings, allowed)
+        return compose.completed(settings)
+    except (ValueError, RecursionError):
+        raise _damaged(file) from None
+
+
+def plain(file: Path) -> dict[str, Any]:
+    """A stored configuration as it is written, classes of this package where they stand now.
+
+    Nothing in it is resolved, and whatever it names is still to be checked.
+
+    Raises:
+        UserError: It is not there or damaged.
+    """
     try:
         text = atomic.read_bytes(file).decode()
         # An alias begins with an asterisk; to parse for one takes as long as to read it all.
         if len(text) > LARGEST or ("*" in text and _has_aliases(text)):
             raise ValueError
-        plain = _where_now(schema.parsed(text))
-        require_allowed(file, plain, allowed)
-        return compose.completed(plain)
+        settings: dict[str, Any] = _where_now(schema.parsed(text))
+        return settings
     except FileNotFoundError:
         raise UserError(
             f"{file} is missing; run the same command again to write it anew"
         ) from None
     except (yaml.YAMLError, ValueError, RecursionError):
-        raise UserError(
-            f"{file} is damaged; run the same command again to write it anew"
-        ) from None
+        raise _damaged(file) from None
+
+
+def _damaged(file: Path) -> UserError:
+    return UserError(f"{file} is damaged; run the same command again to write it anew")
 
 
 def _has_aliases(text: str) -> bool:
@@ -81,7 +98,7 @@ def require_allowed(file: Path, plain: dict[str, Any], allowed: Collection[str])
         UserError: The name is not allowed; with the name, and how to allow it.
         ValueError: It has another layout than a run writes.
     """
-    for text in _texts(plain):
+    for text in texts(plain):
         if "${" in INTERPOLATION.sub("", text):
             raise UserError(f"{file} holds {text!r}, which is not evaluated in a stored run")
     trusted = {*allowed, *(_target_of(name, plain) for name in allowed)}
@@ -110,7 +127,7 @@ def _check(file: Path, group: str, node: Any, trusted: Collection[str]) -> None:
         raise _refused(file, group, target)
     for name in nested:
         raise _nested(file, name)
-    for key in _keys(node):
+    for key in keys(node):
         if key.startswith("_") and key != "_target_":
             raise UserError(f"{file} holds {key!r}, which no run writes; it is not evaluated")
 
@@ -172,21 +189,22 @@ def _mapping(node: Any) -> dict[str, Any]:
     return node
 
 
-def _texts(node: object) -> Iterator[str]:
+def texts(node: object) -> Iterator[str]:
     """Every string in a plain configuration, keys too."""
     if isinstance(node, dict):
         node = [*node, *node.values()]
     if isinstance(node, list):
         for value in node:
-            yield from _texts(value)
+            yield from texts(value)
     if isinstance(node, str):
         yield node
 
 
-def _keys(node: object) -> Iterator[str]:
+def keys(node: object) -> Iterator[str]:
+    """Every name in a plain configuration."""
     if isinstance(node, dict):
         yield from map(str, node)
         node = list(node.values())
     if isinstance(node, list):
         for value in node:
-            yield from _keys(value)
+            yield from keys(value)

@@ -8,6 +8,7 @@ highest, and some drawn at random. Every detector is taken at its fewest noise s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from anisomem.benchmark.entries import SHARD, Entries, samples_of, sources
 from anisomem.config import compose
 from anisomem.config.schema import Config
 from anisomem.datasets.prompts import Prompts
+from anisomem.datasets.unlabelled import Unlabelled
 from anisomem.detection.alone import require_alone
 from anisomem.detection.base import Detector
 from anisomem.detection.configured import detectors
@@ -24,7 +26,7 @@ from anisomem.engine.tensors import TensorFiles
 from anisomem.errors import UserError
 from anisomem.run import identity
 from anisomem.run.base import Run
-from anisomem.scan.sources import Scanned, calibration, scanned
+from anisomem.scan.sources import Calibration, Scanned, calibration, scanned
 from anisomem.scan.training import training_of
 from anisomem.storage import digests
 from anisomem.storage.store import ScoreStore
@@ -72,6 +74,21 @@ class Stage(Entries):
         return TensorFiles(self.store.folder.parent / "tensors", [])
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What a scan's folder says that the scan is of.
+
+    Attributes:
+        listed: The prompts.
+        ordinary: The calibration.
+        store: The components of its first stage.
+    """
+
+    listed: Unlabelled
+    ordinary: Calibration
+    store: ScoreStore
+
+
 class Scan(Run[Prompts]):
     """Prompts without labels, compared with ordinary ones.
 
@@ -81,6 +98,7 @@ class Scan(Run[Prompts]):
         config: The settings of the run.
         experiment: The folder below ``config.runs``.
         prompts: What is scanned, where it has been read already.
+        kept: What it is of where it is recorded already; the settings say if not given.
 
     Attributes:
         listed: The prompts as they were given.
@@ -92,7 +110,13 @@ class Scan(Run[Prompts]):
         UserError: Settings that are wrong, or prompts that cannot be had.
     """
 
-    def __init__(self, config: Config, experiment: str, prompts: Scanned | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        experiment: str,
+        prompts: Scanned | None = None,
+        kept: Kept | None = None,
+    ) -> None:
         require_sensible(config)
         if config.tensors:
             raise UserError("a scan keeps no tensors; leave out tensors=")
@@ -105,23 +129,33 @@ class Scan(Run[Prompts]):
             require_alone(detector)
             detector.require(config.stands_for)
         require_baseline(config, chosen)
-        self.training = training_of(config)
+        self.training = None if kept else training_of(config)
         cheap, costly = by_cost(config)
-        self.scanned = prompts or scanned(config)
+        if kept:
+            self.scanned = Scanned(kept.listed, range(len(kept.listed.texts)), 0)
+        else:
+            self.scanned = prompts or scanned(config)
         self.listed = self.scanned.listed
-        self.ordinary = calibration(config, self.listed)
+        self.ordinary = kept.ordinary if kept else calibration(config, self.listed)
         texts = self.listed.texts
         named = Prompts(self.listed.name, [str(i) for i in range(len(texts))], texts)
         ids = [f"calibration:{i}" for i in range(len(self.ordinary.texts))]
         calibrating = Prompts("calibration", ids, self.ordinary.texts)
         first = config.with_detectors(cheap)
         built = detectors(cheap)
-        content = identity.describe(first, samples_of(built), named, sources=sources(first, built))
+        if kept:
+            content = dict(kept.store.content)
+            require_same(kept, named, calibrating)
+        else:
+            content = identity.describe(
+                first, samples_of(built), named, sources=sources(first, built)
+            )
+            content["calibration"] = identity.describe_prompts(calibrating)
+            if config.noise_policy == "per_prompt" and self.scanned.limited:
+                content["noise_rows"] = list(self.scanned.noise_rows)
         require_another(config, content)
-        content["calibration"] = identity.describe_prompts(calibrating)
-        if config.noise_policy == "per_prompt" and self.scanned.limited:
-            content["noise_rows"] = list(self.scanned.noise_rows)
-        super().__init__(config, experiment, named, content)
+        folder = kept.store.folder.parent if kept else None
+        super().__init__(config, experiment, named, content, folder)
         self.costly = costly
         self.first = Stage(self, first, self.folder / "components", range(self.size))
 
@@ -158,6 +192,23 @@ class Scan(Run[Prompts]):
         samples = samples_of(detectors(self.costly))
         name = digests.digest({"components": samples, "sources": sources(config, [])})[:10]
         return Stage(self, config, self.folder / f"confirmed-{name}", rows)
+
+
+def require_same(kept: Kept, prompts: Prompts, calibrating: Prompts) -> None:
+    """Checks that a store is of the prompts and the calibration that lie beside it.
+
+    Raises:
+        UserError: It is of others, or of another version.
+    """
+    content, folder = kept.store.content, kept.store.folder.parent
+    if (version := content.get("version")) != identity.VERSION:
+        raise UserError(
+            f"{folder} is of schema version {version}, and this is {identity.VERSION}; run its "
+            "command again"
+        )
+    for name, given in (("prompts", prompts), ("calibration", calibrating)):
+        if content.get(name) != identity.describe_prompts(given):
+            raise UserError(f"{folder} was recorded on other {name} than its files hold")
 
 
 def at_fewest(config: Config) -> Config:

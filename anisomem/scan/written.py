@@ -41,7 +41,7 @@ def write(found: Found) -> None:
         written.add(folder / SCAN, folder / CALIBRATION)
         if found.scan.listed.unread:
             written.text(UNREAD, "".join(f"{line}\n" for line in found.scan.listed.unread))
-        written.text("scan.md", f"{tables.counts(found).section()}\n{_highest(found)}")
+        written.text("scan.md", markdown(found))
         drawn = written.figures({"histogram": partial(figures.histogram, found)})
         if leaked := leaks.read(found):
             atomic.write(folder / NEAREST, partial(_nearest, found, leaked))
@@ -67,12 +67,26 @@ def clusters_of(found: Found) -> Clusters:
     return of_all
 
 
-def _highest(found: Found) -> str:
-    return tables.top(found, tables.SHOWN).section()
+def markdown(found: Found) -> str:
+    """What is printed, as a file."""
+    highest = tables.top(found, tables.SHOWN).section()
+    return f"{tables.counts(found).section()}\n{highest}"
 
 
 def _rows(found: Found, cluster: Clusters, file: Any) -> None:
     """Every row that was read, in order, as parquet."""
+    listed, of_texts = found.scan.listed, distinct(found, cluster)
+    schema = pa.schema([pa.field("id", pa.string()), *of_texts.schema])
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for begin in range(0, len(listed.rows), GROUP):
+            part = slice(begin, begin + GROUP)
+            rows = of_texts.take(pa.array(listed.rows[part]))
+            ids = pa.array(listed.ids[part], pa.string())
+            writer.write_table(rows.add_column(0, schema.field("id"), ids))
+
+
+def distinct(found: Found, cluster: Clusters) -> pa.Table:
+    """Every distinct prompt with what was found of it, in order."""
     listed = found.scan.listed
     scores = {key: values[: found.count] for key, values in found.scores.values.items()}
     scores |= {one.detector: one.scores for one in found.confirmed}
@@ -86,17 +100,14 @@ def _rows(found: Found, cluster: Clusters, file: Any) -> None:
         "cluster": pa.array(cluster, pa.int64(), mask=cluster < 0),
         "failure": failure,
     }
-    of_texts = pa.table({"prompt": pa.array(listed.texts, pa.string()), **numbers})
-    schema = pa.schema([pa.field("id", pa.string()), *of_texts.schema])
-    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-        for begin in range(0, len(listed.rows), GROUP):
-            part = slice(begin, begin + GROUP)
-            rows = of_texts.take(pa.array(listed.rows[part]))
-            ids = pa.array(listed.ids[part], pa.string())
-            writer.write_table(rows.add_column(0, schema.field("id"), ids))
+    return pa.table({"prompt": pa.array(listed.texts, pa.string()), **numbers})
 
 
 def _ordinary(found: Found, file: Any) -> None:
+    pq.write_table(ordinary(found), file, compression="zstd")
+
+
+def ordinary(found: Found) -> pa.Table:
     """The ordinary prompts with their scores, which p-values are computed from."""
     texts = found.scan.ordinary.texts
     columns: dict[str, Any] = {
@@ -105,7 +116,7 @@ def _ordinary(found: Found, file: Any) -> None:
     }
     for key, values in found.scores.values.items():
         columns[key] = _numbers(values[found.count :])
-    pq.write_table(pa.table(columns), file, compression="zstd")
+    return pa.table(columns)
 
 
 def _nearest(found: Found, leaked: Leaks, file: Any) -> None:

@@ -145,17 +145,21 @@ class ScoreStore:
             padded = np.full((len(ids), n), np.nan)
             padded[:, : values.shape[1]] = values
             columns[name] = padded.ravel()
-        self._write(pa.table(columns))
+        self.add(pa.table(columns))
 
     def read(self) -> pd.DataFrame:
         """All rows that are whole, each once, in the order of their key."""
         import pandas as pd
 
-        _, tables = self._shards()
-
-        if not tables:
+        rows = self.rows()
+        if rows is None:
             return pd.DataFrame(columns=[*KEY, FAILURE, SECONDS, *ORIGIN])
-        return self._each_once(tables).to_pandas()
+        return rows.to_pandas()
+
+    def rows(self) -> pa.Table | None:
+        """The same as they are stored; None where there are none."""
+        _, tables = self._shards()
+        return self._each_once(tables) if tables else None
 
     def merge(self) -> None:
         """Brings all shards into one; killed at any moment, nothing is lost or counted twice.
@@ -166,13 +170,13 @@ class ScoreStore:
         paths, tables = self._shards()
         if len(paths) < 2:
             return
-        merged = self._write(self._each_once(tables))
+        merged = self.add(self._each_once(tables))
         for path in paths:
             if path != merged:
                 path.unlink(missing_ok=True)
 
-    def _write(self, table: pa.Table) -> Path:
-        """Writes a shard under the name of its content."""
+    def add(self, table: pa.Table) -> Path:
+        """Writes rows as a shard, under the name of its content."""
         self.start()
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd")

@@ -1,0 +1,605 @@
+"""A packet that is whole is verified; a forged one is refused, naming what does not agree."""
+
+import io
+import json
+import re
+import struct
+from hashlib import sha256
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from anisomem.cli.main import main
+from anisomem.evidence import archive
+from anisomem.storage import digests
+from tests.evidence.conftest import contents, find, listed, written
+
+NAMES = ["run", "run_redacted", "scan", "scan_redacted"]
+BOTH = ["run", "scan"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_packet_is_verified_and_says_what_it_could_not_check(name, packets, capsys):
+    packet = getattr(packets, name)
+    assert main(["verify", str(packet)]) == 0
+    out = capsys.readouterr().out
+    assert f"sha256 {sha256(packet.read_bytes()).hexdigest()}" in out
+    checked, unchecked = out.split("Not checked:\n")
+    assert "verified" in checked and "the weights themselves" in unchecked
+    if "redacted" in name:
+        assert "the prompts, of which it has salted hashes" in unchecked
+        told = "clusters" if "scan" in name else "the scores of text_only"
+        assert told in unchecked
+    else:
+        assert "pictures, which only the model makes again" in unchecked
+        assert "clusters" not in unchecked and "the scores of" not in unchecked
+
+
+def table_of(content):
+    return pq.read_table(pa.BufferReader(content))
+
+
+def parquet(table):
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    return sink.getvalue()
+
+
+def with_rows(files, change, folder="components/"):
+    """The files with other rows in their store, under the name of their new content."""
+    name = min(n for n in files if folder in n and n.endswith(".parquet"))
+    content = parquet(change(table_of(files[name])))
+    place = f"{name.rpartition('/')[0]}/{sha256(content).hexdigest()}.parquet"
+    return {n: c for n, c in files.items() if n != name} | {place: content}
+
+
+def nudged(table):
+    """One number of the first component is a little larger."""
+    at = table.column_names.index(next(n for n in table.column_names if "norm" in n))
+    values = table.column(at).to_numpy().copy()
+    values[0] *= 1.001
+    return table.set_column(at, table.column_names[at], pa.array(values))
+
+
+def renamed_run(files, content):
+    """The files of the first run under the name of another identity."""
+    name = find(files, "components/identity.json")
+    kind, folder, *_ = name.split("/")
+    new = f"{folder.rpartition('-')[0]}-{digests.digest(content)[:10]}"
+    moved = {n.replace(f"{kind}/{folder}/", f"{kind}/{new}/"): c for n, c in files.items()}
+    moved[f"{kind}/{new}/components/identity.json"] = json.dumps(
+        content, indent=1, sort_keys=True
+    ).encode()
+    return moved
+
+
+def edit(end, change):
+    """A forgery that changes the first file that ends so."""
+
+    def forge(files):
+        name = find(files, end)
+        changed = change(files[name])
+        assert changed != files[name]
+        return files | {name: changed}
+
+    return forge
+
+
+def digit(content, last=False):
+    """One digit of a fraction is another: the first behind a point, or the last one."""
+    places = list(re.finditer(rb"\d+\.(\d+)", content))
+    at = places[-1].end() - 1 if last else places[0].start(1)
+    return content[:at] + (b"1" if content[at : at + 1] != b"1" else b"2") + content[at + 1 :]
+
+
+def last_digit(content):
+    return digit(content, last=True)
+
+
+def settings(change):
+    def of(content):
+        plain = yaml.safe_load(content)
+        change(plain)
+        return yaml.safe_dump(plain, sort_keys=False).encode()
+
+    return edit("config.yaml", of)
+
+
+def column(end, name, change):
+    def of(content):
+        table = table_of(content)
+        values = change(table[name].to_pylist())
+        at = table.column_names.index(name)
+        new = table.set_column(at, name, pa.array(values, table.schema.field(name).type))
+        return parquet(new.replace_schema_metadata(table.schema.metadata))
+
+    return edit(end, of)
+
+
+def said(change):
+    """A forgery of what the manifest says beside its files."""
+
+    def forge(files):
+        content = json.loads(files[archive.MANIFEST])
+        change(content)
+        return files | {archive.MANIFEST: (json.dumps(content, indent=1) + "\n").encode()}
+
+    return forge
+
+
+def other_identity(**changes):
+    def forge(files):
+        content = json.loads(files[find(files, "components/identity.json")])
+        return renamed_run(files, content | changes)
+
+    return forge
+
+
+def flipped(labels):
+    return [1 - labels[0], *labels[1:-1], 1 - labels[-1]]
+
+
+def turned(values):
+    return [values[1], values[0], *values[2:]]
+
+
+#: Forgeries whose manifest is made anew, so that only what follows from the rows can tell.
+FORGED = {
+    "a row's number": (BOTH, lambda files: with_rows(files, nudged), "and its rows make"),
+    "a row less": (BOTH, lambda f: with_rows(f, lambda t: t.slice(1)), r"rows|lacks"),
+    "a row twice": (
+        BOTH,
+        lambda f: with_rows(f, lambda t: pa.concat_tables([t, t.slice(0, 1)])),
+        "rows",
+    ),
+    "rows of another prompt": (
+        BOTH,
+        lambda f: with_rows(
+            f,
+            lambda t: pa.concat_tables(
+                [t, t.slice(0, 1).set_column(0, "prompt_id", pa.array(["new"]))]
+            ),
+        ),
+        "rows",
+    ),
+    "a second shard": (
+        BOTH,
+        lambda f: (
+            f
+            | {
+                f"{find(f, 'components/identity.json').rpartition('/')[0]}/{'0' * 64}.parquet": f[
+                    min(n for n in f if "components/" in n and n.endswith(".parquet"))
+                ]
+            }
+        ),
+        "2 files of rows",
+    ),
+    "a shard's name": (
+        BOTH,
+        lambda f: {
+            (n.replace(n[-72:-64], "00000000") if "components/" in n and "parquet" in n else n): c
+            for n, c in f.items()
+        },
+        "is not what its name says",
+    ),
+    "a printed digit": (["run"], edit("table.md", digit), "'table.md', line"),
+    "a digit of a CSV": (["run"], edit("scores.csv", digit), "'scores.csv', line"),
+    "the last digit of a CSV": (["run"], edit("scores.csv", last_digit), "'scores.csv', line"),
+    "a digit by seed": (["run"], edit("scores-by-seed.csv", last_digit), "scores-by-seed.csv"),
+    "a digit of an interval": (["run"], edit("table.csv", last_digit), "'table.csv', line"),
+    "a digit of a further table": (["run"], edit("more.md", digit), "'more.md', line"),
+    "a line of a CSV": (
+        ["run"],
+        edit("scores.csv", lambda c: c[: c.rindex(b"\n", 0, -1)]),
+        "'scores.csv'",
+    ),
+    "a digit of a scan": (["scan"], edit("scan.csv", digit), "scan.csv', line"),
+    "the last digit of a scan": (["scan"], edit("scan.csv", last_digit), "scan.csv', line"),
+    "a flag": (["scan"], edit("scan.csv", lambda c: c.replace(b"True", b"False", 1)), "flagged"),
+    "an ordinary score": (["scan"], edit("calibration.csv", last_digit), "calibration.csv', line"),
+    "a scan's table": (["scan"], edit("scan.md", digit), "scan.md', line"),
+    "words": (BOTH, edit("README.md", lambda c: c + b"All is well.\n"), "'README.md', line"),
+    "no text": (["run"], edit("table.md", lambda c: b"\xff" + c), "not UTF-8"),
+    "a prompt": (
+        ["run"],
+        column("prompts.parquet", "texts", lambda v: ["another", *v[1:]]),
+        "other prompts",
+    ),
+    "a label": (["run"], column("prompts.parquet", "labels", flipped), "and its rows make"),
+    "a scanned prompt": (
+        ["scan"],
+        column("prompts.parquet", "prompt", lambda v: ["another", *v[1:]]),
+        "other prompts",
+    ),
+    "an id": (["scan"], column("prompts.parquet", "id", turned), "scan.csv', line"),
+    "an ordinary prompt": (
+        ["scan"],
+        column("ordinary.parquet", "prompt", lambda v: ["another", *v[1:]]),
+        "other calibration",
+    ),
+    "a rate": (["run"], settings(lambda c: c.update(fpr_targets=[0.5])), "and its rows make"),
+    "a share": (["scan"], settings(lambda c: c.update(fdr=0.05)), "and its rows make"),
+    "a calibration's seed": (["scan"], settings(lambda c: c["scan"].update(share=1.0)), "rows"),
+    "draws": (["run"], settings(lambda c: c.update(draws=101)), "and its rows make"),
+    "endless draws": (["run"], settings(lambda c: c.update(draws=10**12)), "draws="),
+    "a detector less": (
+        ["run"],
+        settings(lambda c: c["detector"].pop("text_only")),
+        "and its rows make",
+    ),
+    "no settings": (BOTH, edit("config.yaml", lambda c: b"[]"), "config.yaml"),
+    "an identity": (
+        BOTH,
+        other_identity(noise_policy="per_prompt"),
+        "says another noise_policy|differs in",
+    ),
+    "an identity alone": (
+        BOTH,
+        edit("components/identity.json", lambda c: c.replace(b"shared", b"per_prompt")),
+        "called by another identity|differs in",
+    ),
+    "weights": (
+        BOTH,
+        edit("measured.json", lambda c: c.replace(b'"packages"', b'"revision": "0", "packages"')),
+        "says another weights",
+    ),
+    "a run that is named otherwise": (
+        BOTH,
+        lambda f: {re.sub(r"^(runs|scans)/\w+-", r"\1/other-", n): c for n, c in f.items()},
+        "says another folder|and its rows make",
+    ),
+    "a model's name": (BOTH, said(lambda c: c["runs"][0].update(model="sd14")), "another model"),
+    "an identity in the manifest": (
+        BOTH,
+        said(lambda c: c["runs"][0].update(identity="0" * 64)),
+        "another identity",
+    ),
+    "a run less in the manifest": (BOTH, said(lambda c: c["runs"].pop()), "number of runs"),
+    "no longer redacted": (
+        ["run_redacted", "scan_redacted"],
+        said(lambda c: c.update(redacted=False)),
+        "stated.json|not what pack writes",
+    ),
+    "redacted": (BOTH, said(lambda c: c.update(redacted=True)), "stated.json|not what pack"),
+    "another version": (BOTH, said(lambda c: c.update(version=2)), "of version 2"),
+    "another format": (BOTH, said(lambda c: c.update(format="else")), "is no anisomem"),
+    "more in the manifest": (BOTH, said(lambda c: c.update(note="well done")), "manifest.json"),
+    "a file more": (BOTH, lambda f: f | {"extra.md": b"more"}, "'extra.md', which pack does not"),
+    "a file called as others are meanwhile": (
+        ["scan"],
+        lambda f: f | {".again.zip": b"x", "again.zip": b"x"},
+        "again.zip', which pack does not",
+    ),
+    "a file below a file": (
+        ["scan"],
+        lambda f: f | {"README.md/more": b"x"},
+        "cannot be unpacked",
+    ),
+    "a page more": (
+        BOTH,
+        lambda f: f | {f"{find(f, 'config.yaml').rpartition('/')[0]}/report.html": b"more"},
+        "report.html', which pack does not",
+    ),
+    "pictures in a redacted one": (
+        ["run_redacted"],
+        lambda f: f | {f"{find(f, 'config.yaml').rpartition('/')[0]}/gallery.npz": b"more"},
+        "gallery.npz', which pack does not",
+    ),
+    "a table less": (
+        ["run"],
+        lambda f: {n: c for n, c in f.items() if n != "more.md"},
+        "'more.md'",
+    ),
+    "settings less": (
+        BOTH,
+        lambda f: {n: c for n, c in f.items() if not n.endswith("config.yaml")},
+        "config.yaml is missing",
+    ),
+    "prompts less": (
+        BOTH,
+        lambda f: {n: c for n, c in f.items() if not n.endswith("prompts.parquet")},
+        "prompts.parquet",
+    ),
+    "a run less": (
+        ["cases"],
+        lambda f: {n: c for n, c in f.items() if not n.startswith(find(f, "config.yaml")[:-11])},
+        "which pack does not write|and its rows make|it has",
+    ),
+    "no run": (
+        ["run"],
+        lambda f: {n: c for n, c in f.items() if not n.startswith("runs/")},
+        "has no run and no scan",
+    ),
+    "seeds": (BOTH, settings(lambda c: c.update(seeds=[1])), "says another seeds"),
+    "precision": (BOTH, settings(lambda c: c["model"].update(dtype="float16")), "model.dtype"),
+    "a detector's setting": (
+        BOTH,
+        settings(lambda c: c["detector"]["wen"].update(steps=5)),
+        "holds 0 noise samples of wen|differs in components",
+    ),
+    "scores stated that can be computed": (
+        ["run"],
+        lambda f: (
+            f
+            | {
+                f"{find(f, 'config.yaml').rpartition('/')[0]}/stated.json": json.dumps(
+                    {
+                        "detectors": [
+                            {
+                                "name": "wen",
+                                "n": 1,
+                                "refused": None,
+                                "said": None,
+                                "costs": "",
+                                "compares": False,
+                                "scores": {"42": [0.0] * 24, "51": [0.0] * 24},
+                            }
+                        ]
+                    }
+                ).encode()
+            }
+        ),
+        "must state the scores of nothing alone|not what pack writes",
+    ),
+    "stated scores": (
+        ["run_redacted"],
+        edit("stated.json", lambda c: re.sub(rb"\[-?\d\.\d+", b"[99.5", c, count=1)),
+        "and its rows make",
+    ),
+    "stated scores of fewer": (
+        ["run_redacted"],
+        edit("stated.json", lambda c: re.sub(rb"\[-?\d\.\d+, ", b"[", c, count=1)),
+        "other numbers of scores",
+    ),
+    "stated nonsense": (["run_redacted"], edit("stated.json", lambda c: b"[" * 10**5), "stated"),
+}
+CASES = [(what, name) for what, (names, _, _) in FORGED.items() for name in names]
+
+
+@pytest.mark.parametrize(("what", "name"), CASES, ids=[f"{w}, {n}" for w, n in CASES])
+def test_a_forged_packet_is_refused_although_its_manifest_agrees(
+    what, name, packets, tmp_path, refused
+):
+    _, forge, told = FORGED[what]
+    forged = forge(contents(getattr(packets, name)))
+    said_of_it = refused(written(listed(forged), tmp_path / "forged.zip"))
+    assert re.search(told, said_of_it), said_of_it
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_a_changed_file_is_named_where_the_manifest_is_as_it_was(name, packets, tmp_path, refused):
+    whole = contents(getattr(packets, name))
+    for end in (".md", ".csv", "config.yaml", "prompts.parquet", "identity.json", ".npz"):
+        file = find(whole, end)
+        content = bytearray(whole[file])
+        content[len(content) // 2] ^= 1
+        forged = written(whole | {file: bytes(content)}, tmp_path / "forged.zip")
+        assert f"{file!r} is not what was packed" in refused(forged)
+    forged = written(whole | {file: whole[file] + b"x"}, tmp_path / "forged.zip")
+    assert f"{file!r} has" in refused(forged) or "its manifest says" in refused(forged)
+
+
+def test_files_added_removed_and_renamed_are_named(packets, tmp_path, refused):
+    whole, out = contents(packets.scan), tmp_path / "forged.zip"
+    assert "has 'extra.md', which its manifest does not list" in refused(
+        written(whole | {"extra.md": b""}, out)
+    )
+    gone = {n: c for n, c in whole.items() if n != "README.md"}
+    assert "lacks 'README.md', which its manifest lists" in refused(written(gone, out))
+    renamed = gone | {"README.txt": whole["README.md"]}
+    said_of_it = refused(written(renamed, out))
+    assert "'README.txt'" in said_of_it and "'README.md'" in said_of_it
+    gone = {n: c for n, c in whole.items() if n != archive.MANIFEST}
+    assert "has no manifest.json" in refused(written(gone, out))
+    assert "manifest.json is not what pack writes" in refused(
+        written(whole | {archive.MANIFEST: b"[" * 10**5}, out)
+    )
+
+
+def test_any_changed_byte_is_seen(packets, tmp_path, refused):
+    content = packets.scan.read_bytes()
+    generator = np.random.default_rng(0)
+    for at in generator.integers(0, len(content), 12).tolist():
+        changed = bytearray(content)
+        changed[at] ^= 1 << int(generator.integers(8))
+        (tmp_path / "changed.zip").write_bytes(changed)
+        refused(tmp_path / "changed.zip")
+
+
+def raw(files, out, entries=(), mode="w", **more):
+    """A zip with further entries, as no packet has them."""
+    if mode == "w":
+        written(files, out)
+    with ZipFile(out, "a", **more) as packet:
+        for entry, content in entries:
+            packet.writestr(entry, content)
+    return out
+
+
+def entry(name, kind=0o100644):
+    one = archive._entry(name)
+    one.external_attr = kind << 16
+    return one
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize(
+    ("one", "told"),
+    [
+        (entry("README.md"), "has 'README.md' twice"),
+        (entry("/etc/evil"), "no place in a packet"),
+        (entry("../evil"), "no place in a packet"),
+        (entry("runs/../../evil"), "no place in a packet"),
+        (entry("runs\\..\\evil"), "no place in a packet"),
+        (entry("C:/evil/"), "no place in a packet"),
+        (entry("a/b/c/d/e"), "no place in a packet"),
+        (entry("a" * 300), "no place in a packet"),
+        (entry("new\nline"), "no place in a packet"),
+        (entry("link", 0o120777), "is a link or no regular file"),
+        (entry("pipe", 0o010644), "is a link or no regular file"),
+        (entry("run.sh", 0o100755), "is a link or no regular file"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else repr(value.filename[:20]),
+)
+def test_a_name_or_kind_that_no_packet_has_is_refused(one, told, packets, tmp_path, refused):
+    out = raw(contents(packets.scan), tmp_path / "forged.zip", [(one, b"evil")])
+    assert told in refused(out)
+    assert [file.name for file in tmp_path.iterdir()] == ["forged.zip"]
+
+
+def test_what_hides_in_a_zip_is_refused(packets, tmp_path, refused):
+    whole, out = packets.scan.read_bytes(), tmp_path / "forged.zip"
+
+    def told(content):
+        out.write_bytes(content)
+        return refused(out)
+
+    assert "does not end as a zip" in told(whole + b"behind")
+    told(b"before" + whole)
+    assert "does not end as a zip" in told(whole[:-30])
+    assert "does not end as a zip" in told(b"")
+    assert "does not end as a zip" in told(b"PK" * 100)
+    with ZipFile(io.BytesIO(whole)) as packet:
+        order = packet.infolist()[::-1]
+        files = {one.filename: packet.read(one) for one in order}
+    with ZipFile(out, "w") as packet:
+        for one in order:
+            packet.writestr(archive._entry(one.filename), files[one.filename])
+    assert "none that pack has written" in refused(out)
+    with ZipFile(out, "w") as packet:
+        for one in order[::-1]:
+            later = ZipInfo(one.filename, (2020, 1, 1, 0, 0, 0))
+            later.external_attr = 0o100644 << 16
+            packet.writestr(later, files[one.filename])
+    assert "none that pack has written" in refused(out)
+
+
+def test_bombs_are_refused_before_they_unpack(packets, tmp_path, refused):
+    out = tmp_path / "bomb.zip"
+    with ZipFile(out, "w", ZIP_DEFLATED) as packet:
+        packet.writestr(archive._entry(archive.MANIFEST), b" " * 10**7, ZIP_DEFLATED)
+    assert out.stat().st_size < 20_000 and "is compressed or encrypted" in refused(out)
+
+    # Entries that share their bytes would be more, together, than the file.
+    content = bytearray(written({"a": b"x" * 1000, "b": b"y" * 1000}, out).read_bytes())
+    places = [m.start() for m in re.finditer(b"PK\1\2", content)]
+    assert len(places) == 2
+    for at in places:
+        struct.pack_into("<LL", content, at + 20, 2000, 2000)
+    out.write_bytes(content)
+    assert "larger than it is" in refused(out)
+    end = content.rindex(b"PK\5\6")
+    struct.pack_into("<HH", content, end + 8, 60_000, 60_000)
+    out.write_bytes(content)
+    assert "lists more than 1,000 files" in refused(out)
+
+    many = listed(contents(packets.scan) | {f"{i}.md": b"" for i in range(1000)})
+    assert "lists more than 1,000 files" in refused(written(many, out))
+
+
+@pytest.mark.parametrize("end", ["prompts.parquet", "ordinary.parquet"])
+def test_a_table_that_fills_the_memory_is_refused(end, packets, tmp_path, refused):
+    whole = contents(packets.scan)
+    file = find(whole, end)
+    metadata = table_of(whole[file]).schema.metadata
+    names = table_of(whole[file]).column_names
+    text = pa.DictionaryArray.from_arrays(
+        pa.array(np.zeros(200_000, np.int32)), pa.array(["long " * 10_000])
+    )
+    table = pa.table(dict.fromkeys(names, text)).cast(
+        pa.schema([(name, pa.dictionary(pa.int32(), pa.string())) for name in names])
+    )
+    sink = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata(metadata), sink, store_schema=False)
+    assert len(sink.getvalue()) < 10**6
+    forged = listed(whole | {file: sink.getvalue()})
+    assert "larger, once it is read" in refused(written(forged, tmp_path / "bomb.zip"))
+
+
+NAMED = {
+    "a function": {"_target_": "os.system", "command": "touch forged"},
+    "a module": {"_target_": "antigravity.anything"},
+    "nested": {"_target_": "anisomem.baselines.wen.WenNorm", "steps": {"_target_": "os.getcwd"}},
+    "a call": {"_target_": "anisomem.baselines.wen.WenNorm", "_args_": ["x"]},
+    "a partial": {"_target_": "anisomem.baselines.wen.WenNorm", "_partial_": True},
+    "of this package": {"_target_": "anisomem.cli.main.main"},
+    "no target": {"n": [1]},
+    "a base class": {"_target_": "anisomem.detection.base.Detector"},
+    "what is imported there": {"_target_": "anisomem.baselines.wen.Component"},
+    "itself": {"_target_": "anisomem.baselines.stack.LogisticStack", "members": ["evil"]},
+    "members": {"_target_": "anisomem.baselines.stack.LogisticStack", "members": ["mine"]},
+}
+
+
+@pytest.mark.parametrize("what", NAMED)
+@pytest.mark.parametrize("name", BOTH)
+def test_code_that_a_packet_names_is_not_run(what, name, packets, tmp_path, refused, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "evil.py").write_text("raise SystemExit('imported')\n")
+    forge = settings(lambda c: c["detector"].update(evil=NAMED[what]))
+    told = refused(written(listed(forge(contents(getattr(packets, name)))), tmp_path / "f.zip"))
+    assert (
+        "stated.json must state the scores of evil" in told
+        or "has no detector of one's own" in told
+    )
+    assert not (tmp_path / "forged").exists()
+
+
+@pytest.mark.parametrize("name", ["run", "run_redacted", "scan", "scan_redacted"])
+@pytest.mark.parametrize("group", ["model", "dataset", "measure", "mitigation", "logger"])
+def test_no_other_code_that_a_packet_names_is_imported(
+    group, name, packets, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "evil.py").write_text("open('imported', 'w')\n")
+    node = {"_target_": "evil.load"}
+
+    def change(content):
+        if group in ("measure", "mitigation"):
+            content[group]["evil"] = node
+        else:
+            content[group].update(node)
+
+    packet = written(
+        listed(settings(change)(contents(getattr(packets, name)))), tmp_path / "forged.zip"
+    )
+    assert main(["verify", str(packet)]) == (2 if group == "model" else 0)
+    assert not (tmp_path / "imported").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda c: c["model"].update(_target_="os.system"), "says another model.class"),
+        (lambda c: c["dataset"].update(_target_="os.system"), None),
+        (lambda c: c["model"].update(path="/dev/zero"), "rows make"),  # as it is called
+        (lambda c: c["model"].update(path="${oc.env:HOME}"), "which no packet looks up"),
+        (lambda c: c["model"].update(path="${testbed:epsilon}${testbed:epsilon}"), "looks up"),
+        (lambda c: c.update(runs="${model.path}"), "which no packet looks up"),
+    ],
+)
+def test_no_place_that_a_packet_names_is_looked_at(
+    change, told, packets, tmp_path, refused, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    forged = listed(settings(change)(contents(packets.run)))
+    packet = written(forged, tmp_path / "f.zip")
+    if told:
+        assert told in refused(packet)
+    else:
+        assert main(["verify", str(packet)]) == 0
+    assert not (tmp_path / "forged").exists()
+
+
+def test_what_is_no_packet_is_refused_in_a_line(tmp_path, refused):
+    assert "is not there" in refused(tmp_path / "nowhere.zip")
+    assert "is a folder" in refused(tmp_path)
+    (tmp_path / "text.zip").write_text("no zip")
+    assert "is no packet" in refused(tmp_path / "text.zip")
+    with ZipFile(tmp_path / "other.zip", "w") as packet:
+        packet.writestr(archive._entry("a.txt"), b"a")
+    assert "has no manifest.json" in refused(tmp_path / "other.zip")
