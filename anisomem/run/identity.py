@@ -41,6 +41,7 @@ OUTSIDE = frozenset(
         "fdr",
         "fpr_targets",
         "gallery",
+        "left_out",
         "limit",
         "limit_seed",
         "logger",
