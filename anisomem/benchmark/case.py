@@ -70,9 +70,7 @@ class Case(Run[PromptSet], Entries):
         # Noise by prompt is that of its row in the whole set, whatever a limit leaves of it.
         self.noise_rows = [*rows, *(len(whole) + i for i in range(len(self.references)))]
         self.samples = samples_of(self.configured)
-        content = identity.describe(
-            config, self.samples, prompts, self.references, sources(config, self.configured)
-        )
+        content = identity.describe(config, self.samples, prompts, self.references, self.sources())
         require_another(config, content)
         if config.noise_policy == "per_prompt" and limited:
             content["noise_rows"] = self.noise_rows
@@ -86,6 +84,10 @@ class Case(Run[PromptSet], Entries):
     def configured(self) -> list[Detector]:
         """All its detectors."""
         return detectors(self.config.detector)
+
+    def sources(self) -> dict[str, str]:
+        """Digests of the user's code that records, for its identity."""
+        return sources(self.config, self.configured)
 
     @property
     def tensors(self) -> TensorFiles:

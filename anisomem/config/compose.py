@@ -7,7 +7,7 @@ The words are read in ``overrides``; types are declared in ``schema`` and values
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any, cast
@@ -170,6 +170,18 @@ def completed(stored: dict[str, Any]) -> Config:
         return _plain(cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Schema), stored)))
     except OmegaConfBaseException as error:
         raise ValueError(str(error)) from None
+
+
+def given(settings: Mapping[str, Any]) -> Config:
+    """Settings that a program gives, checked as those of a command are; all that a run has.
+
+    Raises:
+        UserError: A value that its setting cannot have.
+    """
+    with one_line_errors():
+        config = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Schema), dict(settings)))
+        values.check(config)
+        return _plain(config)
 
 
 def _plain(config: DictConfig) -> Config:

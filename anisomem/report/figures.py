@@ -157,7 +157,9 @@ def forest(results: Results) -> Figure:
         plt.Line2D([], [], color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)])
         for i in range(len(sizes))
     ]
-    texts = [f"n = {n}" if n else "prompt alone" for n in sizes]
+    unsaid = any(detector.sees_model and not detector.n for detector in results.detectors)
+    alone = "n not given" if unsaid else "prompt alone"
+    texts = [f"n = {n}" if n else alone for n in sizes]
     figure.legend(handles, texts, fontsize=8, ncols=6, loc="outside lower center")
     return figure
 
@@ -174,7 +176,7 @@ def _interval(axis: Axes, estimate: Estimate | None, y: float, style: int) -> No
 
 def distributions(results: Results) -> Figure | None:
     """Scores of memorized and other prompts, one panel per detector at its largest n."""
-    detectors = [d for d in at_largest_n(results.detectors) if d.n]
+    detectors = [d for d in at_largest_n(results.detectors) if d.sees_model]
     if not detectors:
         return None
     figure, axes = panels(len(detectors), 1.5)

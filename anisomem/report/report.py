@@ -36,9 +36,11 @@ CAUTIONS = (
 def headline(all_results: Sequence[Results], rows: Sequence[Row]) -> list[Table]:
     """The main table, and what is published beside it where anything is."""
     table, beside = tables.main_table(rows), published.comparison(all_results, rows)
-    if beside is None:
-        return [replace(table, notes=[*table.notes, "Nothing is published on these prompts."])]
-    return [table, beside]
+    if beside is not None:
+        return [table, beside]
+    known = any(results.config.model.get("path") for results in all_results)
+    unpublished = ["Nothing is published on these prompts."] * known
+    return [replace(table, notes=[*table.notes, *unpublished])]
 
 
 def printed(all_results: Sequence[Results]) -> str:

@@ -4,6 +4,7 @@ The pictures are in ``figures``, ``pairs`` and ``doses``, and in the rooms above
 """
 
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import fill
@@ -11,7 +12,8 @@ from typing import Any
 
 import matplotlib as mpl
 
-mpl.use("Agg")  # no screen is needed to write a file
+if not os.environ.get("MPLBACKEND", "").startswith("module://matplotlib_inline"):
+    mpl.use("Agg")  # no screen is needed to write a file; a notebook's own shows its figures
 
 import matplotlib.pyplot as plt
 import numpy as np
