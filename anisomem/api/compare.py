@@ -18,6 +18,7 @@ from anisomem.benchmark.results import Results
 from anisomem.benchmark.unkept import UnkeptCase
 from anisomem.detection.base import Detector
 from anisomem.errors import UserError
+from anisomem.storage.memory import NOWHERE
 
 EXPERIMENT = "compare"  # the folder below ``runs``
 
@@ -87,7 +88,7 @@ def compare(
         "draws": draws,
         "bootstrap_seed": bootstrap_seed,
         "on_failure": on_failure,
-        "runs": "" if runs is None else os.fspath(runs),
+        "runs": str(NOWHERE) if runs is None else os.fspath(runs),
     }
     config = models.asked(loaded, second, **settings)
     labelled = given.labelled_prompts(prompts, config)

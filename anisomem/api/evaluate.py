@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from anisomem.datasets.cells import clusters_of
 from anisomem.datasets.prompts import PromptSet
 from anisomem.errors import UserError
 
-Scores = Mapping[str, npt.ArrayLike] | pd.DataFrame | pd.Series | npt.ArrayLike
+Scores: TypeAlias = Mapping[str, npt.ArrayLike] | pd.DataFrame | pd.Series | npt.ArrayLike
 ONE = "score"  # the name of scores that have none
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 from weakref import WeakKeyDictionary
 
 from diffusers import DiffusionPipeline
@@ -22,11 +22,20 @@ from anisomem.models.base import DiffusionModel
 from anisomem.models.pipeline import PipelineModel
 from anisomem.run import devices
 
-Source = str | os.PathLike[str] | DiffusionPipeline | DiffusionModel
+Source: TypeAlias = str | os.PathLike[str] | DiffusionPipeline | DiffusionModel
 Dtype = Literal["float32", "float16", "bfloat16"]
 
-#: The settings that models were loaded by; of those in memory none.
-_SETTINGS: WeakKeyDictionary[DiffusionModel, Config] = WeakKeyDictionary()
+
+@dataclass(frozen=True)
+class _Known:
+    """How a model was loaded: the settings of a run of it, and its own before any is resolved."""
+
+    config: Config
+    node: dict[str, Any]
+
+
+#: How models were loaded; of those in memory nothing.
+_KNOWN: WeakKeyDictionary[DiffusionModel, _Known] = WeakKeyDictionary()
 IN_MEMORY = "in memory"
 PLACE = "diffusers_folder"  # the name of a model by its place
 
@@ -76,10 +85,10 @@ def load_model(
             "a model is a name, a folder, OWNER/NAME in the hub or a pipeline of diffusers; got "
             f"{type(source).__name__}"
         )
-    config = _config(os.fspath(source), given)
-    with phase(f"{config.model_name}: load", brief=True):
-        model = devices.loaded(config)
-    _SETTINGS[model] = config
+    known = _known(os.fspath(source), given)
+    with phase(f"{known.config.model_name}: load", brief=True):
+        model = devices.loaded(known.config)
+    _KNOWN[model] = known
     return model
 
 
@@ -91,7 +100,7 @@ def _require_nothing(given: dict[str, Any], what: str) -> None:
         )
 
 
-def _config(source: str, given: dict[str, Any]) -> Config:
+def _known(source: str, given: dict[str, Any]) -> _Known:
     """The settings of a run of a model, by its name or its place."""
     listed = source in catalog.names("model")
     if not listed and os.sep not in source and not os.path.lexists(source):
@@ -102,20 +111,25 @@ def _config(source: str, given: dict[str, Any]) -> Config:
     for name in given:
         if name not in (known := set(node) - {"_target_", "path", "weights"}):
             raise unknown("setting of a model", name, known)
-    return compose.given({**base().composed, "model": node | given})
+    node |= given
+    return _Known(compose.given({**base(), "model": node}), node)
 
 
 def member(group: str, name: str) -> dict[str, Any]:
     """The settings of a model or a prompt set, as a run that names it has them."""
-    (config, *_) = compose.cases([f"{group}={name}"])
-    return dict(config.composed[group])
+    return dict(_composed(f"{group}={name}")[group])
+
+
+def base() -> dict[str, Any]:
+    """The settings of a run where nothing else is said."""
+    return _composed("dataset=testbed_epsilon")
 
 
 @cache
-def base() -> Config:
-    """The settings of a run where nothing else is said."""
-    (config, *_) = compose.cases(["model=testbed_epsilon", "dataset=testbed_epsilon"])
-    return config
+def _composed(chosen: str) -> dict[str, Any]:
+    usual = ["detector=[]", "cases=[[]]", "gallery=0", "timing_repeats=0", "workers=1"]
+    (config,) = compose.cases([*usual, chosen])
+    return config.composed
 
 
 def asked(model: DiffusionModel, baseline: DiffusionModel | None, **settings: Any) -> Config:
@@ -129,18 +143,17 @@ def asked(model: DiffusionModel, baseline: DiffusionModel | None, **settings: An
     Raises:
         UserError: A value that its setting cannot have.
     """
-    loaded = _SETTINGS.get(model)
-    node = loaded.composed["model"] if loaded else _in_memory(model)
-    usual = {"cases": [[]], "detector": {}, "gallery": 0, "timing_repeats": 0, "workers": 1}
-    config = compose.given({**base().composed, **usual, "model": node, **settings})
-    if not loaded:
-        config = replace(config, model_name=named(model))
-    if baseline:
-        of_baseline = _SETTINGS.get(baseline)
-        place = of_baseline.model.get("path") if of_baseline else named(baseline)
-        second = BaselineSettings(place, of_baseline and of_baseline.model.get("revision"))
-        config = replace(config, baseline_model=second)
-    return config
+    known = _KNOWN.get(model)
+    node = known.node if known else _in_memory(model)
+    second = {"baseline_model": _as_baseline(baseline)} if baseline else {}
+    config = compose.given({**base(), "model": node, **second, **settings})
+    return config if known else replace(config, model_name=named(model))
+
+
+def _as_baseline(model: DiffusionModel) -> dict[str, Any]:
+    """What settings say of a second model."""
+    node = known.node if (known := _KNOWN.get(model)) else {"path": named(model)}
+    return {one.name: node.get(one.name) for one in fields(BaselineSettings)}
 
 
 def _in_memory(model: DiffusionModel) -> dict[str, Any]:
@@ -154,8 +167,8 @@ def _in_memory(model: DiffusionModel) -> dict[str, Any]:
 
 def named(model: DiffusionModel) -> str:
     """What tables call a model."""
-    if loaded := _SETTINGS.get(model):
-        return loaded.model_name
+    if known := _KNOWN.get(model):
+        return known.config.model_name
     kind = model.pipeline if isinstance(model, PipelineModel) else model
     return f"{type(kind).__name__} {IN_MEMORY}"
 
@@ -168,7 +181,7 @@ def weights_in_memory(model: DiffusionModel) -> str:
     """
     import torch
 
-    if model not in _SETTINGS or not isinstance(model, PipelineModel):
+    if model not in _KNOWN or not isinstance(model, PipelineModel):
         raise UserError(
             f"{named(model)}: what is recorded of a model in memory cannot be continued; save it "
             "by pipeline.save_pretrained(FOLDER) and give load_model(FOLDER), or leave out runs"

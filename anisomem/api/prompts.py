@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 
-from anisomem.api.models import member
-from anisomem.config import catalog
+from anisomem.api.models import base, member
+from anisomem.config import catalog, compose
 from anisomem.config.overrides import path
 from anisomem.config.schema import Config
 from anisomem.datasets import files, places, unlabelled
@@ -19,8 +19,8 @@ from anisomem.datasets.unlabelled import Options, Unlabelled
 from anisomem.errors import UserError
 from anisomem.run import labelled
 
-Texts = Iterable[str] | pd.Series | pd.DataFrame | str | os.PathLike[str]
-Labelled = pd.DataFrame | PromptSet | str | os.PathLike[str]
+Texts: TypeAlias = Iterable[str] | pd.Series | pd.DataFrame | str | os.PathLike[str]
+Labelled: TypeAlias = pd.DataFrame | PromptSet | str | os.PathLike[str]
 COLUMN = "prompt"
 NAME = "prompts"  # of a table in memory
 
@@ -96,16 +96,14 @@ def _listed(given: str, what: str) -> Unlabelled:
 
 
 def _named(name: str) -> PromptSet:
-    from anisomem.api.models import base
-    from anisomem.config import compose
-
-    return labelled.whole(compose.given({**base().composed, "dataset": member("dataset", name)}))
+    return labelled.whole(compose.given({**base(), "dataset": member("dataset", name)}))
 
 
 def dataset(given: Labelled) -> dict[str, Any]:
-    """The settings of labelled prompts that lie somewhere; none of a table in memory."""
+    """The settings of labelled prompts; of a table in memory, which has no place, its name."""
     if not isinstance(given, str | os.PathLike):
-        return {}
+        name = given.name if isinstance(given, PromptSet) else NAME
+        return member("dataset", "prompts_file") | {"name": name}
     if (name := os.fspath(given)) in catalog.names("dataset") and not os.path.lexists(name):
         return member("dataset", name)
     return member("dataset", "prompts_file") | {"path": path(name, "prompts")}

@@ -11,7 +11,9 @@ import pandas as pd
 from anisomem.api import detectors, models
 from anisomem.api import prompts as given
 from anisomem.benchmark.unkept import Asked
-from anisomem.datasets import clusters, scored
+from anisomem.datasets import scored
+from anisomem.datasets.cells import clusters_of
+from anisomem.datasets.clusters import near_duplicates
 from anisomem.datasets.prompts import PromptSet
 from anisomem.detection.alone import scores_alone
 from anisomem.detection.base import AcrossSamples, Array, Detector, Recorded
@@ -28,6 +30,7 @@ def score(
     seed: int = 42,
     *,
     labels: Sequence[Any] | None = None,
+    clusters: Sequence[Any] | None = None,
     references: given.Texts | None = None,
     baseline: models.Source | None = None,
     noise_policy: Literal["shared", "per_prompt"] = "shared",
@@ -48,6 +51,8 @@ def score(
         seed: The seed of the noise.
         labels: 1 (memorized) and 0, one a prompt, for a detector that is fitted on labels. Its
             scores come from folds that never see the prompts they score.
+        clusters: One name a prompt, which prompts share that stay in one fold; near-duplicates if
+            not given.
         references: Ordinary prompts, for a detector that scores relative to some.
         baseline: A second model, for a detector that compares two.
         noise_policy: ``shared``, every prompt the same noise, or ``per_prompt``.
@@ -69,10 +74,15 @@ def score(
     chosen = detectors.one(detector, n, options)
     second = None if baseline is None else models.load_model(baseline)
     ordinary = [] if references is None else given.texts(references, "references")[0]
-    truth = None if labels is None else _truth(labels, len(texts))
+    truth, together = None, np.empty(0)
+    if labels is not None:
+        truth = _truth(labels, len(texts))
+        together = near_duplicates(texts) if clusters is None else _clusters(clusters, len(texts))
     _require(chosen, truth is not None, bool(ordinary), second is not None)
     if both := set(ordinary) & set(texts):
         raise UserError(f"references hold a prompt that is scored, {sorted(both)[0][:40]!r}")
+    if clusters is not None and truth is None:
+        raise UserError("clusters are of labels; give both, or leave them out")
     chosen.require(loaded.stands_for)
     config = models.asked(
         loaded, second, seeds=[seed], noise_policy=noise_policy, batch_size=batch_size
@@ -92,7 +102,7 @@ def score(
         if truth is None:
             scores[whole] = scores_alone(chosen, finite, judged, stands_for, seed, beside)
         else:
-            known = _labelled(judged, truth[whole])
+            known = _labelled(judged, truth[whole], together[whole])
             scores[whole] = chosen.combine(Recorded(finite, known, stands_for, beside, seed))
     except (ValueError, ArithmeticError) as error:
         raise UserError(f"{chosen.name} cannot be scored on these prompts: {error}") from None
@@ -156,6 +166,12 @@ def _truth(labels: Sequence[Any], count: int) -> np.ndarray:
     return np.array(read, np.int8)
 
 
-def _labelled(texts: Sequence[str], labels: Array) -> PromptSet:
+def _clusters(clusters: Sequence[Any], count: int) -> np.ndarray:
+    if len(names := list(clusters)) != count:
+        raise UserError(f"there are {len(names)} clusters and {count} prompts; give one a prompt")
+    return clusters_of(names)
+
+
+def _labelled(texts: Sequence[str], labels: Array, clusters: Array) -> PromptSet:
     ids = [str(row) for row in range(len(texts))]
-    return PromptSet("given", ids, texts, labels, clusters.near_duplicates(texts), ids, ids)
+    return PromptSet("given", ids, texts, labels, clusters, ids, ids)
