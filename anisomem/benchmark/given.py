@@ -18,7 +18,7 @@ import numpy.typing as npt
 from anisomem.benchmark.measured import Measured
 from anisomem.benchmark.results import Results
 from anisomem.benchmark.unkept import UnkeptCase
-from anisomem.config import compose
+from anisomem.config import compose, members
 from anisomem.datasets.prompts import PromptSet
 from anisomem.detection.base import Array, Component, Components, Detector, Recorded
 from anisomem.errors import UserError
@@ -68,7 +68,7 @@ def results(
         prompts: N prompts.
         scores: N numbers of each detector, by its name or by the name of a table's row, such as
             ``wen, n=4``. Larger ones mean more memorized, and no sign is changed.
-        settings: Of :data:`SETTINGS`.
+        settings: Of :data:`SETTINGS`; the others are as a run has them.
         model: Whose scores they are; "" where nobody says.
 
     Raises:
@@ -94,8 +94,9 @@ def results(
         "scores": digest.hexdigest(),
         "stands_for": None,
     }
+    usual = {name: members.constants("config")[name] for name in SETTINGS}
     config = compose.given(
-        {"model": node, "seeds": [SEED], "runs": str(NOWHERE), "timing_repeats": 0, **settings}
+        {"model": node, "seeds": [SEED], "runs": str(NOWHERE), **usual, **settings}
     )
     case = UnkeptCase(replace(config, model_name=model or UNKNOWN), detectors, prompts)
     case.store.append(

@@ -26,6 +26,7 @@ READ = ("label", "id", "prompt", "cluster", "block", "kind", "prompts", "model")
 #: Columns that are no scores: what prompts have in other files, and what the same command writes.
 ASIDE = frozenset((*READ, *COLUMNS, "failure", "seed"))
 RANK = ", rank"  # behind a detector's name, where that command writes the column of its rank
+INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")  # what pandas calls the rows' numbers
 NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*", re.ASCII | re.IGNORECASE)
 MOST_COLUMNS = 10_000  # of a table
 LEFT_OUT = "{} of {} prompts left out, labelled partial"
@@ -99,11 +100,12 @@ def _score_columns(file: Path, headings: Sequence[str], names: Sequence[str]) ->
             if name not in headings:
                 raise unknown(f"column in {file}", name, headings)
         return list(dict.fromkeys(names))
-    chosen = [h for h in headings if h.lower() not in ASIDE and not h.endswith(RANK)]
+    chosen = [h for h in headings if h.lower() not in ASIDE and not INDEX.fullmatch(h)]
+    chosen = [heading for heading in chosen if not heading.endswith(RANK)]
     if not chosen:
+        has = f"has {', '.join(headings[: tables.SHOWN])}" if any(headings) else "is empty"
         raise UserError(
-            f"{file} has no column of scores, of which larger ones mean more memorized; it has "
-            f"{', '.join(headings[: tables.SHOWN])}"
+            f"{file} has no column of scores, of which larger ones mean more memorized; it {has}"
         )
     return chosen
 

@@ -9,9 +9,19 @@ from anisomem.baselines.wen import WenNorm
 
 import anisomem
 from anisomem.cli.main import main
-from anisomem.detection.base import Detector
+from anisomem.detection.base import Component, Detector, squared_score_difference
+from anisomem.detection.needs import NOISE, At, Conditional
+from anisomem.detection.of_baseline import OfBaseline
 
 DETECTORS = ["anisotropy", WenNorm("wen", 4), "text_only"]
+
+
+class Second(Detector):
+    """How far the predictions on noise of two models are apart."""
+
+    def components(self):
+        need = Conditional(At("step:0"), NOISE)
+        return [Component("second", [need, OfBaseline(need)], squared_score_difference)]
 
 
 class Mine(Detector):
@@ -52,8 +62,6 @@ def test_a_frame_is_a_file_in_memory(model, frame, report):
 def test_pairs_have_differences_and_verdicts(report):
     pairs = report.pairs
     assert len(pairs) == 6 and set(pairs["auc_verdict"]) <= {"better", "worse", "not separable"}
-    areas = dict(zip(report.scores.columns, report.scores.columns, strict=True))
-    del areas
     auc = {
         f"{r.detector}, n={r.n}" if r.n else r.detector: r.auc for r in report.frame.itertuples()
     }
@@ -108,13 +116,13 @@ def test_detectors_of_ones_own_are_rows_like_others(model, frame, tmp_path, one_
 
 def test_a_second_model_and_references_are_given(model, frame, save_pipeline, one_line):
     earlier = anisomem.load_model(save_pipeline(seed=3))
-    report = anisomem.compare(model, frame[:8], "earlier_checkpoint", baseline=earlier, draws=100)
-    assert np.isfinite(report.frame["auc"][0]) and model.baseline is None
-    assert "is the second model of earlier_checkpoint" in str(report)
+    report = anisomem.compare(model, frame, Second("second"), baseline=earlier, draws=100)
+    assert report.scores["second, n=1"].gt(0).all() and model.baseline is None
+    assert "is the second model of second" in str(report)
     said = one_line(anisomem.compare, model, frame, "earlier_checkpoint")
     assert "give baseline=" in said
-    assert "no use for" in one_line(anisomem.compare, model, frame, "wen", baseline=earlier)
-    assert "no use for" in one_line(anisomem.compare, model, frame, "wen", references=["a dog"])
+    for unused in ({"baseline": earlier}, {"references": ["a dog"]}):
+        assert "a use for" in one_line(anisomem.compare, model, frame, "wen", **unused)
 
 
 @pytest.mark.parametrize(
