@@ -29,6 +29,7 @@ def compare(
     detectors: Iterable[str | Detector] | str | Detector,
     *,
     n: int | Sequence[int] | None = None,
+    limit: int | None = None,
     seeds: Sequence[int] = (42,),
     references: given.Texts | None = None,
     baseline: models.Source | None = None,
@@ -51,6 +52,7 @@ def compare(
         detectors: Names of ``anisomem list detectors``, or objects; one or several.
         n: Noise samples of those that are named, one number or several; as they are configured if
             not given. An object has its own.
+        limit: Of a file or a named set, prompts at most, stratified by label and block.
         seeds: Of the noise; several give a mean and a spread.
         references: Ordinary prompts for detectors that score relative to some; drawn as a run
             draws them if not given.
@@ -81,6 +83,7 @@ def compare(
         raise UserError("no detector here has a use for references; leave them out")
     settings = {
         "dataset": given.dataset(prompts),
+        "limit": limit,
         "seeds": list(seeds),
         "noise_policy": noise_policy,
         "batch_size": batch_size,
@@ -91,7 +94,7 @@ def compare(
         "runs": str(NOWHERE) if runs is None else os.fspath(runs),
     }
     config = models.asked(loaded, second, **settings)
-    labelled = given.labelled_prompts(prompts, config)
+    labelled = given.labelled_prompts(prompts, limit)
     with models.compared_with(loaded, second):
         for detector in made:
             detector.require_of(loaded)

@@ -108,8 +108,8 @@ def _columns(scores: Scores) -> dict[str, Any]:
         return {str(name): scores[name] for name in scores.columns}
     if isinstance(scores, Mapping):
         return dict(scores)
-    named = isinstance(scores, pd.Series) and scores.name is not None
-    return {str(scores.name) if named else ONE: scores}
+    name = scores.name if isinstance(scores, pd.Series) else None
+    return {ONE if name is None else str(name): scores}
 
 
 def _require_same_rows(name: str, labels: Any, values: Any) -> None:

@@ -11,7 +11,6 @@ import pandas as pd
 from anisomem.api.models import base, member
 from anisomem.config import catalog, compose
 from anisomem.config.overrides import path
-from anisomem.config.schema import Config
 from anisomem.datasets import files, places, unlabelled
 from anisomem.datasets.files import prompt_of, require_text
 from anisomem.datasets.prompts import PromptSet
@@ -109,24 +108,26 @@ def dataset(given: Labelled) -> dict[str, Any]:
     return member("dataset", "prompts_file") | {"path": path(name, "prompts")}
 
 
-def labelled_prompts(given: Labelled, config: Config) -> PromptSet:
-    """Prompts with labels.
+def labelled_prompts(given: Labelled, limit: int | None) -> PromptSet | None:
+    """Prompts with labels that are in memory; None of those that :func:`dataset` names.
 
     Arguments:
         given: A frame with the columns ``prompt`` and ``label`` and perhaps more, as of
-            :func:`anisomem.datasets.files.load`; or what the settings' dataset names.
-        config: The settings of the run, with :func:`dataset` of them.
+            :func:`anisomem.datasets.files.load`; or a place.
+        limit: How many, which is for places.
 
     Raises:
-        UserError: They cannot be read, or lack labels.
+        UserError: They lack labels, or are to be limited.
     """
+    if isinstance(given, str | os.PathLike):
+        return None
+    if isinstance(given, pd.DataFrame | PromptSet) and limit is not None:
+        raise UserError("limit is for a file or a named set; give the part of the frame itself")
     if isinstance(given, PromptSet):
         return given
     if isinstance(given, pd.DataFrame):
         require_distinct(given, NAME)
         return files.of_rows(given.to_dict("records"), NAME)
-    if isinstance(given, str | os.PathLike):
-        return labelled.prompts(config)
     raise UserError(
         "prompts must be a frame with the columns prompt and label, a file, or the name of a "
         f"prompt set; got {type(given).__name__}"

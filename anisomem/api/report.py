@@ -99,7 +99,7 @@ class Report:
         if draw is None or (figure := draw()) is None:
             raise UserError(f"the figure {name} does not apply to these prompts and detectors")
         pyplot.close(figure)  # or a notebook would show it twice
-        figure._repr_png_ = partial(_png, figure)
+        vars(figure)["_repr_png_"] = partial(_png, figure)
         return figure
 
     def write(self, folder: str | os.PathLike[str]) -> Path:

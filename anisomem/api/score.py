@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from anisomem.api import detectors, models
 from anisomem.api import prompts as given
-from anisomem.benchmark.unkept import Asked
+from anisomem.benchmark.unkept import Asked, Evaluated
 from anisomem.datasets import scored
 from anisomem.datasets.cells import clusters_of
 from anisomem.datasets.clusters import near_duplicates
@@ -74,46 +76,64 @@ def score(
     chosen = detectors.one(detector, n, options)
     second = None if baseline is None else models.load_model(baseline)
     ordinary = [] if references is None else given.texts(references, "references")[0]
-    truth, together = None, np.empty(0)
-    if labels is not None:
-        truth = _truth(labels, len(texts))
-        together = near_duplicates(texts) if clusters is None else _clusters(clusters, len(texts))
-    _require(chosen, truth is not None, bool(ordinary), second is not None)
+    _require(chosen, labels is not None, bool(ordinary), second is not None)
     if both := set(ordinary) & set(texts):
         raise UserError(f"references hold a prompt that is scored, {sorted(both)[0][:40]!r}")
-    if clusters is not None and truth is None:
-        raise UserError("clusters are of labels; give both, or leave them out")
+    truth = _labelled(texts, labels, clusters)
     chosen.require(loaded.stands_for)
     config = models.asked(
         loaded, second, seeds=[seed], noise_policy=noise_policy, batch_size=batch_size
     )
     with models.compared_with(loaded, second):
         chosen.require_of(loaded)
-        asked = Asked(config, [chosen], texts, ordinary)
-        components, beside, failed = asked.recorded(loaded)
-    whole = np.array([row not in failed for row in range(len(texts))])
-    if not whole.any():
-        raise UserError(f"the model failed on every prompt: {next(iter(failed.values()))}")
-    judged = [text for text, finite in zip(texts, whole, strict=True) if finite]
-    finite = {name: values[whole] for name, values in components.items()}
-    stands_for = loaded.stands_for
-    scores = np.full(len(texts), np.nan)
-    try:
-        if truth is None:
-            scores[whole] = scores_alone(chosen, finite, judged, stands_for, seed, beside)
-        else:
-            known = _labelled(judged, truth[whole], together[whole])
-            scores[whole] = chosen.combine(Recorded(finite, known, stands_for, beside, seed))
-    except (ValueError, ArithmeticError) as error:
-        raise UserError(f"{chosen.name} cannot be scored on these prompts: {error}") from None
-    frame = pd.DataFrame({"prompt": texts, "score": scores}, index=index)
+        recorded = Asked(config, [chosen], texts, ordinary).recorded(loaded)
+    frame = pd.DataFrame({"prompt": texts}, index=index)
+    frame["score"] = _scores(chosen, recorded, texts, truth, loaded.stands_for, seed)
+    whole = _whole(recorded, len(texts))
     for one in chosen.components():
-        values = components[one.name][:, : chosen.n]
+        values = recorded.components[one.name][:, : chosen.n]
         shown = values[:, -1] if isinstance(one, AcrossSamples) else values.mean(axis=1)
         frame[one.name] = np.where(whole, shown, np.nan)
-    if failed:
-        frame[FAILURE] = [failed.get(row) for row in range(len(texts))]
+    if recorded.failed:
+        frame[FAILURE] = [recorded.failed.get(row) for row in range(len(texts))]
     return frame
+
+
+def _whole(recorded: Evaluated, count: int) -> npt.NDArray[np.bool_]:
+    """Which prompts did not fail, ``[N]``."""
+    return np.array([row not in recorded.failed for row in range(count)], bool)
+
+
+def _scores(
+    detector: Detector,
+    recorded: Evaluated,
+    texts: Sequence[str],
+    truth: PromptSet | None,
+    stands_for: str | None,
+    seed: int,
+) -> Array:
+    """The score of every prompt, ``[N]``; NaN where it failed.
+
+    Raises:
+        UserError: All failed, or the detector cannot be scored on them.
+    """
+    whole = _whole(recorded, len(texts))
+    if not whole.any():
+        raise UserError(
+            f"the model failed on every prompt: {next(iter(recorded.failed.values()))}"
+        )
+    components = {name: values[whole] for name, values in recorded.components.items()}
+    scores, beside = np.full(len(texts), np.nan), recorded.references
+    try:
+        if truth is None:
+            judged = list(compress(texts, whole))
+            scores[whole] = scores_alone(detector, components, judged, stands_for, seed, beside)
+        else:
+            known = truth.subset(whole)
+            scores[whole] = detector.combine(Recorded(components, known, stands_for, beside, seed))
+    except (ValueError, ArithmeticError) as error:
+        raise UserError(f"{detector.name} cannot be scored on these prompts: {error}") from None
+    return scores
 
 
 def _require(detector: Detector, labels: bool, references: bool, baseline: bool) -> None:
@@ -151,27 +171,27 @@ def _require(detector: Detector, labels: bool, references: bool, baseline: bool)
             raise UserError(f"{detector.name} has no use for {what}; leave it out")
 
 
-def _truth(labels: Sequence[Any], count: int) -> np.ndarray:
-    """Labels as 0 and 1, ``[N]``.
+def _labelled(
+    texts: Sequence[str], labels: Sequence[Any] | None, clusters: Sequence[Any] | None
+) -> PromptSet | None:
+    """The prompts with their labels, where they have some.
 
     Raises:
-        UserError: One means nothing, or they are not one a prompt.
+        UserError: A label means nothing, there is one class only, or they are not one a prompt.
     """
+    if labels is None:
+        if clusters is not None:
+            raise UserError("clusters are of labels; give both, or leave them out")
+        return None
     cells = list(labels)
-    if len(cells) != count:
-        raise UserError(f"there are {len(cells)} labels and {count} prompts; give one a prompt")
+    for what, some in {"labels": cells, "clusters": clusters}.items():
+        if some is not None and len(some) != len(texts):
+            raise UserError(
+                f"there are {len(some)} {what} and {len(texts)} prompts; give one a prompt"
+            )
     read = [scored.label_of(f"labels[{row}]", cell) for row, cell in enumerate(cells)]
     if None in read:
         raise UserError(f"labels[{read.index(None)}] is partial, which is neither; leave it out")
-    return np.array(read, np.int8)
-
-
-def _clusters(clusters: Sequence[Any], count: int) -> np.ndarray:
-    if len(names := list(clusters)) != count:
-        raise UserError(f"there are {len(names)} clusters and {count} prompts; give one a prompt")
-    return clusters_of(names)
-
-
-def _labelled(texts: Sequence[str], labels: Array, clusters: Array) -> PromptSet:
+    together = near_duplicates(texts) if clusters is None else clusters_of(list(clusters))
     ids = [str(row) for row in range(len(texts))]
-    return PromptSet("given", ids, texts, labels, clusters, ids, ids)
+    return PromptSet("given", ids, texts, np.array(read, np.int8), together, ids, ids)

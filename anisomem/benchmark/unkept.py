@@ -6,8 +6,8 @@ code into a store in memory, of detectors that are objects: their classes need n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from anisomem.benchmark.case import Case
@@ -33,7 +33,7 @@ class UnkeptCase(Case):
     Arguments:
         config: The settings of the run.
         configured: Its detectors.
-        prompts: The prompt set.
+        prompts: The prompt set; the one that the settings name if not given.
         references: Prompts that detectors take as ordinary; drawn if not given and asked for.
 
     Raises:
@@ -44,7 +44,7 @@ class UnkeptCase(Case):
         self,
         config: Config,
         configured: Sequence[Detector],
-        prompts: PromptSet,
+        prompts: PromptSet | None = None,
         references: Sequence[str] | None = None,
     ) -> None:
         self.configured = list(configured)
@@ -81,6 +81,21 @@ def complete(case: UnkeptCase, model: DiffusionModel) -> Results:
         provenance=provenance(model),
     )
     return results
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What was evaluated of some prompts.
+
+    Attributes:
+        components: Those of the prompts, name to ``[N, n]``.
+        references: Those of the reference prompts that did not fail.
+        failed: Why prompts failed, by their row.
+    """
+
+    components: Mapping[str, Array]
+    references: Mapping[str, Array]
+    failed: Mapping[int, str]
 
 
 class Asked(Entries):
@@ -123,14 +138,8 @@ class Asked(Entries):
     def ids(self) -> Sequence[str]:
         return [str(row) for row in range(len(self._texts))]
 
-    def recorded(
-        self, model: DiffusionModel
-    ) -> tuple[dict[str, Array], dict[str, Array], dict[int, str]]:
+    def recorded(self, model: DiffusionModel) -> Evaluated:
         """Evaluates everything.
-
-        Returns:
-            The components of the prompts and of those reference prompts that did not fail, name
-            to ``[N, n]``; and why prompts failed, by their row.
 
         Raises:
             UserError: What recording refuses.
@@ -138,7 +147,7 @@ class Asked(Entries):
         from anisomem.benchmark.record import record
 
         if not self.samples:
-            return {}, {}, {}
+            return Evaluated({}, {}, {})
         record(self, model, self.batches())
         frame, seed, ids = self.store.read(), self.config.seeds[0], list(self.ids)
         failed = frame[frame[FAILURE].notna()].drop_duplicates("prompt_id")
@@ -146,7 +155,7 @@ class Asked(Entries):
             int(i): why for i, why in zip(failed["prompt_id"], failed[FAILURE], strict=True)
         }
         others = [i for i in ids[self._prompts :] if int(i) not in reasons]
-        return (
+        return Evaluated(
             arrays(frame, ids[: self._prompts], seed, self.samples),
             arrays(frame, others, seed, self.samples) if others else {},
             {row: why for row, why in reasons.items() if row < self._prompts},

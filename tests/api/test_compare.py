@@ -9,9 +9,11 @@ from anisomem.baselines.wen import WenNorm
 
 import anisomem
 from anisomem.cli.main import main
+from anisomem.config import compose
 from anisomem.detection.base import Component, Detector, squared_score_difference
 from anisomem.detection.needs import NOISE, At, Conditional
 from anisomem.detection.of_baseline import OfBaseline
+from anisomem.run import labelled
 
 DETECTORS = ["anisotropy", WenNorm("wen", 4), "text_only"]
 
@@ -57,6 +59,14 @@ def test_a_frame_is_a_file_in_memory(model, frame, report):
     assert in_memory.frame.equals(report.frame)
     words = frame.assign(label=np.where(frame["label"], "memorized", "not_memorized"))
     assert anisomem.compare(model, words, DETECTORS, draws=300).frame.equals(report.frame)
+
+
+def test_a_named_set_is_limited_as_a_run_limits_it(model):
+    report = anisomem.compare(model, "testbed_epsilon", "prompt_length", limit=12, draws=100)
+    whole = labelled.whole(compose.cases(["dataset=testbed_epsilon"])[0])
+    rows = labelled.limited(whole, 12, 0)
+    assert list(report.scores["id"]) == [whole.ids[i] for i in rows]
+    assert "labels were established on testbed_epsilon" in str(report)
 
 
 def test_pairs_have_differences_and_verdicts(report):
@@ -139,6 +149,7 @@ def test_a_second_model_and_references_are_given(model, frame, save_pipeline, on
         ({"runs": ""}, "runs is empty"),
         ({"prompts": "missing.csv"}, "no prompt file at 'missing.csv'"),
         ({"prompts": ["a", "b"]}, "got list"),
+        ({"limit": 8}, "give the part of the frame itself"),
     ],
 )
 def test_mistakes_are_one_line(model, frame, changes, said, one_line):
