@@ -5,6 +5,7 @@ Progress is not kept, since it says how long something took.
     python scripts/notebooks.py
 """
 
+import argparse
 import os
 from pathlib import Path
 
@@ -36,6 +37,7 @@ def executed(file: Path, folder: Path) -> nbformat.NotebookNode:
 
 def main() -> None:
     """Runs all."""
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
     os.environ["TQDM_DISABLE"] = "1"
     for file in sorted(EXAMPLES.glob("*.ipynb")):
         nbformat.write(executed(file, EXAMPLES), file)

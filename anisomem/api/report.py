@@ -9,7 +9,8 @@ import html
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,7 +76,8 @@ class Report:
     @cached_property
     def figures(self) -> list[str]:
         """The names of figures; some do not apply to all prompts and detectors."""
-        from anisomem.report.figures import FIGURES, OF_PAIRS
+        with _own_settings():
+            from anisomem.report.figures import FIGURES, OF_PAIRS
 
         return [*FIGURES, *(OF_PAIRS if len(self._results.detectors) > 1 else ())]
 
@@ -88,17 +90,21 @@ class Report:
         Raises:
             UserError: There is none of that name, or it does not apply here.
         """
-        from matplotlib import pyplot
+        with _own_settings():
+            from matplotlib import pyplot
 
-        from anisomem.report.figures import OF_PAIRS, compared_of, figures_of
+            from anisomem.report import style
+            from anisomem.report.figures import OF_PAIRS, compared_of, figures_of
 
-        if name not in self.figures:
-            raise unknown("figure", name, self.figures)
-        pairs = compared_of(self._results) if name in OF_PAIRS else None
-        draw = figures_of(self._results, pairs).get(name)
-        if draw is None or (figure := draw()) is None:
-            raise UserError(f"the figure {name} does not apply to these prompts and detectors")
-        pyplot.close(figure)  # or a notebook would show it twice
+            if name not in self.figures:
+                raise unknown("figure", name, self.figures)
+            pairs = compared_of(self._results) if name in OF_PAIRS else None
+            draw = figures_of(self._results, pairs).get(name)
+            if draw is None or (figure := draw()) is None:
+                raise UserError(f"the figure {name} does not apply to these prompts and detectors")
+            pyplot.close(figure)  # or a notebook would show it twice
+            style.prepare(figure)
+            figure.draw_without_rendering()  # its ticks are made by our settings
         vars(figure)["_repr_png_"] = partial(_png, figure)
         return figure
 
@@ -115,7 +121,8 @@ class Report:
             UserError: It cannot be written there.
         """
         place = Path(path(os.fspath(folder), "folder"))
-        report.write([self._results], place)
+        with _own_settings():
+            report.write([self._results], place)
         return place / "report.html"
 
     def __str__(self) -> str:
@@ -126,6 +133,18 @@ class Report:
     def _repr_html_(self) -> str:
         said = [f"<p><b>{html.escape(line)}</b></p>" for line in self.warnings]
         return "".join([*said, *(table.html() for table in self._tables)])
+
+
+@contextmanager
+def _own_settings() -> Iterator[None]:
+    """Figures are drawn by settings of ours, and the user's own are as they were."""
+    import matplotlib as mpl
+
+    with mpl.rc_context():
+        from anisomem.report import style
+
+        mpl.rcParams.update(style.SETTINGS)
+        yield
 
 
 def _png(figure: Figure) -> bytes:

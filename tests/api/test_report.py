@@ -1,6 +1,8 @@
 """A report shows itself: as text, in a notebook, in figures and on a page."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 from matplotlib import pyplot
@@ -37,6 +39,19 @@ def test_figures_show_themselves_and_stay_out_of_pyplot(report, rendered):
         figure = report.figure(name)
         assert name in report.figures and isinstance(figure, Figure)
     assert figure._repr_png_().startswith(b"\x89PNG") and pyplot.get_fignums() == before
+
+
+def test_figures_leave_the_users_own_settings_alone():
+    code = (
+        "import anisomem, matplotlib as mpl; before = dict(mpl.rcParams); "
+        "r = anisomem.evaluate([1, 0] * 30, {'$a$': range(60), 'b': range(60)}, draws=100); "
+        "f = r.figure('forest'); "
+        "texts = [t.get_text() for t in f.axes[0].get_yticklabels()]; "
+        "changed = [k for k in before if mpl.rcParams[k] != before[k] and 'backend' not in k]; "
+        "print(texts, changed)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "['$a$', 'b'] []", done.stderr
 
 
 def test_figures_that_there_are_not_are_one_line(report, one_line):
