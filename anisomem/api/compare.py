@@ -102,7 +102,7 @@ def compare(
             case = UnkeptCase(config, made, labelled, ordinary)
             results = unkept.complete(case, loaded)
         else:
-            digest = models.weights_in_memory(loaded)
+            digest = [models.weights_in_memory(one) for one in (loaded, second) if one]
             kept = config.with_detectors(chosen.kept(made))
             kept = replace(kept, model={**kept.model, "weights_in_memory": digest})
             case_kept = Case(kept, EXPERIMENT, ordinary, labelled)

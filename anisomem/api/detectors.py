@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
+import numpy as np
+
 from anisomem.config import registry
 from anisomem.detection import configured
 from anisomem.detection.base import Detector
@@ -26,6 +28,7 @@ def one(asked: Asked, n: int | None, options: Mapping[str, Any]) -> Detector:
     Raises:
         UserError: There is no such detector, or it has no such setting.
     """
+    n = _whole(n)
     if isinstance(asked, Detector):
         if options:
             raise UserError(
@@ -35,6 +38,11 @@ def one(asked: Asked, n: int | None, options: Mapping[str, Any]) -> Detector:
         return asked if n is None else _at(asked, n)
     nodes = _nodes(asked, None if n is None else [n], options)
     return min(configured.detectors(nodes), key=lambda detector: detector.n)
+
+
+def _whole(n: Any) -> Any:
+    """Numpy's whole numbers as Python's; others are checked where they are used."""
+    return int(n) if isinstance(n, np.integer) else n
 
 
 def _at(detector: Detector, n: int) -> Detector:
@@ -61,7 +69,7 @@ def several(asked: Iterable[Asked] | Asked, n: int | Sequence[int] | None) -> li
         UserError: None, the same row twice, or what :func:`one` refuses.
     """
     chosen = [asked] if isinstance(asked, Asked) else list(asked)
-    wanted = None if n is None else [n] if isinstance(n, int) else list(n)
+    wanted = None if n is None else [_whole(n)] if np.ndim(n) == 0 else [_whole(one) for one in n]
     made: list[Detector] = []
     for item in chosen:
         if isinstance(item, Detector):

@@ -145,15 +145,17 @@ def asked(model: DiffusionModel, baseline: DiffusionModel | None, **settings: An
     """
     known = _KNOWN.get(model)
     node = known.node if known else _in_memory(model)
-    second = {"baseline_model": _as_baseline(baseline)} if baseline else {}
+    second = {"baseline_model": _as_baseline(baseline, node)} if baseline else {}
     config = compose.given({**base(), "model": node, **second, **settings})
     return config if known else replace(config, model_name=named(model))
 
 
-def _as_baseline(model: DiffusionModel) -> dict[str, Any]:
-    """What settings say of a second model."""
-    node = known.node if (known := _KNOWN.get(model)) else {"path": named(model)}
-    return {one.name: node.get(one.name) for one in fields(BaselineSettings)}
+def _as_baseline(baseline: DiffusionModel, model: dict[str, Any]) -> dict[str, Any]:
+    """What settings say of a second model, which one of the two may have become in memory."""
+    node = known.node if (known := _KNOWN.get(baseline)) else {"path": named(baseline)}
+    said = {one.name: node.get(one.name) for one in fields(BaselineSettings)}
+    same = said["path"] == model.get("path")
+    return said | ({"path": f"{said['path']} {IN_MEMORY}"} if same else {})
 
 
 def _in_memory(model: DiffusionModel) -> dict[str, Any]:
@@ -196,6 +198,14 @@ def weights_in_memory(model: DiffusionModel) -> str:
     return total.hexdigest()
 
 
+def _are_one(model: DiffusionModel, other: DiffusionModel) -> bool:
+    """Whether two models were loaded from one place and have the same weights yet."""
+    ours, theirs = _KNOWN.get(model), _KNOWN.get(other)
+    if not (ours and theirs and ours.node.get("path") == theirs.node.get("path")):
+        return False
+    return weights_in_memory(model) == weights_in_memory(other)
+
+
 @contextmanager
 def compared_with(model: DiffusionModel, baseline: DiffusionModel | None) -> Iterator[None]:
     """A model has a second one beside it meanwhile.
@@ -206,7 +216,7 @@ def compared_with(model: DiffusionModel, baseline: DiffusionModel | None) -> Ite
     if baseline is None:
         yield
         return
-    if baseline is model:
+    if baseline is model or _are_one(model, baseline):
         raise UserError(
             "the baseline is the model itself, so every difference is 0; give an earlier "
             "checkpoint of it, or what it was tuned from"

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any, cast
 
+import numpy as np
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
@@ -178,10 +179,18 @@ def given(settings: Mapping[str, Any]) -> Config:
     Raises:
         UserError: A value that its setting cannot have.
     """
+    plain = {name: _without_arrays(value) for name, value in settings.items()}
     with one_line_errors():
-        config = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Schema), dict(settings)))
+        config = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Schema), plain))
         values.check(config)
         return _plain(config)
+
+
+def _without_arrays(value: Any) -> Any:
+    """A program's value without numpy's numbers, which settings have not."""
+    if isinstance(value, list | tuple):
+        return [_without_arrays(one) for one in value]
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
 
 
 def _plain(config: DictConfig) -> Config:

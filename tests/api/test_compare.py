@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from anisomem.baselines.wen import WenNorm
 
 import anisomem
@@ -99,8 +100,6 @@ def test_what_is_kept_continues_and_is_a_run(model, frame, tmp_path, capsys, mon
 
 
 def test_weights_that_were_edited_in_memory_are_another_run(folder, frame, tmp_path):
-    import torch
-
     own = anisomem.load_model(folder)
     anisomem.compare(own, frame, "wen", n=1, draws=100, runs=tmp_path)
     with torch.no_grad():
@@ -124,9 +123,14 @@ def test_detectors_of_ones_own_are_rows_like_others(model, frame, tmp_path, one_
     one_line(anisomem.compare, model, frame, [Local("local")], draws=100, runs=tmp_path)
 
 
-def test_a_second_model_and_references_are_given(model, frame, save_pipeline, one_line):
+def test_a_second_model_and_references_are_given(model, folder, frame, save_pipeline, one_line):
     earlier = anisomem.load_model(save_pipeline(seed=3))
     report = anisomem.compare(model, frame, Second("second"), baseline=earlier, draws=100)
+    tuned = anisomem.load_model(folder, stands_for="sd14")
+    with torch.no_grad():
+        tuned.pipeline.unet.conv_out.bias[0] += 0.1
+    moved = anisomem.compare(model, frame, Second("second"), baseline=tuned, draws=100)
+    assert moved.scores["second, n=1"].gt(0).all()
     assert report.scores["second, n=1"].gt(0).all() and model.baseline is None
     assert "is the second model of second" in str(report)
     said = one_line(anisomem.compare, model, frame, "earlier_checkpoint")

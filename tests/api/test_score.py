@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from anisomem.baselines.wen import WenNorm
 
 import anisomem
@@ -63,6 +64,8 @@ def test_a_set_is_scored_by_its_name():
 def test_a_detector_has_settings_by_name_or_is_an_object(model):
     asked = ["red cat", "dog"]
     by_name = anisomem.score(model, asked, "wen", n=2, steps=3)
+    two, seed = np.int64(2), np.int64(42)
+    assert anisomem.score(model, asked, "wen", n=two, seed=seed, steps=3).equals(by_name)
     assert anisomem.score(model, asked, WenNorm("mine", 2, steps=3)).equals(by_name)
     assert anisomem.score(model, asked, WenNorm("mine", 1, steps=3), n=2).equals(by_name)
     lengths = anisomem.score(model, asked, "prompt_length")
@@ -74,7 +77,9 @@ def test_one_prompt_scores_as_among_others_but_for_rounding(model):
     assert alone == pytest.approx(anisomem.score(model, ["red cat", "dog"], "wen")["score"][0])
 
 
-def test_labels_references_and_a_second_model_are_given(model, frame, save_pipeline, one_line):
+def test_labels_references_and_a_second_model_are_given(
+    model, folder, frame, save_pipeline, one_line
+):
     labels, clusters = frame["label"], frame["cluster"]
     truth = {"labels": labels, "clusters": clusters}
     fitted = anisomem.score(model, frame, "anisotropy_fitted", **truth)["score"]
@@ -105,9 +110,15 @@ def test_labels_references_and_a_second_model_are_given(model, frame, save_pipel
     assert differ[0] > 0 and model.baseline is None
     said = one_line(anisomem.score, model, asked, "earlier_checkpoint")
     assert "compares the model with a second one; give baseline=" in said
-    assert "the model itself" in one_line(
-        anisomem.score, model, asked, "earlier_checkpoint", baseline=model
-    )
+    again = anisomem.load_model(folder, stands_for="sd14")
+    for itself in (model, again):
+        assert "the model itself" in one_line(
+            anisomem.score, model, asked, "earlier_checkpoint", baseline=itself
+        )
+    with torch.no_grad():
+        again.pipeline.unet.conv_out.bias[0] += 0.1
+    tuned = anisomem.score(model, asked, "earlier_checkpoint", baseline=again)["score"]
+    assert tuned[0] > 0
 
 
 @pytest.mark.parametrize(
