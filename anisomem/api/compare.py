@@ -10,6 +10,7 @@ from typing import Literal
 from anisomem.api import detectors as chosen
 from anisomem.api import models
 from anisomem.api import prompts as given
+from anisomem.api.plain import listed, literal
 from anisomem.api.report import Report
 from anisomem.benchmark import unkept
 from anisomem.benchmark.case import Case
@@ -84,14 +85,14 @@ def compare(
     settings = {
         "dataset": given.dataset(prompts),
         "limit": limit,
-        "seeds": list(seeds),
+        "seeds": listed(seeds),
         "noise_policy": noise_policy,
         "batch_size": batch_size,
-        "fpr_targets": list(fpr_targets),
+        "fpr_targets": listed(fpr_targets),
         "draws": draws,
         "bootstrap_seed": bootstrap_seed,
         "on_failure": on_failure,
-        "runs": str(NOWHERE) if runs is None else os.fspath(runs),
+        "runs": str(NOWHERE) if runs is None else literal(os.fspath(runs), "runs"),
     }
     config = models.asked(loaded, second, **settings)
     labelled = given.labelled_prompts(prompts, limit)

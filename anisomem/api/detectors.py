@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from anisomem.api.plain import listed
 from anisomem.config import registry
 from anisomem.detection import configured
 from anisomem.detection.base import Detector
-from anisomem.errors import UserError
+from anisomem.errors import UserError, unknown
 
 Asked = str | Detector
 
@@ -69,7 +70,7 @@ def several(asked: Iterable[Asked] | Asked, n: int | Sequence[int] | None) -> li
         UserError: None, the same row twice, or what :func:`one` refuses.
     """
     chosen = [asked] if isinstance(asked, Asked) else list(asked)
-    wanted = None if n is None else [_whole(n)] if np.ndim(n) == 0 else [_whole(one) for one in n]
+    wanted = None if n is None else [_whole(one) for one in listed(n)]
     made: list[Detector] = []
     for item in chosen:
         if isinstance(item, Detector):
@@ -102,6 +103,9 @@ def _nodes(
         node = {**node, "n": n}
     elif n is not None and must_draw:
         raise UserError(f"{name} draws no noise; leave out n")
+    for option in options:
+        if option not in (known := set(node) - {"_target_", "n"}):
+            raise unknown(f"setting of {name}", option, known)
     return {name: {**node, **options}}
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from anisomem.api.plain import listed
 from anisomem.api.report import Report
 from anisomem.benchmark import given
 from anisomem.datasets import labels as words
@@ -75,7 +76,7 @@ def evaluate(
         ["unknown"] * len(ids),
         cautions=cautions,
     )
-    settings = {"fpr_targets": list(fpr_targets), "draws": draws, "bootstrap_seed": seed}
+    settings = {"fpr_targets": listed(fpr_targets), "draws": draws, "bootstrap_seed": seed}
     judged = {name: values[kept] for name, values in numbers.items()}
     return Report(given.results(prompts, judged, settings))
 
@@ -92,7 +93,7 @@ def _cells(what: str, column: npt.ArrayLike) -> list[Any]:
     """
     try:
         array = np.asarray(column, dtype=object)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):
         array = np.empty(())
     if array.ndim != 1:
         raise UserError(f"{what} must be one a prompt, got an array of shape {array.shape}")

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from diffusers import DiffusionPipeline
 
+from anisomem.api.plain import literal
 from anisomem.config import catalog, compose, overrides
 from anisomem.config.schema import BaselineSettings, Config
 from anisomem.console.progress import phase
@@ -102,6 +103,9 @@ def _require_nothing(given: dict[str, Any], what: str) -> None:
 
 def _known(source: str, given: dict[str, Any]) -> _Known:
     """The settings of a run of a model, by its name or its place."""
+    for name, value in {"model": source, **given}.items():
+        if isinstance(value, str):
+            literal(value, name)
     listed = source in catalog.names("model")
     if not listed and os.sep not in source and not os.path.lexists(source):
         raise unknown("model", source, catalog.names("model"))

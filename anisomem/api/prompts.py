@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from glob import has_magic
 from typing import Any, TypeAlias
 
 import pandas as pd
 
 from anisomem.api.models import base, member
+from anisomem.api.plain import literal
 from anisomem.config import catalog, compose
 from anisomem.config.overrides import path
 from anisomem.datasets import files, places, unlabelled
@@ -89,7 +91,8 @@ def require_distinct(frame: pd.DataFrame, what: str) -> None:
 def _listed(given: str, what: str) -> Unlabelled:
     if given in catalog.names("dataset") and not os.path.lexists(given):
         return unlabelled.of_set(_named(given))
-    if not os.path.lexists(places.expanded(given)) and " " in given and not places.is_list(given):
+    named = os.path.lexists(places.expanded(given)) or places.is_list(given) or has_magic(given)
+    if not named and (" " in given or "/" not in given):
         raise UserError(f"{what} is one text, {given[:40]!r}; give a list, [{given[:40]!r}]")
     return unlabelled.load(path(given, what), Options(setting=what))
 
@@ -105,7 +108,7 @@ def dataset(given: Labelled) -> dict[str, Any]:
         return member("dataset", "prompts_file") | {"name": name}
     if (name := os.fspath(given)) in catalog.names("dataset") and not os.path.lexists(name):
         return member("dataset", name)
-    return member("dataset", "prompts_file") | {"path": path(name, "prompts")}
+    return member("dataset", "prompts_file") | {"path": literal(path(name, NAME), NAME)}
 
 
 def labelled_prompts(given: Labelled, limit: int | None) -> PromptSet | None:

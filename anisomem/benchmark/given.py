@@ -125,8 +125,9 @@ def finite(name: str, values: npt.ArrayLike, count: int) -> Array:
         if numbers.dtype.kind not in "iufO" or any(isinstance(v, str) for v in numbers.flat[:1]):
             raise TypeError
         numbers = numbers.astype(np.float64)
-    except (TypeError, ValueError):
-        raise UserError(f"the scores {name!r} must be numbers") from None
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # the last is torch's
+        why = f": {str(error).splitlines()[0]}" if str(error) else ""
+        raise UserError(f"the scores {name!r} must be numbers{why}") from None
     if numbers.ndim != 1:
         raise UserError(
             f"the scores {name!r} must be one number a prompt, got an array {numbers.shape}; "

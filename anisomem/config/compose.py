@@ -180,6 +180,9 @@ def given(settings: Mapping[str, Any]) -> Config:
         UserError: A value that its setting cannot have.
     """
     plain = {name: _without_arrays(value) for name, value in settings.items()}
+    for name, value in plain.items():
+        if values.form(name):
+            values.require_type(Override(name, value, f"{name}={value}"))
     with one_line_errors():
         config = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Schema), plain))
         values.check(config)

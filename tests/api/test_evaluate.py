@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.metrics import roc_auc_score
 
 import anisomem
@@ -52,6 +53,8 @@ def test_a_score_that_points_the_wrong_way_stays_and_is_said(numbers, capsys):
 def test_scores_are_one_array_a_mapping_or_a_frame(numbers):
     labels, scores, clusters = numbers
     both = anisomem.evaluate(labels, scores, clusters, draws=200)
+    alone = anisomem.evaluate(labels, scores, clusters, fpr_targets=0.03, draws=200)
+    assert list(alone.frame["auc"]) == list(both.frame["auc"])
     frame = anisomem.evaluate(
         pd.Series(labels), pd.DataFrame(scores), pd.Series(clusters), draws=200
     )
@@ -97,6 +100,9 @@ L, S = [1, 1, 0, 0], [0.4, 0.3, 0.2, 0.1]
         (L, S[:3], {}, "'score' has 3 scores, and there are 4 labels"),
         (L, ["x", "y", "z", "w"], {}, "must be numbers"),
         (L, ["1", "2", "3", "4"], {}, "must be numbers"),
+        (L, torch.ones(4, requires_grad=True), {}, "must be numbers: Can't call numpy()"),
+        (L, [10**400, 1, 2, 3], {}, "must be numbers: int too large"),
+        (L, S, {"draws": 100.5}, "draws must be an integer from 100"),
         (L, np.ones((4, 2)), {}, "one number a prompt, got an array (4, 2)"),
         (L, {}, {}, "no scores are given"),
         (L, {"": S}, {}, "need a name"),

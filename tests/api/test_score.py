@@ -133,6 +133,7 @@ def test_labels_references_and_a_second_model_are_given(
         (["a", "b", "a"], "prompts[2] is prompts[0] once more, 'a'"),
         (["half \ud800"], "half a character"),
         ("a red fox", "give a list, ['a red fox']"),
+        ("fox", "give a list, ['fox']"),
         ("missing.csv", "no prompt file at 'missing.csv'"),
         (pd.DataFrame({"text": ["a"]}), "no column 'prompt'; it has text"),
         (pd.DataFrame([["a", "b"]], columns=["prompt"] * 2), "several columns named 'prompt'"),
@@ -148,6 +149,9 @@ def test_prompts_that_are_none_are_one_line(model, prompts, said, one_line):
     [
         ("wem", {}, "did you mean 'wen'?"),
         ("wen", {"step": 3}, "did you mean 'steps'?"),
+        ("wen", {"_target_": "os.system"}, "no setting of wen named '_target_'"),
+        ("wen", {"name": "mine"}, "no setting of wen named 'name'"),
+        ("wen", {"seed": "x"}, "seeds must be distinct integers"),
         ("wen", {"steps": 0}, "steps must be an integer from 1"),
         ("wen", {"n": 0}, "distinct positive integers"),
         ("wen", {"n": True}, "distinct positive integers"),
