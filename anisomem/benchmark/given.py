@@ -45,6 +45,10 @@ class Given(Detector):
     def sees_model(self) -> bool:
         return True  # as far as is known
 
+    @property
+    def draws_noise(self) -> bool:
+        return False  # its noise was somebody else's
+
     def components(self) -> Components:
         return [Component(f"given[{self.key}]", [], _not_evaluated)]
 

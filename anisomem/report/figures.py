@@ -112,12 +112,18 @@ def roc(results: Results) -> Figure:
         xlabel="false-positive rate",
         ylabel="true-positive rate",
     )
-    figure.suptitle(f"{results.title}, noise seed {results.config.seeds[0]}", fontsize=10)
+    figure.suptitle(f"{results.title}{_first_noise(results)}", fontsize=10)
     if grey:
         text = f"{len(grey)} others ({areas[grey[-1]]:.3f} to {areas[grey[0]]:.3f})"
         axis.plot([], [], color=GREY, linewidth=0.7, label=text)
     figure.legend(title="detector (AUC)", ncols=3, fontsize=8, loc="outside lower center")
     return figure
+
+
+def _first_noise(results: Results) -> str:
+    """Which noise is shown, where any was drawn."""
+    drawn = any(detector.draws_noise for detector in results.detectors)
+    return f", noise seed {results.config.seeds[0]}" if drawn else ""
 
 
 def _rates(n_negative: int) -> list[float]:
@@ -196,7 +202,7 @@ def distributions(results: Results) -> Figure | None:
         axis.locator_params(axis="x", nbins=5)
         axis.tick_params(labelsize=7)
     axes[0, 0].legend(fontsize=7)
-    figure.suptitle(f"{results.title}, scores on noise seed {results.config.seeds[0]}", fontsize=9)
+    figure.suptitle(f"{results.title}, scores{_first_noise(results)}", fontsize=9)
     return figure
 
 

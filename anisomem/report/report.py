@@ -136,6 +136,14 @@ def _revision(results: Results) -> str:
     return f"revision {revision}, " if revision else ""
 
 
+def _noise(results: Results) -> str:
+    """The noise seeds, where any noise was drawn."""
+    if not any(detector.draws_noise for detector in results.configured):
+        return ""
+    seeds = results.config.seeds
+    return f", noise seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+
+
 def html(
     all_results: Sequence[Results],
     shown: Sequence[Table],
@@ -156,8 +164,7 @@ def html(
         title=f"Memorization detectors: {', '.join(results.title for results in all_results)}",
         summary=[
             f"{results.title}: {_revision(results)}{(results.prompts.labels == 1).sum()} "
-            f"memorized and {(results.prompts.labels == 0).sum()} other prompts, noise seed"
-            f"{'s' * (len(results.config.seeds) > 1)} {', '.join(map(str, results.config.seeds))}"
+            f"memorized and {(results.prompts.labels == 0).sum()} other prompts{_noise(results)}"
             for results in all_results
         ],
         warnings=warnings(all_results),
