@@ -114,6 +114,8 @@ def results(
         Origin(1, "not known", None, None),
     )
     made = Results(case)
+    if not model:
+        made.title = prompts.name
     made.measured = Measured(provenance={"imported": {"scores": digest.hexdigest()}})
     return made
 
