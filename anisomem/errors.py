@@ -21,6 +21,10 @@ UNEXPECTED = "unexpected"  # what -v asks for
 class UserError(Exception):
     """Something in the configuration, a file or a flag is wrong; shown without a traceback."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows of it."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 def unknown(kind: str, given: str, known: Iterable[str]) -> UserError:
     """An error for a name that does not exist, with the one that was meant, or those there are."""

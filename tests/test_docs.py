@@ -32,6 +32,15 @@ def on_one_core():
     os.sched_setaffinity(0, {choice(sorted(os.sched_getaffinity(0)))})
 
 
+def test_python_runs_as_it_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for block in blocks(DOCS / "python.md", "python"):
+        exec(block, names)
+    assert set(names["report"].frame["detector"]) == {"mine", "theirs"}
+    assert len(names["scores"]) == 2 and not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_add_a_detector(tmp_path):
     page = DOCS / "add-a-detector.md"

@@ -32,6 +32,7 @@ FILES = {
     "mine.txt": "red cat\ndog 1\n",
     "ordinary.txt": "".join(f"a dog {i}\n" for i in range(40)),
     "yes.txt": "red cat\ndog\n",
+    "scores.csv": "label,mine,theirs\n" + "".join(f"{i % 2},{i * i % 7},{i}\n" for i in range(40)),
     "no.txt": "a cat\na dog\n",
 }
 ELSEWHERE = ("OWNER/NAME", "weights=random")  # needs a hub, or minutes
@@ -152,6 +153,8 @@ RUN = [
     (["scan", "mine.csv", *FOLDER[:2], "calibration=ordinary.txt", "dry_run=true"], []),
     (["generate", "PROMPT", "--mitigate", "wen"], FOLDER),
     (["new-detector", "mine"], []),
+    (["evaluate", "scores.csv"], ["draws=100"]),
+    (["evaluate", "scores.csv", "--score", "mine", "--out", "evaluated"], ["draws=100"]),
     (["list", "detectors", "--long"], []),
 ]
 
@@ -188,7 +191,7 @@ def test_a_documented_command_does_what_it_says(words, small, workspace, monkeyp
     assert main([*words, *small]) == 0
     shown = capsys.readouterr()
     assert len(shown.out) > 20 and "Traceback" not in shown.err
-    if words[0] in ("run", "table", "scores", "compare"):
+    if words[0] in ("run", "table", "scores", "compare", "evaluate"):
         assert max(map(len, shown.out.splitlines())) <= 100
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import errno
+import inspect
 import re
 import signal
 from pathlib import Path
@@ -15,6 +16,7 @@ from anisomem.config.overrides import read
 from anisomem.errors import UserError, concerning, one_of, reported
 
 PACKAGES = [Path(package.__file__).parent for package in (anisomem, baselines)]
+API = Path(anisomem.__file__).parent / "api"
 ADVICE = re.compile(r"\b(give|set|use|try|choose|leave)( \w+)? *'?$")
 
 
@@ -82,10 +84,15 @@ def test_a_choice_that_is_no_text():
         one_of("mode", [1], "ab")
 
 
-def messages():
-    """The texts of user errors as written, with x for what is put in."""
+def messages(of_functions=False):
+    """The texts of user errors as written, with x for what is put in.
+
+    Those of the functions for programs advise arguments, all others overrides.
+    """
     for package in PACKAGES:
         for file in sorted(package.rglob("*.py")):
+            if (file.parent == API) != of_functions:
+                continue
             for node in ast.walk(ast.parse(file.read_text())):
                 named = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
                 if named and node.func.id == "UserError" and node.args:
@@ -124,3 +131,15 @@ def test_every_override_that_a_message_advises_can_be_typed():
     assert not any(
         "weights=equal" in text and ".weights=equal" not in text for _, text in messages()
     )
+
+
+def test_every_argument_that_a_message_advises_is_one():
+    functions = (anisomem.load_model, anisomem.score, anisomem.compare, anisomem.evaluate)
+    known = {name for one in functions for name in inspect.signature(one).parameters}
+    advised = [
+        (word, text)
+        for _, text in messages(of_functions=True)
+        for word in re.findall(r"\b([a-z_]+)=", text)
+    ]
+    assert len(advised) >= 3
+    assert [(word, text) for word, text in advised if word not in known] == []

@@ -4,5 +4,5 @@ A ``Case`` is one model on one prompt set with all its detectors. ``complete`` r
 store lacks (``record``), counts and times what detectors cost (``costs``) and draws the pictures
 that its page shows (``gallery``). ``Results`` reads the store and scores, estimates and compares;
 it needs neither the model nor torch. ``released`` takes and gives scores in the layout of the
-released code.
+released code, ``given`` any scores; ``unkept`` records what is kept nowhere.
 """

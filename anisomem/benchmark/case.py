@@ -76,7 +76,7 @@ class Case(Run[PromptSet], Entries):
             content = dict(identity.carried_over(store.content))
         else:
             content = identity.describe(
-                config, self.samples, prompts, self.references, sources(config, self.configured)
+                config, self.samples, prompts, self.references, self.sources()
             )
             if config.noise_policy == "per_prompt" and limited:
                 content["noise_rows"] = self.noise_rows
@@ -92,6 +92,10 @@ class Case(Run[PromptSet], Entries):
     def configured(self) -> list[Detector]:
         """All its detectors."""
         return detectors(self.config.detector)
+
+    def sources(self) -> dict[str, str]:
+        """Digests of the user's code that records, for its identity."""
+        return sources(self.config, self.configured)
 
     @property
     def tensors(self) -> TensorFiles:
@@ -129,7 +133,7 @@ class Case(Run[PromptSet], Entries):
         prompts = kept.read(kept_file) if os.path.lexists(kept_file) else None
         case = cls(config, file.parent.parent.name, references, prompts, store)
         case.require_recorded(f"its {PROMPTS}" if prompts else f"dataset {case.name!r} now")
-        now = sources(config, case.configured)
+        now = case.sources()
         if differ := digests.differences(content.get("sources", {}), now):
             raise OutdatedError(
                 f"{case.folder} was recorded with another {' and '.join(differ)} than there is "

@@ -42,8 +42,12 @@ class Completed:
     worked: bool
 
 
-def complete(case: Case) -> Completed:
+def complete(case: Case, model: DiffusionModel | None = None) -> Completed:
     """Records what is missing and measures the cost once; nothing to do loads no model.
+
+    Arguments:
+        case: What is asked.
+        model: Its model, where it is loaded already.
 
     Raises:
         UserError: Too few prompts of a class, a model of random weights, or one that returned NaN
@@ -83,7 +87,7 @@ def complete(case: Case) -> Completed:
         from anisomem.run.provenance import provenance
 
         begin = perf_counter()
-        model: DiffusionModel = sharing.loaded(case.config)
+        model = model or sharing.loaded(case.config)
         if case.config.gallery:
             model.require(Capability.PICTURES, "the report's gallery shows some; give gallery=0")
     used = record(case, model, missing) if missing else {}

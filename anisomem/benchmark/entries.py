@@ -137,5 +137,5 @@ def samples_of(configured: Sequence[Detector]) -> dict[str, int]:
     samples: dict[str, int] = {}
     for detector in configured:
         for name in detector.component_names:
-            samples[name] = max(detector.n, samples.get(name, 0))
+            samples[name] = max(detector.n, samples.get(name, 1))
     return samples

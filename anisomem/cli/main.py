@@ -21,6 +21,7 @@ from anisomem.cli import (
     check_detector,
     compare,
     completion,
+    evaluate,
     fetch,
     generate,
     geometry,
@@ -50,6 +51,7 @@ SECTIONS = {
     "Audit a model": [scan],
     "Evaluate detectors": [run, sweep, multirun, geometry],
     "Read finished runs": [table, scores, compare, report],
+    "Scores from elsewhere": [evaluate],
     "Hand on evidence": [pack, verify],
     "Generate and mitigate": [generate, mitigate],
     "Prompt sets": [fetch, audit],
@@ -75,10 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _obey(words: list[str]) -> int:
     """Does what the command line says; the exit code."""
-    # The libraries underneath announce optional packages and progress that are not ours.
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    terminal.quiet_libraries()
     with terminal.guarded():
         if instruction := os.environ.get(completion.VARIABLE):
             return completion.complete(group, instruction)

@@ -7,11 +7,12 @@ The words are read in ``overrides``; types are declared in ``schema`` and values
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any, cast
 
+import numpy as np
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
@@ -188,6 +189,29 @@ def completed(stored: dict[str, Any]) -> Config:
         return _plain(cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Schema), stored)))
     except OmegaConfBaseException as error:
         raise ValueError(str(error)) from None
+
+
+def given(settings: Mapping[str, Any]) -> Config:
+    """Settings that a program gives, checked as those of a command are; all that a run has.
+
+    Raises:
+        UserError: A value that its setting cannot have.
+    """
+    plain = {name: _without_arrays(value) for name, value in settings.items()}
+    for name, value in plain.items():
+        if values.form(name):
+            values.require_type(Override(name, value, f"{name}={value}"))
+    with one_line_errors():
+        config = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Schema), plain))
+        values.check(config)
+        return _plain(config)
+
+
+def _without_arrays(value: Any) -> Any:
+    """A program's value without numpy's numbers, which settings have not."""
+    if isinstance(value, list | tuple):
+        return [_without_arrays(one) for one in value]
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
 
 
 def _plain(config: DictConfig) -> Config:

@@ -25,6 +25,16 @@ LEVELS = ("DEBUG", "INFO", "ERROR")
 PLAIN = {"–": "-", "−": "-", "…": "...", "→": "->", "×": "x", "≤": "<=", "≥": ">=", "±": "+-"}
 
 
+def quiet_libraries() -> None:
+    """The libraries underneath do not announce optional packages and progress of their own.
+
+    Before they are imported; what the user has said in the environment stays.
+    """
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
 @contextmanager
 def restored() -> Iterator[None]:
     """Leaves as they were what :func:`louder` and :func:`quieter` change."""

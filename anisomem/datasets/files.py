@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,9 +89,44 @@ def load(
         some_rows, has = _rows(some, named, split, revision, config)
         rows += some_rows
         present.update(dict.fromkeys(has))
+    return _made(rows, present, lists[0].path, places.stem(lists[0].path), name)
+
+
+def of_rows(rows: Iterable[Mapping[str, Any]], name: str) -> PromptSet:
+    """Prompts with labels of a table in memory, whose columns are those of :func:`load`.
+
+    Arguments:
+        rows: Its rows.
+        name: The name of the set, which messages call it by, too.
+
+    Raises:
+        UserError: What :func:`load` refuses; the row is named.
+    """
+    table, columns = RawTable(), Columns({column: column for column in COLUMNS})
+    for number, cells in enumerate(rows, 1):
+        where = f"{name}, row {number}"
+        if not table.headings:
+            table.headings.update(dict.fromkeys(map(str, cells)))
+            table.chosen.update(columns.chosen(list(table.headings), name))
+        named = {str(theirs): cell for theirs, cell in cells.items()}
+        table.add(where, {ours: named[theirs] for ours, theirs in table.chosen.items()})
+    if not table.rows:
+        raise UserError(f"{name} has no prompts")
+    if lacking := [column for column in ("prompt", "label") if column not in table.chosen]:
+        raise UserError(f"{name} lacks columns {', '.join(lacking)}; it has {table.heading()}")
+    said = [cells["label"] for _, cells in table.rows]
+    labels.require_one_reading(name, table.chosen["label"], said)
+    for number, (where, cells) in enumerate(table.rows, 1):
+        _settle(where, cells, _List(name, name), number, True)
+    return _made(table.rows, dict.fromkeys(["id", *table.chosen]), name, name, name)
+
+
+def _made(
+    rows: Sequence[Row], present: Mapping[str, None], source: str, block: str, name: str | None
+) -> PromptSet:
+    """The set of some rows."""
     table = _table(rows, present)
-    texts, block = table["prompt"], places.stem(lists[0].path)
-    more = optional(lists[0].path, table)
+    texts, more = table["prompt"], optional(source, table)
     return PromptSet(
         name or block,
         table["id"],

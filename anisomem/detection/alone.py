@@ -33,6 +33,7 @@ def scores_alone(
     texts: Sequence[str],
     stands_for: str | None,
     seed: int = 0,
+    references: Mapping[str, Array] | None = None,
 ) -> Array:
     """The detector's score of every prompt, ``[N]``, for which it looks at no label.
 
@@ -42,6 +43,7 @@ def scores_alone(
         texts: The prompts.
         stands_for: The published model whose weights apply, or None.
         seed: The seed of the noise.
+        references: The components of other prompts, where it scores relative to some.
     """
     n = len(texts)
     # A prompt set has both labels, so the first prompt stands there once more.
@@ -49,4 +51,4 @@ def scores_alone(
     labels = np.arange(n + 1).clip(0, 1).astype(np.int8)
     prompts = PromptSet("given", names, [*texts, texts[0]], labels, np.arange(n + 1), names, names)
     twice = {name: np.concatenate([values, values[:1]]) for name, values in components.items()}
-    return detector.combine(Recorded(twice, prompts, stands_for, seed=seed))[:n]
+    return detector.combine(Recorded(twice, prompts, stands_for, references or {}, seed))[:n]

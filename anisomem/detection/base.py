@@ -239,6 +239,16 @@ class Detector(ABC):
         return list(dict.fromkeys(component.name for component in self.components()))
 
     @property
+    def sees_model(self) -> bool:
+        """Whether its score is of the model, and not of the prompt alone."""
+        return self.n > 0
+
+    @property
+    def draws_noise(self) -> bool:
+        """Whether its score depends on the noise seeds of a run."""
+        return self.n > 0
+
+    @property
     def compares_models(self) -> bool:
         """Whether it compares the model with a baseline, which the settings must name."""
         needs = (need for component in self.components() for need in component.needs)

@@ -8,9 +8,11 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
+from diffusers import DiffusionPipeline
+
 from anisomem import models
 from anisomem.errors import UserError
-from anisomem.models import architecture, files
+from anisomem.models import agreement, architecture, files, loading
 from anisomem.models.loading import Source
 from anisomem.models.outline import Outline
 from anisomem.models.pipeline import PipelineModel
@@ -63,6 +65,46 @@ def load(path: str, revision: str | None = None, **settings: Any) -> PipelineMod
     """
     source = Source(path, revision, **settings)
     return family_of(source.index, path).read(source)
+
+
+def of(
+    pipeline: DiffusionPipeline, stands_for: str | None = None, device: str | None = None
+) -> PipelineModel:
+    """The model of a pipeline that is in memory, as one that is read from a folder.
+
+    Its networks are put into the mode of evaluation, without gradients.
+
+    Arguments:
+        pipeline: The pipeline, whose parts are used and not copied.
+        stands_for: Key of the published model whose detector weights apply.
+        device: Where to, ``auto`` being CUDA if there is one; if not given, where its network is.
+
+    Raises:
+        UserError: It is of no family, there is no such device, or its parts do not belong
+            together, wait elsewhere or differ in their precision.
+    """
+    kind = type(pipeline).__name__
+    model = family_of({"_class_name": kind}, f"the pipeline in memory ({kind})")(
+        pipeline, stands_for
+    )
+    agreement.require_text(model.readers)
+    networks = [network for some in model.networks.values() for network in some]
+    if any(hasattr(part, "_hf_hook") for network in networks for part in network.modules()):
+        raise UserError(
+            f"parts of the pipeline in memory ({kind}) are offloaded; undo it with"
+            " pipeline.remove_all_hooks(), or load its folder with offload=model"
+        )
+    read = [model.denoiser, *model.text_encoders]
+    if len(kinds := {str(network.dtype).removeprefix("torch.") for network in read}) > 1:
+        raise UserError(
+            f"parts of the pipeline in memory ({kind}) are {' and '.join(sorted(kinds))}; bring"
+            " them together with pipeline.to(dtype)"
+        )
+    for network in networks:
+        network.eval().requires_grad_(False)
+    place = loading.placed(device) if device else str(model.device)
+    model.place(place)
+    return model
 
 
 def outline(path: str) -> Outline | None:

@@ -86,7 +86,7 @@ class Source:
 
     def __post_init__(self) -> None:
         one_of("dtype", self.dtype, DTYPES)
-        one_of("device", self.device.partition(":")[0], DEVICES)
+        placed(self.device)
         one_of("weights", self.weights, WEIGHTS)
         if self.offload is not None:
             one_of("offload", self.offload, OFFLOADS)
@@ -118,9 +118,7 @@ class Source:
     @property
     def placed(self) -> str:
         """The device, ``auto`` being one."""
-        if self.device == "auto":
-            return "cuda" if torch.cuda.is_available() else "cpu"
-        return self.device
+        return placed(self.device)
 
     @property
     def precision(self) -> torch.dtype:
@@ -193,6 +191,18 @@ class Source:
         if named not in layout.names:
             what = self.path if self.folder == self.place else str(self.place)
             raise UserError(f"{what!r} is a {named}; expected a {layout.name}")
+
+
+def placed(device: str) -> str:
+    """A device by name, ``auto`` being CUDA if there is one.
+
+    Raises:
+        UserError: No such name.
+    """
+    one_of("device", device.partition(":")[0], DEVICES)
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device
 
 
 @dataclass(frozen=True)

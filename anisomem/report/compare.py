@@ -82,12 +82,12 @@ def compare(all_results: Sequence[Results], names: Sequence[str], out: Path | No
             from anisomem.report import pairs, style
 
             path = out / f"compare-{results.name}"
-            records = [
-                r for part, shown in by_part.items() for r in _records(results.model, part, shown)
+            lines = [
+                r for part, shown in by_part.items() for r in records(results.model, part, shown)
             ]
             atomic.write_text(path.with_name(f"{path.name}.md"), table.markdown())
             atomic.write_text(path.with_name(f"{path.name}.tex"), table.latex())
-            atomic.write_text(path.with_name(f"{path.name}.csv"), comma_separated(records))
+            atomic.write_text(path.with_name(f"{path.name}.csv"), comma_separated(lines))
             draw = partial(pairs.critical_difference, next(iter(by_part.values())))
             style.attempt(draw, out / f"critical_difference-{results.name}")
     return "\n".join(text)
@@ -148,7 +148,7 @@ def _table(results: Results, by_part: dict[str, Compared], notes: Sequence[str])
     )
 
 
-def _records(model: str, part: str, shown: Compared) -> list[dict[str, Any]]:
+def records(model: str, part: str, shown: Compared) -> list[dict[str, Any]]:
     """One line per pair, unrounded; nothing where a TPR cannot be resolved."""
     target = shown.target
     lines = []

@@ -112,12 +112,18 @@ def roc(results: Results) -> Figure:
         xlabel="false-positive rate",
         ylabel="true-positive rate",
     )
-    figure.suptitle(f"{results.title}, noise seed {results.config.seeds[0]}", fontsize=10)
+    figure.suptitle(f"{results.title}{_first_noise(results)}", fontsize=10)
     if grey:
         text = f"{len(grey)} others ({areas[grey[-1]]:.3f} to {areas[grey[0]]:.3f})"
         axis.plot([], [], color=GREY, linewidth=0.7, label=text)
     figure.legend(title="detector (AUC)", ncols=3, fontsize=8, loc="outside lower center")
     return figure
+
+
+def _first_noise(results: Results) -> str:
+    """Which noise is shown, where any was drawn."""
+    drawn = any(detector.draws_noise for detector in results.detectors)
+    return f", noise seed {results.config.seeds[0]}" if drawn else ""
 
 
 def _rates(n_negative: int) -> list[float]:
@@ -157,7 +163,9 @@ def forest(results: Results) -> Figure:
         plt.Line2D([], [], color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)])
         for i in range(len(sizes))
     ]
-    texts = [f"n = {n}" if n else "prompt alone" for n in sizes]
+    unsaid = any(detector.sees_model and not detector.n for detector in results.detectors)
+    alone = "n not given" if unsaid else "prompt alone"
+    texts = [f"n = {n}" if n else alone for n in sizes]
     figure.legend(handles, texts, fontsize=8, ncols=6, loc="outside lower center")
     return figure
 
@@ -174,7 +182,7 @@ def _interval(axis: Axes, estimate: Estimate | None, y: float, style: int) -> No
 
 def distributions(results: Results) -> Figure | None:
     """Scores of memorized and other prompts, one panel per detector at its largest n."""
-    detectors = [d for d in at_largest_n(results.detectors) if d.n]
+    detectors = [d for d in at_largest_n(results.detectors) if d.sees_model]
     if not detectors:
         return None
     figure, axes = panels(len(detectors), 1.5)
@@ -194,7 +202,7 @@ def distributions(results: Results) -> Figure | None:
         axis.locator_params(axis="x", nbins=5)
         axis.tick_params(labelsize=7)
     axes[0, 0].legend(fontsize=7)
-    figure.suptitle(f"{results.title}, scores on noise seed {results.config.seeds[0]}", fontsize=9)
+    figure.suptitle(f"{results.title}, scores{_first_noise(results)}", fontsize=9)
     return figure
 
 

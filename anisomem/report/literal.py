@@ -25,7 +25,8 @@ PREFERRED = ("Noto Sans", "Source Han Sans", "WenQuanYi", "Droid Sans Fallback",
 #: matplotlib's own that have other signs in the places of letters, or a box for everything.
 UNFIT = ("Last Resort", "STIXNonUnicode", "STIXSize", "cm")
 
-mpl.rcParams["text.parse_math"] = False  # what a user calls something is no formula
+SETTINGS = {"text.parse_math": False}  # what a user calls something is no formula
+mpl.rcParams.update(SETTINGS)
 
 log = logging.getLogger(__name__)
 _said: set[str] = set()

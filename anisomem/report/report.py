@@ -37,9 +37,11 @@ def headline(all_results: Sequence[Results], rows: Sequence[Row]) -> list[Table]
     """The main table, and what is published beside it where anything is."""
     table, beside = tables.main_table(rows), published.comparison(all_results, rows)
     notes = [*table.notes, *tables.left_out(all_results)]
-    if beside is None:
-        return [replace(table, notes=[*notes, "Nothing is published on these prompts."])]
-    return [replace(table, notes=notes), beside]
+    if beside is not None:
+        return [replace(table, notes=notes), beside]
+    known = any(results.config.model.get("path") for results in all_results)
+    unpublished = ["Nothing is published on these prompts."] * known
+    return [replace(table, notes=[*notes, *unpublished])]
 
 
 def printed(all_results: Sequence[Results]) -> str:
@@ -135,6 +137,14 @@ def _revision(results: Results) -> str:
     return f"revision {revision}, " if revision else ""
 
 
+def _noise(results: Results) -> str:
+    """The noise seeds, where any noise was drawn."""
+    if not any(detector.draws_noise for detector in results.configured):
+        return ""
+    seeds = results.config.seeds
+    return f", noise seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+
+
 def html(
     all_results: Sequence[Results],
     shown: Sequence[Table],
@@ -155,8 +165,7 @@ def html(
         title=f"Memorization detectors: {', '.join(results.title for results in all_results)}",
         summary=[
             f"{results.title}: {_revision(results)}{(results.prompts.labels == 1).sum()} "
-            f"memorized and {(results.prompts.labels == 0).sum()} other prompts, noise seed"
-            f"{'s' * (len(results.config.seeds) > 1)} {', '.join(map(str, results.config.seeds))}"
+            f"memorized and {(results.prompts.labels == 0).sum()} other prompts{_noise(results)}"
             for results in all_results
         ],
         warnings=warnings(all_results),

@@ -18,6 +18,7 @@ import pandas as pd
 
 from anisomem.benchmark.gallery import headline
 from anisomem.benchmark.results import Results
+from anisomem.datasets.scored import RANK
 from anisomem.detection.base import Detector
 from anisomem.errors import UserError, one_of
 from anisomem.report import escape
@@ -26,7 +27,6 @@ from anisomem.report.table import Table
 from anisomem.storage import atomic
 
 LABELS = ("other", "memorized")
-RANK = ", rank"  # behind a detector's name: the column of its rank
 FAILED = "failure"  # column: why a prompt has none; only where one has
 SUFFIXES = (".csv", ".parquet")
 SEARCHED = 10_000  # prompts among which the nearest to a mistyped one is looked for

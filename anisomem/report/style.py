@@ -4,6 +4,7 @@ The pictures are in ``figures``, ``pairs`` and ``doses``, and in the rooms above
 """
 
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import fill
@@ -11,7 +12,8 @@ from typing import Any
 
 import matplotlib as mpl
 
-mpl.use("Agg")  # no screen is needed to write a file
+if not os.environ.get("MPLBACKEND", "").startswith("module://matplotlib_inline"):
+    mpl.use("Agg")  # no screen is needed to write a file; a notebook's own shows its figures
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -24,7 +26,8 @@ from anisomem.report import literal
 from anisomem.report.attempt import left_out
 from anisomem.storage import atomic
 
-mpl.rcParams["svg.hashsalt"] = "anisomem"
+SETTINGS = {"svg.hashsalt": "anisomem", **literal.SETTINGS}
+mpl.rcParams.update(SETTINGS)
 
 # Okabe and Ito's palette, without the yellow that vanishes on paper.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -56,8 +59,7 @@ def attempt(draw: Callable[[], Figure | None], path: Path) -> Path | None:
 
 def save(figure: Figure, path: Path) -> Path:
     """Saves and closes a figure as ``path`` with .svg and with .png; returns the latter."""
-    _fold_title(figure)
-    literal.prepare(figure)
+    prepare(figure)
     drawn = {}
     with literal.quiet():
         for suffix in (".png", ".svg"):
@@ -69,6 +71,12 @@ def save(figure: Figure, path: Path) -> Path:
     for suffix, buffer in drawn.items():  # both or none
         atomic.write_bytes(path.with_name(path.name + suffix), buffer.getvalue())
     return path.with_name(f"{path.name}.png")
+
+
+def prepare(figure: Figure) -> None:
+    """Finishes a figure, which is not drawn to again."""
+    _fold_title(figure)
+    literal.prepare(figure)
 
 
 def _fold_title(figure: Figure) -> None:

@@ -5,6 +5,7 @@ Which tables there are is in ``tables`` and in the rooms above; text is made saf
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -92,6 +93,20 @@ class Table:
             _piped(
                 [["" if i else name, one] for name, texts in parts for i, one in enumerate(texts)]
             )
+        )
+
+    def html(self) -> str:
+        """The whole table under its title, notes below, for a page or a notebook."""
+
+        def line(tag: str, cells: Sequence[str]) -> str:
+            return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>"
+
+        notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
+        return (
+            f"<table><caption>{html.escape(self.title)}</caption>"
+            f"<thead>{line('th', self.headings)}</thead>"
+            f"<tbody>{''.join(line('td', row) for row in self.rows)}</tbody></table>"
+            f"<ul>{notes}</ul>"
         )
 
     def latex(self) -> str:

@@ -45,7 +45,7 @@ def _reversed(results: Results) -> list[str]:
     areas = [
         summary.auc
         for detector, summary in zip(results.detectors, summaries, strict=True)
-        if detector.n and not detector.uses_labels
+        if detector.sees_model and not detector.uses_labels
     ]
     below = sum(area.interval.high < 0.5 for area in areas)
     if not areas or below < NEARLY_ALL * len(areas):
@@ -62,13 +62,13 @@ def _beaten(results: Results) -> list[str]:
     """Scores of the prompt alone that separate, and no worse than the best that saw the model."""
     evaluation, detectors = results.evaluated, results.detectors
     areas = [summary.auc for summary in evaluation.summaries()]
-    seeing = [d for d, detector in enumerate(detectors) if detector.n]
+    seeing = [d for d, detector in enumerate(detectors) if detector.sees_model]
     if not seeing:
         return []
     best = max(seeing, key=lambda d: areas[d].value)
     lines = []
     for d, detector in enumerate(detectors):
-        if detector.n or areas[d].interval.low <= 0.5:
+        if detector.sees_model or areas[d].interval.low <= 0.5:
             continue
         if evaluation.auc_difference(best, d).verdict == "better":
             continue

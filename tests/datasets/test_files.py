@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from anisomem.config import compose
-from anisomem.datasets.files import load, texts
+from anisomem.datasets.files import load, of_rows, texts
 from anisomem.errors import UserError
 from anisomem.run import labelled
 from tests.datasets.written import CSV, ROWS, TEXTS, rows, saved, written
@@ -293,3 +293,35 @@ def test_every_documented_choice_of_columns_works_as_it_is_typed(tmp_path, monke
         (case,) = compose.cases(shlex.split(command))
         prompts = labelled.whole(case)
         assert (prompts.texts, prompts.labels.tolist()) == (TEXTS, [1, 1, 0, 0])
+
+
+def test_rows_in_memory_are_the_same_set_as_in_a_file(tmp_path):
+    columns = {
+        "prompt": ["a red fox", "a red fox!", "a dog"],
+        "label": [1, 1, 0],
+        "repetitions": [3, 4, 0],
+        "block": ["x", "", "y"],
+    }
+    table = [
+        dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)
+    ]
+    pq.write_table(pa.table(columns), tmp_path / "mine.parquet")
+    read, made = load(str(tmp_path / "mine.parquet")), of_rows(table, "mine")
+    for name in ("name", "ids", "texts", "blocks", "kinds"):
+        assert getattr(made, name) == getattr(read, name)
+    for name in ("labels", "clusters", "repetitions"):
+        assert getattr(made, name).tolist() == getattr(read, name).tolist()
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([], "mine has no prompts"),
+        ([{"text": "a", "label": 1}], "mine lacks columns prompt; it has text, label"),
+        ([{"prompt": "a", "label": 5}], "mine, row 1: no label named '5'"),
+        ([{"prompt": "a", "label": 1}, {"prompt": "", "label": 0}], "mine, row 2: empty prompt"),
+    ],
+)
+def test_rows_in_memory_that_are_wrong_are_one_line(rows, said):
+    with pytest.raises(UserError, match=re.escape(said)):
+        of_rows(rows, "mine")

@@ -116,3 +116,12 @@ def test_turned_cells_that_are_too_long_go_on_in_the_next_line(long):
         .startswith(escape.markdown(long).replace(" ", ""))
     )
     assert "| b     | .500 [.400,.600] |" in lines
+
+
+def test_a_page_gets_the_whole_table_and_no_markup_of_its_texts():
+    table = Table("A < B", ["<i>", "b"], [["&", "0.5 [0.4, 0.6]"]], ["a <note>"], above=("b",))
+    assert table.html() == (
+        "<table><caption>A &lt; B</caption><thead><tr><th>&lt;i&gt;</th><th>b</th></tr></thead>"
+        "<tbody><tr><td>&amp;</td><td>0.5 [0.4, 0.6]</td></tr></tbody></table>"
+        "<ul><li>a &lt;note&gt;</li></ul>"
+    )
