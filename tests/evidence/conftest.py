@@ -1,17 +1,22 @@
 """A tiny run of two cases and a tiny scan, finished and packed once."""
 
+import io
 import json
 from hashlib import sha256
 from types import SimpleNamespace
 from zipfile import ZIP_STORED, ZipFile
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from anisomem.cli.main import main
 from anisomem.evidence import archive
 from tests.cli.conftest import overrides
 from tests.scan.conftest import arguments
 
+BOTH = ["run", "scan"]  # packets that are not redacted
 DETECTORS = [
     "detector=[wen,anisotropy_fitted,text_only,random]",
     "detector.wen.n=[1]",
@@ -109,3 +114,34 @@ def refused(capsys):
         return shown.err
 
     return refuse
+
+
+def table_of(content):
+    return pq.read_table(pa.BufferReader(content))
+
+
+def parquet(table):
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    return sink.getvalue()
+
+
+def edit(end, change):
+    """A forgery that changes the first file that ends so."""
+
+    def forge(files):
+        name = find(files, end)
+        changed = change(files[name])
+        assert changed != files[name]
+        return files | {name: changed}
+
+    return forge
+
+
+def settings(change):
+    def of(content):
+        plain = yaml.safe_load(content)
+        change(plain)
+        return yaml.safe_dump(plain, sort_keys=False).encode()
+
+    return edit("config.yaml", of)
