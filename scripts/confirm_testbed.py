@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--icons", type=Path, required=True, help="folder with the three sets")
     parser.add_argument("--work", type=Path, required=True, help="where training left the model")
     parser.add_argument("--training", default="", help="a sentence on the training, for the card")
+    parser.add_argument("--parts", type=int, help="of ordinary captions, how many are searched")
     parser.add_argument("--threads", type=int, default=1, help="two variants run side by side")
     parser.add_argument("--device", default="cpu", help="such as cuda")
     parser.add_argument("--workers", type=int, default=0, help="processes that draw pictures")
@@ -47,7 +48,7 @@ def main() -> None:
     generated = ground_truth.generate(model, texts, pictures, at_once, num_steps)
 
     rendered = options.work / recipe.name / "rendered"
-    references = ground_truth.References.decode(encoded, vae, rendered)
+    references = ground_truth.References.decode(encoded, vae, rendered, options.parts)
     thresholds = references.thresholds()
     table = release.prompts(corpus, encoded.icons(), references, generated, thresholds)
     shown = ""

@@ -16,7 +16,7 @@ renders them, since the denoiser saw nothing finer; the patch that varies in a t
 count. The reproduction rate of a prompt is the share of its 16 pictures that reproduce one.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -137,11 +137,12 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class References:
-    """The distinct training pictures of every caption, with the captions of every concept.
+    """The distinct training pictures of captions, with the captions of every concept.
 
     Arguments:
         corpus: The training corpus.
-        pictures: The pictures of every entry, ``[m, side, side, 3]``; of a template one.
+        pictures: The pictures of every entry, ``[m, side, side, 3]``; of a template one, none of
+            an entry that is not searched.
         by_concept: Entries whose caption names a concept.
         device: Where pictures are compared.
     """
@@ -152,22 +153,22 @@ class References:
     device: torch.device | str = "cpu"
 
     @classmethod
-    def decode(cls, encoded: Encoded, vae: AutoencoderKL, folder: Path) -> "References":
-        """Passes all encoded training pictures through the decoder.
+    def decode(
+        cls, encoded: Encoded, vae: AutoencoderKL, folder: Path, parts: int | None = None
+    ) -> "References":
+        """Passes encoded training pictures through the decoder.
 
         Arguments:
             encoded: The training corpus.
             vae: The released autoencoder.
             folder: Keeps the pictures, so that an interrupted run continues.
+            parts: Of the parts of ordinary captions, how many are searched beside the repeated
+                captions and those of the evaluation prompts; None is all.
         """
         corpus = encoded.corpus
-        by_concept: dict[str, list[int]] = {}
-        for i, entry in enumerate(corpus.entries):
-            for concept in entry.caption.concepts:
-                by_concept.setdefault(concept, []).append(i)
         pictures: dict[int, Pictures] = {}
         folder.mkdir(parents=True, exist_ok=True)
-        for name in encoded.files:
+        for name in list(encoded.files)[: None if parts is None else 1 + parts]:
             file, stored = folder / f"{name}.npy", encoded.file(name)
             captions, first = np.unique(stored["examples"][:, 0].numpy(), return_index=True)
             begins = stored["examples"].numpy()[first, 1]
@@ -179,7 +180,13 @@ class References:
             for caption, begin, end in zip(captions.tolist(), begins, ends, strict=True):
                 one = corpus.entries[caption].layout is not None  # of a template any will do
                 pictures[caption] = decoded[begin : begin + 1 if one else end]
-        ordered = [pictures[i] for i in range(len(corpus.entries))]
+        pictures |= _evaluated(encoded, vae, folder, pictures)
+        by_concept: dict[str, list[int]] = {}
+        for i in sorted(pictures):
+            for concept in corpus.entries[i].caption.concepts:
+                by_concept.setdefault(concept, []).append(i)
+        none = np.empty((0, *next(iter(pictures.values())).shape[1:]), np.uint8)
+        ordered = [pictures.get(i, none) for i in range(len(corpus.entries))]
         return cls(corpus, ordered, by_concept, vae.device)
 
     @property
@@ -214,7 +221,7 @@ class References:
             captions: How many.
         """
         entries, repeated = self.corpus.entries, self.repeated
-        varied = [i for i, entry in enumerate(entries) if entry.layout is None]
+        varied = [i for i, e in enumerate(entries) if e.layout is None and len(self.pictures[i])]
         single = []
         for i in repeated:
             if not (kin := [self.pictures[k] for k in self._kin(i)]):
@@ -234,6 +241,24 @@ class References:
         return [i for i in self.of_concepts(self.corpus.entries[entry].caption) if i != entry]
 
 
+def _evaluated(
+    encoded: Encoded, vae: AutoencoderKL, folder: Path, known: Collection[int]
+) -> dict[int, Pictures]:
+    """The pictures of the captions of evaluation prompts that are not known, drawn anew."""
+    corpus, asked = encoded.corpus, {prompt.caption.text for prompt in encoded.corpus.prompts}
+    missing = [
+        i for i, e in enumerate(corpus.entries) if e.caption.text in asked and i not in known
+    ]
+    icons, found = encoded.icons(), {}
+    for i in tqdm(missing, desc="captions of evaluation prompts", mininterval=30):
+        file = folder / f"caption-{i}.npy"
+        if not file.exists():
+            rendered = render(vae, np.stack(corpus.pictures(i, icons)))
+            atomic.write(file, partial(np.save, arr=rendered))
+        found[i] = np.load(file, mmap_mode="r")
+    return found
+
+
 @torch.inference_mode()
 def render(vae: AutoencoderKL, pictures: Pictures) -> Pictures:
     """Pictures as the autoencoder renders them, uint8 ``[n, side, side, 3]``."""
@@ -246,7 +271,8 @@ def render(vae: AutoencoderKL, pictures: Pictures) -> Pictures:
 def _decoded(vae: AutoencoderKL, latents: torch.Tensor) -> Pictures:
     """Pictures of unscaled latents ``[n, 4, h, w]``."""
     decoded = []
-    for batch in tqdm(torch.split(latents, 256), desc="autoencoder", mininterval=30):
+    batches = torch.split(latents, 256)
+    for batch in tqdm(batches, "autoencoder", mininterval=30, disable=len(batches) == 1):
         images = vae.decode(batch.to(vae.device, vae.dtype)).sample.float()
         unit = (images / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
         decoded.append((unit * 255).round().to(torch.uint8).cpu().numpy())
