@@ -19,7 +19,7 @@ from anisomem.testbed import (
     text,
 )
 from anisomem.testbed.captions import Caption
-from anisomem.testbed.corpus import Corpus, Entry
+from anisomem.testbed.corpus import Corpus, Entry, EvaluationPrompt
 from anisomem.testbed.pictures import Canvas, PictureLayout
 
 CANVAS = Canvas(16, 6, (8, 12), (4, 8))
@@ -111,6 +111,20 @@ def test_references_are_the_training_pictures_as_the_decoder_renders_them(corpus
         away = np.abs(rendered.astype(int) - found.pictures[i].astype(int))
         assert away.max() <= 2  # latents are kept in half precision
     assert found.by_concept["fox7"] == [7] and found.repeated == [0, 1, 2]
+
+
+def test_of_ordinary_captions_a_part_and_those_of_the_prompts_are_searched(corpus, data, tmp_path):
+    others = [i for name in list(data.files)[2:] for i in data.files[name].tolist()]
+    asked = EvaluationPrompt(corpus.entries[others[0]].caption, "seen", 0)
+    data.corpus = replace(corpus, prompts=[asked])
+    found = ground_truth.References.decode(data, data.vae, tmp_path / "rendered", parts=1)
+    searched = {0, 1, 2, *data.files["ordinary-00"].tolist(), others[0]}
+    assert [i for i, p in enumerate(found.pictures) if len(p)] == sorted(searched)
+    assert {i for own in found.by_concept.values() for i in own} == searched
+    own = ground_truth.render(data.vae, np.stack(corpus.pictures(others[0], data.icons())))
+    np.testing.assert_array_equal(found.pictures[others[0]], own)
+    again = ground_truth.References.decode(data, data.vae, tmp_path / "rendered", parts=1)
+    np.testing.assert_array_equal(again.pictures[others[0]], own)
 
 
 def weights(model):
