@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from anisomem.errors import UserError
 from anisomem.storage import atomic
 from anisomem.testbed import checkpoint
 from anisomem.testbed.autoencoder import to_tensor
@@ -227,8 +228,11 @@ class Recogniser:
         Arguments:
             pictures: uint8 ``[n, side, side, 3]``.
             concepts: k names.
+
+        Raises:
+            UserError: Pictures of another side than those it was trained on.
         """
-        logits, _ = self.model(to_tensor(pictures))
+        logits, _ = self._judged(pictures)
         asked = [self.names.index(name) for name in concepts]
         others = logits.clone()
         others[:, asked] = -torch.inf
@@ -237,9 +241,18 @@ class Recogniser:
 
     @torch.inference_mode()
     def colours(self, pictures: Pictures) -> npt.NDArray[np.int64]:
-        """The background's likeliest colour, indices in :data:`COLOURS`, ``[n]``."""
-        colours: npt.NDArray[np.int64] = self.model(to_tensor(pictures))[1].argmax(1).numpy()
+        """The background's likeliest colour, indices in :data:`COLOURS`, ``[n]``; as ranks."""
+        colours: npt.NDArray[np.int64] = self._judged(pictures)[1].argmax(1).numpy()
         return colours
+
+    def _judged(self, pictures: Pictures) -> tuple[Tensor, Tensor]:
+        if (side := pictures.shape[1]) != self.model.side:
+            raise UserError(
+                f"the classifier judges pictures of {self.model.side} pixels a side, as the small"
+                f" bundled models draw, and these have {side}; leave out the measures that ask it"
+            )
+        judged: tuple[Tensor, Tensor] = self.model(to_tensor(pictures))
+        return judged
 
 
 def accuracy(recogniser: Recogniser, data: Examples) -> dict[str, float]:

@@ -65,7 +65,8 @@ def test_the_list_of_models_says_what_each_is(variant):
 
 
 def test_prompts_file(variant, table):
-    assert set(table.columns) == set(FEATURES)
+    surface = set() if variant in UNETS else {"surface"}  # flat or textured, as the card says
+    assert set(table.columns) == set(FEATURES) | surface
     assert table["id"].is_unique and table["prompt"].is_unique
     rates = table["reproduction_rate"]
     assert ((table["label"] == "memorized") == (rates >= 0.5)).all()
