@@ -40,7 +40,7 @@ class MemoryStore(ScoreStore):
     def merge(self) -> None:
         """There are no files to be one."""
 
-    def _write(self, table: pa.Table) -> Path:
+    def add(self, table: pa.Table) -> Path:
         self._tables.append(table)
         return self.folder
 

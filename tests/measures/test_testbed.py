@@ -121,10 +121,8 @@ def test_other_prompts_and_models_are_refused(references, tmp_path):
     pictures = np.zeros((1, 32, 32, 3), np.uint8)
     with pytest.raises(UserError, match="captions of the bundled models, not 'a red cat'"):
         concept(Generated("a", "a red cat", pictures, pictures))
-    larger = np.zeros((1, 64, 64, 3), np.uint8)
+    larger, known = np.zeros((1, 64, 64, 3), np.uint8), concept._classifier.names[0]
     with pytest.raises(UserError, match=r"judges pictures of 32 pixels a side.* these have 64"):
-        concept(
-            Generated("a", f"premium sticker of {concept._classifier.names[0]}", larger, larger)
-        )
+        concept(Generated("a", f"premium {known} sticker", larger, larger))
     with pytest.raises(UserError, match=r"judges the bundled models, and .* is none"):
         Reproduction("reproduction", str(tmp_path), 0.1).start(references, "cpu")
