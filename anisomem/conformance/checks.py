@@ -182,6 +182,8 @@ def names_what_changes_it(exam: Examination) -> str:
             exam.compare(values, exam.rows, f"with {option}={getattr(other, option)!r}")
     for other in shipped():
         shared = set(other.component_names) & set(exam.expected)
+        if other.compares_models and exam.setup.model.baseline is None:
+            continue
         if shared and type(other) is not type(exam.detector) and not members(other):
             values = exam.evaluate(exam.rows, [replace(other, n=exam.detector.n)])
             exam.compare(values, exam.rows, f"as {other.name} names it")

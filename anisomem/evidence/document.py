@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 from anisomem.errors import UserError
 from anisomem.run.base import CONFIG
@@ -70,15 +71,29 @@ def printed(page: Path, out: Path) -> Path:
     """
     if os.path.lexists(out):
         raise UserError(f"{out} is there already; remove it, or give another --out")
-    try:
-        from weasyprint import HTML
-        from weasyprint.urls import URLFetcher
-    except (ImportError, OSError):  # the latter where Pango lacks
-        raise UserError(INSTALL) from None
+    weasyprint = library()
     for name in ("weasyprint", "fontTools"):  # what screens alone understand is no news
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
     text = page.read_text(encoding="utf-8")
-    content = HTML(string=text, url_fetcher=URLFetcher(allowed_protocols=["data"])).write_pdf()
-    atomic.write_bytes(out, content)
+    fetcher = weasyprint.urls.URLFetcher(allowed_protocols=["data"])
+    atomic.write_bytes(out, weasyprint.HTML(string=text, url_fetcher=fetcher).write_pdf())
     return out
+
+
+def library() -> Any:
+    """WeasyPrint, without its letting the whole process take damaged pictures for whole ones.
+
+    Raises:
+        UserError: It is not installed, or Pango is not.
+    """
+    from PIL import ImageFile
+
+    strict = ImageFile.LOAD_TRUNCATED_IMAGES
+    try:
+        import weasyprint
+    except (ImportError, OSError):  # the latter where Pango lacks
+        raise UserError(INSTALL) from None
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = strict
+    return weasyprint

@@ -5,8 +5,10 @@ import logging
 import shutil
 
 import pytest
+from PIL import ImageFile
 
 from anisomem.cli.main import main
+from anisomem.errors import UserError
 from anisomem.evidence import document
 
 
@@ -61,10 +63,13 @@ def test_without_weasyprint_a_line_says_what_to_install(scan, monkeypatch, tmp_p
 def weasyprint():
     """The library, which needs Pango beside it."""
     try:
-        import weasyprint
-    except (ImportError, OSError) as error:
-        pytest.skip(f"no WeasyPrint: {error}")
-    return weasyprint
+        return document.library()
+    except UserError as error:
+        pytest.skip(str(error))
+
+
+def test_pictures_that_are_cut_off_stay_damaged(weasyprint):
+    assert not ImageFile.LOAD_TRUNCATED_IMAGES and weasyprint.HTML
 
 
 def test_the_pdf_is_written_once_and_quietly(scan, tmp_path, capsys, caplog, weasyprint):
