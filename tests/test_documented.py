@@ -18,6 +18,8 @@ from anisomem.config import catalog, compose
 from anisomem.config.overrides import read
 from anisomem.datasets import cards
 from anisomem.detection.configured import detectors
+from anisomem.errors import UserError
+from anisomem.evidence import document
 from anisomem.run import labelled
 from anisomem.scan.command import with_prompts
 from anisomem.sweep.command import SWEEPS
@@ -225,7 +227,7 @@ def test_evidence_is_packed_verified_and_printed_as_the_page_says(workspace, mon
 def has_pango():
     """Whether a PDF can be made here."""
     try:
-        import weasyprint  # noqa: F401
-    except (ImportError, OSError):
+        document.library()
+    except UserError:
         return False
     return True
