@@ -3,6 +3,7 @@
 import gc
 import io
 import os
+import shutil
 
 # Before anything reads it, here and in processes that tests start: what is computed is so small
 # that threads cost several times what they compute, where another process wants the cores too.
@@ -23,6 +24,7 @@ from diffusers import (
 )
 from matplotlib.figure import Figure
 from PIL import Image
+from playwright.sync_api import sync_playwright
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -38,6 +40,20 @@ torch.set_num_threads(1)  # tensors this small only lose by threads
 def pytest_collection_modifyitems(items):
     """The slow ones first, so that no process is left alone with one of them at the end."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A Chromium without a window."""
+    if not CHROMIUM:
+        pytest.skip("needs a chromium on the PATH")
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield launched
+        launched.close()
 
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -40,7 +41,7 @@ class Batch:
     noise_rows: Sequence[int]
 
 
-class Entries:
+class Entries(ABC):
     """What is recorded by some detectors: prompts, and where their components are kept.
 
     Attributes:
@@ -62,24 +63,24 @@ class Entries:
     shard: int = SHARD
 
     @property
+    @abstractmethod
     def configured(self) -> Sequence[Detector]:
         """The detectors that record."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def tensors(self) -> TensorFiles:
         """The full evaluations of the prompts that the user names."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def texts(self) -> Sequence[str]:
         """The entries' texts."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def ids(self) -> Sequence[str]:
         """The entries' ids."""
-        raise NotImplementedError
 
     def batches(self) -> list[Batch]:
         """All that is to be recorded, cut the same way however often a run is interrupted.

@@ -2,13 +2,11 @@
 
 import csv
 import json
-import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from matplotlib import pyplot as plt
-from playwright.sync_api import sync_playwright
 
 from anisomem.benchmark.case import Case
 from anisomem.benchmark.results import Results
@@ -16,18 +14,7 @@ from anisomem.cli.main import main
 from anisomem.cli.outcome import finish
 from anisomem.report import figures, report, tables
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DESK, PHONE = (1280, 900), (390, 844)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if not CHROMIUM:
-        pytest.skip("needs a chromium on the PATH")
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield launched
-        launched.close()
 
 
 @pytest.fixture(params=[DESK, PHONE], ids=["desk", "phone"])
