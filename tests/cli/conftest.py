@@ -2,6 +2,7 @@
 
 import shutil
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -85,3 +86,28 @@ def refused(capsys):
         return printed.err
 
     return refuse
+
+
+@pytest.fixture
+def on_eight(save_pipeline, tmp_path):
+    """A run of the tiny model on eight prompts, and more of its settings."""
+    columns = {
+        "id": [f"p{i}" for i in range(8)],
+        "prompt": [f"{'red cat' if i % 2 else 'dog'} {i}" for i in range(8)],
+        "label": [i % 2 for i in range(8)],
+        "cluster": list(range(8)),
+    }
+    pd.DataFrame(columns).to_csv(tmp_path / "prompts.csv", index=False)
+    settings = [
+        "experiment=quickstart",
+        "model=diffusers_folder",
+        f"model.path={save_pipeline()}",
+        "dataset=prompts_file",
+        f"dataset.path={tmp_path / 'prompts.csv'}",
+        "draws=200",
+        "workers=1",
+        "timing_repeats=0",
+        "gallery=0",
+        f"runs={tmp_path / 'runs'}",
+    ]
+    return lambda *more: ["run", *settings, *more]
