@@ -1,6 +1,6 @@
 r"""Measures what rate of false discoveries a scan keeps, on prompts whose labels are known.
 
-    python scripts/fdr_simulation.py results/detectors_testbed/scores.csv --detector "wen, n=1"
+    python scripts/fdr_simulation.py results/zoo/scores.csv --detector "wen, n=1"
 
 draws a calibration and a scan from recorded scores, flags, and compares the flags with the labels.
 Exchangeable: ordinary prompts of the scan come from the same blocks as the calibration. Not

@@ -4,8 +4,9 @@ r"""Trains a LoRA on a bundled U-Net from sixty pictures, and measures what it m
         --icons ICONS/node_modules/@iconify-json --work WORK
 
 reads the pipeline that scripts/train_testbed.py left in WORK/large, or the bundled one where there
-is none, and writes WORK/large-lora: lora.safetensors, prompts.parquet with measured labels, and
-the sixty pictures with their captions. Stopped at any moment, the same command continues.
+is none, and writes WORK/large-lora: lora.safetensors, prompts.parquet with measured labels, a card
+with a sheet of pictures, and the sixty pictures with their captions. Stopped at any moment, the
+same command continues.
 """
 
 import argparse
@@ -55,7 +56,9 @@ def main() -> None:
     file = tuning.train(pipeline, made, shown, variant.objective, folder, how)
 
     model = families.load(str(place), device=options.device, adapters=[str(file)])
-    table = tuning.measure(model, made, icons, known, folder, variant.sampled_in)
+    table = tuning.measure(
+        model, made, icons, known, folder, variant.sampled_in, options.variant, how
+    )
     print(file, known[1], release.confirmed(table), sep="\n\n")
 
 

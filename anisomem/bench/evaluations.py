@@ -23,7 +23,7 @@ from anisomem.run.clock import nothing, synchronise, take_turns
 from anisomem.run.provenance import device_name
 
 SEEDS = 2
-LARGEST = "detectors_testbed"  # the experiment of most detectors
+LARGEST = "zoo"  # the experiment of most detectors
 Call = tuple[torch.nn.Module, tuple[Any, ...], dict[str, Any]]  # a forward pass, to be repeated
 
 

@@ -22,11 +22,13 @@ SCAN_RELATIVE = "scan_relative"  # where a second model is given
 BUNDLED = Path(anisomem.__file__).parent / "testbed"  # the bundled models, a folder each
 #: The bundled models by the recipe that they share, which has ordinary captions of its own.
 VARIANTS = {"epsilon": "small", "velocity": "small", "flow": "large"}
+#: What lies in :data:`BUNDLED` by name: the models, and a LoRA on the first of them.
+PLACES = (*VARIANTS, "tuned")
 
 
-def testbed(variant: str) -> str:
-    """The folder of a bundled model, which also holds its prompts; ``${testbed:VARIANT}``."""
-    return str(BUNDLED / variant)
+def testbed(place: str) -> str:
+    """The folder of a bundled model, which also holds its prompts; ``${testbed:PLACE}``."""
+    return str(BUNDLED / place)
 
 
 def references(variant: str) -> Path:

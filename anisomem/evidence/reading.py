@@ -45,7 +45,7 @@ from anisomem.storage.store import IDENTITY, KEY, ScoreStore
 MOST_DRAWN = 2**32  # prompts in all draws of the bootstrap
 #: What a packet's settings may look up; all else that a run's do is left out of them.
 LOOKED_UP = re.compile(
-    rf"\$\{{(testbed:({'|'.join(catalog.VARIANTS)})|weights|oc\.env:ANISOMEM_DATA,null)\}}"
+    rf"\$\{{(testbed:({'|'.join(catalog.PLACES)})|weights|oc\.env:ANISOMEM_DATA,null)\}}"
 )
 OURS = ("anisomem.baselines.", "anisomem.detection.anisotropy")  # where detectors stand
 FOREIGN = ("dataset", "mitigation", "measure", "logger", "strengths")  # settings that are not read

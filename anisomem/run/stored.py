@@ -26,7 +26,7 @@ NAMED = ("detector", "mitigation", "measure")
 LARGEST = 1_000_000  # bytes of a configuration
 #: What a value may be interpolated from: other settings, and what this package's own files name.
 INTERPOLATION = re.compile(
-    rf"\$\{{(?:[A-Za-z_][\w.]*|testbed:(?:{'|'.join(catalog.VARIANTS)})|oc\.env:ANISOMEM_DATA,null)\}}"
+    rf"\$\{{(?:[A-Za-z_][\w.]*|testbed:(?:{'|'.join(catalog.PLACES)})|oc\.env:ANISOMEM_DATA,null)\}}"
 )
 
 

@@ -134,7 +134,8 @@ def confirmed(table: Dataset) -> str:
     lines = ["| block | memorized | partial | not memorized |", "|---|---|---|---|"]
     for block in BLOCKS:
         cells = [counts[block, value] for value in ("memorized", "partial", "not_memorized")]
-        lines.append(f"| {block} | {cells[0]} | {cells[1]} | {cells[2]} |")
+        if any(cells):
+            lines.append(f"| {block} | {cells[0]} | {cells[1]} | {cells[2]} |")
     return "\n".join(lines)
 
 
@@ -222,6 +223,18 @@ def loading(folder: Path, variant: str) -> str:
     return f"from diffusers import {name}\n\npipeline = {name}.from_pretrained({path})"
 
 
+def write_sheet(folder: Path, table: Dataset, generated: Pictures) -> None:
+    """Writes the contact sheet into a folder."""
+    figure = contact_sheet(table, generated)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=80, bbox_inches="tight")
+    plt.close(figure)
+    # 256 colours take a third of the space and look the same at this size.
+    PILImage.open(drawn, formats=["PNG"]).convert("RGB").quantize().save(
+        folder / "contact_sheet.png", optimize=True
+    )
+
+
 def write(
     folder: Path,
     variant: str,
@@ -245,14 +258,7 @@ def write(
         shown: What :func:`recognised` returned, where the recipe's card tells it.
     """
     table.to_parquet(folder / "prompts.parquet")
-    figure = contact_sheet(table, generated)
-    drawn = io.BytesIO()
-    figure.savefig(drawn, dpi=80, bbox_inches="tight")
-    plt.close(figure)
-    # 256 colours take a third of the space and look the same at this size.
-    PILImage.open(drawn, formats=["PNG"]).convert("RGB").quantize().save(
-        folder / "contact_sheet.png", optimize=True
-    )
+    write_sheet(folder, table, generated)
     counts = [count for count in table["repetitions"] if count]
     text = (
         (Path(__file__).parent / f"card_{recipe}.md")

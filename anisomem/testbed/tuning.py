@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 from diffusers import AutoencoderKL, DiffusionPipeline
+from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
@@ -252,16 +253,22 @@ def measure(
     known: tuple[References, Thresholds],
     folder: Path,
     num_steps: int,
+    base: str,
+    tuning: Tuning,
 ) -> Dataset:
     """Generates from every prompt and counts what it gives back; the prompts with their labels.
+
+    Beside them lie a sheet of pictures and the card.
 
     Arguments:
         model: The base model with the LoRA.
         made: The captions and prompts.
         icons: What the pictures show.
         known: What :func:`references` returned.
-        folder: Has the LoRA; keeps what is generated, and ``prompts.parquet``.
+        folder: Has the LoRA; keeps what is generated, ``prompts.parquet``, a sheet and the card.
         num_steps: Steps of a trajectory.
+        base: The name of the bundled model that was tuned.
+        tuning: How it was.
     """
     texts = [prompt.caption.text for prompt in made.prompts]
     kept = folder / f"generated-{sha256_of_file(folder / FILE)[:10]}"  # of this LoRA alone
@@ -269,6 +276,19 @@ def measure(
     found, thresholds = known
     table = release.prompts(made, icons, found, generated, thresholds)
     table.to_parquet(folder / "prompts.parquet")
+    release.write_sheet(folder, table, generated)
+    card = (Path(__file__).parent / "card_tuned.md").read_text()
+    said = card.format(
+        base=base,
+        parameters=sum(weight.numel() for weight in load_file(folder / FILE).values()),
+        own=OWN,
+        repeated=REPEATED,
+        others=OWN - REPEATED,
+        thresholds=thresholds,
+        confirmed=release.confirmed(table),
+        **asdict(tuning),
+    )
+    atomic.write_text(folder / "README.md", said)
     return table
 
 

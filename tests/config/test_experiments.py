@@ -36,7 +36,7 @@ def test_composes_to_what_it_did(experiment):
 
 @pytest.mark.parametrize(
     ("experiment", "group", "chosen"),
-    [("detectors_testbed", "detector", "wen"), ("mitigation_testbed", "mitigation", "wen")],
+    [("zoo", "detector", "wen"), ("mitigation_testbed", "mitigation", "wen")],
 )
 def test_settings_of_what_is_not_chosen_are_left_out(experiment, group, chosen):
     for case in labelled.judged([f"experiment={experiment}", f"{group}=[{chosen}]"]):
