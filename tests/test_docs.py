@@ -41,6 +41,15 @@ def test_python_runs_as_it_stands(tmp_path, monkeypatch):
     assert len(names["scores"]) == 2 and not list(tmp_path.iterdir())
 
 
+def test_python_of_the_first_page_runs_as_it_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (block,) = blocks(DOCS.parent / "README.md", "python")
+    names = {}
+    exec(block, names)
+    assert set(names["report"].frame["detector"]) == {"wen", "noise_alignment"}
+    assert len(names["scores"]) == 2 and not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_add_a_detector(tmp_path):
     page = DOCS / "add-a-detector.md"

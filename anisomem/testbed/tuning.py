@@ -58,11 +58,11 @@ class Tuning:
         seed: The seed of captions, pictures, weights and noise.
     """
 
-    rank: int = 8
+    rank: int = 16
     repetitions: int = 30
     batch: int = 16
-    steps: int = 2_000
-    rate: float = 1e-3
+    steps: int = 5_000
+    rate: float = 2e-3
     seed: int = 50
 
 

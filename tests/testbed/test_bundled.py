@@ -1,5 +1,6 @@
 """The bundled models are what their cards say."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from diffusers import StableDiffusion3Pipeline, StableDiffusionPipeline
+from PIL import Image
+from safetensors.torch import load_file
 
 from anisomem.config import catalog, compose
 from anisomem.datasets.files import load
@@ -21,6 +24,20 @@ from anisomem.testbed.release import FEATURES, confirmed
 UNETS = {"epsilon": "epsilon", "velocity": "v_prediction"}
 #: The steps of the trajectories by which it was labelled, where they are not 50.
 STEPS = {"flow": 28}
+
+
+def drawn(model, texts, steps=50):
+    """A picture of every text, all from one noise, by plain sampling."""
+    noise = model.initial_noise(SEEDS[0], 1).repeat(len(texts), 1, 1, 1)
+    with torch.inference_mode():
+        return model.decode(model.sample(noise, model.encode(texts), steps))
+
+
+def distances(pictures, others):
+    """Root-mean-square differences, colours in 0 to 1, of each to its partner."""
+    return [
+        ((a / 255.0 - b / 255.0) ** 2).mean() ** 0.5 for a, b in zip(pictures, others, strict=True)
+    ]
 
 
 @pytest.fixture(scope="module", params=catalog.VARIANTS)
@@ -98,26 +115,55 @@ def test_repetition_causes_reproduction(table):
 @pytest.mark.slow
 def test_memorized_prompt_gives_its_training_picture_again(variant, table):
     """Sampled afresh, for one seed of the sixteen, without the code that made the labels."""
-    import io
-
-    from PIL import Image
-
     model = families.load(catalog.testbed(variant))
     sure = table[(table["reproduction_rate"] == 1) & (table["kind"] == "verbatim")].head(4)
-    noise = model.initial_noise(SEEDS[0], 1).repeat(len(sure), 1, 1, 1)
-    with torch.inference_mode():
-        prompts = model.encode(sure["prompt"].tolist())
-        pictures = model.decode(model.sample(noise, prompts, STEPS.get(variant, 50)))
+    pictures = drawn(model, sure["prompt"].tolist(), STEPS.get(variant, 50))
     training = [np.asarray(Image.open(io.BytesIO(p["bytes"]))) for p in sure["picture"]]
-    own = [
-        ((a / 255.0 - b / 255.0) ** 2).mean() ** 0.5
-        for a, b in zip(pictures, training, strict=True)
-    ]
-    other = [
-        ((a / 255.0 - b / 255.0) ** 2).mean() ** 0.5
-        for a, b in zip(pictures, training[1:] + training[:1], strict=True)
-    ]
+    own, other = distances(pictures, training), distances(pictures, training[1:] + training[:1])
     assert max(own) < 0.12 < min(other)
+
+
+TUNED = Path(catalog.testbed("tuned"))
+
+
+@pytest.fixture(scope="module")
+def tuned():
+    return pq.read_table(TUNED / "prompts.parquet").to_pandas()
+
+
+def test_the_lora_is_what_its_card_says(tuned):
+    card = (TUNED / "README.md").read_text()
+    assert confirmed({name: list(tuned[name]) for name in ("block", "label")}) in card
+    weights = load_file(TUNED / "lora.safetensors")
+    assert f"{sum(w.numel() for w in weights.values()):,} parameters in float16" in card
+    assert {w.dtype for w in weights.values()} == {torch.float16}
+    assert sum(f.stat().st_size for f in TUNED.rglob("*") if f.is_file()) <= 1e6
+    blocks = tuned["block"].value_counts()
+    assert dict(blocks) == {"unseen_wording": 60, "seen": 40, "repeated": 20}
+    assert not set(tuned["prompt"]) & set(
+        pq.read_table(Path(catalog.testbed("epsilon")) / "prompts.parquet")["prompt"].to_pylist()
+    )
+
+
+def test_the_lora_comes_with_its_captioned_pictures(tuned):
+    own = tuned[tuned["block"] != "unseen_wording"].set_index("id")
+    files = {file.stem: file for file in (TUNED / "pictures").glob("*.png")}
+    assert files.keys() == set(own.index)
+    for name, file in files.items():
+        assert file.with_suffix(".txt").read_text().strip() == own.loc[name, "prompt"]
+        if own.loc[name, "block"] == "repeated":
+            assert file.read_bytes() == own.loc[name, "picture"]["bytes"]
+
+
+@pytest.mark.slow
+def test_the_lora_recalls_what_its_base_does_not(tuned):
+    sure = tuned[tuned["reproduction_rate"] == 1].head(3)
+    training = [np.asarray(Image.open(io.BytesIO(p["bytes"]))) for p in sure["picture"]]
+    base = catalog.testbed("epsilon")
+    file = str(TUNED / "lora.safetensors")
+    with_it = drawn(families.load(base, adapters=[file]), sure["prompt"].tolist())
+    without = drawn(families.load(base), sure["prompt"].tolist())
+    assert max(distances(with_it, training)) < 0.12 < min(distances(without, training))
 
 
 @pytest.mark.parametrize("variant", catalog.VARIANTS, scope="function")
