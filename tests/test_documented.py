@@ -158,6 +158,7 @@ RUN = [
     (["evaluate", "scores.csv"], ["draws=100"]),
     (["evaluate", "scores.csv", "--score", "mine", "--out", "evaluated"], ["draws=100"]),
     (["list", "detectors", "--long"], []),
+    (["board", "results/", "--out", "site/board"], []),
 ]
 
 
@@ -180,8 +181,8 @@ def workspace(tmp_path_factory, save_pipeline, make_prompts):
         patch.chdir(folder)
         undrawn(patch)
         assert main([*RECORDED, *ONE]) == 0
-    for name in ("a", "b", "table1_sd14"):
-        shutil.copytree(folder / "runs/quickstart", folder / "runs" / name)
+    for name in ("runs/a", "runs/b", "runs/table1_sd14", "results/quickstart"):
+        shutil.copytree(folder / "runs/quickstart", folder / name)
     return folder
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from anisomem.cli.command import Command, overrides
+from anisomem.cli.command import Command, overrides, typed
 from anisomem.config import catalog
 
 
@@ -24,4 +24,4 @@ def command(overrides: Sequence[str]) -> None:
     """Measure the claims about the log-probability's geometry, with verdicts."""
     from anisomem.geometry.command import geometry
 
-    print(geometry(overrides))
+    print(geometry(overrides, command=typed()))

@@ -18,6 +18,7 @@ from click.exceptions import Exit
 from anisomem.cli import (
     audit,
     bench,
+    board,
     check_detector,
     compare,
     completion,
@@ -39,7 +40,7 @@ from anisomem.cli import (
     table,
     verify,
 )
-from anisomem.cli.command import Helpful
+from anisomem.cli.command import WORDS, Helpful
 from anisomem.cli.settings import defaults
 from anisomem.console import terminal
 from anisomem.errors import UserError, reported, unknown
@@ -52,7 +53,7 @@ SECTIONS = {
     "Evaluate detectors": [run, sweep, multirun, geometry],
     "Read finished runs": [table, scores, compare, report],
     "Scores from elsewhere": [evaluate],
-    "Hand on evidence": [pack, verify],
+    "Hand on evidence": [pack, verify, board],
     "Generate and mitigate": [generate, mitigate],
     "Prompt sets": [fetch, audit],
     "Detectors": [listing, new_detector, check_detector],
@@ -63,9 +64,9 @@ SECTIONS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns the exit code.
 
-    0; 1 where prompts failed; 2 after a mistake of the user's, which is one line; 3 after an
-    error that nobody expected, one line with its traceback in a file; 130 after an interruption;
-    141 where the reader of the output has gone.
+    0; 1 where prompts failed or a card was refused; 2 after a mistake of the user's, which is one
+    line; 3 after an error that nobody expected, one line with its traceback in a file; 130 after
+    an interruption; 141 where the reader of the output has gone.
 
     Arguments:
         arguments: The words of the command line; None takes those of this process.
@@ -82,7 +83,8 @@ def _obey(words: list[str]) -> int:
         if instruction := os.environ.get(completion.VARIABLE):
             return completion.complete(group, instruction)
         try:
-            with group.make_context("anisomem", words) as context:
+            with group.make_context("anisomem", list(words)) as context:
+                context.meta[WORDS] = words
                 return group.invoke(context) or 0
         except Exit as end:  # after a help text
             return end.exit_code

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from anisomem.cli.command import Command, overrides
+from anisomem.cli.command import Command, overrides, typed
 from anisomem.config import catalog
 
 
@@ -43,4 +43,4 @@ def command(overrides: Sequence[str]) -> int:
     """
     from anisomem.tradeoff.command import mitigate
 
-    return mitigate(overrides)
+    return mitigate(overrides, typed())

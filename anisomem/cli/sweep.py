@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from anisomem.cli import completion
-from anisomem.cli.command import Command, Named, overrides
+from anisomem.cli.command import Command, Named, overrides, typed
 from anisomem.cli.outcome import failed, show_plan, warn
 from anisomem.console.progress import phase
 from anisomem.errors import concerning
@@ -55,7 +55,7 @@ def command(name: str, overrides: Sequence[str]) -> int:
     if failed(cases):
         return 1
     with phase("scoring and drawing"), concerning(f"the {name} sweep"):
-        table, folder = sweep.report(name, cases)
+        table, folder = sweep.report(name, cases, typed())
     print(table)
     warn(cases)
     print(f"Sweep: {folder}/ (tables, figures, data)")

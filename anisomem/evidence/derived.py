@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from anisomem.evidence.digits import Sheet
 from anisomem.evidence.rows import RUNS, SCANS
 from anisomem.evidence.stated import Stated
 from anisomem.report import across, scores, tables
+from anisomem.report.card import card
 from anisomem.report.figures import compared_of
 from anisomem.report.report import further, headline
 from anisomem.run.base import Run
@@ -61,12 +62,14 @@ class Derived:
         runs: What its manifest says of each run.
         unchecked: What does not follow from the rows, a line each.
         rows: How many prompts have scores.
+        card: What the ``table.json`` of these runs has; empty of scans.
     """
 
     files: Mapping[str, str | Sheet]
     runs: Sequence[Mapping[str, Any]]
     unchecked: Sequence[str]
     rows: int
+    card: Mapping[str, Any] = field(default_factory=dict)
 
 
 def derived(folder: Path, redacted: bool) -> Derived:
@@ -115,6 +118,7 @@ def _of_runs(folder: Path, places: Sequence[Path], redacted: bool) -> Derived:
         [_said(one.case, one.measured, len(one.case.prompts)) for one in every],
         unchecked,
         sum(len(results.prompts) for results in every),
+        {"cases": [card(results) for results in every], "rows": records},
     )
 
 

@@ -18,6 +18,8 @@ from anisomem.storage import atomic
 from anisomem.storage.manifest import Manifest
 
 REPORTED = "report.html"
+#: The reports that write a page of a name.
+KINDS = {REPORTED: ("report", "sweep", "geometry", "mitigate"), SCANNED: ("scan",)}
 INSTALL = (
     "a PDF is made by WeasyPrint: pip install 'anisomem[pdf]', and its library Pango by the"
     " system's packages (apt-get install libpango-1.0-0 libpangoft2-1.0-0)"
@@ -25,7 +27,7 @@ INSTALL = (
 
 
 def page_of(run: Path) -> Path:
-    """The page that a finished run or scan has written, as it was written.
+    """The page that a finished run, scan, sweep or trial has written, as it was written.
 
     Arguments:
         run: Its folder, or that of its experiment.
@@ -36,10 +38,9 @@ def page_of(run: Path) -> Path:
     if not run.is_dir():
         raise UserError(f"no run at {str(run)!r} (expected a folder)")
     places = [run, *([run.parent] if (run / CONFIG).exists() else sorted(run.iterdir()))]
-    kinds = ((REPORTED, "report"), (SCANNED, "scan"))
-    pages = [(place / name, kind) for place in places for name, kind in kinds]
-    found = [(page, kind) for page, kind in pages if page.is_file()]
-    itself = [(page, kind) for page, kind in found if page.parent == run]
+    pages = [place / name for place in places for name in KINDS]
+    found = [page for page in pages if page.is_file()]
+    itself = [page for page in found if page.parent == run]
     if not found:
         raise UserError(
             f"{run} has no page; anisomem table {run} --out FOLDER writes that of a finished run,"
@@ -47,10 +48,10 @@ def page_of(run: Path) -> Path:
         )
     if len(chosen := itself or found) > 1:
         raise UserError(
-            f"{run} has several pages; give {' or '.join(str(p.parent) for p, _ in chosen[:5])}"
+            f"{run} has several pages; give {' or '.join(str(p.parent) for p in chosen[:5])}"
         )
-    page, kind = chosen[0]
-    if Manifest(page.parent, kind).standing() is None:
+    (page,) = chosen
+    if not any(Manifest(page.parent, kind).standing() for kind in KINDS[page.name]):
         raise UserError(
             f"{page} or a file beside it is not as it was written; its command again writes it"
         )

@@ -22,6 +22,7 @@ from anisomem.config import catalog
 from anisomem.config.schema import Config
 from anisomem.console import progress
 from anisomem.errors import UserError
+from anisomem.geometry.captions import CAPTIONS
 from anisomem.geometry.record import (
     EXTENT,
     FACTORS,
@@ -32,16 +33,24 @@ from anisomem.geometry.record import (
     other_sizes,
 )
 from anisomem.models import families, hub
+from anisomem.report import findings
+from anisomem.report.findings import Findings, Part
 from anisomem.report.folder import Draw, Folder
 from anisomem.report.table import Table
 from anisomem.report.tables import interval_text
 from anisomem.run import labelled
 from anisomem.storage import atomic
+from anisomem.storage.manifest import Manifest
 
 if TYPE_CHECKING:
     pass
 
 LARGE = 4 * 64 * 64  # dimensions taken for a model whose architecture is not here
+KIND = "geometry"  # of the manifest in the folder
+ABOUT = (
+    "Claims about the geometry of the log-probability that memorization detectors rest on, each"
+    " with the number that decides it and a verdict."
+)
 ANALYTIC = "analytic"  # what closed forms have in the place of a model
 RULE = (
     "Supported: the 95% interval lies inside the region; not supported: outside; not decidable"
@@ -60,12 +69,13 @@ NOTES = [
 ]
 
 
-def geometry(overrides: Sequence[str], extent: Extent = EXTENT) -> str:
+def geometry(overrides: Sequence[str], extent: Extent = EXTENT, command: str = "") -> str:
     """Evaluates, writes tables and figures, and returns the table of claims as Markdown.
 
     Arguments:
         overrides: The overrides of a run; both small bundled models if they choose none.
         extent: How much is evaluated.
+        command: The command that asked for it, as it was typed; "" where none did.
 
     Raises:
         UserError: Overrides that are wrong or choose detectors.
@@ -84,7 +94,7 @@ def geometry(overrides: Sequence[str], extent: Extent = EXTENT) -> str:
             from anisomem.geometry.evaluate import complete
 
             complete(recording)
-    return report(recordings, recordings[0].folder.parent)
+    return report(recordings, recordings[0].folder.parent, command)
 
 
 def composed(overrides: Sequence[str]) -> list[Config]:
@@ -102,7 +112,7 @@ def parent(overrides: Sequence[str], configs: Sequence[Config]) -> str:
     return labelled.run_name(overrides, configs, "geometry", "-geometry")
 
 
-def report(recordings: Sequence[Recording], folder: Path) -> str:
+def report(recordings: Sequence[Recording], folder: Path, command: str = "") -> str:
     """Tables and figures of complete recordings; the table of claims as Markdown.
 
     Written anew only where it was made of other recordings or with other settings.
@@ -112,10 +122,11 @@ def report(recordings: Sequence[Recording], folder: Path) -> str:
     content = {
         r.folder.name: {k: str(getattr(r.config, k)) for k in table_settings} for r in recordings
     }
-    if (folder / "claims.md").is_file() and (printed := _printed(made_of, content)):
+    whole = Manifest(folder, KIND).standing() is not None
+    if whole and (printed := _printed(made_of, content)):
         return printed
     with progress.phase("estimating and drawing"):
-        return _report(recordings, folder, content)
+        return _report(recordings, folder, content, command)
 
 
 def _printed(file: Path, content: dict[str, Any]) -> str | None:
@@ -128,7 +139,9 @@ def _printed(file: Path, content: dict[str, Any]) -> str | None:
     return str(report["printed"]) if whole and report.get("printed") else None
 
 
-def _report(recordings: Sequence[Recording], folder: Path, content: dict[str, Any]) -> str:
+def _report(
+    recordings: Sequence[Recording], folder: Path, content: dict[str, Any], command: str
+) -> str:
     from anisomem.geometry import (
         claims,
         closed_figures,
@@ -161,14 +174,28 @@ def _report(recordings: Sequence[Recording], folder: Path, content: dict[str, An
     notes = [*NOTES, *(_counted(r) for r in recordings)]
     cells_of = [claim.cells() for claim in judged]
     table = Table("Claims", claims.HEADINGS, cells_of, notes, above=("claim", "number"))
-    with Folder(folder, "geometry") as written:
+    with Folder(folder, KIND) as written:
         for name, rows in data.items():
             written.numbers(name, rows)
         written.table("claims", table)
-        written.figures(draws)
+        saved = written.figures(draws)
+        findings.write(_findings(recordings, table), written, saved, command)
     printed, made_of = table.printed(), folder / "report.json"
     atomic.write_text(made_of, json.dumps({"made_of": content, "printed": printed}, indent=1))
     return printed
+
+
+def _findings(recordings: Sequence[Recording], table: Table) -> Findings:
+    """The page's content."""
+    return Findings(
+        f"Geometry: {', '.join(recording.title for recording in recordings)}",
+        ABOUT,
+        [_counted(recording) for recording in recordings],
+        [Part.of(recording) for recording in recordings],
+        [table],
+        CAPTIONS,
+        key="claim",
+    )
 
 
 def _counted(recording: Recording) -> str:

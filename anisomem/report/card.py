@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from anisomem.benchmark.results import Results
+from anisomem.report import published
 from anisomem.run import identity
 from anisomem.storage.store import ORIGIN, SECONDS
 
@@ -17,6 +18,7 @@ SCHEMA = 1  # raised when a field changes its meaning
 def card(results: Results) -> dict[str, Any]:
     """How the numbers came about: settings, identity, prompts, machine, software, cost."""
     counts = {
+        "name": results.case.prompts.name,
         "planned": len(results.case.prompts),
         "references": len(results.case.references),
         "done": len(results.prompts),
@@ -40,6 +42,7 @@ def card(results: Results) -> dict[str, Any]:
         # Unresolved: where the bundled models lie on one machine concerns nobody.
         "settings": results.config.composed,
         "gamma": {row.key: asdict(row.gamma) for row in results.table if row.gamma},
+        "published": published.records(results),
         "prompts": counts,
         "recording": work,
         **results.measured.content,

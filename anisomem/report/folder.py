@@ -5,19 +5,22 @@ What earlier reports left is known by :mod:`anisomem.storage.manifest`.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from anisomem.report.attempt import attempts
+from anisomem.report.attempt import attempt, attempts
 from anisomem.report.table import Table
 from anisomem.report.tables import comma_separated
 from anisomem.storage.manifest import Manifest
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
 
 Draw = Callable[[], "Figure | None"]
 
@@ -66,6 +69,17 @@ class Folder:
         self.text(f"{stem}.md", table.markdown())
         self.text(f"{stem}.tex", table.latex())
         self.text(f"{stem}.csv", comma_separated(records) if records else table.comma_separated())
+
+    def readme(self, make: Callable[[Sequence[str]], str]) -> None:
+        """The README.md, unless one stands there that is no report's, which is said.
+
+        Arguments:
+            make: Its text, by the names of the files that were written.
+        """
+        if not self._manifest.may_write("README.md"):
+            log.warning("%s is not a report's, and stays as it is", self.path / "README.md")
+        elif (content := attempt("README.md", partial(make, self._manifest.names()))) is not None:
+            self.text("README.md", content)
 
     def numbers(self, stem: str, records: Sequence[Mapping[str, Any]]) -> None:
         """Unrounded numbers as CSV, one mapping a line."""

@@ -134,38 +134,106 @@ def comparison(all_results: Sequence[Results], rows: Sequence[Row]) -> Table | N
     )
 
 
-def _lines(row: Row, summary: Summary, one: Published) -> list[list[str]]:
-    """The statistics of one source."""
-    lines = []
-    if "auc" in one.values:
-        lines.append(_line("AUC", one, "auc", summary.auc, summary.auc.value))
+def records(results: Results) -> dict[str, list[dict[str, Any]]]:
+    """Every statistic of a case beside what is published, by the key of its row.
+
+    Rows of which nothing is published are left out, and with them what was not reported.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in results.table:
+        if row.summary is None:
+            continue
+        for one in published_beside(results, row):
+            for beside in statistics_beside(row.summary, one):
+                found.setdefault(row.key, []).append(beside.record())
+    return found
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A statistic of a row beside what a source reports of it.
+
+    Attributes:
+        name, key: What tables call it, and its name in a table's JSON.
+        value, spread: What is published, and its spread over noise seeds where that is too.
+        estimate: Ours, by our rule; None where it cannot be resolved.
+        same_rule: Ours by the source's rule; None where it cannot be resolved.
+        source: Where it was read.
+    """
+
+    name: str
+    key: str
+    value: float
+    spread: float | None
+    estimate: Estimate | None
+    same_rule: float | None
+    source: str
+
+    @property
+    def difference(self) -> float | None:
+        """Ours by the source's rule minus what is published."""
+        return None if self.same_rule is None else self.same_rule - self.value
+
+    @property
+    def inside(self) -> bool | None:
+        """Whether our 95% interval holds what is published, which is then reproduced.
+
+        None where it cannot be said: the interval is of our rule, and says nothing where the
+        source's has another value on our scores.
+        """
+        if self.estimate is None or self.same_rule is None:
+            return None
+        if not isclose(self.same_rule, self.estimate.value):
+            return None
+        return self.estimate.interval.low <= self.value <= self.estimate.interval.high
+
+    def record(self) -> dict[str, Any]:
+        """What a card says of it."""
+        return {
+            "statistic": self.key,
+            "published": self.value,
+            "spread": self.spread,
+            "by_its_rule": self.same_rule,
+            "in_our_interval": self.inside,
+            "source": self.source,
+        }
+
+
+def statistics_beside(summary: Summary, one: Published) -> list[Beside]:
+    """The AUC and the TPRs that a source reports, at the targets of a table."""
     at_most = {target: tpr.value if tpr else None for target, tpr in summary.tpr.items()}
     rules = {
         "nearest": summary.released_tpr,
         "strict": summary.strict_tpr,
         "at_most": at_most,
     }[one.rule]
-    for target, estimate in summary.tpr.items():
-        if (key := f"tpr_at_fpr_{target:g}") in one.values:
-            name = f"TPR@{percent(target)}FPR"
-            lines.append(_line(name, one, key, estimate, rules.get(target)))
+    found = {"auc": ("AUC", summary.auc, summary.auc.value)} | {
+        f"tpr_at_fpr_{target:g}": (f"TPR@{percent(target)}FPR", estimate, rules.get(target))
+        for target, estimate in summary.tpr.items()
+    }
+    return [
+        Beside(
+            name, key, one.values[key], one.values.get(f"{key}_spread"), estimate, ours, one.source
+        )
+        for key, (name, estimate, ours) in found.items()
+        if key in one.values
+    ]
+
+
+def _lines(row: Row, summary: Summary, one: Published) -> list[list[str]]:
+    """The statistics of one source."""
+    lines = [_line(beside) for beside in statistics_beside(summary, one)]
     if SECONDS in one.values:
         seconds = f"{row.timed.isolated[0]:.2f}" if row.timed else "not measured"
         lines.append(["s", seconds, "–", f"{one.values[SECONDS]:.2f}", "–", "–", one.source])
     return lines
 
 
-def _line(
-    name: str, one: Published, key: str, estimate: Estimate | None, same_rule: float | None
-) -> list[str]:
-    """One statistic; ``same_rule`` is ours by the source's rule, None where not resolvable."""
-    value, spread = one.values[key], one.values.get(f"{key}_spread")
-    shown = f"{value:.3f}" if spread is None else f"{value:.3f} ± {spread:.3f}"
-    if estimate is None or same_rule is None:
-        return [name, "not resolvable", "–", shown, "–", "–", one.source]
-    inside = "yes" if estimate.interval.low <= value <= estimate.interval.high else "no"
-    # The interval is of our rule, and says nothing where the source's has another value.
-    verdict = inside if isclose(same_rule, estimate.value) else "–"
-    difference = f"{same_rule - value:+.3f}"
-    measured = interval_text(estimate)
-    return [name, measured, f"{same_rule:.3f}", shown, difference, verdict, one.source]
+def _line(one: Beside) -> list[str]:
+    shown = f"{one.value:.3f}" if one.spread is None else f"{one.value:.3f} ± {one.spread:.3f}"
+    if one.estimate is None or one.same_rule is None:
+        return [one.name, "not resolvable", "–", shown, "–", "–", one.source]
+    verdict = {True: "yes", False: "no", None: "–"}[one.inside]
+    measured = interval_text(one.estimate)
+    ours, difference = f"{one.same_rule:.3f}", f"{one.difference:+.3f}"
+    return [one.name, measured, ours, shown, difference, verdict, one.source]

@@ -18,6 +18,7 @@ from anisomem.report import across, escape, gammas, page, published, tables
 from anisomem.report.attempt import attempt, attempts
 from anisomem.report.card import card
 from anisomem.report.folder import Folder
+from anisomem.report.readme import of_run
 from anisomem.report.table import Table
 from anisomem.report.warnings import warnings
 
@@ -54,11 +55,18 @@ def printed(all_results: Sequence[Results]) -> str:
     )
 
 
-def write(all_results: Sequence[Results], folder: Path) -> Mapping[str, Mapping[str, Path]]:
+def write(
+    all_results: Sequence[Results], folder: Path, command: str = ""
+) -> Mapping[str, Mapping[str, Path]]:
     """Writes tables, scores, cards, figures and ``report.html``; the figures by case and name.
 
     What an earlier report has left there and this one has not made is removed. Anything but the
     table that fails is left out, which is said.
+
+    Arguments:
+        all_results: The results of complete cases.
+        folder: Where to.
+        command: The command that asked for it, as it was typed; "" where none did.
     """
     from anisomem.report import figures, scores
 
@@ -107,6 +115,8 @@ def write(all_results: Sequence[Results], folder: Path) -> Mapping[str, Mapping[
         content_of_page = attempt("report.html", partial(html, all_results, shown, drawn))
         if content_of_page is not None:
             written.text("report.html", content_of_page)
+        beneath = partial(of_run, all_results, [table, *beside], drawn, figures.CAPTIONS, command)
+        written.readme(beneath)
     return drawn
 
 

@@ -6,6 +6,7 @@ Writing them is :mod:`anisomem.report.folder`.
 from __future__ import annotations
 
 import json
+import os
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
@@ -40,6 +41,15 @@ class Manifest:
         for path in paths:
             name = path.relative_to(self.folder).as_posix()
             self._written[name] = sha256(path.read_bytes()).hexdigest()
+
+    def names(self) -> list[str]:
+        """The names of what was written."""
+        return sorted(self._written)
+
+    def may_write(self, name: str) -> bool:
+        """Whether nothing stands there, or what an earlier report has written."""
+        path = self.folder / name
+        return not os.path.lexists(path) or _is(path, self._earlier().get(name, ""))
 
     def close(self) -> None:
         """Removes what an earlier report has written and this one has not, and remembers this.

@@ -26,33 +26,80 @@ class Sweep:
 
     Attributes:
         title: The title of its table.
+        about: What varies, in a sentence.
         nodes: The detectors that record what it needs, for a case's configuration.
         result: Makes tables and figures of recorded cases.
         overrides: Settings that it has unless they are given.
     """
 
     title: str
+    about: str
     nodes: Callable[[Config], Mapping[str, grids.Node]]
     result: Callable[[Sequence[Results]], Result]
     overrides: Sequence[str] = ()
 
 
 SWEEPS = {
-    "gamma": Sweep("Weights", gamma.nodes, gamma.result),
-    "timesteps": Sweep("Noise levels", timesteps.nodes, timesteps.result),
-    "n": Sweep("Noise samples", variants.N.nodes, variants.N.result),
-    "seeds": Sweep("Noise seeds", seeds.nodes, seeds.result, [f"seeds={[*seeds.SEEDS]}"]),
-    "normalisation": Sweep(
-        "Normalisation", variants.NORMALISATION.nodes, variants.NORMALISATION.result
+    "gamma": Sweep(
+        "Weights",
+        "The anisotropy metric is norm + g cosine; here is what every ratio g of its weights would"
+        " have achieved on the same prompts and noise.",
+        gamma.nodes,
+        gamma.result,
     ),
-    "mode": Sweep("Modes of the cosine", variants.MODE.nodes, variants.MODE.result),
+    "timesteps": Sweep(
+        "Noise levels",
+        "The anisotropy metric reads a norm at high noise and a cosine at low noise; here is every"
+        " pair of steps at which they can be read.",
+        timesteps.nodes,
+        timesteps.result,
+    ),
+    "n": Sweep(
+        "Noise samples",
+        "The anisotropy metric is a mean over n noise samples; here is what more of them buy.",
+        variants.N.nodes,
+        variants.N.result,
+    ),
+    "seeds": Sweep(
+        "Noise seeds",
+        "The same scores from other noise: the spread over noise seeds beside the interval over"
+        " prompts.",
+        seeds.nodes,
+        seeds.result,
+        [f"seeds={[*seeds.SEEDS]}"],
+    ),
+    "normalisation": Sweep(
+        "Normalisation",
+        "The metric's vectors as they are, and divided by their L1 or L2 norm, under both"
+        " conventions for what they are.",
+        variants.NORMALISATION.nodes,
+        variants.NORMALISATION.result,
+    ),
+    "mode": Sweep(
+        "Modes of the cosine",
+        "Between which two vectors the metric's cosine is taken.",
+        variants.MODE.nodes,
+        variants.MODE.result,
+    ),
     "latents": Sweep(
         "Latents of the cosine",
+        "At which latents the metric's cosine is read: pure noise, or those of a guided or"
+        " unguided trajectory.",
         variants.LATENTS_OF_COSINE.nodes,
         variants.LATENTS_OF_COSINE.result,
     ),
-    "negatives": Sweep("Sources of negatives", negatives.nodes, negatives.result),
-    "transfer": Sweep("Transfer of weights", gamma.nodes, transfer.result),
+    "negatives": Sweep(
+        "Sources of negatives",
+        "The same detectors against each source of prompts that are not memorized.",
+        negatives.nodes,
+        negatives.result,
+    ),
+    "transfer": Sweep(
+        "Transfer of weights",
+        "Weights of the metric, fitted on one model and prompt set and tested on each other.",
+        gamma.nodes,
+        transfer.result,
+    ),
 }
 
 
@@ -87,8 +134,13 @@ def parent(overrides: Sequence[str], configs: Sequence[Config]) -> str:
     return labelled.run_name(overrides, configs, "sweeps", "-sweeps")
 
 
-def report(name: str, all_results: Sequence[Results]) -> tuple[str, Path]:
+def report(name: str, all_results: Sequence[Results], command: str = "") -> tuple[str, Path]:
     """Scores everything and writes it; the main table as Markdown, and the folder.
+
+    Arguments:
+        name: The sweep.
+        all_results: Its cases, complete.
+        command: The command that asked for it, as it was typed; "" where none did.
 
     Raises:
         UserError: The prompts allow no fit, such as those of a single cluster.
@@ -98,4 +150,4 @@ def report(name: str, all_results: Sequence[Results]) -> tuple[str, Path]:
         result = sweep.result(all_results)
     except ValueError as error:
         raise UserError(str(error)) from None
-    return write(sweep.title, result, all_results, folder), folder
+    return write(sweep.title, sweep.about, result, all_results, folder, command), folder

@@ -13,13 +13,29 @@ from typing import TYPE_CHECKING, Any
 from anisomem.benchmark.results import Results, Row
 from anisomem.detection.base import Array
 from anisomem.evaluation import Evaluation, PairedDifference, Summary
-from anisomem.report import tables
+from anisomem.report import findings, readme, tables
+from anisomem.report.findings import Findings, Part
 from anisomem.report.folder import Folder
 from anisomem.report.table import Table
 from anisomem.report.tables import percent
+from anisomem.report.warnings import warnings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+#: What stands below the figures, by their kinds; those of a case's own name have none.
+CAPTIONS = {
+    "": "AUC and TPR with 95% intervals over prompt clusters: a row for each value, a colour for"
+    " each weighting or detector. Ticks: single noise seeds, where there are several.",
+    "gamma": "AUC and TPR by the ratio of the cosine's weight to the norm's, with pointwise 95%"
+    " bands; marked are the choices that have a name.",
+    "map": "AUC and TPR of every pair of steps, the norm's down and the cosine's across; marked"
+    " are the pairs that have a name.",
+    "terms": "AUC and TPR of norm and cosine alone by the step at which they are read, with"
+    " pointwise 95% bands.",
+    "matrix": "AUC and TPR of weights from each source (down) on each set of prompts (across).",
+}
 
 
 @dataclass(frozen=True)
@@ -84,8 +100,24 @@ class Result:
     tables: Mapping[str, Table] = field(default_factory=dict)
 
 
-def write(title: str, result: Result, all_results: Sequence[Results], folder: Path) -> str:
-    """Writes everything into ``folder`` and returns the main table as it is printed."""
+def write(
+    title: str,
+    about: str,
+    result: Result,
+    all_results: Sequence[Results],
+    folder: Path,
+    command: str,
+) -> str:
+    """Writes everything into ``folder`` and returns the main table as it is printed.
+
+    Arguments:
+        title: The title of the main table.
+        about: What varies, in sentences.
+        result: What was found.
+        all_results: Of which cases.
+        folder: Where it is written.
+        command: The command that asked for it, as it was typed; "" where none did.
+    """
     main = table(title, result, all_results)
     models = {results.name: results.model for results in all_results}
     with Folder(folder, "sweep") as written:
@@ -94,7 +126,18 @@ def write(title: str, result: Result, all_results: Sequence[Results], folder: Pa
             written.numbers(name, rows)
         for name, other in result.tables.items():
             written.table(name, other)
-        written.figures(result.figures)
+        saved = written.figures(result.figures)
+        found = Findings(
+            f"{title}: {', '.join(results.title for results in all_results)}",
+            about,
+            [*map(readme.counted, all_results)],
+            [Part.of(results.case) for results in all_results],
+            [main, *result.tables.values()],
+            CAPTIONS,
+            key=next(iter(result.lines[0].place)),
+            warnings=warnings(all_results),
+        )
+        findings.write(found, written, saved, command)
     return main.printed()
 
 

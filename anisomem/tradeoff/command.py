@@ -29,11 +29,12 @@ if TYPE_CHECKING:
 SOURCES = "sources.json"  # of a trial: digests of code of the user's, by what it is of
 
 
-def mitigate(overrides: Sequence[str]) -> int:
+def mitigate(overrides: Sequence[str], command: str = "") -> int:
     """Runs what the overrides choose, or continues it, prints its tables; the exit code.
 
     Arguments:
         overrides: The words of the command line.
+        command: The whole command as it was typed; "" where none was.
 
     Raises:
         UserError: Settings that are wrong.
@@ -70,7 +71,7 @@ def mitigate(overrides: Sequence[str]) -> int:
 
     folder = trials[0].folder.parent
     with phase("estimating and drawing"):
-        text = report.write([TradeoffResults(trial) for trial in trials], folder)
+        text = report.write([TradeoffResults(trial) for trial in trials], folder, command)
     print(text)
     print(f"Report: {folder}/ (tables, figures; pictures in a folder per model)")
     return 0

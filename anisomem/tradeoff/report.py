@@ -16,7 +16,8 @@ import numpy as np
 from anisomem.evaluation import NOT_SEPARABLE, Interval
 from anisomem.evaluation.bootstrap import FAMILY_LEVEL, MOST_DRAWS, enough_draws
 from anisomem.measures.base import Statistic
-from anisomem.report import tables
+from anisomem.report import findings, tables
+from anisomem.report.findings import Findings, Part
 from anisomem.report.folder import Draw, Folder
 from anisomem.report.table import Table
 from anisomem.report.tables import percent
@@ -32,6 +33,19 @@ from anisomem.tradeoff.results import (
 
 LOSSES = (0.05, 0.1, 0.2)  # shares of the fidelity at which methods are compared
 COMPARED_AT = 0.1  # of these, where every pair is compared and the pictures are chosen
+MATCHED = "At matched fidelity"  # the title of the table that is printed beside the main one
+ABOUT = (
+    "What every mitigation of memorization changes: how far the pictures of memorized prompts are"
+    " copies of training pictures, what the pictures lose, and what it costs."
+)
+CAPTIONS = {
+    "tradeoff": "Copying against fidelity to memorized prompts, and against the seconds of a"
+    " picture, with 95% intervals; a line for each method over its strengths, and a star for no"
+    " mitigation. Lower and further to the right is better on the left, lower and further to the"
+    " left on the right.",
+    "sheet": "What each method generates for the same prompts and noise, beside the training"
+    " picture, at its setting with the least copying at matched fidelity.",
+}
 Column = tuple[str, Estimates | None, bool]  # heading, numbers, whether they are shares
 
 
@@ -101,14 +115,19 @@ def _text(value: float, interval: Interval, share: bool) -> str:
     return f"{value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
 
+def _counted(results: TradeoffResults) -> str:
+    """How many prompts and pictures there are, and how they are sampled."""
+    trial, labels, config = results.trial, results.prompts.labels, results.trial.config.trial
+    return (
+        f"{(labels == 1).sum()} memorized and {(labels == 0).sum()} other prompts, "
+        f"{len(trial.seeds)} pictures each, {config.steps} steps, guidance {config.guidance:g}"
+    )
+
+
 def _notes(results: TradeoffResults) -> list[str]:
     """What a reader must know about the prompts and the pictures."""
-    trial, labels = results.trial, results.prompts.labels
-    config = trial.config.trial
-    notes = [
-        f"{(labels == 1).sum()} memorized and {(labels == 0).sum()} other prompts, "
-        f"{len(trial.seeds)} pictures each, {config.steps} steps, guidance {config.guidance:g}."
-    ]
+    trial = results.trial
+    notes = [f"{_counted(results)}."]
     if results.failures:
         notes.append(f"{len(results.failures)} prompts left out, the model failed.")
     if any(measure.of_copies for measure in trial.measures):
@@ -207,7 +226,7 @@ def matched_table(all_results: Sequence[TradeoffResults]) -> Table | None:
         " between settings, no mitigation being one of them."
     ]
     return Table(
-        "At matched fidelity",
+        MATCHED,
         ["prompts", "model", "mitigation", *names],
         rows,
         notes,
@@ -275,8 +294,28 @@ def records(results: TradeoffResults) -> list[dict[str, Any]]:
     return rows
 
 
-def write(all_results: Sequence[TradeoffResults], folder: Path) -> str:
-    """Writes tables and pictures; returns those that are printed."""
+def _findings(all_results: Sequence[TradeoffResults], shown: Sequence[Table]) -> Findings:
+    """The page's content."""
+    return Findings(
+        f"Mitigations: {', '.join(results.trial.title for results in all_results)}",
+        ABOUT,
+        [f"{one.trial.title}: {_counted(one)}" for one in all_results],
+        [Part.of(results.trial) for results in all_results],
+        shown,
+        CAPTIONS,
+        key="mitigation",
+        printed=1 + (len(shown) > 1 and shown[1].title == MATCHED),
+    )
+
+
+def write(all_results: Sequence[TradeoffResults], folder: Path, command: str = "") -> str:
+    """Writes tables and pictures; returns those that are printed.
+
+    Arguments:
+        all_results: The trials' results.
+        folder: Where to.
+        command: The command that asked for it, as it was typed; "" where none did.
+    """
     main, kept = tradeoff_table(all_results), matched_table(all_results)
     more = [table for table in [kept] if table]
     draws: dict[str, Draw] = {}
@@ -292,7 +331,8 @@ def write(all_results: Sequence[TradeoffResults], folder: Path) -> str:
     with Folder(folder, "mitigate") as written:
         written.table("table", main, [row for results in all_results for row in records(results)])
         written.more({table.title.lower().replace(" ", "-"): table for table in more})
-        written.figures(draws)
+        saved = written.figures(draws)
+        findings.write(_findings(all_results, [main, *more]), written, saved, command)
     for results in all_results:
         results.trial.keep_settings()
     beside = f"\n{kept.title}\n\n{kept.printed()}" if kept else ""

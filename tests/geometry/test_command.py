@@ -121,6 +121,9 @@ def test_finished_is_printed_and_loads_no_model(recording, setting, monkeypatch,
     drawn = {path.name for path in folder.glob("*.png")}
     assert {"theorem.png", "dials.png", "maps-prompts.png", "spectra-prompts.png"} <= drawn
     assert {p.stem for p in folder.glob("*.svg")} == {p.removesuffix(".png") for p in drawn}
+    readme, page = ((folder / name).read_text() for name in ("README.md", "report.html"))
+    assert all(f"]({name})" in readme for name in drawn) and "| claim " in readme
+    assert page.count('<img src="data:image/png') == len(drawn)
     assert claims.SUPPORTED in first and claims.NOT_SUPPORTED in first
     assert all(escape.width(line) <= 100 for line in first.splitlines())
     for name in ("levels", "overlap", "spectra", "pairs", "sign"):
@@ -132,6 +135,9 @@ def test_finished_is_printed_and_loads_no_model(recording, setting, monkeypatch,
     monkeypatch.setattr("anisomem.geometry.evaluate.Evaluator", None)
     monkeypatch.setattr("anisomem.geometry.dials.grid", None)
     assert geometry(setting, EXTENT) == first
+    (folder / "README.md").unlink()
+    with pytest.raises(TypeError):  # what is missing is made anew
+        geometry(setting, EXTENT)
     with pytest.raises(TypeError):  # other settings of the table make it anew
         geometry([*setting, "draws=300"], EXTENT)
 
@@ -143,7 +149,7 @@ def test_a_recording_of_an_earlier_version_is_carried_over(recording, setting, m
     recording.folder.rename(before)
     assert recording.earlier_folder == before
     monkeypatch.setattr("anisomem.geometry.evaluate.Evaluator", None)
-    monkeypatch.setattr("anisomem.geometry.command.report", lambda recordings, folder: "")
+    monkeypatch.setattr("anisomem.geometry.command.report", lambda *_: "")
     assert geometry(setting, EXTENT) == ""
     assert recording.missing() == [] and recording.earlier_folder is None
 

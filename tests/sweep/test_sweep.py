@@ -140,6 +140,19 @@ def test_finished_sweep_loads_no_model_and_prints_the_same(setting, monkeypatch,
     assert r"x\|c,c\|x" in first  # the bar would end the cell
 
 
+def test_a_sweep_leaves_a_page_and_a_readme(setting):
+    folder, _ = sweep("gamma", setting)
+    text, page = ((folder / name).read_text() for name in ("README.md", "report.html"))
+    assert text.startswith("# Weights: ") and "what every ratio g of its weights" in text
+    assert (folder / "table.md").read_text().partition("\n\n")[0] in text
+    assert "](gamma-prompts.png)" in text and "[curve.csv](curve.csv)" in text
+    assert "anisomem sweep gamma model=diffusers_folder " in text
+    assert "<h1>Weights: " in page and page.count('<img src="data:image/png') == 1
+    (folder / "README.md").unlink()
+    sweep("gamma", setting)
+    assert (folder / "README.md").read_text() == text
+
+
 @pytest.mark.parametrize(
     ("name", "lines"),
     [

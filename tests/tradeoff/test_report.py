@@ -45,6 +45,12 @@ def test_a_run_prints_its_tables_and_continues(command, capsys, tmp_path, monkey
         "prompts-sheet.svg",
     }
     assert "At matched fidelity" not in printed
+    text = (folder / "README.md").read_text()
+    assert (folder / "table.md").read_text().partition("\n\n")[0] in text
+    assert "(figures/prompts-sheet.png)" in text and "(report.html)" in text
+    assert "anisomem mitigate experiment=mitigation_testbed " in text
+    page = (folder / "report.html").read_text()
+    assert "<h1>Mitigations: " in page and page.count('<img src="data:image/png') == 1
 
     def forbidden(*_, **__):
         raise AssertionError("a finished run loads no model")
