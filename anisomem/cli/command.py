@@ -5,6 +5,7 @@ The commands are in the files named after them, and the group that holds them is
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 HELP = ("-h", "--help")
 LOUDNESS = "anisomem.loudness"  # where a context keeps which of -v and -q was given
+WORDS = "anisomem.words"  # where it keeps the command line
 
 
 class Helpful(click.Command):
@@ -83,6 +85,13 @@ def _quieter(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 def is_quiet() -> bool:
     """Whether the command at work was given ``-q``."""
     return click.get_current_context().meta.get(LOUDNESS) == "-q"
+
+
+def typed() -> str:
+    """The command at work as a shell takes it; "" where none is."""
+    context = click.get_current_context(silent=True)
+    words = context.meta.get(WORDS) if context else None
+    return shlex.join(["anisomem", *words]) if words else ""
 
 
 def _once(ctx: click.Context, given: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from anisomem.cli.command import FILE, FOLDER, Command, overrides
+from anisomem.cli.command import FILE, FOLDER, Command, overrides, typed
 from anisomem.cli.outcome import warn
 from anisomem.console.progress import phase
 from anisomem.errors import unknown
@@ -67,7 +67,7 @@ def command(file: Path, names: Sequence[str], out: Path | None, overrides: Seque
     from anisomem.report import report
 
     if out:
-        report.write([results], out)
+        report.write([results], out, typed())
     with phase("statistics", brief=bool(out)):
         text = report.printed([results])
     print(text)

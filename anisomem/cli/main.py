@@ -39,7 +39,7 @@ from anisomem.cli import (
     table,
     verify,
 )
-from anisomem.cli.command import Helpful
+from anisomem.cli.command import WORDS, Helpful
 from anisomem.cli.settings import defaults
 from anisomem.console import terminal
 from anisomem.errors import UserError, reported, unknown
@@ -82,7 +82,8 @@ def _obey(words: list[str]) -> int:
         if instruction := os.environ.get(completion.VARIABLE):
             return completion.complete(group, instruction)
         try:
-            with group.make_context("anisomem", words) as context:
+            with group.make_context("anisomem", list(words)) as context:
+                context.meta[WORDS] = words
                 return group.invoke(context) or 0
         except Exit as end:  # after a help text
             return end.exit_code

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from anisomem.cli.command import typed
 from anisomem.errors import concerning
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def finish(cases: Sequence[Case], folder: Path, logger: WandbLogger | None = Non
     lost, of = len(left), standing.made_of(cases, code)
     try:
         with concerning(str(folder)):
-            drawn = report.write(all_results, folder)
+            drawn = report.write(all_results, folder, typed())
             printed = standing.Printed(report.printed(all_results), warnings(all_results))
             if len(left) == lost:  # what was left out is tried again, and said again
                 standing.keep(printed, cases, folder, of)

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from anisomem.cli import runs as finished_runs
-from anisomem.cli.command import FOLDER, Command
+from anisomem.cli.command import FOLDER, Command, typed
 from anisomem.cli.outcome import warn
 from anisomem.console.progress import phase
 
@@ -36,7 +36,7 @@ def command(runs: Sequence[Path], out: Path | None, allowed: Sequence[str]) -> N
 
     cases = finished_runs.finished(runs, allowed)
     if out:
-        report.write(cases, out)
+        report.write(cases, out, typed())
     with phase("statistics", brief=bool(out)):
         text = report.printed(cases)
     print(text)
