@@ -226,8 +226,8 @@ CAPTIONS = {
     " repeated in training. Bars: 95% intervals, perhaps too short for groups of few prompts."
     " Dashed: how often the model reproduces these same prompts' pictures. Prompts that reproduce"
     " a picture only sometimes are in neither class. Controls are left out.",
-    "norm_cosine": "The two components of the anisotropy metric for every prompt. u and c"
-    " are the predictions without and with the prompt, and c − u the guidance vector. The dashed line is where the"
+    "norm_cosine": "The two components of the anisotropy metric for every prompt. u and c are the"
+    " predictions without and with it, and c − u the guidance vector. The dashed line is where the"
     " published score calls the named share of the other prompts memorized; the metric calls what"
     " lies above and to the right of it. Steps count from the noisiest, 0; negative ones from the"
     " end. Blocks are where the other prompts come from.",

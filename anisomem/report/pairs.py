@@ -104,7 +104,7 @@ def critical_difference(compared: Compared, colours: Colours) -> Figure:
             _bars(right, own, count)
         else:
             _groups((left, right), ranking.tiers(), count)
-    told = "bars join what is not separable" if few else "shaded: not separable from the first"
+    told = "bars join what is not separable" if few else "groups not separable from their first"
     figure.suptitle(f"{compared.title}: {told}\n{_rule(compared)}", fontsize=9)
     return figure
 
