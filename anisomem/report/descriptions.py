@@ -41,7 +41,8 @@ def _described(detector: Detector) -> Description:
     info = detector.info
     sentences = [_title(detector)]
     if info:
-        sentences.append(f"It reads {info.reads}: {info.orientation}.")
+        turned = f": {info.orientation}" * (info.memorized == "smaller")
+        sentences.append(f"It reads {info.reads}{turned}.")
     elif not detector.sees_model:
         sentences.append("It never sees the model: what it reaches is no evidence about it.")
     arxiv = info.paper.arxiv if info else None

@@ -246,12 +246,14 @@ CAPTIONS = {
     " at the n with the largest AUC, small dots at the others. Detectors of equal evaluations"
     " differ in seconds by the noise of the clock.",
 }
+#: Those that need the whole width of the page.
+WIDE = ("across", "critical_difference", "verdicts")
 FIGURES: Mapping[str, Callable[[Results, Colours], Figure | None]] = {
     "roc": roc,
     "forest": forest,
     "cost": cost,
-    "distributions": distributions,
     "samples": samples,
+    "distributions": distributions,
     "norm_cosine": norm_cosine,
     "dose_response": dose_response,
 }

@@ -13,7 +13,6 @@ from PIL import Image
 from anisomem.report.table import Table
 
 SIDE = 256  # pixels at most: larger pictures are made smaller for the page
-WIDE = 1050  # pixels from which on a figure is given the whole width of the page
 APART = ("prompts", "model")  # columns whose values stand above the parts of a page's table
 
 
@@ -53,12 +52,6 @@ def grouped(table: Table, keys: Sequence[str]) -> Grouped:
     headings = [table.headings[k] for k in kept]
     key = next((name for name in keys if name in headings), "")
     return Grouped(table.title, headings, groups, table.notes, key, len(table.rows))
-
-
-def is_wide(file: Path) -> bool:
-    """Whether a picture needs the page's whole width to be read."""
-    with Image.open(file) as content:
-        return content.width >= WIDE
 
 
 def rendered(package: str, name: str, **values: Any) -> str:

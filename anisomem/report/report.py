@@ -206,7 +206,7 @@ def _shown(drawn: Mapping[str, Path]) -> list[dict[str, Any]]:
             "name": name,
             "caption": figures.CAPTIONS[name],
             "data": page.embedded(path),
-            "wide": page.is_wide(path),
+            "wide": name in figures.WIDE,
         }
         for name, path in drawn.items()
     ]

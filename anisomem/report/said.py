@@ -39,16 +39,18 @@ def sentences(results: Results, pairs: Compared | None) -> list[str]:
         detector = results.detectors[0]
         lines.append(f"{named(detector)} has an AUC of {_text(results, detector, None)}.")
         target = results.config.fpr_targets[0]
-    if note := resolution_note(target, results.evaluated.n_negative):
+    resolved = results.evaluated.resolvable(target)
+    if not resolved:
+        note = resolution_note(target, results.evaluated.n_negative)
         lines.append(f"TPR@{percent(target)}FPR: {note}.")
     if controls := [d for d in at_largest_n(results.detectors) if not d.sees_model]:
-        lines.append(_controls(results, controls, None if note else target))
+        lines.append(_controls(results, controls, target if resolved else None))
     return lines
 
 
 def named(detector: Detector) -> str:
     """A detector in a sentence."""
-    return f"{detector.name} (n = {detector.n})" if detector.n else detector.name
+    return f"{detector.name} (n={detector.n})" if detector.n else detector.name
 
 
 def _best(results: Results, pairs: Compared, statistic: Statistic) -> str:
