@@ -94,12 +94,13 @@ class Report:
             from matplotlib import pyplot
 
             from anisomem.report import style
+            from anisomem.report.colours import colours_of
             from anisomem.report.figures import OF_PAIRS, compared_of, figures_of
 
             if name not in self.figures:
                 raise unknown("figure", name, self.figures)
             pairs = compared_of(self._results) if name in OF_PAIRS else None
-            draw = figures_of(self._results, pairs).get(name)
+            draw = figures_of(self._results, pairs, colours_of([self._results])).get(name)
             if draw is None or (figure := draw()) is None:
                 raise UserError(f"the figure {name} does not apply to these prompts and detectors")
             pyplot.close(figure)  # or a notebook would show it twice

@@ -51,6 +51,14 @@ if TYPE_CHECKING:
     from anisomem.models.prediction import Prediction
 
 
+#: What figures call the cosine of each mode.
+COSINES = {
+    "x,c|x": "cosine of u and c − u",
+    "x,x|c": "cosine of u and c",
+    "x|c,c|x": "cosine of c and c − u",
+}
+
+
 @dataclass
 class Anisotropy(NormPlusCosine):
     r"""The metric with chosen convention, timesteps and weights.

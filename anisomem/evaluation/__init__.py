@@ -5,7 +5,7 @@ No file here knows prompts, detectors or models: labels, scores and clusters are
 statistic each.
 """
 
-from anisomem.evaluation.bands import roc_band, standardised_means, tpr_by_group
+from anisomem.evaluation.bands import roc_band, tpr_by_group
 from anisomem.evaluation.bootstrap import (
     FAMILY_LEVEL,
     NOT_SEPARABLE,
@@ -90,7 +90,6 @@ __all__ = [
     "roc_band",
     "roc_curve",
     "rule_of_three",
-    "standardised_means",
     "statistics",
     "strict_tpr_at_fpr",
     "text_only_scores",

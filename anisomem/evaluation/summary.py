@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from anisomem.evaluation.bands import standardised_means, tpr_by_group
+from anisomem.evaluation.bands import tpr_by_group
 from anisomem.evaluation.bootstrap import PairedDifference, paired_difference, statistics
 from anisomem.evaluation.curves import (
     allowed_false_positives,
@@ -201,32 +201,6 @@ class Evaluation:
             for i in range(len(rows))
         ]
 
-    def scores_of_groups(self, members: npt.ArrayLike, of: Sequence[int]) -> list[list[Estimate]]:
-        """Mean score of groups of memorized prompts in standard deviations of the negatives.
-
-        Arguments:
-            members: Booleans ``[G, N]``, every group with a memorized prompt.
-            of: Indices of the detectors.
-
-        Returns:
-            One list of G estimates per detector; NaN where all negatives score alike, and for
-            the ends of the interval where a group is a single cluster.
-        """
-        groups = np.asarray(members, dtype=bool) & (self.labels == 1)
-        rows = self.scores[list(of)]
-        flat = rows.reshape(-1, rows.shape[-1])
-        itself = Resampling.given(self.labels, np.ones((1, len(self.labels))))
-        points = standardised_means(flat, self.labels, itself, groups)
-        drawn = standardised_means(flat, self.labels, self.resampling, groups)
-        shape = (len(groups), *rows.shape[:2], -1)
-        points, drawn = points.reshape(shape)[..., 0], drawn.reshape(shape).mean(axis=2)
-        # A cluster alone varies in no draw that has it.
-        drawn[[len(np.unique(self.clusters[group])) < 2 for group in groups]] = np.nan
-        return [
-            [_of_group(points[g, i], drawn[g, i]) for g in range(len(groups))]
-            for i in range(len(rows))
-        ]
-
     def auc_difference(self, a: int, b: int) -> PairedDifference:
         """Detector a minus detector b in AUC, on the same draws."""
         area_a, area_b = (self._summaries[d].auc.value for d in (a, b))
@@ -329,12 +303,3 @@ def _group_tpr(
 ) -> float:
     kept = group | (labels == 0)
     return tpr_at_fpr(row[kept], labels[kept], target)
-
-
-def _of_group(points: FloatArray, draws: FloatArray) -> Estimate:
-    """The mean over seeds of a group's points, with percentiles of its finite draws."""
-    finite = draws[np.isfinite(draws)]
-    ends = np.quantile(finite, [0.025, 0.975]) if len(finite) else np.full(2, np.nan)
-    return Estimate.of_seeds(
-        points, Interval(float(ends[0]), float(ends[1]), "percentile bootstrap")
-    )

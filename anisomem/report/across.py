@@ -152,11 +152,16 @@ def _text(cell: Cell | None) -> str:
     return f"{cell.value:.3f}" + " *" * cell.is_best
 
 
-def figure(found: Sequence[Across]) -> Any:
-    """Detectors by cases, a panel for each statistic, and beside it the mean ranks."""
+def figure(found: Sequence[Across], colours: Mapping[str, str]) -> Any:
+    """Detectors by cases, a panel for each statistic, and beside it the mean ranks.
+
+    Arguments:
+        found: What :func:`across` returned.
+        colours: The colours of detectors by their keys.
+    """
     import matplotlib.pyplot as plt
 
-    from anisomem.report.style import COLOURS, GREY
+    from anisomem.report.style import GREY
 
     keys, names = found[0].order, found[0].names
     picture, axes = plt.subplots(
@@ -183,17 +188,18 @@ def figure(found: Sequence[Across]) -> Any:
                 text = f"{cell.value:.3f}".removeprefix("0") if cell.value < 1 else "1"
                 cells.text(x, y, text, ha="center", va="center", fontsize=7, color=tone)
             if rank := one.ranks.get(key):
-                ranks.plot([rank.low, rank.high], [y, y], color=COLOURS[0], linewidth=1)
-                ranks.plot(rank.value, y, "o", color=COLOURS[0], markersize=3)
+                ranks.plot([rank.low, rank.high], [y, y], color=colours[key], linewidth=1.4)
+                ranks.plot(rank.value, y, "o", color=colours[key], markersize=3.5)
         cells.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(keys) - 0.5, -0.5))
         cells.set_xticks(range(len(names)), names, rotation=35, ha="left", fontsize=7)
         cells.set_yticks(range(len(keys)), keys, fontsize=7)
-        ranks.set_title("mean rank", fontsize=7)
         for axis in (cells, ranks):
             axis.xaxis.tick_top()
             axis.tick_params(length=0, labelsize=7)
             axis.spines[:].set_visible(False)
-        cells.set_xlabel(one.name, fontsize=8)
+        cells.set_xlabel(f"{one.name}, by case", fontsize=8)
+        ranks.set_xlabel("mean rank", fontsize=8)
         ranks.grid(axis="x", color="0.92")
+    axes[0, 0].set_ylabel("detector, n noise samples", fontsize=8)
     picture.suptitle("grey: not separable from the column's best", fontsize=9)
     return picture

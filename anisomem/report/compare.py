@@ -80,6 +80,7 @@ def compare(all_results: Sequence[Results], names: Sequence[str], out: Path | No
         text.append(f"{escape.markdown_line(table.title)}\n\n{table.printed()}")
         if out:
             from anisomem.report import pairs, style
+            from anisomem.report.colours import colours_of
 
             path = out / f"compare-{results.name}"
             lines = [
@@ -88,7 +89,8 @@ def compare(all_results: Sequence[Results], names: Sequence[str], out: Path | No
             atomic.write_text(path.with_name(f"{path.name}.md"), table.markdown())
             atomic.write_text(path.with_name(f"{path.name}.tex"), table.latex())
             atomic.write_text(path.with_name(f"{path.name}.csv"), comma_separated(lines))
-            draw = partial(pairs.critical_difference, next(iter(by_part.values())))
+            first = next(iter(by_part.values()))
+            draw = partial(pairs.critical_difference, first, colours_of([results]))
             style.attempt(draw, out / f"critical_difference-{results.name}")
     return "\n".join(text)
 

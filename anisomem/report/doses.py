@@ -6,6 +6,7 @@ The count of repetitions comes with the prompt set; other pictures of a case are
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
@@ -14,11 +15,11 @@ from matplotlib.figure import Figure
 from anisomem.benchmark.results import Results
 from anisomem.datasets.prompts import PromptSet
 from anisomem.evaluation import Estimate
+from anisomem.report.colours import Colours
 from anisomem.report.compared import at_largest_n
-from anisomem.report.style import COLOURS, panels
+from anisomem.report.curves import first_target
+from anisomem.report.style import panels
 from anisomem.report.tables import percent
-
-DETECTED, SCORED = COLOURS[0], COLOURS[1]
 
 
 @dataclass(frozen=True)
@@ -47,77 +48,51 @@ def dose_groups(prompts: PromptSet) -> list[Dose]:
     return [Dose(2.0 ** (k - 1), 2.0**k, known & (power == k)) for k in np.unique(power[known])]
 
 
-def dose_response(results: Results) -> Figure | None:
-    """Detection rate and mean score of memorized prompts by repetitions of their picture."""
-    target = next((t for t in results.config.fpr_targets if results.evaluated.resolvable(t)), None)
+def dose_response(results: Results, colours: Colours) -> Figure | None:
+    """Detection rate of memorized prompts by repetitions of their picture, without controls."""
+    target = first_target(results)
     doses = dose_groups(results.prompts)
-    if target is None or not doses:
+    detectors = [d for d in at_largest_n(results.detectors) if d.sees_model]
+    if target is None or not doses or not detectors:
         return None
-    detectors = at_largest_n(results.detectors)
     members, chosen = [d.members for d in doses], [results.detectors.index(d) for d in detectors]
     rates = results.evaluated.tpr_of_groups(members, target, chosen)
-    scores = results.evaluated.scores_of_groups(members, chosen)
-    figure, axes = panels(len(detectors), 1.7)
-    for axis, detector, rate, score in zip(axes.flat, detectors, rates, scores, strict=False):
+    figure, axes = panels(len(detectors), 1.55, "repetitions in training")
+    for axis, detector, rate in zip(axes.flat, detectors, rates, strict=False):
         if results.prompts.reproduction_rates is not None:
             rates_of = [results.prompts.reproduction_rates[dose.members] for dose in doses]
             reproduced = [known[np.isfinite(known)].mean() for known in rates_of]
             centres = [dose.centre for dose in doses]
-            axis.plot(centres, reproduced, "--", color="0.55", linewidth=1, label="reproduced")
-        _line(axis, doses, rate, DETECTED, "o-", "detected")
-        own = axis.twinx()
-        _line(
-            own,
-            doses,
-            score,
-            SCORED,
-            "s:",
-            "mean score in standard deviations of the others (right)",
-        )
-        _axes(axis, own, doses)
+            axis.plot(centres, reproduced, "--", color="0.55", linewidth=1)
+        _line(axis, doses, rate, colours[detector.name])
+        _axes(axis, doses)
         axis.set_title(detector.key, fontsize=7)
-    handles, names = axes[0, 0].get_legend_handles_labels()
-    scored = own.get_legend_handles_labels()
     numbers = ", ".join(str(int(dose.members.sum())) for dose in doses)
-    figure.suptitle(
-        f"{results.title}, by repetitions of the picture in training\n"
-        f"memorized prompts per bin {numbers}",
-        fontsize=9,
-    )
-    figure.supylabel(f"share at {percent(target)} FPR", fontsize=9)
-    figure.legend(
-        [*handles, *scored[0]],
-        [*names, *scored[1]],
-        fontsize=8,
-        ncols=3,
-        loc="outside lower center",
-    )
+    figure.suptitle(f"{results.title}; memorized prompts per bin: {numbers}", fontsize=9)
+    figure.supylabel(f"share detected at {percent(target)} FPR", fontsize=9)
+    handles = [plt.Line2D([], [], color="0.25", marker="o", markersize=3.5, linewidth=1.2)]
+    texts = ["detected, in the detector's colour"]
+    if results.prompts.reproduction_rates is not None:
+        handles.append(plt.Line2D([], [], color="0.55", linestyle="--", linewidth=1))
+        texts.append("reproduced by the model")
+    figure.legend(handles, texts, fontsize=8, ncols=2, loc="outside lower center")
     return figure
 
 
-def _line(
-    axis: Axes,
-    doses: Sequence[Dose],
-    estimates: Sequence[Estimate],
-    colour: str,
-    style: str,
-    label: str,
-) -> None:
+def _line(axis: Axes, doses: Sequence[Dose], estimates: Sequence[Estimate], colour: str) -> None:
     centres = [dose.centre for dose in doses]
     ends = [[e.interval.low for e in estimates], [e.interval.high for e in estimates]]
     axis.vlines(centres, *ends, color=colour, linewidth=1.5, alpha=0.5)
     values = [estimate.value for estimate in estimates]
-    axis.plot(centres, values, style, color=colour, markersize=3.5, linewidth=1.2, label=label)
+    axis.plot(centres, values, "o-", color=colour, markersize=3.5, linewidth=1.2)
 
 
-def _axes(rate: Axes, score: Axes, doses: Sequence[Dose]) -> None:
+def _axes(axis: Axes, doses: Sequence[Dose]) -> None:
     edges = sorted({edge for dose in doses for edge in (dose.low, dose.high)})
     every = 1 + len(edges) // 4
-    rate.set_xscale("log", base=2)
-    rate.set_xticks(edges[::every], [f"{edge:g}" for edge in edges[::every]])
-    rate.set(ylim=(-0.04, 1.04))
-    rate.set_yticks([0, 0.5, 1])
-    rate.tick_params(labelsize=7)
-    rate.minorticks_off()
-    score.locator_params(axis="y", nbins=4)
-    score.tick_params(labelsize=7, colors=SCORED)
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(edges[::every], [f"{edge:g}" for edge in edges[::every]])
+    axis.set(ylim=(-0.04, 1.04))
+    axis.set_yticks([0, 0.5, 1])
+    axis.tick_params(labelsize=7)
+    axis.minorticks_off()

@@ -2,13 +2,56 @@
 
 import base64
 import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from anisomem.report.table import Table
+
 SIDE = 256  # pixels at most: larger pictures are made smaller for the page
+APART = ("prompts", "model")  # columns whose values stand above the parts of a page's table
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """A table as a page shows it: rows of one case under its name, and one column in sight.
+
+    Attributes:
+        title, notes: The table's.
+        headings: Without those whose values stand above rows.
+        groups: Rows by what stands above them, "" where that is nothing.
+        key: The heading of the column that stays in sight; "" for none.
+        rows: The number of all rows.
+    """
+
+    title: str
+    headings: Sequence[str]
+    groups: Mapping[str, Sequence[Sequence[str]]]
+    notes: Sequence[str]
+    key: str
+    rows: int
+
+
+def grouped(table: Table, keys: Sequence[str]) -> Grouped:
+    """A table whose cases stand above their rows, which leaves its columns to the numbers.
+
+    Arguments:
+        table: The table.
+        keys: Headings, of which the first that the table has stays in sight.
+    """
+    apart = [k for k, name in enumerate(table.headings) if name in APART]
+    kept = [k for k in range(len(table.headings)) if k not in apart]
+    groups: dict[str, list[list[str]]] = {}
+    for row in table.rows:
+        above = ", ".join(f"{table.headings[k]} {row[k]}" for k in apart)
+        groups.setdefault(above, []).append([row[k] for k in kept])
+    headings = [table.headings[k] for k in kept]
+    key = next((name for name in keys if name in headings), "")
+    return Grouped(table.title, headings, groups, table.notes, key, len(table.rows))
 
 
 def rendered(package: str, name: str, **values: Any) -> str:

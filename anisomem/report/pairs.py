@@ -3,21 +3,24 @@
 Which pairs are separable is known from ``compared``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from anisomem.evaluation import (
     FAMILY_LEVEL,
     NOT_SEPARABLE,
     inseparable_groups,
 )
+from anisomem.report.colours import Colours
 from anisomem.report.compared import Compared, Statistic
 from anisomem.report.style import COLOURS, WIDTH, logit_axis, on_logit
 
+FEW = 12  # detectors, of which every pair can be shown with what it says; more are grouped
 VERDICTS = {"better": COLOURS[0], NOT_SEPARABLE: "0.85", "worse": COLOURS[1]}
 OPPOSITE = {"better": "worse", "worse": "better", NOT_SEPARABLE: NOT_SEPARABLE}
 
@@ -30,13 +33,29 @@ class Ranking:
         name: The name of the statistic.
         order: Indices of the detectors, the largest value first.
         values: The values by the detectors' index.
-        groups: Ranks of detectors that are not separable.
+        separable: Pairs of indices of detectors that are told apart, the smaller one first.
     """
 
     name: str
     order: Sequence[int]
     values: Sequence[float]
-    groups: Sequence[tuple[int, ...]]
+    separable: Collection[tuple[int, int]]
+
+    def bars(self) -> list[tuple[int, ...]]:
+        """Ranks of detectors without a separable pair; two share a bar if they are none."""
+        rank = {d: r for r, d in enumerate(self.order)}
+        pairs = [(rank[a], rank[b]) for a, b in self.separable]
+        return inseparable_groups(len(self.order), pairs)
+
+    def tiers(self) -> list[list[int]]:
+        """Detectors in groups: the best of those left, and what is not separable from it."""
+        left, found = list(self.order), []
+        while left:
+            first = left[0]
+            tier = [d for d in left if (min(first, d), max(first, d)) not in self.separable]
+            found.append(tier)
+            left = [d for d in left if d not in tier]
+        return found
 
 
 def rankings(compared: Compared) -> list[Ranking]:
@@ -47,26 +66,26 @@ def rankings(compared: Compared) -> list[Ranking]:
 def _ranking(compared: Compared, statistic: Statistic) -> Ranking:
     values = statistic.values
     order = sorted(range(len(values)), key=lambda i: -values[i])
-    rank = {d: r for r, d in enumerate(order)}
-    separable = [
-        (rank[pair.a], rank[pair.b])
+    separable = {
+        (min(pair.a, pair.b), max(pair.a, pair.b))
         for pair in compared.pairs
         if statistic.verdict(pair) != NOT_SEPARABLE
-    ]
-    groups = inseparable_groups(len(order), separable)
-    return Ranking(statistic.name, order, values, groups)
+    }
+    return Ranking(statistic.name, order, values, separable)
 
 
-def critical_difference(compared: Compared) -> Figure:
-    """Detectors in the order of AUC and of TPR, with bars through those that are not separable.
+def critical_difference(compared: Compared, colours: Colours) -> Figure:
+    """Detectors in the order of AUC and of TPR, and which of them are not separable.
 
-    Two detectors have a dot on the same bar if and only if the paired test, adjusted by Holm's
+    Of a few, two have a dot on the same bar if and only if the paired test, adjusted by Holm's
     method, does not separate them. After Demšar, JMLR 7 (2006), with paired tests in the place
-    of one critical difference.
+    of one critical difference. Of many they are in groups, :meth:`Ranking.tiers`.
     """
     shown = rankings(compared)
     count = len(compared.detectors)
-    widths = [w for ranking in shown for w in (3.2, 0.12 * max(2, 1 + len(ranking.groups)))]
+    few = count <= FEW
+    bars = [ranking.bars() if few else [] for ranking in shown]
+    widths = [w for own in bars for w in (3.2, 0.12 * max(2, 1 + len(own)))]
     figure, axes = plt.subplots(
         1,
         len(widths),
@@ -76,12 +95,17 @@ def critical_difference(compared: Compared) -> Figure:
         squeeze=False,
     )
     keys = [detector.key for detector in compared.detectors]
-    for i, ranking in enumerate(shown):
-        _points(axes[0, 2 * i], ranking, keys)
-        _bars(axes[0, 2 * i + 1], ranking.groups, count)
-    figure.suptitle(
-        f"{compared.title}: bars join what is not separable\n{_rule(compared)}", fontsize=9
-    )
+    dots = [colours[detector.name] for detector in compared.detectors]
+    for i, (ranking, own) in enumerate(zip(shown, bars, strict=True)):
+        left, right = axes[0, 2 * i], axes[0, 2 * i + 1]
+        order = ranking.order if few else [d for tier in ranking.tiers() for d in tier]
+        _points(left, ranking, order, keys, dots)
+        if few:
+            _bars(right, own, count)
+        else:
+            _groups((left, right), ranking.tiers(), count)
+    told = "bars join what is not separable" if few else "groups not separable from their first"
+    figure.suptitle(f"{compared.title}: {told}\n{_rule(compared)}", fontsize=9)
     return figure
 
 
@@ -91,12 +115,18 @@ def _rule(compared: Compared) -> str:
     return f"separable: p < {FAMILY_LEVEL:g} after Holm's adjustment over {pairs}"
 
 
-def _points(axis: Axes, ranking: Ranking, keys: Sequence[str]) -> None:
-    ranks = range(len(ranking.order))
-    values = [ranking.values[d] for d in ranking.order]
+def _points(
+    axis: Axes,
+    ranking: Ranking,
+    order: Sequence[int],
+    keys: Sequence[str],
+    colours: Sequence[str],
+) -> None:
+    values = [ranking.values[d] for d in order]
     if ranking.name == "AUC":
         values = [on_logit(value) for value in values]
-    axis.plot(values, ranks, "o", color=COLOURS[0], markersize=4)
+    for rank, (d, value) in enumerate(zip(order, values, strict=True)):
+        axis.plot(value, rank, "o", color=colours[d], markersize=4)
     if ranking.name == "AUC":
         logit_axis(axis, "x")
     else:
@@ -104,7 +134,7 @@ def _points(axis: Axes, ranking: Ranking, keys: Sequence[str]) -> None:
         axis.locator_params(axis="x", nbins=6)
     axis.set_ylim(len(values) - 0.4, -0.6)
     place = axis.transData + axis.transAxes.inverted()
-    for rank, (d, value) in enumerate(zip(ranking.order, values, strict=True)):
+    for rank, (d, value) in enumerate(zip(order, values, strict=True)):
         left, number = place.transform((value, rank))[0] > 0.5, f"{ranking.values[d]:.3f}"
         axis.annotate(
             f"{keys[d]}  {number}" if left else f"{number}  {keys[d]}",
@@ -131,14 +161,34 @@ def _bars(axis: Axes, groups: Sequence[Sequence[int]], count: int) -> None:
     axis.axis("off")
 
 
-def verdicts(compared: Compared) -> Figure:
-    """Which detector's AUC is separably larger, for every pair, the largest AUC first."""
+def _groups(axes: Sequence[Axes], tiers: Sequence[Sequence[int]], count: int) -> None:
+    """Every other group shaded through both axes, and numbered in the second."""
+    first = 0
+    for i, tier in enumerate(tiers):
+        for axis in axes:
+            if i % 2 == 0:
+                axis.axhspan(first - 0.5, first + len(tier) - 0.5, color="0.93", zorder=0, lw=0)
+        middle = first + (len(tier) - 1) / 2
+        axes[1].text(0.5, middle, str(i + 1), fontsize=8, ha="center", va="center", color="0.25")
+        first += len(tier)
+    axes[1].set(xlim=(0, 1), ylim=(count - 0.4, -0.6))
+    axes[1].axis("off")
+
+
+def verdicts(compared: Compared, colours: Colours) -> Figure:
+    """Which detector's AUC is separably larger, for every pair, the largest AUC first.
+
+    Of a few with the difference; of many in the groups of :func:`critical_difference`. Colours
+    say the verdict; those of the detectors mark their names.
+    """
     ranking = rankings(compared)[0]
-    keys = [compared.detectors[d].key for d in ranking.order]
-    count = len(keys)
-    size = 1.4 + count * (0.42 if count <= 12 else 0.3)
-    figure, axis = plt.subplots(figsize=(size + 1.4, size), layout="constrained")
-    rank = {d: r for r, d in enumerate(ranking.order)}
+    few = len(compared.detectors) <= FEW
+    tiers = [list(ranking.order)] if few else ranking.tiers()
+    order = [d for tier in tiers for d in tier]
+    keys, count = [compared.detectors[d].key for d in order], len(order)
+    size = 1.4 + count * (0.42 if few else 0.21)
+    figure, axis = plt.subplots(figsize=(size + 0.6, size + 0.5), layout="constrained")
+    rank = {d: r for r, d in enumerate(order)}
     for pair in compared.pairs:
         a, b = rank[pair.a], rank[pair.b]
         verdict, thousandths = pair.auc_verdict, round(1000 * pair.auc.difference)
@@ -146,16 +196,33 @@ def verdicts(compared: Compared) -> Figure:
             (b, a, verdict, thousandths),
             (a, b, OPPOSITE[verdict], -thousandths),
         ):
-            axis.add_patch(plt.Rectangle((x - 0.5, y - 0.5), 1, 1, color=VERDICTS[of_row]))
-            tone = "black" if of_row == NOT_SEPARABLE else "white"
-            text = f"{number:+d}" if number else "0"
-            axis.text(x, y, text, ha="center", va="center", fontsize=6, color=tone)
-    axis.set_xticks(range(count), keys, rotation=60, ha="right", fontsize=7)
-    axis.set_yticks(range(count), keys, fontsize=7)
+            face = {"facecolor": VERDICTS[of_row], "edgecolor": "white", "linewidth": 0.4}
+            axis.add_patch(plt.Rectangle((x - 0.5, y - 0.5), 1, 1, **face))
+            if few:
+                tone = "black" if of_row == NOT_SEPARABLE else "white"
+                text = f"{number:+d}" if number else "0"
+                axis.text(x, y, text, ha="center", va="center", fontsize=6, color=tone)
+    edge = -0.5
+    for tier in tiers[:-1]:
+        edge += len(tier)
+        axis.axhline(edge, color="black", linewidth=0.8)
+        axis.axvline(edge, color="black", linewidth=0.8)
+    axis.set_xticks(range(count), keys, rotation=60, ha="right", rotation_mode="anchor")
+    axis.set_yticks(range(count), keys)
+    axis.tick_params(labelsize=7)
+    for of_axis in (axis.xaxis, axis.yaxis):
+        for d, tick in zip(order, of_axis.get_major_ticks(), strict=True):
+            tick.tick1line.set(markeredgecolor=colours[compared.detectors[d].name], markersize=6)
+            tick.tick1line.set_markeredgewidth(3)
     axis.set(xlim=(-0.5, count - 0.5), ylim=(count - 0.5, -0.5))
-    figure.suptitle(
-        f"{compared.title}: 1000 × (AUC of the row − the column's)\n{_rule(compared)}", fontsize=9
+    axis.set(xlabel="detector of the column", ylabel="detector of the row")
+    what = "1000 × (AUC of the row − the column's)" if few else "AUC of the row and the column's"
+    figure.suptitle(f"{compared.title}: {what}\n{_rule(compared)}", fontsize=9)
+    figure.legend(
+        [Patch(color=colour) for colour in VERDICTS.values()],
+        [f"row {verdict}" if verdict in ("better", "worse") else verdict for verdict in VERDICTS],
+        fontsize=8,
+        ncols=3,
+        loc="outside lower center",
     )
-    patches = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in VERDICTS.values()]
-    axis.legend(patches, VERDICTS, fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
     return figure

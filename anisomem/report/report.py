@@ -1,6 +1,7 @@
 """Everything a run leaves for people to read, made from its stores.
 
-Tables are from ``tables``, figures from ``figures``; the page is ``report.html.j2``.
+Tables are from ``tables``, figures from ``figures``; the page is ``report.html.j2``, and what it
+says in words ``said``, ``terms`` and ``descriptions``.
 """
 
 import json
@@ -14,9 +15,11 @@ import yaml
 
 from anisomem.benchmark.results import Results, Row
 from anisomem.console import progress
-from anisomem.report import across, escape, gammas, page, published, tables
+from anisomem.report import across, escape, gammas, page, published, said, tables, terms
 from anisomem.report.attempt import attempt, attempts
 from anisomem.report.card import card
+from anisomem.report.compared import Compared
+from anisomem.report.descriptions import descriptions
 from anisomem.report.folder import Folder
 from anisomem.report.readme import of_run
 from anisomem.report.table import Table
@@ -24,7 +27,7 @@ from anisomem.report.warnings import warnings
 
 PAIRS = "pairs/"  # before a case's name: what figures show of its pairs
 TOGETHER = "side by side"  # where figures of all cases stand among those of each
-KEYS = ("detector", "n", "a")  # columns that stay in sight while a table scrolls
+KEYS = ("detector", "a")  # the first of these stays in sight while a table scrolls
 CAUTIONS = (
     "What text alone separates (text_only, prompt_length) is no evidence about the model.",
     "Differences without a verdict in the pairs table are not separable at these numbers of"
@@ -69,6 +72,7 @@ def write(
         command: The command that asked for it, as it was typed; "" where none did.
     """
     from anisomem.report import figures, scores
+    from anisomem.report.colours import colours_of
 
     with progress.phase("statistics"):
         rows = [row for results in all_results for row in results.table]
@@ -90,16 +94,18 @@ def write(
         }
         made = attempts({**of_pairs, **makes}, "statistics of parts and pairs", "table")
         more = {name: made[name] for name in makes if name in made}
-        compared = [made[name] for name in of_pairs if name in made]
+        pairs = {key.removeprefix(PAIRS): made[key] for key in of_pairs if key in made}
+        compared, colours = list(pairs.values()), colours_of(all_results)
         draws = {
-            results.name: figures.figures_of(results, made.get(f"{PAIRS}{results.name}"))
+            results.name: figures.figures_of(results, pairs.get(results.name), colours)
             for results in all_results
         }
         if len(compared) == len(all_results) > 1:
             found = attempt("cases side by side", partial(across.across, compared))
             if found is not None:
                 more = {"side-by-side": across.table(found, tables.left_out(all_results)), **more}
-                draws[TOGETHER] = {"across": partial(across.figure, found)}
+                by_key = {d.key: colours[d.name] for r in all_results for d in r.detectors}
+                draws[TOGETHER] = {"across": partial(across.figure, found, by_key)}
         written.more(more)
         files = {
             (of, name): name if of == TOGETHER else f"{name}-{of}"
@@ -112,7 +118,8 @@ def write(
             if file in saved:
                 drawn[of][name] = saved[file]
         shown = [table, *more.values()]
-        content_of_page = attempt("report.html", partial(html, all_results, shown, drawn))
+        make = partial(html, all_results, shown, drawn, pairs, command)
+        content_of_page = attempt("report.html", make)
         if content_of_page is not None:
             written.text("report.html", content_of_page)
         beneath = partial(of_run, all_results, [table, *beside], drawn, figures.CAPTIONS, command)
@@ -141,51 +148,47 @@ def _have_same_model(table: Table) -> Table:
     return table
 
 
-def _revision(results: Results) -> str:
-    """Which commit of the hub's model, for the page's head; empty of a local one."""
-    revision = results.measured.provenance.get("revision")
-    return f"revision {revision}, " if revision else ""
-
-
-def _noise(results: Results) -> str:
-    """The noise seeds, where any noise was drawn."""
-    if not any(detector.draws_noise for detector in results.configured):
-        return ""
-    seeds = results.config.seeds
-    return f", noise seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
-
-
 def html(
     all_results: Sequence[Results],
     shown: Sequence[Table],
     drawn: Mapping[str, Mapping[str, Path]],
+    pairs: Mapping[str, Compared],
+    command: str,
 ) -> str:
-    """One page that needs no network: sortable tables, figures, gallery, settings, cautions.
+    """One page that needs no network: what is found in words, tables, figures, gallery, settings.
 
     Arguments:
-        cases: What was run.
+        all_results: What was run.
         shown: The tables, main one first.
         drawn: Figures by case and name.
+        pairs: Every pair of detectors, by case; none of a case that has one alone.
+        command: The command that asked for it; "" where none did.
     """
     from anisomem.report import gallery
 
+    configured = [detector for results in all_results for detector in results.configured]
+    described = descriptions(configured)
     return page.rendered(
         "anisomem.report",
         "report.html.j2",
         title=f"Memorization detectors: {', '.join(results.title for results in all_results)}",
-        summary=[
-            f"{results.title}: {_revision(results)}{(results.prompts.labels == 1).sum()} "
-            f"memorized and {(results.prompts.labels == 0).sum()} other prompts{_noise(results)}"
-            for results in all_results
-        ],
+        written=said.written(command),
         warnings=warnings(all_results),
-        tables=shown,
-        keys=KEYS,
+        tables=[page.grouped(table, KEYS) for table in shown],
+        terms=terms.explained(shown[0]),
+        descriptions=described,
+        links={
+            text: 1 + [one.name for one in described].index(detector.name)
+            for detector in configured
+            for text in (detector.name, detector.key)
+        },
         cautions=CAUTIONS,
         cases=[
             {
                 "name": results.name,
                 "title": results.title,
+                "said": said.sentences(results, pairs.get(results.name)),
+                "facts": said.facts(results),
                 "gallery": attempt(f"gallery of {results.name}", partial(gallery.shown, results)),
                 "identity": results.case.identity[:10],
                 "card": yaml.safe_dump(card(results), sort_keys=False, allow_unicode=True),
@@ -197,7 +200,7 @@ def html(
     )
 
 
-def _shown(drawn: Mapping[str, Path]) -> list[dict[str, str]]:
+def _shown(drawn: Mapping[str, Path]) -> list[dict[str, Any]]:
     """Figures as the page holds them."""
     from anisomem.report import figures
 
@@ -206,6 +209,7 @@ def _shown(drawn: Mapping[str, Path]) -> list[dict[str, str]]:
             "name": name,
             "caption": figures.CAPTIONS[name],
             "data": page.embedded(path),
+            "wide": name in figures.WIDE,
         }
         for name, path in drawn.items()
     ]

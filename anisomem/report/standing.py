@@ -31,7 +31,7 @@ KIND = "report"  # of the manifest in the folder
 FILE = ".standing-report.json"  # beside it
 LARGEST = 1 << 24  # bytes of it that are read
 PARTS = ("anisomem", "anisomem.baselines", "anisomem.conf", "anisomem.published")
-SOURCES = (".py", ".yaml", ".j2")
+SOURCES = (".py", ".yaml", ".j2", ".css", ".js")
 LIBRARIES = (
     "numpy",
     "scipy",

@@ -115,12 +115,20 @@ def on_logit(value: float) -> float:
     return float(np.clip(value, 1 - FURTHEST, FURTHEST))
 
 
-def panels(count: int, height: float) -> tuple[Figure, Any]:
-    """A grid of ``count`` equal axes, three a line, or four where that would be tall."""
+def panels(count: int, height: float, title: str) -> tuple[Figure, Any]:
+    """A grid of ``count`` equal axes, three a line, or four where that would be tall.
+
+    Arguments:
+        count: The number of axes.
+        height: Of one, in inches.
+        title: Of their horizontal axes, which stands under the lowest ones.
+    """
     columns = min(3 if count <= 12 else 4, count)
     lines = -(-count // columns)
     size = (WIDTH, 0.6 + height * lines)
     figure, axes = plt.subplots(lines, columns, figsize=size, layout="constrained", squeeze=False)
     for axis in axes.flat[count:]:
         axis.axis("off")
+    for axis in axes.flat[max(0, count - columns) : count]:
+        axis.set_xlabel(title, fontsize=8)
     return figure, axes

@@ -17,7 +17,7 @@ from anisomem.evaluation import (
     least_p,
     resolution_note,
 )
-from anisomem.report import escape, gammas
+from anisomem.report import escape, gammas, terms
 from anisomem.report.limits import Limits, limits_of
 from anisomem.report.table import Table
 
@@ -125,9 +125,8 @@ def blocks_table(results: Results) -> Table:
         columns.append([counts, *cells_of.values()])
     names = ["memorized/other", *keys]
     cells = [[name, *line] for name, line in zip(names, zip(*columns, strict=True), strict=True)]
-    return Table(
-        f"Blocks of {results.title}", ["detector", *selections], cells, notes + limits.notes()
-    )
+    notes += [*terms.of_parts(results.prompts, list(selections)), *limits.notes()]
+    return Table(f"Blocks of {results.title}", ["detector", *selections], cells, notes)
 
 
 def pairs_table(results: Results) -> Table:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,7 @@ def processor() -> str:
 
 
 def provenance(model: DiffusionModel) -> dict[str, Any]:
-    """How a model was loaded, the machine and versions, as a card lists them.
+    """How a model was loaded, the day, the machine and versions, as a card lists them.
 
     Device, precision, the weights' commit, variant and hashes, adapters, what was taken of the
     scheduler's file (and which of its settings are defaults), what was not loaded; and the weights
@@ -47,6 +48,7 @@ def provenance(model: DiffusionModel) -> dict[str, Any]:
     if baseline:
         cautions += [f"the second model: {caution}" for caution in baseline.cautions]
     return {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "device": str(model.device),
         "device_name": device_name(model.device),
         "dtype": str(model.dtype).removeprefix("torch."),

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import FuncNorm
 from matplotlib.figure import Figure
 
+from anisomem.detection.anisotropy import COSINES
 from anisomem.detection.base import Array
 from anisomem.evaluation import Estimate, Summary
 from anisomem.report.style import AREAS, COLOURS, MARKERS, WIDTH, logit_axis, on_logit
@@ -60,7 +61,8 @@ def forest(
     logit_axis(axes[0], "x")
     headings = list(lines[0].place)
     axes[0].set_ylabel(", ".join(headings[:-1] or headings), fontsize=9)
-    axes[0].set_yticks(range(len(rows)), rows, fontsize=8)
+    words = [f"{row}\n{COSINES[row]}" if row in COSINES else row for row in rows]
+    axes[0].set_yticks(range(len(rows)), words, fontsize=8)
     axes[0].set_ylim(len(rows) - 0.5, -0.5)
     figure.suptitle(f"{title}, 95% intervals", fontsize=10)
     handles = [

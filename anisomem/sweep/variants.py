@@ -12,7 +12,7 @@ from typing import Any
 
 from anisomem.benchmark.results import Results
 from anisomem.config.schema import Config
-from anisomem.detection.anisotropy import Anisotropy
+from anisomem.detection.anisotropy import COSINES, Anisotropy
 from anisomem.detection.needs import LATENTS
 from anisomem.detection.options import choices
 from anisomem.sweep import figures, grids
@@ -80,7 +80,13 @@ NORMALISATION = Variants(
     ],
 )
 MODE = Variants(
-    {"mode": choices(Anisotropy, "mode")}, "x,c|x under the same weights", without=["norm alone"]
+    {"mode": choices(Anisotropy, "mode")},
+    "x,c|x under the same weights",
+    [
+        f"{', '.join(f'{mode}: {words}' for mode, words in COSINES.items())}; u and c are the"
+        " predictions without and with the prompt."
+    ],
+    without=["norm alone"],
 )
 LATENTS_OF_COSINE = Variants(
     {"cos_at": ["step:-3", "step:-1"], "cos_latents": LATENTS},

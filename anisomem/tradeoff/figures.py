@@ -5,6 +5,7 @@ The numbers are from ``results``, the tables in ``report``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from textwrap import fill
 from typing import Any
 
@@ -14,11 +15,43 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter, StrMethodFormatter
 
-from anisomem.report.style import COLOURS, GREY, MARKERS, WIDTH
+from anisomem.report.colours import colours
+from anisomem.report.style import GREY, WIDTH
 from anisomem.report.tables import percent
 from anisomem.tradeoff.results import GROUPS, Estimates, TradeoffResults
 
-LINES = ("-", "--", ":")  # as colours repeat
+MARKERS = "osD^vPX<>hdpH8"  # one a family, in turn; a star is sampling without a mitigation
+
+
+def family(node: Mapping[str, Any]) -> str:
+    """What mitigations of one kind share: the file of the class, of the inner one if it has one.
+
+    Arguments:
+        node: The settings of a mitigation.
+    """
+    for inner in node.values():
+        if isinstance(inner, Mapping) and "_target_" in inner:
+            return family(inner)
+    parts: list[str] = str(node["_target_"]).split(".")
+    return parts[-2]
+
+
+def looks(results: TradeoffResults) -> dict[str, dict[str, Any]]:
+    """How figures draw each method: a colour of its own, and the shape of its family."""
+    families = {
+        name: family(results.settings[settings[0]].node)
+        for name, settings in results.methods.items()
+    }
+    shapes = list(dict.fromkeys(families.values()))
+    return {
+        name: {
+            "color": colour,
+            "marker": MARKERS[shapes.index(families[name]) % len(MARKERS)],
+            "markersize": 5,
+            "linewidth": 1.2,
+        }
+        for name, colour in colours(families).items()
+    }
 
 
 def tradeoff(results: TradeoffResults) -> Figure:
@@ -35,30 +68,28 @@ def tradeoff(results: TradeoffResults) -> Figure:
         1, 2, figsize=(1.5 * WIDTH, 4.6), sharey=True, layout="constrained"
     )
     plain = results.settings.index(results.trial.plain)
-    for i, (name, settings) in enumerate(results.methods.items()):
-        look: dict[str, Any] = {
-            "color": COLOURS[i % len(COLOURS)],
-            "marker": MARKERS[i % len(MARKERS)],
-            "linestyle": LINES[i // len(COLOURS) % len(LINES)],
-        }
+    for name, look in looks(results).items():
+        settings = results.methods[name]
         curve = [plain, *settings]
-        axes[0].plot(x.values[curve], y.values[curve], label=name, ms=4.5, lw=1.2, **look)
+        axes[0].plot(x.values[curve], y.values[curve], label=name, **look)
         for k in settings:
             _cross(axes[0], x, y, k, look["color"])
-        axes[1].plot(seconds[settings], y.values[settings], ms=4.5, lw=1.2, **look)
+        axes[1].plot(seconds[settings], y.values[settings], **look)
     for axis, across in ((axes[0], x.values), (axes[1], seconds)):
-        axis.plot(across[plain], y.values[plain], "k*", ms=11, label="none", zorder=5)
+        axis.plot(across[plain], y.values[plain], "k*", ms=11, label="no mitigation", zorder=5)
         axis.grid(color="0.93", which="both")
     axes[0].set(xlabel=f"{fidelity.name}, memorized prompts")
     axes[1].set(xlabel="seconds for a picture of a memorized prompt", xscale="log")
     axes[1].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes[1].xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes[1].xaxis.set_minor_formatter(NullFormatter())
-    axes[0].set_ylabel(copying.name)
+    axes[0].set_ylabel(f"{copying.name}, memorized prompts")
+    axes[0].set_title("better: lower right", fontsize=9)
+    axes[1].set_title("better: lower left", fontsize=9)
     for axis, shown in ((axes[0].xaxis, fidelity), (axes[0].yaxis, copying)):
         if shown.percent:
             axis.set_major_formatter(PercentFormatter(1, decimals=0))
-    figure.suptitle(f"{results.trial.title}: better is lower right, and lower left", fontsize=10)
+    figure.suptitle(f"{results.trial.title}; equal shapes are of one family", fontsize=10)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, ncols=5, fontsize=8, loc="outside lower center")
     return figure

@@ -85,33 +85,3 @@ def test_estimates_of_groups_by_hand():
     assert first.interval.low == 0 and first.interval.high == 1
     # 3 of 3: the rule of three, 0.05^(1/3)
     assert (second.interval.low, second.interval.high) == (pytest.approx(0.05 ** (1 / 3)), 1)
-
-
-def test_standardised_means_are_those_of_written_out_samples():
-    scores, labels, clusters = simulate(3)
-    group = np.random.default_rng(2).integers(0, 3, len(labels))
-    members = (group == np.arange(3)[:, None]) & (labels == 1)
-    resampling = ev.resample(labels, clusters, draws=20)
-    means = ev.standardised_means(1e6 + scores, labels, resampling, members)
-    for b, weights in enumerate(resampling.weights):
-        for d, row in enumerate(scores):
-            others = row.repeat(np.where(labels == 0, weights, 0))
-            for g, of_group in enumerate(members):
-                drawn = row.repeat(np.where(of_group, weights, 0))
-                expected = (drawn.mean() - others.mean()) / others.std()
-                assert means[g, d, b] == pytest.approx(expected)
-
-
-def test_mean_scores_of_groups_by_hand():
-    # negatives 0 and 2: mean 1, standard deviation 1; and at the second seed 0 and 4: 2 and 2
-    labels = np.array([0, 0, 0, 0, 1, 1, 1])
-    rows = [[0, 2, 0, 2, 3, 5, 1], [0, 4, 4, 0, 6, 6, 2]]
-    evaluation = ev.Evaluation([rows, np.ones((2, 7))], labels, np.arange(7), draws=200)
-    members = [[0, 0, 0, 0, 1, 1, 0], [1, 1, 1, 1, 0, 0, 1]]  # negatives belong to no group
-    (first, second), constant = evaluation.scores_of_groups(members, [0, 1])
-    assert first.value == pytest.approx(np.mean([(4 - 1) / 1, (6 - 2) / 2]))
-    assert first.seed_std == pytest.approx(np.std([3, 2], ddof=1))
-    assert second.value == pytest.approx(0)
-    assert first.interval.low < first.value < first.interval.high
-    assert np.isnan([second.interval.low, second.interval.high]).all()  # one prompt has no spread
-    assert all(np.isnan(estimate.value) for estimate in constant)

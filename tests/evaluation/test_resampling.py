@@ -75,8 +75,7 @@ def test_every_statistic_is_the_same_in_blocks_and_on_samples_written_out(monkey
     np.testing.assert_array_equal(found.auc, expected.auc)
     np.testing.assert_array_equal(found.tpr, expected.tpr)
     np.testing.assert_array_equal(found.stricter_tpr, expected.stricter_tpr)
-    for statistic in (
-        lambda one: ev.tpr_by_group(scores, LABELS, one, members, 0.05),
-        lambda one: ev.standardised_means(scores, LABELS, one, members),
-    ):
-        np.testing.assert_allclose(statistic(blocks), statistic(given), rtol=1e-12, atol=1e-12)
+    rates, given_rates = (
+        ev.tpr_by_group(scores, LABELS, one, members, 0.05) for one in (blocks, given)
+    )
+    np.testing.assert_allclose(rates, given_rates, rtol=1e-12, atol=1e-12)

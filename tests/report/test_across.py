@@ -7,6 +7,7 @@ import pytest
 
 from anisomem.evaluation import Evaluation, enough_draws
 from anisomem.report import across
+from anisomem.report.colours import colours
 from anisomem.report.compared import Compared
 
 LABELS = np.arange(60) < 30
@@ -82,6 +83,7 @@ def test_table_and_figure_say_where_a_detector_was_not_run(found):
     rows = {row[0]: row[1:] for row in across.table(found).rows}
     assert rows["sure"] == ["1.000 *", "1.000 *", "1.5 [1.5, 1.5]"] * 2
     assert rows["alone"][:3] == ["1.000 *", "–", "–"]
-    picture = across.figure(found)
+    keys = [key for one in found for key in one.cells]
+    picture = across.figure(found, colours(keys))
     texts = [text.get_text() for axis in picture.axes for text in axis.texts]
     assert texts.count("–") == 2 and "1" in texts

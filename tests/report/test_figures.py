@@ -1,8 +1,5 @@
 """What figures show, from cases made by hand."""
 
-from functools import partial
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from anisomem.baselines.controls import Random
@@ -11,106 +8,136 @@ from matplotlib.colors import to_hex
 
 from anisomem.benchmark.results import Row
 from anisomem.engine.cost import TimedCounts
-from anisomem.evaluation import Evaluation, auc
-from anisomem.report import figures
-from anisomem.report.compared import Compared
-from anisomem.report.doses import dose_response
-from anisomem.report.style import COLOURS, GREY
+from anisomem.evaluation import Evaluation
+from anisomem.report import across, figures
+from anisomem.report.colours import colours_of
+from anisomem.report.compared import Compared, at_largest_n
 
 
-def test_roc_has_bands_around_few_curves(case):
-    figure = figures.roc(case)
-    (axis,) = figure.axes
-    labels = case.prompts.labels
-    areas = [auc(row[0], labels) for row in case.evaluated.scores]
-    (band,) = axis.collections  # the first detector is the best and the headline
-    curve = next(line for line in axis.lines if line.get_label().startswith("first"))
-    assert f"({areas[0]:.3f})" in curve.get_label()
-    assert to_hex(band.get_facecolor()[0]) == to_hex(curve.get_color())
-    x, y = curve.get_data()
-    edges = band.get_paths()[0].vertices
-    for fpr in (0.005, 0.01, 0.02, 0.99):  # before any false positive, and where it may step
-        at = np.flatnonzero(x <= fpr + 1e-9)[-1]
-        column = edges[np.abs(edges[:, 0] - fpr) < 1e-9, 1]
-        assert column.min() <= y[at] <= column.max()
-    plt.close(figure)
-
-
-def test_roc_of_many_names_as_many_as_there_are_colours(many):
-    figure = figures.roc(many)
-    (axis,) = figure.axes
-    named = [line for line in axis.lines if ", n=4 (" in str(line.get_label())]
-    keys = [line.get_label().split(" (")[0] for line in named]
-    # the best six, and the headline, here the first
-    best = [f"detector_{i}, n=4" for i in (24, 23, 22, 21, 20, 19)]
-    assert sorted(keys) == sorted([*best, "detector_00, n=4"])
-    assert len({to_hex(line.get_color()) for line in named}) == len(COLOURS)
-    grey = [line for line in axis.lines if line.get_color() == GREY and len(line.get_xdata())]
-    assert len(grey) == 25 - len(COLOURS)
-    texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert texts[-1].startswith("18 others (0.")
-    plt.close(figure)
-
-
-def test_forest_of_many_has_a_row_per_detector(many):
-    figure = figures.forest(many)
+def test_forest_of_many_has_a_row_per_detector_the_best_on_top(many):
+    colours = colours_of([many])
+    figure = figures.forest(many, colours)
     left, right = figure.axes
-    assert [t.get_text() for t in left.get_yticklabels()] == [
-        f"detector_{i:02}" for i in range(25)
-    ]
-    summaries = many.evaluated.summaries()
-    for axis, values in (
-        (left, [s.auc.value for s in summaries]),
-        (right, [s.tpr[0.01].value for s in summaries]),
-    ):
-        points = [line for line in axis.lines if line.get_marker() in "os"]
-        drawn = [(line.get_xdata()[0], line.get_ydata()[0], line.get_color()) for line in points]
-        assert len(drawn) == 50
-        for i, ((x, y, colour), value) in enumerate(zip(drawn, values, strict=True)):
-            assert x == pytest.approx(np.clip(value, 0.0005, 0.9995))
-            assert round(y) == i // 2  # n = 1 above n = 4
-            assert colour == COLOURS[i % 2]
+    summaries = dict(zip([d.key for d in many.detectors], many.evaluated.summaries(), strict=True))
+    keys = sorted(
+        (d.key for d in at_largest_n(many.detectors)), key=lambda key: -summaries[key].auc.value
+    )
+    assert [t.get_text() for t in left.get_yticklabels()] == keys and len(keys) == 25
+    for axis, read in ((left, lambda s: s.auc), (right, lambda s: s.tpr[0.01])):
+        points = [line for line in axis.lines if line.get_marker() == "o"]
+        assert len(points) == 25
+        for y, (key, point) in enumerate(zip(keys, points, strict=True)):
+            value = np.clip(read(summaries[key]).value, 0.0005, 0.9995)
+            assert point.get_xdata()[0] == pytest.approx(value)
+            assert point.get_ydata()[0] == y
+            assert to_hex(point.get_color()) == colours[key.removesuffix(", n=4")]
     plt.close(figure)
 
 
-def test_pareto_front_by_hand():
-    # seconds, AUC: cheap, dominated, equal cost and better, as good and dearer, best, its equal
-    points = [(1, 0.7), (2, 0.6), (1, 0.8), (3, 0.8), (4, 0.9), (4, 0.9)]
-    assert figures.pareto_front(points) == [2, 4]
-    assert figures.pareto_front([(1, 0.2), (2, 0.5), (3, 0.6)]) == [2]  # a coin is free
-
-
-def test_cost_of_many_names_all_and_colours_the_front(many):
-    summaries = many.evaluated.summaries()
-    # The better, the dearer, but for the ten worst, which are dearer than all others.
-    seconds = [40 - i if i < 10 else 1 + i for i in range(25)]
-    many.table = [
-        Row(
-            "many",
-            d.name,
-            d.n,
-            summary,
-            TimedCounts(1, 0, 0, (seconds[i // 2] * d.n, 0, 0), 1, 1),
-            [],
-        )
-        for i, (d, summary) in enumerate(zip(many.detectors, summaries, strict=True))
-    ]
-    figure = figures.cost(many)
-    (axis,) = figure.axes
-    rows = many.table
-    points = [(row.timed.isolated[0], row.summary.auc.value) for row in rows]
-    front = {rows[i].detector for i in figures.pareto_front(points)}
-    assert 1 < len(front) <= 15
-    names = {text.get_text(): text for text in axis.texts if text.get_text()[0] == "d"}
-    assert set(names) == {d.name for d in many.detectors}
-    assert {name for name, text in names.items() if text.get_color() != "0.45"} == front
-    heights = sorted(text.xyann[1] for text in names.values())
-    assert np.diff(heights).min() > 0.035 and heights[0] >= 0 and heights[-1] <= 1 + 1e-9
+def test_what_no_detector_has_is_no_panel(many):
+    evaluated = many.evaluated
+    few = Evaluation(evaluated.scores, many.prompts.labels, many.prompts.clusters, [0.001], 100)
+    many.evaluated = few  # 150 negatives resolve no 0.1%
+    figure = figures.forest(many, colours_of([many]))
+    assert [axis.get_xlabel() for axis in figure.axes] == ["AUC, logit scale"]
+    assert not any("not resolvable" in text.get_text() for text in figure.axes[0].texts)
     plt.close(figure)
-    many.table = rows[:2]  # no better than a coin
-    plt.close(figures.cost(many))
-    many.table = [SimpleNamespace(timed=None)]
-    assert figures.cost(many) is None
+
+
+def test_distributions_have_a_line_where_few_of_the_others_are_beyond(many):
+    colours = colours_of([many])
+    many.scores = dict(zip([d.key for d in many.detectors], many.evaluated.scores, strict=True))
+    figure = figures.distributions(many, colours)
+    others = many.prompts.labels == 0
+    panels = [axis for axis in figure.axes if axis.axison]
+    assert len(panels) == 25
+    for axis, detector in zip(panels, at_largest_n(many.detectors), strict=True):
+        (line,) = axis.lines
+        threshold = line.get_xdata()[0]
+        values = many.scores[detector.key][0]
+        assert (values[others] > threshold).sum() <= 1 < 1.5  # 1% of 150
+        assert (values[others] >= threshold).sum() == 2
+        faces = {to_hex(patch.get_facecolor()) for patch in axis.patches}
+        assert colours[detector.name] in faces and len(faces) == 2
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "exceeded by 1% of the others" in texts
+    plt.close(figure)
+
+
+def every_figure(case):
+    """All figures that apply to a case made by hand, with times made up."""
+    summaries = zip(case.detectors, case.evaluated.summaries(), strict=True)
+    case.table = [
+        Row("made", d.name, d.n, s, TimedCounts(1, 0, 0, (1 + i, 1, 1), 1, 1), [])
+        for i, (d, s) in enumerate(summaries)
+    ]
+    case.scores = dict(zip([d.key for d in case.detectors], case.evaluated.scores, strict=True))
+    largest = at_largest_n(case.detectors)
+    rows = case.evaluated.scores[[case.detectors.index(d) for d in largest]]
+    labels, clusters = case.prompts.labels, case.prompts.clusters
+    evaluation = Evaluation(rows, labels, clusters, case.evaluated.targets, 300)
+    target = case.config.fpr_targets[-1]
+    found = Compared("m", "a on m", target, largest, evaluation, evaluation.comparisons())
+    colours = colours_of([case])
+    drawn = {name: draw() for name, draw in figures.figures_of(case, found, colours).items()}
+    by_key = {d.key: colours[d.name] for d in case.detectors}
+    drawn["across"] = across.figure(across.across([found, found]), by_key)
+    return {name: figure for name, figure in drawn.items() if figure}
+
+
+@pytest.fixture(params=["case", "many"])
+def drawn(request):
+    case = request.getfixturevalue(request.param)
+    case.detectors = [d if d.n else Random(d.name, 1) for d in case.detectors]
+    found = every_figure(case)
+    yield case, found
+    plt.close("all")
+
+
+def start(axis):
+    """The first column of a grid that an axis is in."""
+    return axis.get_subplotspec().colspan.start
+
+
+def test_every_axis_has_a_title(drawn):
+    _, found = drawn
+    assert set(found) >= {"roc", "forest", "cost", "distributions", "dose_response", "verdicts"}
+    for name, figure in found.items():
+        figure.draw_without_rendering()
+        for axis in figure.axes:
+            if not axis.axison:
+                continue
+            sides = ((axis.xaxis, "x"), (axis.yaxis, "y"))
+            for side, letter in sides:
+                shown = [t for t in side.get_ticklabels() if t.get_text() and t.get_visible()]
+                of_all = getattr(figure, f"get_sup{letter}label")()
+                same_column = [
+                    other
+                    for other in figure.axes
+                    if letter == "x" and other.get_subplotspec().colspan.start == start(axis)
+                ]
+                along = getattr(axis, f"get_shared_{letter}_axes")().get_siblings(axis)
+                shared = any(
+                    getattr(other, f"get_{letter}label")() for other in (*along, *same_column)
+                )
+                assert not shown or of_all or shared, (name, letter)
+
+
+def test_a_detector_has_one_colour_in_all_figures(drawn):
+    case, found = drawn
+    colours = colours_of([case])
+    assert len(set(colours.values())) == len(colours)
+    best = max(
+        at_largest_n(case.detectors),
+        key=lambda d: case.evaluated.summaries()[case.detectors.index(d)].auc.value,
+    )
+    own = colours[best.name]
+    for name in {"roc", "forest", "cost", "critical_difference", "across", "distributions"}:
+        lines = [line for axis in found[name].axes for line in axis.lines]
+        patches = [patch for axis in found[name].axes for patch in axis.patches]
+        used = {to_hex(line.get_color()) for line in lines}
+        used |= {to_hex(patch.get_facecolor()) for patch in patches}
+        assert own in used, name
 
 
 @pytest.mark.filterwarnings("error:.*divide:RuntimeWarning")
@@ -120,25 +147,11 @@ def test_scores_without_order_are_drawn(case):
     scores[1, :, -3:] = 1
     case.detectors = [Random("first", 1), Random("second", 4)]
     case.evaluated = Evaluation(scores, case.prompts.labels, case.prompts.clusters, draws=100)
-    case.scores = {d.key: s for d, s in zip(case.detectors, scores, strict=True)}
-    summaries = zip(case.detectors, case.evaluated.summaries(), strict=True)
-    rows = [
-        Row("made", d.name, d.n, s, TimedCounts(1, 0, 0, (1, 1, 1), 1, 1), [])
-        for d, s in summaries
-    ]
-    case.table = rows
-    pairs = case.evaluated.comparisons()
-    found = Compared("m", "a on m", 0.01, case.detectors, case.evaluated, pairs)
-    draws = (figures.roc, figures.forest, figures.distributions, figures.cost, dose_response)
-    draws = [*(partial(draw, case) for draw in draws)]
-    for draw in [*draws, *(partial(draw, found) for draw in figures.OF_PAIRS.values())]:
-        figure = draw()
+    for figure in every_figure(case).values():
         figure.draw_without_rendering()
-        plt.close(figure)
+    plt.close("all")
 
 
-def test_names_are_spread_as_little_as_can_be():
-    np.testing.assert_allclose(figures.spread([0.1, 0.5], 0.1), [0.1, 0.5])  # there is room
-    np.testing.assert_allclose(figures.spread([0.5, 0.5], 0.1), [0.45, 0.55])
-    np.testing.assert_allclose(figures.spread([0.2, 1.0, 1.0], 0.1), [0.2, 0.9, 1.0])
-    np.testing.assert_allclose(figures.spread([0.0, 0.0, 0.9], 0.1), [0.0, 0.1, 0.9])
+def test_every_figure_has_a_caption():
+    named = [*figures.FIGURES, *figures.OF_PAIRS, "across"]
+    assert sorted(figures.CAPTIONS) == sorted(named)

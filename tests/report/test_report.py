@@ -2,7 +2,9 @@
 
 import csv
 import json
+import shlex
 from dataclasses import replace
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +15,8 @@ from anisomem.benchmark.results import Results
 from anisomem.cli.main import main
 from anisomem.cli.outcome import finish
 from anisomem.report import figures, report, tables
+from anisomem.report import page as pages
+from anisomem.report.colours import colours_of
 
 DESK, PHONE = (1280, 900), (390, 844)
 
@@ -63,10 +67,75 @@ def test_everything_is_there(page, gallery_run):
     images = page.locator("img")
     assert page.evaluate("[...document.images].every((i) => i.complete && i.naturalWidth > 1)")
     # figures, a colour scale, and for four prompts three pictures, a map, and two trained on
-    assert images.count() == 8 + 1 + 4 * 4 + 2
+    assert images.count() == 9 + 1 + 4 * 4 + 2
     assert page.get_by_text("no picture of its own").count() == 2
-    for link in page.locator("nav a").all():
+    for link in page.locator("a[href^='#']").all():
         assert page.locator(link.get_attribute("href")).count() == 1
+
+
+def test_the_page_begins_with_what_it_says_in_words(page, gallery_run):
+    said = page.locator("#said")
+    table = page.locator("table").first
+    assert said.bounding_box()["y"] < table.bounding_box()["y"]
+    rows = json.loads((gallery_run[1] / "table.json").read_text())["rows"]
+    largest = {row["detector"]: row for row in rows}  # the last one of a name
+    best = max(largest.values(), key=lambda row: row["auc"])
+    name = f"{best['detector']} (n={best['n']})" if best["n"] else best["detector"]
+    assert f": {name}, {best['auc']:.3f} [" in said.inner_text()
+    names = [text.strip() for text in said.locator("dt").all_inner_texts()]
+    assert names == [
+        "Model",
+        "Revision",
+        "Prompts",
+        "Noise",
+        "Recorded",
+        "Page written",
+        "Command",
+    ]
+    command = said.locator("dd.typed").inner_text()
+    assert command == shlex.join(["anisomem", "run", *gallery_run[0]])
+
+
+def test_every_detector_leads_to_what_it_is(page):
+    links = page.locator("table").first.locator("td a")
+    assert links.all_inner_texts() == column(page, "detector")
+    links.first.click()
+    described = page.locator(":target")
+    assert described.locator("dt").inner_text() == links.first.inner_text()
+    assert len(described.locator("dd").inner_text().split(". ")) >= 2
+
+
+def test_the_main_table_is_whole_and_its_first_numbers_are_in_sight(page):
+    box = page.locator(".scroll").first
+    assert box.evaluate("(box) => box.scrollHeight - box.clientHeight") <= 1
+    width = page.viewport_size["width"]
+    heads = {h.inner_text().strip(): h for h in page.locator("table").first.locator("th").all()}
+    assert not {"prompts", "model"} & set(heads)  # of one case the title says them
+    shown = heads["AUC"].bounding_box()
+    assert shown["x"] >= 0 and shown["x"] + shown["width"] <= width
+    cell = page.locator("table").first.locator("tbody tr").first.locator("td").nth(2)
+    within = cell.bounding_box()
+    assert within["x"] + within["width"] <= width
+
+
+def test_figures_leave_no_hole_beside_tall_ones(page):
+    boxes = page.evaluate(
+        """[...document.querySelectorAll(".figures")].map((box) =>
+            [...box.querySelectorAll("figure")].map((f) => {
+                const r = f.getBoundingClientRect();
+                return [f.className, Math.round(r.left), r.top, r.bottom];
+            }))"""
+    )
+    for figures_of_one in boxes:
+        names = [name for name, *_ in figures_of_one]
+        assert set(names[names.index("across") :]) == {"across"}  # the wide ones at the end
+        by_column = {}
+        for _, left, top, bottom in figures_of_one[: names.index("across")]:
+            by_column.setdefault(left, []).append((top, bottom))
+        assert len(by_column) == (1 if page.viewport_size["width"] < 1000 else 2)
+        for column_of_one in by_column.values():
+            pairs = pairwise(column_of_one)
+            assert all(0 <= below[0] - above[1] < 4 for above, below in pairs)
 
 
 def test_numbers_sort_from_the_largest_and_missing_cells_stay_last(page):
@@ -98,11 +167,16 @@ def test_detector_stays_in_sight_while_a_table_scrolls(page):
     table = page.locator(".scroll").first
     table.evaluate("(box) => { box.scrollLeft = box.scrollWidth }")
     box = table.bounding_box()
-    cells = page.locator(".scroll tbody tr").first.locator("td.key")
-    lefts = [cells.nth(i).bounding_box() for i in range(2)]
-    assert lefts[0]["x"] >= box["x"]
-    assert lefts[1]["x"] >= lefts[0]["x"] + lefts[0]["width"] - 1
-    assert lefts[1]["x"] + lefts[1]["width"] < box["x"] + box["width"] * 2 / 3
+    cells = page.locator(".scroll tbody tr").first.locator("td")
+    stuck = [
+        i
+        for i, cell in enumerate(cells.all())
+        if cell.evaluate("(cell) => getComputedStyle(cell).position") == "sticky"
+    ]
+    assert stuck == [0]  # one column alone, the detector's
+    first = cells.first.bounding_box()
+    assert first["x"] >= box["x"] - 1
+    assert first["x"] + first["width"] < box["x"] + box["width"] / 2
 
 
 @pytest.fixture
@@ -167,7 +241,7 @@ def test_the_model_is_in_tables_and_titles(gallery_run, case):
 
 
 def test_what_fails_costs_itself_and_no_table(case, tmp_path, monkeypatch, caplog):
-    def broken(_):
+    def broken(*_):
         raise RuntimeError("made to fail")
 
     few_figures(monkeypatch, broken, figures.forest)
@@ -212,8 +286,8 @@ def test_names_of_blocks_are_no_formulas(case, tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "MOST_BLOCKS", 4)
     blocks = [f"$\\foo$ {i % 20} " + "long " * 20 for i in range(len(case.prompts))]
     case.prompts = replace(case.prompts, blocks=blocks)
-    figure = figures.norm_cosine(case)
-    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    figure = figures.norm_cosine(case, colours_of([case]))
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels[0].startswith("other: $\\foo$ ") and labels[0].endswith("…")
     assert len(labels) < 20 and "more blocks" in " ".join(labels)
     figure.draw_without_rendering()
@@ -229,7 +303,10 @@ def test_cases_stand_side_by_side_and_cost_no_table_where_they_cannot(
     drawn = report.write(both, tmp_path)
     assert drawn[report.TOGETHER]["across"] == tmp_path / "across.png"
     assert "## Side by side" in (tmp_path / "more.md").read_text()
-    assert 'id="across-together"' in (tmp_path / "report.html").read_text()
+    content = (tmp_path / "report.html").read_text()
+    assert 'id="across-together"' in content
+    above = [f"prompts {one.name}, model {one.model}" for one in both]
+    assert all(f'<th scope="rowgroup" colspan="8"><span>{one}</span>' in content for one in above)
 
     def fail(cases):
         raise ZeroDivisionError("nothing to rank")
@@ -239,3 +316,20 @@ def test_cases_stand_side_by_side_and_cost_no_table_where_they_cannot(
     assert "cases side by side is left out: ZeroDivisionError: nothing to rank" in caplog.text
     assert (tmp_path / "table.md").exists() and not (tmp_path / "across.png").exists()
     assert "Side by side" not in (tmp_path / "report.html").read_text()
+
+
+def test_a_page_takes_cases_out_of_the_columns():
+    table = tables.Table(
+        "T",
+        ["prompts", "model", "detector", "n", "AUC"],
+        [["p", "m", "a", "1", "0.9"], ["p", "m", "b", "4", "0.8"], ["q", "m", "a", "1", "0.7"]],
+    )
+    grouped = pages.grouped(table, report.KEYS)
+    assert grouped.headings == ["detector", "n", "AUC"]
+    assert grouped.groups == {
+        "prompts p, model m": [["a", "1", "0.9"], ["b", "4", "0.8"]],
+        "prompts q, model m": [["a", "1", "0.7"]],
+    }
+    assert (grouped.key, grouped.rows) == ("detector", 3)
+    pair = pages.grouped(tables.Table("P", ["a", "b", "p"], [["x", "y", "1"]]), report.KEYS)
+    assert pair.key == "a" and pair.groups == {"": [["x", "y", "1"]]}
