@@ -53,7 +53,7 @@ def heading(demo: Demo) -> str:
     return page.rendered(
         PACKAGE,
         "heading.j2",
-        name=demo.name,
+        model=demo.name,
         ordinary=len(demo.ordinary.texts),
         known=len(demo.known) if demo.known else 0,
     )
@@ -148,7 +148,7 @@ def mitigated(demo: Demo, result: Mitigated) -> str:
         PACKAGE,
         "mitigated.j2",
         small=figures.is_small(after[0].picture),
-        name=after[0].label,
+        label=after[0].label,
         source=after[0].source,
         notes=list(dict.fromkeys(one.effort.note for one in after if one.effort.note)),
         text=after[0].text if after[0].text != before[0].text else "",
