@@ -29,6 +29,8 @@ ONE = {"concurrency_limit": 1, "concurrency_id": "model", "api_visibility": "pri
 #: Set before gradio is imported, which reads them then.
 SILENT = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
 EMPTY = ""
+BEFORE = "The verdict stands here once a prompt is asked about."
+SAMPLING = "Sampling pictures ..."
 
 
 def library() -> Any:
@@ -56,7 +58,7 @@ def page(demo: Demo) -> gr.Blocks:
         gr.HTML(shown.heading(demo))
         answer = gr.State(None, time_to_live=60 * MINUTES)
         with gr.Row():
-            with gr.Column(scale=1, min_width=320):
+            with gr.Column(min_width=320):
                 prompt = gr.Textbox(
                     label="Prompt",
                     lines=2,
@@ -67,38 +69,32 @@ def page(demo: Demo) -> gr.Blocks:
                 )
                 ask = gr.Button("Ask", variant="primary", elem_id="ask")
                 examples = _examples(gr, demo, prompt)
-                rate = gr.Radio(
-                    [(percent(one), one) for one in demo.rates],
-                    value=demo.rates[0],
-                    label="False-positive rate",
-                    info="The share of ordinary prompts that may be flagged.",
-                    elem_id="rate",
-                )
-                detector = gr.Radio(
-                    demo.scorer.keys,
-                    value=demo.scorer.keys[0],
-                    label="Verdict by",
-                    elem_id="detector",
-                )
-                verdict = gr.HTML(EMPTY, elem_id="verdict")
-            with gr.Column(scale=1, min_width=320):
+            with gr.Column(min_width=320):
+                verdict = gr.HTML(shown.waiting(BEFORE), elem_id="verdict")
+                with gr.Column(visible=False) as choices:
+                    rate, detector = _choices(gr, demo)
+        with gr.Row():
+            with gr.Column(min_width=320):
                 pictures = gr.HTML(EMPTY, elem_id="pictures")
-                which = gr.Button("Which words matter?", interactive=False, elem_id="which")
+            with gr.Column(min_width=320), gr.Column(visible=False) as further:
+                which = gr.Button("Which words matter?", elem_id="which")
                 words = gr.HTML(EMPTY, elem_id="words")
-                with gr.Group(visible=bool(demo.mitigations)):
-                    how = gr.Radio(
-                        list(demo.mitigations),
-                        value=next(iter(demo.mitigations), None),
-                        label="Mitigation",
-                        elem_id="how",
-                    )
-                    mitigate = gr.Button("Mitigate", interactive=False, elem_id="mitigate")
+                how = gr.Radio(
+                    list(demo.mitigations),
+                    value=next(iter(demo.mitigations), None),
+                    label="Mitigation",
+                    visible=bool(demo.mitigations),
+                    elem_id="how",
+                )
+                mitigate = gr.Button(
+                    "Mitigate", visible=bool(demo.mitigations), elem_id="mitigate"
+                )
                 after = gr.HTML(EMPTY, elem_id="after")
         answering = _Handlers(gr, demo)
         asked = {
             "fn": answering.ask,
             "inputs": [prompt, detector, rate],
-            "outputs": [answer, verdict, pictures, words, after, which, mitigate],
+            "outputs": [answer, verdict, choices, pictures, further, words, after],
             "show_progress_on": [verdict, pictures],
             **ONE,
         }
@@ -166,14 +162,15 @@ class _Handlers:
 
     def ask(self, prompt: str, detector: str, rate: float) -> Iterator[tuple[Any, ...]]:
         """The verdict at once, the pictures when they are there."""
-        demo, off, on = self._demo, self._gr.Button(interactive=False), self._gr.Button
+        demo, column = self._demo, self._gr.Column
         with self._shown():
             scored = demo.score(prompt or "")
             said = shown.verdict(demo, scored, detector, rate)
-            yield None, said, EMPTY, EMPTY, EMPTY, off, off
+            sampling = shown.waiting(SAMPLING)
+            yield None, said, column(visible=True), sampling, column(visible=False), EMPTY, EMPTY
             answer = Answer(scored, demo.generate(scored.prompt))
             made = shown.pictures(demo, scored, answer.generated)
-            yield answer, said, made, EMPTY, EMPTY, on(interactive=True), on(interactive=True)
+            yield answer, said, column(visible=True), made, column(visible=True), EMPTY, EMPTY
 
     def judge(self, answer: Answer | None, detector: str, rate: float) -> str:
         """The verdict by another detector or at another rate."""
@@ -210,6 +207,19 @@ class _Handlers:
             yield
         except UserError as error:
             raise self._gr.Error(html.escape(str(error)), print_exception=False) from None
+
+
+def _choices(gr: Any, demo: Demo) -> tuple[Any, Any]:
+    """What a verdict depends on: the false-positive rate, and the detector."""
+    rate = gr.Radio(
+        [(percent(one), one) for one in demo.rates],
+        value=demo.rates[0],
+        label="False-positive rate",
+        info="The share of ordinary prompts that may be flagged.",
+        elem_id="rate",
+    )
+    keys = demo.scorer.keys
+    return rate, gr.Radio(keys, value=keys[0], label="Verdict by", elem_id="detector")
 
 
 def _examples(gr: Any, demo: Demo, prompt: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import floor, isfinite, log10
 
 import numpy as np
 
@@ -57,6 +57,11 @@ def heading(demo: Demo) -> str:
         ordinary=len(demo.ordinary.texts),
         known=len(demo.known) if demo.known else 0,
     )
+
+
+def waiting(text: str) -> str:
+    """A line in the place of what is not there yet, as HTML."""
+    return page.rendered(PACKAGE, "waiting.j2", text=text)
 
 
 def verdict(demo: Demo, scored: Scored, detector: str, rate: float) -> str:
@@ -128,10 +133,11 @@ def words(some: Sequence[Word], detector: str) -> str:
     """Which words matter, as HTML."""
     known = [abs(one.change) for one in some if isfinite(one.change)]
     most = max(known, default=0.0) or 1.0
+    digits = max(0, 2 - floor(log10(most)))
     rows = [
         {
             "text": one.text,
-            "change": f"{one.change:+.3g}" if isfinite(one.change) else "–",
+            "change": f"{one.change:+.{digits}f}" if isfinite(one.change) else "–",
             "share": f"{abs(one.change) / most:.2f}" if isfinite(one.change) else "0",
             "raises": isfinite(one.change) and one.change > 0,
         }

@@ -52,7 +52,7 @@ def tab(address, browser, request):
 def answered(tab):
     """Waits until pictures are there."""
     tab.wait_for_selector("#pictures .tiles img", timeout=WAIT)
-    tab.wait_for_selector("#mitigate:not([disabled])", timeout=WAIT)
+    tab.wait_for_selector("#which", timeout=WAIT)
 
 
 def loaded(tab):
@@ -75,7 +75,9 @@ def test_an_example_is_answered(tab, bundled):
     assert ("Stands out" in text) == first.flagged
     assert "In the model's own prompt set it is labelled memorized" in text
     assert tab.locator("#pictures .tiles").first.locator("img").count() == 8
-    assert tab.locator("#pictures figcaption").filter(has_text="nearest: ").count() == 4
+    captions = tab.locator("#pictures .tiles").first.locator("figcaption").all_inner_texts()
+    near = bundled.generate(example.prompt).nearest
+    assert captions[1::2] == [f"{one.distance:.3f}" for one in near]
 
     tab.click("#which")
     tab.wait_for_selector("#words .word", timeout=WAIT)
