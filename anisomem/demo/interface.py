@@ -69,10 +69,9 @@ def page(demo: Demo) -> gr.Blocks:
                 )
                 ask = gr.Button("Ask", variant="primary", elem_id="ask")
                 examples = _examples(gr, demo, prompt)
+                rate, detector = _choices(gr, demo)
             with gr.Column(min_width=320):
                 verdict = gr.HTML(shown.waiting(BEFORE), elem_id="verdict")
-                with gr.Column(visible=False) as choices:
-                    rate, detector = _choices(gr, demo)
         with gr.Row():
             with gr.Column(min_width=320):
                 pictures = gr.HTML(EMPTY, elem_id="pictures")
@@ -94,7 +93,7 @@ def page(demo: Demo) -> gr.Blocks:
         asked = {
             "fn": answering.ask,
             "inputs": [prompt, detector, rate],
-            "outputs": [answer, verdict, choices, pictures, further, words, after],
+            "outputs": [answer, verdict, pictures, further, words, after],
             "show_progress_on": [verdict, pictures],
             **ONE,
         }
@@ -167,10 +166,10 @@ class _Handlers:
             scored = demo.score(prompt or "")
             said = shown.verdict(demo, scored, detector, rate)
             sampling = shown.waiting(SAMPLING)
-            yield None, said, column(visible=True), sampling, column(visible=False), EMPTY, EMPTY
+            yield None, said, sampling, column(visible=False), EMPTY, EMPTY
             answer = Answer(scored, demo.generate(scored.prompt))
             made = shown.pictures(demo, scored, answer.generated)
-            yield answer, said, column(visible=True), made, column(visible=True), EMPTY, EMPTY
+            yield answer, said, made, column(visible=True), EMPTY, EMPTY
 
     def judge(self, answer: Answer | None, detector: str, rate: float) -> str:
         """The verdict by another detector or at another rate."""
