@@ -35,10 +35,11 @@ def examples(prompts: PromptSet) -> list[Example]:
     ones are the first that are not near either.
     """
     misses: dict[int, int] = {}
-    for row in np.flatnonzero(prompts.labels == 0):
+    negatives, positives = (np.flatnonzero(prompts.labels == label).tolist() for label in (0, 1))
+    for row in negatives:
         if prompts.blocks[row] == BLOCK:
-            misses.setdefault(int(prompts.clusters[row]), int(row))
-    own = [int(row) for row in np.flatnonzero(prompts.labels == 1) if prompts.blocks[row] != BLOCK]
+            misses.setdefault(int(prompts.clusters[row]), row)
+    own = [row for row in positives if prompts.blocks[row] != BLOCK]
     rates = prompts.reproduction_rates
     rank = {row: -float(rates[row]) if rates is not None else 0.0 for row in own}
     own.sort(key=lambda row: (int(prompts.clusters[row]) not in misses, rank[row], row))
@@ -46,8 +47,8 @@ def examples(prompts: PromptSet) -> list[Example]:
     clusters = [int(prompts.clusters[row]) for row in memorized]
     near = [misses[cluster] for cluster in clusters if cluster in misses]
     others = [
-        int(row)
-        for row in np.flatnonzero(prompts.labels == 0)
+        row
+        for row in negatives
         if prompts.blocks[row] != BLOCK and int(prompts.clusters[row]) not in clusters
     ]
     kinds = {MEMORIZED: memorized, NEAR_MISS: near, ORDINARY: _distinct(prompts, others)}

@@ -180,8 +180,9 @@ def judged(
     found = scores(model, mitigated, sampled.seeds, batches)
     before = model.encode([prompt] * len(sampled.seeds)).embeddings
     after = mitigated.conditioning.embeddings
-    unknown = before is None or after is None
-    embeddings = [0.0] * len(sampled.seeds) if unknown else moved(before, after)
+    embeddings = [0.0] * len(sampled.seeds)
+    if before is not None and after is not None:
+        embeddings = moved(before, after)
     noise, spent = moved(sampled.x, mitigated.x.cpu()), mitigated.spent(sampled.steps)
     return [
         Outcome(
