@@ -70,7 +70,10 @@ def test_an_example_is_answered(tab, bundled):
     text = tab.inner_text("#verdict")
     scored = bundled.score(example.prompt)
     for one in bundled.verdicts(scored, bundled.rates[0]):
-        assert f"{one.detector}\t{one.score:.3g}\t{one.threshold.value:.3g}" in text
+        cells = [one.detector, f"{one.score:.3g}", f"{one.threshold.value:.3g}", f"{one.p:.2g}"]
+        if tab.viewport_size["width"] < 480:
+            del cells[2]  # a phone shows it in the figure alone
+        assert "\t".join(cells) in text
     first = bundled.verdict(scored, bundled.scorer.keys[0], bundled.rates[0])
     assert ("Stands out" in text) == first.flagged
     assert "In the model's own prompt set it is labelled memorized" in text
