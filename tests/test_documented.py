@@ -125,6 +125,8 @@ def test_a_documented_command_can_be_typed(command, place):
             compose.cases(overrides)
         case "scan":
             compose.cases([f"experiment={catalog.SCAN}", *with_prompts(overrides)])
+        case "demo":  # it serves until it is ended, which tests/demo does
+            compose.cases([f"experiment={catalog.DEMO}", *overrides])
         case "generate":
             compose.cases([f"mitigation=[{options.mitigate or 'none'}]", *overrides])
         case _:

@@ -51,7 +51,7 @@ class Gallery:
 
 
 @dataclass
-class _CosineMap(Anisotropy):
+class CosineMap(Anisotropy):
     """The metric's cosine before it is averaged over positions."""
 
     def components(self) -> Components:
@@ -172,13 +172,13 @@ def seeds_behind(seeds: Sequence[int], prompts: int) -> list[int]:
     return list(islice(count(max(FIRST_SEED, max(seeds) + prompts)), PICTURES))
 
 
-def _metric(results: Results) -> _CosineMap:
+def _metric(results: Results) -> CosineMap:
     """The metric that the maps are of: the headline's, where it averages over positions."""
     detector = headline(results.detectors)
     if isinstance(detector, Anisotropy) and detector.convention == "released":
         choices = (detector.mode, detector.normalisation, detector.norm_at, detector.cos_at)
-        return _CosineMap(detector.name, detector.n, "released", *choices)
-    return _CosineMap("anisotropy", n=4)
+        return CosineMap(detector.name, detector.n, "released", *choices)
+    return CosineMap("anisotropy", n=4)
 
 
 def _seeds(results: Results) -> list[int]:

@@ -14,8 +14,8 @@ import anisomem
 
 LISTS = ("detector", "mitigation", "measure")  # groups of which a run has several members
 GROUPS = ("model", "dataset", *LISTS, "logger", "experiment")
-#: The experiments of ``anisomem mitigate``, ``geometry`` and ``scan`` where none is chosen.
-MITIGATE, GEOMETRY, SCAN = "mitigation_testbed", "geometry_testbed", "scan"
+#: The experiments of ``anisomem mitigate``, ``geometry``, ``scan``, ``demo`` where none is chosen.
+MITIGATE, GEOMETRY, SCAN, DEMO = "mitigation_testbed", "geometry_testbed", "scan", "demo"
 SCAN_RELATIVE = "scan_relative"  # where a second model is given
 
 

@@ -6,7 +6,7 @@ Nothing is stored but the picture that is asked for; a whole set is a ``trial``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -22,9 +22,13 @@ from anisomem.run.ordinary import draw
 from anisomem.tradeoff.settings import mitigations
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from anisomem.config.schema import Config
-    from anisomem.mitigation.base import Effort
+    from anisomem.engine.batches import Batches
+    from anisomem.mitigation.base import Effort, Mitigated, Mitigation
     from anisomem.mitigation.scoring import Scores
+    from anisomem.models.base import DiffusionModel
 
 INCHES, DPI = 3.2, 120  # a picture's side
 
@@ -55,6 +59,27 @@ class Outcome:
     source: str
 
 
+@dataclass(frozen=True)
+class Sampled:
+    """A prompt as it is sampled one way from the noises of S seeds.
+
+    Attributes:
+        seeds: The seeds.
+        x: The noise that was drawn from them, ``[S, C, H, W]``.
+        mitigated: What is sampled, a row a seed.
+        pictures: uint8 ``[S, H, W, 3]``.
+        steps: Of the trajectories.
+        seconds: Mitigating and sampling all.
+    """
+
+    seeds: Sequence[int]
+    x: Tensor
+    mitigated: Mitigated
+    pictures: npt.NDArray[np.uint8]
+    steps: int
+    seconds: float
+
+
 def sample(prompt: str, config: Config, fpr: float | None) -> list[Outcome]:
     """The prompt sampled with every mitigation of the configuration, from the same noise.
 
@@ -69,16 +94,15 @@ def sample(prompt: str, config: Config, fpr: float | None) -> list[Outcome]:
             few ordinary prompts for ``fpr``.
     """
     from anisomem.engine.batches import Batches
-    from anisomem.mitigation.base import Ordinary, moved
+    from anisomem.mitigation.base import Ordinary
     from anisomem.mitigation.none import NoMitigation
     from anisomem.mitigation.on_detection import OnDetection
-    from anisomem.mitigation.scoring import scores
 
     chosen = mitigations(config)
     with progress.phase("loading the model"):
         model = devices.loaded(config)
     model.require(Capability.PICTURES, "there is nothing to show")
-    seed, outcomes, texts = config.seeds[0], [], []
+    seed, outcomes, texts = config.seeds[0], list[Outcome](), []
     if fpr is not None:
         chosen = [
             one if isinstance(one, NoMitigation) else OnDetection(one.name, one, fpr=fpr)
@@ -88,28 +112,92 @@ def sample(prompt: str, config: Config, fpr: float | None) -> list[Outcome]:
         texts = draw(config, labelled.whole(config))
     chosen = [one.ready(model, Ordinary(texts, [seed] * len(texts))) for one in chosen]
     batches = Batches(model, size=config.batch_size)
-    x, given = model.initial_noise(seed, 1), model.encode([prompt])
     for mitigation in progress.over(chosen, "generate", "picture"):
-        begin = perf_counter()
-        mitigated = mitigation(model, [prompt], x, [seed], batches)
-        picture = model.decode(mitigated.sample(model))[0]
-        seconds = perf_counter() - begin
-        found_scores = scores(model, mitigated, [seed], batches)
-        before, after = (c.embeddings for c in (given, mitigated.conditioning))
-        outcomes.append(
-            Outcome(
-                mitigation.name,
-                mitigated.texts[0],
-                picture,
-                found_scores,
-                0.0 if before is None or after is None else moved(before, after)[0],
-                moved(x, mitigated.x.cpu())[0],
-                mitigated.spent()[0],
-                seconds,
-                mitigation.paper.cited if mitigation.paper else "",
-            )
-        )
+        one = sampled(model, mitigation, prompt, [seed], batches)
+        outcomes += judged(model, mitigation, prompt, one, batches)
     return outcomes
+
+
+def sampled(
+    model: DiffusionModel,
+    mitigation: Mitigation,
+    prompt: str,
+    seeds: Sequence[int],
+    batches: Batches,
+    steps: int | None = None,
+    guidance: float | None = None,
+) -> Sampled:
+    """The prompt sampled one way, a picture a seed.
+
+    Arguments:
+        model: The model.
+        mitigation: The way, ready.
+        prompt: The prompt's text.
+        seeds: S seeds.
+        batches: Which know how many latents fit into a pass.
+        steps, guidance: Of the trajectories; the usual ones if not given.
+
+    Raises:
+        UserError: The model lacks what is changed, or memory ends.
+    """
+    import torch
+
+    from anisomem.mitigation.base import GUIDANCE, STEPS
+
+    begin = perf_counter()
+    num_steps, scale = steps or STEPS, GUIDANCE if guidance is None else guidance
+    x = torch.cat([model.initial_noise(seed, 1) for seed in seeds])
+    mitigated = mitigation(model, [prompt] * len(seeds), x, seeds, batches)
+
+    def part(rows: slice) -> npt.NDArray[np.uint8]:
+        some = mitigated[range(len(seeds))[rows]]
+        return model.decode(some.sample(model, num_steps, scale))
+
+    pictures = np.concatenate(batches.in_batches(len(seeds), part, 2))
+    return Sampled(seeds, x, mitigated, pictures, num_steps, perf_counter() - begin)
+
+
+def judged(
+    model: DiffusionModel,
+    mitigation: Mitigation,
+    prompt: str,
+    sampled: Sampled,
+    batches: Batches,
+) -> list[Outcome]:
+    """What detectors say of the prompt as it is sampled, and what that cost, a seed each.
+
+    Arguments:
+        model: The model.
+        mitigation: The way.
+        prompt: The prompt's text.
+        sampled: What it was sampled to.
+        batches: Which know how many latents fit into a pass.
+    """
+    from anisomem.mitigation.base import moved
+    from anisomem.mitigation.scoring import Scores, scores
+
+    mitigated = sampled.mitigated
+    found = scores(model, mitigated, sampled.seeds, batches)
+    before = model.encode([prompt] * len(sampled.seeds)).embeddings
+    after = mitigated.conditioning.embeddings
+    embeddings = [0.0] * len(sampled.seeds)
+    if before is not None and after is not None:
+        embeddings = moved(before, after)
+    noise, spent = moved(sampled.x, mitigated.x.cpu()), mitigated.spent(sampled.steps)
+    return [
+        Outcome(
+            mitigation.name,
+            mitigated.texts[row],
+            sampled.pictures[row],
+            Scores(*(getattr(found, one.name)[[row]] for one in fields(Scores))),
+            embeddings[row],
+            noise[row],
+            spent[row],
+            sampled.seconds / len(sampled.seeds),
+            mitigation.paper.cited if mitigation.paper else "",
+        )
+        for row in range(len(sampled.seeds))
+    ]
 
 
 def table(outcomes: Sequence[Outcome]) -> Table:
