@@ -76,14 +76,16 @@ def _names(every: Any) -> list[str]:
 def _line(card: Card, origin: int) -> Line:
     reported = card.reported
     every = [one for part in (reported or {}).values() for one in part]
-    words = {one.verdict.replace(" ", "-") for one in every} or {"none"}
+    words = {one.verdict.replace(" ", "-") for one in every}
+    if reported is not None and not every:
+        words = {"none"}
     return Line(
         card,
         listed.measured(card, "auc"),
         listed.measured(card, RATE),
         listed.seconds(card),
-        reported and reported["auc"],
-        reported and reported[RATE],
+        None if reported is None else reported["auc"],
+        None if reported is None else reported[RATE],
         " ".join(sorted(words)),
         origin,
         listed.checked(card.origin),
@@ -95,7 +97,7 @@ def _figures(cards: Sequence[Card]) -> list[Mapping[str, str]]:
     groups: dict[tuple[str, str], list[Card]] = {}
     for card in cards:
         groups.setdefault((card.model, card.prompts), []).append(card)
-    drawn = []
+    drawn: list[Mapping[str, str]] = []
     chosen = [(of, every) for of, every in groups.items() if pareto.priced(every)]
     for (model, prompts), every in progress.over(chosen, "drawing", "figure"):
         title = f"{model} on {prompts}"

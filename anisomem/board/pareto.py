@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from anisomem.board.cards import Card
+from anisomem.board.cards import Card, Number
 from anisomem.report import literal, style
 from anisomem.report.figures import pareto_front
 from anisomem.report.style import COLOURS, GREY, MARKERS, WIDTH, logit_axis, on_logit
@@ -22,10 +23,19 @@ CAPTION = (
 )
 
 
-def priced(cards: Sequence[Card]) -> list[tuple[Card, float, float]]:
-    """The cards that have a cost and an AUC, with both."""
+@dataclass(frozen=True)
+class Point:
+    """A card with what it costs and achieves, where both are known."""
+
+    card: Card
+    cost: float
+    area: Number
+
+
+def priced(cards: Sequence[Card]) -> list[Point]:
+    """The cards that have a cost and an AUC."""
     return [
-        (card, card.cost, area.value)
+        Point(card, card.cost, area)
         for card in cards
         if card.cost and (area := card.measured["auc"])
     ]
@@ -39,18 +49,18 @@ def pareto(title: str, cards: Sequence[Card]) -> Figure:
         cards: Cards of one model and prompt set, of which :func:`priced` has some.
     """
     points = priced(cards)
-    front = pareto_front([(cost, area) for _, cost, area in points])
+    front = pareto_front([(point.cost, point.area.value) for point in points])
     figure, axis = plt.subplots(figsize=(WIDTH, 4.4), layout="constrained")
-    for i, (card, cost, _) in enumerate(points):
+    for i, point in enumerate(points):
         if i not in front:
-            _point(axis, card, cost, GREY, "o")
-    colours = {}
-    for i in front:
-        card, cost, _ = points[i]
-        place = colours.setdefault(card.detector, len(colours))
-        colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
-        _point(axis, card, cost, colour, marker, f"{card.key}: {card.measured['auc'].text}")
-    steps = [(points[i][1], on_logit(points[i][2])) for i in front]
+            _draw(axis, point, GREY, "o")
+    best = [points[i] for i in front]
+    names = list(dict.fromkeys(point.card.detector for point in best))
+    for point in best:
+        place = names.index(point.card.detector)
+        label = f"{point.card.key}: {point.area.text}"
+        _draw(axis, point, COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)], label)
+    steps = [(point.cost, on_logit(point.area.value)) for point in best]
     axis.step(*zip(*steps, strict=True), where="post", color="0", linewidth=1, linestyle=":")
     axis.set(xscale="log", xlabel="network evaluations per prompt (a derivative counts as two)")
     logit_axis(axis, "y")
@@ -64,17 +74,19 @@ def pareto(title: str, cards: Sequence[Card]) -> Figure:
     return figure
 
 
-def _point(
-    axis: Axes, card: Card, cost: float, colour: str, marker: str, label: str | None = None
-) -> None:
-    area = card.measured["auc"]
-    assert area is not None  # priced() has chosen it
-    y = on_logit(area.value)
-    ends = [[y - on_logit(area.low)], [on_logit(area.high) - y]]
-    order = 3 if label else 1
-    look = {"color": colour, "fmt": marker, "markersize": 5, "elinewidth": 0.9, "zorder": order}
+def _draw(axis: Axes, point: Point, colour: str, marker: str, label: str | None = None) -> None:
+    y = on_logit(point.area.value)
+    low, high = y - on_logit(point.area.low), on_logit(point.area.high) - y
     axis.errorbar(
-        [cost], [y], yerr=[[max(0, end) for end in one] for one in ends], label=label, **look
+        [point.cost],
+        [y],
+        yerr=[[max(0, low)], [max(0, high)]],
+        color=colour,
+        fmt=marker,
+        markersize=5,
+        elinewidth=0.9,
+        zorder=3 if label else 1,
+        label=label,
     )
 
 

@@ -6,7 +6,7 @@ Sweeps, trade-offs and the geometry each say what they have found as :class:`Fin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,7 @@ def html(
     return page.rendered(
         "anisomem.report",
         "findings.html.j2",
-        found=findings,
+        found=replace(findings, tables=[_first(findings.key, one) for one in findings.tables]),
         command=command,
         cautions=CAUTIONS,
         figures=[
@@ -135,10 +135,24 @@ def html(
     )
 
 
+def _first(key: str, table: Table) -> Table:
+    """A table whose key stands first, so that on a phone its numbers are beside it."""
+    last = [name for name in ("prompts", "model") if name in table.headings]
+    first = [name for name in (key,) if name in table.headings]
+    if not first:
+        return table
+    middle = [name for name in table.headings if name not in (*first, *last)]
+    order = [list(table.headings).index(name) for name in (*first, *middle, *last)]
+    rows = [[row[k] for k in order] for row in table.rows]
+    return replace(table, headings=[table.headings[k] for k in order], rows=rows)
+
+
 def _groups(findings: Findings, saved: Mapping[str, Path]) -> dict[str, list[tuple[str, str]]]:
     """Figures with their captions by the part that they are of, "" for those of none alone."""
     names = sorted((part.name for part in findings.parts), key=len, reverse=True)
-    groups: dict[str, list[tuple[str, str]]] = {"": []} | {p.name: [] for p in findings.parts}
+    groups: dict[str, list[tuple[str, str]]] = {
+        name: [] for name in ("", *(part.name for part in findings.parts))
+    }
     for file in saved:
         bare = file.rpartition("/")[2]
         part = next((n for n in names if bare == n or _kind(bare, n) != bare), "")
