@@ -202,11 +202,11 @@ def _blocks(
         chosen = others & (blocks == block)
         colour, cross = COLOURS[1 + i % (len(COLOURS) - 1)], CROSSES[i % len(CROSSES)]
         name = f"other: {cut(block, 40)}"
-        axis.scatter(x[chosen], y[chosen], 18, colour, cross, linewidths=0.8, label=name)
+        axis.scatter(x[chosen], y[chosen], 18, colour, marker=cross, linewidths=0.8, label=name)
     if rest := len(sizes) - len(named):
         chosen = others & ~np.isin(blocks, named)
         name = f"other: {rest} more blocks"
-        axis.scatter(x[chosen], y[chosen], 14, GREY, "x", linewidths=0.8, label=name)
+        axis.scatter(x[chosen], y[chosen], 14, GREY, marker="x", linewidths=0.8, label=name)
 
 
 #: What stands under each on the page.
