@@ -233,7 +233,7 @@ def detectors() -> str:
         parts += [
             f"## {name}\n",
             f"{plain(catalog.title(file))}\n",
-            table(["", ""], _facts(lines[name])),
+            "".join(f"- *{what}*: {said}\n" for what, said in _facts(lines[name])),
             f"The formula: [{target.rpartition('.')[2]}][{target}]\n",
             block(yaml.safe_dump({name: kept}, sort_keys=False, allow_unicode=True), "yaml"),
         ]
@@ -241,7 +241,7 @@ def detectors() -> str:
 
 
 def _facts(line: dict[str, str]) -> list[list[str]]:
-    """What is known of a detector, as rows; what has no source is a control."""
+    """What is known of a detector, each with what it says; what has no source is a control."""
     if line["year"] == "–":
         return [["source", "a control, of this project"]]
     arxiv, released = line["arXiv"], line["code"]

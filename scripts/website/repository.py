@@ -208,5 +208,6 @@ def output(one: dict[str, object]) -> str:
         return f'<img alt="what the cell shows" src="data:image/png;base64,{picture}">\n'
     if "text/html" in data:  # without empty lines, after which Markdown would go on
         lines = "".join(data["text/html"]).splitlines()
-        return "\n".join(["<div>", *(line for line in lines if line.strip()), "</div>\n"])
+        shown = [line for line in lines if line.strip()]
+        return "\n".join(['<div class="output">', *shown, "</div>\n"])
     return fenced("".join(data.get("text/plain", [])), "text")

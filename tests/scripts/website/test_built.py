@@ -66,7 +66,7 @@ def test_search_finds_a_word_without_a_server(site, browser, width):
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     if width < 1000:
         page.locator("label[for=__search]").first.click()
-    page.locator("input.md-search__input").fill("guidance vector")
+    page.locator("input.md-search__input").press_sequentially("guidance vector")
     found = page.locator(".md-search-result__link").first
     found.wait_for(timeout=20_000)
     assert "guidance" in found.inner_text().lower()

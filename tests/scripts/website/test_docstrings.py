@@ -16,6 +16,20 @@ def test_formulas_are_mathml_without_marks_of_markdown():
     assert last.startswith("at <math") and 'display="inline"' in last
 
 
+def test_a_simple_table_is_one_and_its_rows_are_whole():
+    from scripts.website.docstrings import as_markdown
+
+    border = "====  ===========  ====="
+    lines = [border, "      ``one``      two", border, "norm  first,       b", "      second"]
+    text = as_markdown("\n".join(["So:", "", *lines, "cos   :math:`|x|`  d", border, "", "End."]))
+    before, table, after = text.split("\n\n")
+    head, rule, norm, cos = table.splitlines()
+    assert (before, after) == ("So:", "End.")
+    assert head == "|  | `one` | two |" and rule == "| --- | --- | --- |"
+    assert norm == "| norm | first, second | b |"
+    assert cos.startswith("| cos | ") and cos.count("|") == 4
+
+
 def test_roles_are_code_and_blocks_stay():
     from scripts.website.docstrings import as_markdown
 

@@ -90,5 +90,6 @@ def test_a_notebook_shows_its_text_code_and_what_came_out():
     page = repository.cells(json.dumps(notebook))
     assert page.startswith("# Title\n\n```python\nf(x)\n```\n")
     assert 'src="data:image/png;base64,AAAABBBB"' in page
-    assert "<div>\n<table>\n</table>\n</div>" in page and "```text\nout\n```" in page
+    assert '<div class="output">\n<table>\n</table>\n</div>' in page
+    assert "```text\nout\n```" in page
     assert "<Figure>" not in page and "frame" not in page
