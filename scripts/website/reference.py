@@ -46,6 +46,9 @@ CHOSEN = {
     "logger": "Where a finished run is sent besides.",
 }
 
+#: Before a page that a search shows behind the others.
+_LATER = "---\nsearch:\n  boost: 0.5\n---\n"
+
 
 def pages() -> dict[str, str]:
     """The Markdown of every reference page, by its place below ``docs/``."""
@@ -265,7 +268,7 @@ def formulas() -> str:
         if name not in classes.setdefault(module, []):
             classes[module].append(name)
     parts = [
-        "# Detectors' formulas\n",
+        _LATER + "# Detectors' formulas\n",
         "What each module computes, in its own words: the formula, its options, and every place "
         "where the paper and its released code disagree.\n",
     ]
@@ -294,7 +297,7 @@ def functions() -> str:
 
 def contracts() -> str:
     """What a detector, mitigation, measure or model of one's own implements."""
-    parts = ["# Python contracts\n"]
+    parts = [_LATER + "# Python contracts\n"]
     parts.append(
         "The classes that a detector, a mitigation, a measure or a model of your own is written "
         "against. [Your detector](../add-a-detector.md) and "

@@ -161,7 +161,8 @@ def listing(folder: str) -> str:
     below = sorted(name for name in folders() if posixpath.dirname(name) == folder)
     lines = [f"# {folder}\n"]
     names = [name for name in inside if not posixpath.basename(name).startswith((".", "__"))]
-    for name in [*below, *names]:
+    names.sort(key=lambda name: not name.endswith((".md", ".html", ".ipynb")))  # to be read first
+    for name in [*names, *below]:
         shown, said = posixpath.basename(name), first_line(name)
         raw = name.endswith(RAW)
         link = f"`{shown}`" if raw else f"[{shown}{'/' * (name in folders())}]({shown})"
