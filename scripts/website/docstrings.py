@@ -24,7 +24,7 @@ _TABLE = re.compile(
 _BLOCK = re.compile(r"^ *\.\. code-block:: \w+\n", re.MULTILINE)
 
 
-class Docstrings(Extension):
+class Docstrings(Extension):  # type: ignore[misc]
     """Rewrites every docstring once it has been read."""
 
     def on_object(self, *, obj: Object, **_: Any) -> None:

@@ -16,6 +16,7 @@ import subprocess
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = "docs"
@@ -199,7 +200,7 @@ def cells(notebook: str) -> str:
     return "\n".join(parts)
 
 
-def output(one: dict[str, object]) -> str:
+def output(one: dict[str, Any]) -> str:
     """What a cell gave, as a notebook shows it: a picture, a table, or text; "" for nothing."""
     data = one.get("data")
     if not isinstance(data, dict):
