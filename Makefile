@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Hundreds of processes import the same modules, which are compiled once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install benchmark results sweeps test lint
+.PHONY: install benchmark results sweeps test lint docs board cards wheel try-wheel
 
 install: $(VENV)/.installed
 
@@ -49,3 +49,40 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+# Tools that no run and no test needs, each set an extra of pyproject.toml.
+$(VENV)/.installed-%: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[$*]'
+	touch $@
+
+# The site, to be opened as site/index.html; what lay in site/ before is gone.
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m mkdocs build
+
+# The page of all result cards, beside the site.
+board: install
+	$(BIN)/anisomem board results/ --out site/board
+
+# Packets that others have handed in: each must agree with itself.
+cards: install
+	for packet in results/cards/*/packet.zip; do \
+		[ ! -e $$packet ] || $(BIN)/anisomem verify $$packet || exit 1; \
+	done
+
+# What is uploaded; an index takes files of 100 MB at most, and nobody likes to wait for these.
+WHEEL_BYTES := 60000000
+
+wheel: $(VENV)/.installed-release
+	rm -rf build dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+	test $$(stat -c %s dist/*.whl) -lt $(WHEEL_BYTES)
+
+# The wheel in an empty environment and an empty folder: it has all that it needs.
+try-wheel:
+	rm -rf build/empty
+	$(PYTHON) -m venv build/empty
+	build/empty/bin/python -m pip install --quiet --disable-pip-version-check $(INDEX) dist/*.whl
+	cd build/empty && bin/anisomem --version && bin/anisomem list experiments && \
+		bin/anisomem run model=testbed_epsilon limit=100 'detector=[wen,random]' && \
+		bin/anisomem pack runs/testbed_epsilon --out packet.zip && bin/anisomem verify packet.zip

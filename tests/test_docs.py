@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from random import choice
 
 import pytest
 
+from anisomem.cli.main import main
 from anisomem.config import catalog
 from anisomem.models.diffusers_unet import DiffusersUNet
 from anisomem.models.sdxl import StableDiffusionXL
@@ -106,6 +108,31 @@ def test_add_a_detector(tmp_path):
     alone = bash(without_files)
     assert "FAILED" not in alone
     assert rows(alone, "rows ") == [["rows", "3"]]  # of the table: wen's two n and the new one
+
+
+@pytest.mark.slow
+def test_the_first_table_is_the_one_that_comes_out(tmp_path, monkeypatch, capsys):
+    page = DOCS / "first-table.md"
+    monkeypatch.chdir(tmp_path)
+    run, compare, scores, generate, again = (
+        [shlex.split(line)[1:] for line in block.splitlines() if line.startswith("anisomem ")]
+        for block in blocks(page, "bash")
+    )
+
+    def printed(words):
+        assert main(words) == 0
+        return capsys.readouterr().out
+
+    # All but the seconds, whose digits are the machine's.
+    (words,) = run
+    table, shown = printed([*words, "workers=1"]), page.read_text()
+    names = ("detector ", "anisotropy ", "wen ", "jeon ", "text_only ", "random ")
+    kept = [row for name in names for row in rows(shown, name)]
+    assert [row[:6] for name in names for row in rows(table, name)] == kept and len(kept) == 9
+
+    assert "jeon, n=1" in printed(*compare) and len(rows(printed(*scores), "")) > 5
+    assert "wen" in printed(*generate)
+    assert again == run and rows(printed(words), "wen ") == rows(table, "wen ")
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)

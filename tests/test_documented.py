@@ -26,7 +26,7 @@ from anisomem.sweep.command import SWEEPS
 from anisomem.tradeoff.settings import mitigations
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 #: Files that the pages' commands name; written into an empty folder.
 FILES = {
     "prompts.parquet": None,

@@ -136,13 +136,13 @@ class _Group(Helpful, click.Group):
                 formatter.write_dl(
                     (f"{command.name:{width}}", command.short_help or "")
                     for file in files
-                    for command in _commands(file)
+                    for command in commands_of(file)
                 )
         with formatter.section("Begin with"):
             formatter.write_text("anisomem run experiment=quickstart")
 
 
-def _commands(file: ModuleType) -> list[click.Command]:
+def commands_of(file: ModuleType) -> list[click.Command]:
     """The commands of a file."""
     return [one for one in vars(file).values() if isinstance(one, click.Command)]
 
@@ -170,7 +170,7 @@ def version() -> str:
     cls=_Group,
     no_args_is_help=False,
     context_settings={"max_content_width": 100},
-    commands=[one for files in SECTIONS.values() for file in files for one in _commands(file)],
+    commands=[one for files in SECTIONS.values() for file in files for one in commands_of(file)],
 )
 @click.option(
     "--version",
