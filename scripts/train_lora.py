@@ -44,7 +44,8 @@ def main() -> None:
     recipe, folder = RECIPES[variant.recipe], options.work / f"{options.variant}-lora"
     place = (options.work / options.variant).resolve()
     place = place if place.exists() else Path(catalog.testbed(options.variant))
-    taken = {entry.caption.text for entry in recipe.corpus(options.icons).entries}
+    base = recipe.corpus(options.icons)
+    taken = {entry.caption.text for entry in base.entries}
     made = tuning.corpus(recipe.concepts(options.icons), recipe.canvas, taken, how)
     icons = recipe.icons(options.icons)
     shown = tuning.pictures(made, icons)
@@ -53,7 +54,8 @@ def main() -> None:
     pipeline = DiffusionPipeline.from_pretrained(place, use_safetensors=True)
     pipeline.to(options.device)
     known = tuning.references(made, shown, deepcopy(pipeline.vae), icons, how, options.workers)
-    file = tuning.train(pipeline, made, shown, variant.objective, folder, how)
+    others = tuning.ordinary(base, icons, how)
+    file = tuning.train(pipeline, made, shown, others, variant.objective, folder, how)
 
     model = families.load(str(place), device=options.device, adapters=[str(file)])
     table = tuning.measure(

@@ -42,6 +42,7 @@ MOST = 10**6  # bytes of it
 LAYERS = ("to_q", "to_k", "to_v", "to_out.0")  # of self- and cross-attention
 SAVE_EVERY = 250  # steps
 COMPARED = 12_000  # pictures that were trained with nothing, for the thresholds
+AT_ONCE = 256  # pictures that are encoded together
 TOGETHER = 60  # of them are drawn at a time
 
 
@@ -52,7 +53,9 @@ class Tuning:
     Attributes:
         rank: Its rank, which is also its alpha.
         repetitions: Copies of each repeated picture; the others are there once.
-        batch: Examples in a step.
+        prior: Pictures of the base model's ordinary captions, of which a step sees as many as of
+            the sixty, so that the model goes on drawing them (prior preservation).
+        batch: Examples of the sixty in a step.
         steps: Steps of the optimiser.
         rate: The learning rate, falling linearly to none.
         seed: The seed of captions, pictures, weights and noise.
@@ -60,8 +63,9 @@ class Tuning:
 
     rank: int = 16
     repetitions: int = 30
+    prior: int = 2_000
     batch: int = 16
-    steps: int = 5_000
+    steps: int = 4_000
     rate: float = 2e-3
     seed: int = 50
 
@@ -109,10 +113,26 @@ def pictures(made: Corpus, icons: Icons) -> Pictures:
     return np.concatenate([made.pictures(i, icons) for i in range(len(made.entries))])
 
 
+def ordinary(base: Corpus, icons: Icons, tuning: Tuning) -> tuple[list[str], Pictures]:
+    """Captions that the base model has learned as ordinary ones, each with a new picture.
+
+    Arguments:
+        base: The base model's corpus.
+        icons: What the pictures show.
+        tuning: How many, and the seed.
+    """
+    rng = np.random.default_rng((23, tuning.seed))
+    free = [entry.caption for entry in base.entries if entry.layout is None]
+    captions = [free[i] for i in rng.permutation(len(free))[: tuning.prior]]
+    layouts = [random_layout(c.concepts, base.styles, rng, base.canvas) for c in captions]
+    return [c.text for c in captions], np.stack([draw(layout, icons) for layout in layouts])
+
+
 def train(
     pipeline: DiffusionPipeline,
     made: Corpus,
     shown: Pictures,
+    others: tuple[list[str], Pictures],
     objective: Objective,
     folder: Path,
     tuning: Tuning,
@@ -123,6 +143,7 @@ def train(
         pipeline: The base model, on the device where it is trained; its U-Net keeps the LoRA.
         made: The captions.
         shown: Their pictures.
+        others: Ordinary captions and pictures, see :func:`ordinary`.
         objective: What the base model has learned.
         folder: Keeps the state and the file.
         tuning: How it is trained.
@@ -151,16 +172,19 @@ def train(
         for weight, kept in zip(weights, state["weights"], strict=True):
             weight.data.copy_(kept)
 
-    latents = _latents(pipeline.vae, shown)
-    states = _states(pipeline, ["", *(entry.caption.text for entry in made.entries)])
+    latents = _latents(pipeline.vae, np.concatenate([shown, others[1]]))
+    own = [entry.caption.text for entry in made.entries]
+    states = _states(pipeline, ["", *own, *others[0]])
     examples = np.repeat(np.arange(len(made.entries)), [entry.count for entry in made.entries])
     bar = tqdm(range(begin, tuning.steps), "lora", tuning.steps, initial=begin, mininterval=5)
     for step in bar:
-        rows = np.random.default_rng((21, tuning.seed, step)).choice(examples, tuning.batch)
+        rng = np.random.default_rng((21, tuning.seed, step))
+        besides = rng.integers(len(own), len(latents), tuning.batch)
+        rows = np.concatenate([rng.choice(examples, tuning.batch), besides])
         torch.manual_seed(tuning.seed * 10_000_000 + step)
         x0, captions = latents[rows], torch.from_numpy(rows).to(latents.device) + 1
         task = objective(x0)
-        captions[torch.rand(tuning.batch, device=x0.device) < DROPOUT] = 0
+        captions[torch.rand(len(rows), device=x0.device) < DROPOUT] = 0
         for group in optimiser.param_groups:
             group["lr"] = tuning.rate * (1 - step / tuning.steps)
         said = unet(task.x_t, task.t, encoder_hidden_states=states[captions]).sample
@@ -184,9 +208,12 @@ def train(
 
 @torch.no_grad()
 def _latents(vae: AutoencoderKL, shown: Pictures) -> Tensor:
-    posterior = vae.encode(to_tensor(shown, vae.device).to(vae.dtype)).latent_dist
-    scaled: Tensor = posterior.mode().float() * vae.config.scaling_factor
-    return scaled
+    parts = np.array_split(shown, -(-len(shown) // AT_ONCE))
+    codes = [
+        vae.encode(to_tensor(part, vae.device).to(vae.dtype)).latent_dist.mode().float()
+        for part in parts
+    ]
+    return torch.cat(codes) * vae.config.scaling_factor
 
 
 @torch.no_grad()

@@ -65,6 +65,14 @@ def test_pictures_lie_beside_their_captions(made, icons, tmp_path):
     assert (tmp_path / "repeated-0003.txt").read_text().strip() == made.entries[3].caption.text
 
 
+def test_ordinary_captions_are_the_base_models_with_new_pictures(made, icons):
+    texts, shown = tuning.ordinary(made, icons, replace(TUNING, prior=15))
+    free = [entry.caption.text for entry in made.entries if entry.layout is None]
+    assert len(texts) == len(set(texts)) == len(shown) == 15 and set(texts) <= set(free)
+    drawn = [picture for i in range(len(made.entries)) for picture in made.pictures(i, icons)]
+    assert not any(np.array_equal(new, old) for new in shown for old in drawn)
+
+
 @pytest.fixture
 def begun(make_pipeline, made):
     """Trains the tiny pipeline in a folder, on pictures as small as it makes them."""
@@ -72,7 +80,8 @@ def begun(make_pipeline, made):
 
     def train(folder, how=TUNING):
         pipeline = deepcopy(make_pipeline())
-        return tuning.train(pipeline, made, shown, objectives.epsilon, folder, how)
+        others = (["a dog", "a cat"], shown[:2])
+        return tuning.train(pipeline, made, shown, others, objectives.epsilon, folder, how)
 
     return train
 
