@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator
 
 from anisomem.board.cards import Card, Number
 from anisomem.report import literal, style
-from anisomem.report.figures import pareto_front
+from anisomem.report.pareto import pareto_front
 from anisomem.report.style import COLOURS, GREY, MARKERS, WIDTH, logit_axis, on_logit
 
 CAPTION = (
