@@ -56,7 +56,7 @@ def test_it_writes_tables_figures_and_page(scores, tmp_path, capsys):
     for name in ("report.html", "roc-scores.svg", "verdicts-scores.png", "more.md", "table.tex"):
         assert (out / name).is_file(), name
     page = (out / "report.html").read_text()
-    assert "<li>scores: 100 memorized and 100 other prompts</li>" in page
+    assert "<li>100 memorized and 100 other prompts.</li>" in page
     assert "noise seed 0" not in page
     written = pd.read_csv(out / "scores.csv")
     assert np.array_equal(written["mine"], scores["mine"])
