@@ -31,6 +31,13 @@ def testbed(place: str) -> str:
     return str(BUNDLED / place)
 
 
+def shown(place: str) -> str:
+    """A place as a text has it: where the package lies on one machine concerns nobody."""
+    path = Path(place)
+    inside = path.is_absolute() and path.is_relative_to(BUNDLED)
+    return str(path.relative_to(BUNDLED.parent.parent)) if inside else place
+
+
 def references(variant: str) -> Path:
     """The file of ordinary captions of a bundled model's kind, which none was trained with."""
     return BUNDLED / f"references_{VARIANTS[variant]}.txt"

@@ -152,7 +152,10 @@ def _leaked(found: Found, leaked: Leaks) -> list[list[str]]:
     """How many training pictures there are, and how near the nearest comes."""
     beside = leaked.folder.beside
     some = "1 other file" if beside == 1 else f"{beside:,} other files"
-    said = [f"from {found.scan.config.pictures}", f"{some} beside them" if beside else ""]
+    said = [
+        f"from {catalog.shown(found.scan.config.pictures or '')}",
+        f"{some} beside them" if beside else "",
+    ]
     if leaked.unread:
         first = leaked.unread[min(leaked.unread)]
         said.append(f"{len(leaked.unread):,} cannot be read, first {first}")

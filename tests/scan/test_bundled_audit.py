@@ -20,6 +20,9 @@ def test_it_runs_as_it_is_written(tmp_path, monkeypatch, capsys):
     small = ["limit=12", "gallery=1", "workers=1", "scan.ordinary=40"]
     assert main(["scan", "experiment=audit_testbed", *small]) == 0
     assert "scored by relative_wen" in " ".join(capsys.readouterr().out.split())
+    assert "from anisomem/testbed/tuned/pictures" in (
+        next((tmp_path / "runs" / "audit_testbed").glob("*/scan.md")).read_text()
+    )
     (folder,) = (tmp_path / "runs" / "audit_testbed").glob("*/")
     assert len(pq.read_table(folder / "scan.parquet")) == 12
     # The nearest of its sixty training pictures were looked for.
