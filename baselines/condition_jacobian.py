@@ -39,6 +39,8 @@ from anisomem.detection.places import FIRST, At
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from anisomem.models.base import DiffusionModel
+
 
 @dataclass
 class ConditionNorm(Detector):
@@ -61,6 +63,9 @@ class ConditionNorm(Detector):
         ]
         norm = Component(names[0], need, lambda squares: squares.mean(1).sqrt())
         return [norm] if self.probes == 1 else [norm, Component(names[1], need, _spread)]
+
+    def require_of(self, model: DiffusionModel) -> None:
+        self.at.require_noise(model)
 
     def cost(self) -> Cost:
         return Cost(nfe=self.n, jvps=self.n * self.probes)

@@ -42,6 +42,7 @@ from anisomem.detection.places import FIRST, At
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from anisomem.models.base import DiffusionModel
     from anisomem.models.prediction import Prediction
 
 
@@ -63,6 +64,9 @@ class LengthGradient(Detector):
     def components(self) -> Components:
         name = component_name("early/metric_2", self.at)
         return [Component(name, [NormGradient(self.at)], lambda g: flat_norm(g).square())]
+
+    def require_of(self, model: DiffusionModel) -> None:
+        self.at.require_noise(model)
 
     def cost(self) -> Cost:
         return Cost(nfe=2 * self.n, jvps=2 * self.n)

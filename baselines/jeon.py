@@ -32,10 +32,12 @@ from anisomem.detection.base import (
 )
 from anisomem.detection.needs import Conditional, GuidanceDerivative
 from anisomem.detection.options import Steps
+from anisomem.detection.places import FIRST
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from anisomem.models.base import DiffusionModel
     from anisomem.models.prediction import Prediction
 
 
@@ -65,6 +67,10 @@ class JeonSharpness(Detector):
             )
             for place in first_steps(self.steps)
         ]
+
+    def require_of(self, model: DiffusionModel) -> None:
+        if self.steps == 1:  # of several the later ones are read, too
+            FIRST.require_noise(model)
 
     def cost(self) -> Cost:
         return Cost(nfe=2 * self.n * self.steps, jvps=2 * self.n * self.steps)

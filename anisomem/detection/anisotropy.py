@@ -48,6 +48,7 @@ from anisomem.detection.weighted import NormPlusCosine
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from anisomem.models.base import DiffusionModel
     from anisomem.models.prediction import Prediction
 
 
@@ -91,6 +92,10 @@ class Anisotropy(NormPlusCosine):
     norm_at: At = FIRST
     cos_at: At = At("step:-3")
     cos_latents: Literal["noise", "guided", "unguided"] = "noise"
+
+    def require_of(self, model: DiffusionModel) -> None:
+        if self.convention == "paper":  # true scores; raw outputs are of every place
+            self.norm_at.require_noise(model)
 
     def norm_component(self) -> Component:
         choices = self.convention, self.normalisation, self.norm_at

@@ -56,5 +56,25 @@ class At(str):
             )
         return steps[step]
 
+    def require_noise(self, model: DiffusionModel) -> None:
+        r"""Refuses a place where the predicted noise follows from the latent alone.
+
+        Where nothing is left of a picture, :math:`\alpha = 0`, the latent is the noise: a network
+        that predicts a velocity says nothing of it there, with whatever prompt, and differences
+        and derivatives of the noise are 0. So it is at the first step of flow matching, and of
+        schedules that end in pure noise.
+
+        Raises:
+            UserError: It is such a place.
+        """
+        import torch
+
+        alpha = model.scales(torch.tensor([self.timestep_in(model)]))[0].item()
+        if alpha == 0 and model.parameterisation != "epsilon":
+            raise UserError(
+                f"at {self} the latent is the noise, whatever the prompt, so nothing can be read"
+                " of it; choose a later step, or leave out the detectors that need it"
+            )
+
 
 FIRST, LAST = At("step:0"), At("step:-1")
