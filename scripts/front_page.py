@@ -1,6 +1,9 @@
-"""Draws docs/copies.png: what a bundled model was trained on, what it generates, what that scores.
+"""Draws the pictures of the first page, docs/assets/copies.png and cost.png.
 
-    python scripts/front_page.py results/zoo/scores.csv
+    python scripts/front_page.py results/zoo
+
+What a bundled model was trained on, what it generates and what that scores; and what detectors
+cost and achieve on it.
 
 Three prompts of the flow model, chosen by rule: of the memorized ones that it always gives back
 the one repeated most often, the first near miss of it that is not memorized, and the first
@@ -22,11 +25,15 @@ import pandas as pd
 import torch
 from PIL import Image
 
+from anisomem.board import pareto
+from anisomem.board.gather import gather
 from anisomem.config.catalog import testbed
 from anisomem.models import families
+from anisomem.storage import atomic
 
 MODEL, STEPS, SEEDS = "flow", 28, (1_000_000, 1_000_001, 1_000_002)
-SHOWN = {"wen, n=1": "Wen's norm", "noise_alignment, n=1": "noise alignment"}
+SCORES = "scores.csv"
+SHOWN = {"wen, n=1": "Wen's norm", "anisotropy, n=1": "anisotropy"}
 
 
 def chosen(table: pd.DataFrame) -> pd.DataFrame:
@@ -42,15 +49,28 @@ def chosen(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def main() -> None:
-    """Generates, draws and writes."""
+    """Draws both."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("scores", type=Path, help="scores.csv of a run of the model")
-    parser.add_argument("--out", type=Path, default=Path("docs/copies.png"))
+    parser.add_argument("run", type=Path, help="the folder of a finished run of the model")
+    parser.add_argument("--out", type=Path, default=Path("docs/assets"))
     options = parser.parse_args()
+    cards = [card for card in gather(options.run).cards if card.model == f"testbed_{MODEL}"]
+    title = f"{len({card.detector for card in cards})} detectors and controls, testbed_{MODEL}"
+    atomic.write_bytes(options.out / "cost.png", pareto.png(pareto.pareto(title, cards)))
+    copies(options.run / SCORES, options.out / "copies.png")
+
+
+def copies(file: Path, out: Path) -> None:
+    """Generates, and draws beside training pictures and scores.
+
+    Arguments:
+        file: The scores of all prompts.
+        out: The picture.
+    """
     table = pd.read_parquet(Path(testbed(MODEL)) / "prompts.parquet")
-    scores = pd.read_csv(options.scores)
+    scores = pd.read_csv(file)
     scores = scores[scores["model"] == f"testbed_{MODEL}"].set_index("id")
-    others = scores[scores["label"] == "not_memorized"]
+    others = scores[scores["label"] == "other"]
     prompts = chosen(table)
 
     model = families.load(testbed(MODEL), device="cpu")
@@ -73,12 +93,12 @@ def main() -> None:
         for column, name in SHOWN.items():
             score = scores.loc[prompt["id"], column]
             below = (others[column] < score).mean()
-            said.append(f"{name} {score:.3g}, above {below:.0%} of ordinary")
+            said.append(f"{name} {score:.3g}, above {below:.0%} of the others")
         line[4].text(0, 0.5, "\n".join(said), va="center", fontsize=8.5, linespacing=1.5)
     axes[0, 0].set_title("trained on", fontsize=9)
     axes[0, 2].set_title("generated from three noises", fontsize=9)
     figure.tight_layout(pad=0.4)
-    figure.savefig(options.out, dpi=110)
+    figure.savefig(out, dpi=110)
 
 
 def _kind(prompt: pd.Series) -> str:
