@@ -112,14 +112,17 @@ def distances(
     """
 
     def flat(values: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.require(values, requirements="W")).to(device).float().flatten(1)
+        return (
+            torch.from_numpy(np.require(values, requirements="W")).to(device).double().flatten(1)
+        )
 
     share = weights / (3 * weights.sum((-2, -1), keepdims=True))
     a, b = flat(pictures) / 255, flat(references) / 255
     w = flat(share.reshape(-1, share.shape[-2] * share.shape[-1]))
     w = w.repeat_interleave(3, dim=1)
+    # In double precision: of two pictures that are nearly the same, next to nothing is left here.
     squared = a.square() @ w.T - 2 * a @ (w * b).T + (w * b.square()).sum(1)
-    return squared.clamp(min=0).sqrt().cpu().numpy()
+    return squared.clamp(min=0).sqrt().float().cpu().numpy()
 
 
 @dataclass(frozen=True)
