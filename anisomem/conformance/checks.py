@@ -93,7 +93,7 @@ def ignores_order(exam: Examination) -> str:
 def ignores_company(exam: Examination) -> str:
     """Components do not depend on other detectors of the run, or on more noise samples."""
     detector, n, rows = exam.detector, exam.detector.n, exam.rows[:2]
-    beside = [replace(one, n=n + 1) for one in shipped() if one.name in ("wen_5", "jeon")]
+    beside = [replace(one, n=n + 1) for one in shipped() if one.name in ("wen_5", "jeon_5")]
     more = [drawing(detector, n + 1)] if n else []
     for company in ([detector, *beside], [*more, *beside, detector]):
         names = " and ".join(one.key for one in company if one is not detector)

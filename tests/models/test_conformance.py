@@ -270,7 +270,7 @@ def test_saved_and_loaded_again_it_is_the_same(family, tmp_path):
 
 def test_detectors_run_on_it(family):
     model = family.model(family.build())
-    engine = Engine(model, [WenNorm("w"), JeonSharpness("j")])
+    engine = Engine(model, [WenNorm("w"), JeonSharpness("j", steps=2)])
     components = engine.evaluate(PROMPTS, range(2), 0)
     assert all(np.isfinite(values).all() for values in components.values())
     assert (components["wen/norm[step:0]"] > 0).all()

@@ -38,7 +38,7 @@ def test_a_run_leaves_a_readme_with_its_table_and_every_figure(gallery_run):
     assert "runs=" not in command and "workers=" not in command
 
 
-def test_a_finished_run_writes_a_readme_that_is_missing(gallery_run, capsys):
+def test_a_finished_run_writes_a_readme_that_is_missing(gallery_run, rendered, capsys):
     overrides, folder = gallery_run
     before = (folder / "README.md").read_text()
     (folder / "README.md").unlink()
