@@ -189,7 +189,7 @@ BROKEN = {
     Global: ("deterministic", "differs between two runs of the same seed"),
     Centred: ("batches", "in a batch of 1"),
     Position: ("order", "in another order"),
-    Squatter: ("company", "beside jeon, n=2 and wen_5, n=2"),
+    Squatter: ("company", "beside jeon_5, n=2 and wen_5, n=2"),
     Unnamed: ("names", "with scale=1.5"),
     UnnamedChoice: ("names", "with power='two'"),
     TooCheap: (
