@@ -109,22 +109,25 @@ def statistics(
         n_negative = resampling.negatives.prompts(block.negatives)
         twice_pairs = 2 * n_positive * n_negative
         sums = walks.sums_for(max(n_positive.max(), n_negative.max()))
-        heaviest = max(block.positives.max(), block.negatives.max())
+        heaviest = int(max(block.positives.max(), block.negatives.max()))
         light = sums is np.uint16 and heaviest <= walks.LIGHT
         counts = _by_prompt(resampling, block)
         most = allowed_false_positives(rates, n_negative)
         allowed = np.concatenate([most, np.maximum(most - 1, 0)]).astype(sums)
         some = np.concatenate([np.ones_like(most), most >= 1])
-        lost = np.zeros_like(twice_pairs)
+        always, among = bool(some.all()), n_positive.astype(np.float64)
+        lost, pairs = np.zeros_like(twice_pairs), twice_pairs.astype(np.float64)
         for d, ranking in enumerate(rankings):
             if light and (changed := swaps[d]) is not None:
-                lost = lost + walks.change_of_lost_pairs(changed, counts)
+                lost = lost + walks.change_of_lost_pairs(changed, counts, heaviest)
             else:
                 lost = walks.lost_pairs(ranking, counts, sums)
-            auc[d, block.part] = (twice_pairs - lost) / twice_pairs
+            np.divide(twice_pairs - lost, pairs, out=auc[d, block.part])
             if len(targets):
                 detected = walks.detected_positives(ranking, counts, allowed)
-                tpr[:, d, block.part] = some * detected / n_positive
+                np.divide(detected, among, out=tpr[:, d, block.part])
+                if not always:
+                    tpr[:, d, block.part] *= some
     return BootstrapStatistics(auc, *np.split(tpr, 2))
 
 

@@ -5,6 +5,8 @@ Prompts count as independent here; near-duplicates need the cluster bootstrap.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from statistics import NormalDist
 
 import numpy as np
@@ -12,13 +14,125 @@ import numpy.typing as npt
 
 from anisomem.evaluation.curves import pair_counts
 from anisomem.evaluation.inputs import (
-    BoolArray,
     FloatArray,
-    check_clusters,
+    IntArray,
     check_fraction,
+    check_labels,
     check_scores,
+    clusters_by_class,
 )
 from anisomem.evaluation.interval import Interval, rule_of_three
+
+
+@dataclass(frozen=True, eq=False)
+class Placements:
+    """Where the scores of each class stand among those of the other.
+
+    AUCs, their covariance and its degrees of freedom are made of it.
+
+    Attributes:
+        below: Twice the negatives below each positive, a tied one once, ``[D, n+]``.
+        above: Twice the positives above each negative, a tied one once, ``[D, n-]``.
+    """
+
+    below: IntArray
+    above: IntArray
+
+    @classmethod
+    def of(cls, scores: npt.ArrayLike, labels: npt.ArrayLike) -> "Placements":
+        """The placements of scores ``[D, N]``.
+
+        Raises:
+            ValueError: as :func:`check_scores`.
+        """
+        values, memorized = check_scores(scores, labels, ndim=2)
+        pairs = list(zip(values[:, memorized], values[:, ~memorized], strict=True))
+        below = np.stack([np.add(*pair_counts(p, n)) for p, n in pairs])
+        above = 2 * below.shape[1] - np.stack([np.add(*pair_counts(n, p)) for p, n in pairs])
+        return cls(below, above)
+
+    @property
+    def n_positive(self) -> int:
+        """The number of memorized prompts."""
+        return self.below.shape[1]
+
+    @property
+    def n_negative(self) -> int:
+        """The number of other prompts."""
+        return self.above.shape[1]
+
+    @property
+    def aucs(self) -> list[float]:
+        """The AUC of each row, as :func:`anisomem.evaluation.auc`."""
+        # integers up to the one division, so equal orders give equal floats
+        pairs = 2 * self.n_positive * self.n_negative
+        return [total / pairs for total in self.below.sum(axis=1).tolist()]
+
+    @cached_property
+    def shares(self) -> tuple[FloatArray, FloatArray]:
+        """Of negatives below each positive ``[D, n+]``, of positives above ``[D, n-]``."""
+        return self.below / (2 * self.n_negative), self.above / (2 * self.n_positive)
+
+    def delong(self) -> tuple[FloatArray, FloatArray]:
+        """What the function :func:`delong` returns.
+
+        Raises:
+            ValueError: fewer than two prompts of a class.
+        """
+        self._require_two()
+        of_positives, of_negatives = self.shares
+        covariance = np.cov(of_positives) / self.n_positive
+        covariance = covariance + np.cov(of_negatives) / self.n_negative
+        return of_positives.mean(axis=1), np.atleast_2d(covariance)
+
+    def paired(self, a: int, b: int) -> float:
+        """What :func:`paired_delong` returns, of two of the rows.
+
+        Raises:
+            ValueError: fewer than two prompts of a class.
+        """
+        self._require_two()
+        # the variance of differences, and not a difference of variances that nearly cancel
+        changes = [shares[a] - shares[b] for shares in self.shares]
+        difference = abs(float(changes[0].mean()))
+        variance = sum(float(change.var(ddof=1)) / len(change) for change in changes)
+        if variance < 1e-25:  # rounding leaves 1e-33, a real change of one pair 1 / (4 n^4)
+            return 2.0 ** (1 - min(map(len, changes))) if difference else 1.0
+        return math.erfc(difference / math.sqrt(2 * variance))
+
+    def degrees(
+        self, positive_clusters: IntArray, negative_clusters: IntArray, units: Sequence[float]
+    ) -> float:
+        """What :func:`auc_degrees` returns.
+
+        Arguments:
+            positive_clusters: The number of each positive's cluster, from 0 on, ``[n+]``.
+            negative_clusters: The same of the negatives, ``[n-]``.
+            units: As there.
+        """
+        variances, degrees = [], []
+        for placed, cluster, n in zip(
+            self.shares, (positive_clusters, negative_clusters), units, strict=True
+        ):
+            mean = placed.mean(axis=0)
+            sums = np.bincount(cluster, mean - mean.mean())
+            square, count = float((sums**2).sum()), len(sums)
+            if square < 1e-20 or n <= 1:
+                continue
+            kurtosis = count * float((sums**4).sum()) / square**2
+            variances.append(square / len(mean) ** 2)
+            degrees.append(min(n - 1, 2 / ((kurtosis - 3) / count + 2 / (count - 1))))
+        if not variances:
+            return 1.0
+        v, f = np.array(variances), np.array(degrees)
+        return max(1.0, float(v.sum() ** 2 / (v**2 / f).sum()))
+
+    def _require_two(self) -> None:
+        if min(self.n_positive, self.n_negative) < 2:
+            raise ValueError(
+                "DeLong's variance needs two prompts of each class,"
+                f" got {self.n_positive} memorized and {self.n_negative} other"
+            )
 
 
 def delong(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -43,12 +157,7 @@ def delong(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[FloatArray, Fl
 
     Source: DeLong et al., Biometrics 44 (1988); in O(N log N) as Sun & Xu, IEEE SPL 21 (2014).
     """
-    values, memorized = check_scores(scores, labels, ndim=2)
-    _require_two(memorized)
-    of_positives, of_negatives = _placements(values, memorized)
-    covariance = np.cov(of_positives) / of_positives.shape[1]
-    covariance = covariance + np.cov(of_negatives) / of_negatives.shape[1]
-    return of_positives.mean(axis=1), np.atleast_2d(covariance)
+    return Placements.of(scores, labels).delong()
 
 
 def logit_interval(
@@ -116,25 +225,8 @@ def auc_degrees(
     2 (1946); the variance of a sample variance as in Cramer, Mathematical Methods of Statistics
     (1946), 27.4.
     """
-    values, memorized = check_scores(scores, labels, ndim=2)
-    names = check_clusters(clusters, memorized)
-    variances, degrees = [], []
-    for placed, members, n in zip(
-        _placements(values, memorized), (memorized, ~memorized), units, strict=True
-    ):
-        mean = placed.mean(axis=0)
-        _, cluster = np.unique(names[members], return_inverse=True)
-        sums = np.bincount(cluster, mean - mean.mean())
-        square, count = float((sums**2).sum()), len(sums)
-        if square < 1e-20 or n <= 1:
-            continue
-        kurtosis = count * float((sums**4).sum()) / square**2
-        variances.append(square / len(mean) ** 2)
-        degrees.append(min(n - 1, 2 / ((kurtosis - 3) / count + 2 / (count - 1))))
-    if not variances:
-        return 1.0
-    v, f = np.array(variances), np.array(degrees)
-    return max(1.0, float(v.sum() ** 2 / (v**2 / f).sum()))
+    placements = Placements.of(scores, labels)
+    return placements.degrees(*clusters_by_class(clusters, check_labels(labels)), units)
 
 
 def paired_delong(
@@ -158,16 +250,7 @@ def paired_delong(
     """
     values_a, memorized = check_scores(scores_a, labels)
     values_b, _ = check_scores(scores_b, labels)
-    _require_two(memorized)
-    of_positives, of_negatives = _placements(np.stack([values_a, values_b]), memorized)
-
-    # the variance of differences, and not a difference of variances that nearly cancel
-    changes = [placements[0] - placements[1] for placements in (of_positives, of_negatives)]
-    difference = abs(float(changes[0].mean()))
-    variance = sum(float(change.var(ddof=1)) / len(change) for change in changes)
-    if variance < 1e-25:  # rounding leaves 1e-33, a real change of one pair 1 / (4 n^4)
-        return 2.0 ** (1 - min(map(len, changes))) if difference else 1.0
-    return math.erfc(difference / math.sqrt(2 * variance))
+    return Placements.of(np.stack([values_a, values_b]), memorized).paired(0, 1)
 
 
 def holm(p_values: npt.ArrayLike) -> FloatArray:
@@ -186,25 +269,6 @@ def holm(p_values: npt.ArrayLike) -> FloatArray:
     steps = given[order] * np.arange(len(given), 0, -1)
     adjusted[order] = np.maximum.accumulate(np.minimum(steps, 1.0))
     return adjusted
-
-
-def _require_two(memorized: BoolArray) -> None:
-    n_positive, n_negative = int(memorized.sum()), int((~memorized).sum())
-    if min(n_positive, n_negative) < 2:
-        raise ValueError(
-            "DeLong's variance needs two prompts of each class,"
-            f" got {n_positive} memorized and {n_negative} other"
-        )
-
-
-def _placements(scores: FloatArray, memorized: BoolArray) -> tuple[FloatArray, FloatArray]:
-    """Shares of negatives below each positive ``[D, n+]``, of positives above ``[D, n-]``."""
-    n_positive, n_negative = int(memorized.sum()), int((~memorized).sum())
-    positives, negatives = scores[:, memorized], scores[:, ~memorized]
-    pairs = list(zip(positives, negatives, strict=True))
-    below = np.stack([np.add(*pair_counts(p, n)) for p, n in pairs])
-    above = 2 * n_positive - np.stack([np.add(*pair_counts(n, p)) for p, n in pairs])
-    return below / (2 * n_negative), above / (2 * n_positive)
 
 
 def _expit(value: float) -> float:

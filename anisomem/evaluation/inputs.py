@@ -80,6 +80,17 @@ def check_clusters(clusters: npt.ArrayLike, labels: BoolArray) -> npt.NDArray[np
     return names
 
 
+def clusters_by_class(clusters: npt.ArrayLike, labels: BoolArray) -> tuple[IntArray, IntArray]:
+    """The number of each prompt's cluster, from 0 on in each class: memorized, and the others.
+
+    Raises:
+        ValueError: as :func:`check_clusters`.
+    """
+    names = check_clusters(clusters, labels)
+    positives, negatives = (np.unique(names[c], return_inverse=True)[1] for c in (labels, ~labels))
+    return positives, negatives
+
+
 def check_fraction(name: str, value: float) -> None:
     """Refuses what is not a fraction in (0, 1).
 

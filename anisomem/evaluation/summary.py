@@ -18,19 +18,13 @@ from anisomem.evaluation.bands import tpr_by_group
 from anisomem.evaluation.bootstrap import PairedDifference, paired_difference, statistics
 from anisomem.evaluation.curves import (
     allowed_false_positives,
-    auc,
     resolution_note,
     tpr_at_fpr,
     tpr_by_rules,
 )
-from anisomem.evaluation.delong import (
-    auc_degrees,
-    delong,
-    holm,
-    logit_interval,
-    paired_delong,
-)
+from anisomem.evaluation.delong import Placements, holm, logit_interval
 from anisomem.evaluation.estimates import Comparison, Estimate, Summary
+from anisomem.evaluation.inputs import FloatArray, IntArray, clusters_by_class
 from anisomem.evaluation.interval import (
     Interval,
     effective_clusters,
@@ -51,8 +45,6 @@ CLUSTERED = (
 #: one half) or of missed prompts, or false positives allowed, than this.
 FEW_ERRORS, FEW_MISSED, FEW_ALLOWED = 1.5, 3.0, 2
 NARROW = "the 95% interval may cover less than 93%: {}"
-
-FloatArray = npt.NDArray[np.float64]
 
 
 class Evaluation:
@@ -156,8 +148,8 @@ class Evaluation:
         }
         delongs: list[float | None] = [None] * len(pairs)
         if self.scores.shape[1] == 1 and self._has_variance:
-            scores = self.scores[:, 0]
-            raw = [paired_delong(scores[a], scores[b], self.labels) for a, b in pairs]
+            placements = Placements.of(self.scores[:, 0], self.labels)
+            raw = [placements.paired(a, b) for a, b in pairs]
             delongs = [float(p) for p in holm(raw)]
         return [
             Comparison(
@@ -224,7 +216,7 @@ class Evaluation:
 
     def _summary(self, d: int) -> Summary:
         rows = self.scores[d]
-        tied = ties(rows, self.labels)
+        tied, placements = ties(rows, self.labels), Placements.of(rows, self.labels)
         points = np.array([tpr_by_rules(row, self.labels, self.targets) for row in rows])
         released, strict = (
             {
@@ -235,8 +227,8 @@ class Evaluation:
             for rule in (1, 2)
         )
         return Summary(
-            self._auc(d, tied),
-            self._auc_delong(rows),
+            self._auc(d, placements, tied),
+            self._auc_delong(placements),
             {
                 target: self._tpr(k, d, points[:, 0, k].tolist(), tied)
                 if self.resolvable(target)
@@ -249,12 +241,11 @@ class Evaluation:
             tied,
         )
 
-    def _auc(self, d: int, tied: Ties) -> Estimate:
-        rows, units = self.scores[d], self.resampling.units
-        areas = [auc(of_seed, self.labels) for of_seed in rows]
+    def _auc(self, d: int, placements: Placements, tied: Ties) -> Estimate:
+        areas, units = placements.aucs, self.resampling.units
         value = float(np.mean(areas))
         each = self.resampling.positive_units, self.resampling.negative_units
-        degrees = auc_degrees(rows, self.labels, self.clusters, each)
+        degrees = placements.degrees(*self._clusters_by_class, each)
         interval = wilson_interval(value, self.auc_draws[d], units, degrees)
         if value in (0, 1):  # then so is every draw
             pairs = "no inversion" if value == 1 else "nothing but inversions"
@@ -280,10 +271,15 @@ class Evaluation:
         resolution = resolution_note(target, self.n_negative)
         return Estimate.of_seeds(points, interval, resolution, narrow, tied.note)
 
-    def _auc_delong(self, rows: FloatArray) -> Interval | None:
-        if len(rows) > 1 or not self._has_variance:
+    @cached_property
+    def _clusters_by_class(self) -> tuple[IntArray, IntArray]:
+        """The number of each prompt's cluster, of memorized prompts and of the others."""
+        return clusters_by_class(self.clusters, self.labels == 1)
+
+    def _auc_delong(self, placements: Placements) -> Interval | None:
+        if len(placements.below) > 1 or not self._has_variance:
             return None
-        areas, covariance = delong(rows, self.labels)
+        areas, covariance = placements.delong()
         interval = logit_interval(
             float(areas[0]), float(covariance[0, 0]), self.n_positive, self.n_negative
         )

@@ -56,23 +56,23 @@ class Ranking:
 
     def blocks(self) -> Iterator[tuple[list[int], list[int], bool]]:
         """Prompts memorized and not, and whether they are tied, of one block after another."""
-        ahead = self.ahead[self.cuts].tolist()
+        order, ahead = self.order.tolist(), self.ahead[self.cuts].tolist()
         for k, (begin, end) in enumerate(pairwise(self.cuts.tolist())):
             middle = begin + ahead[k + 1] - ahead[k]
-            rows = self.order[begin:end].tolist()
-            yield rows[: middle - begin], rows[middle - begin :], bool(self.tied[begin])
+            yield order[begin:middle], order[middle:end], bool(self.tied[begin])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Swaps:
     """Pairs of a memorized prompt and another that stand the other way round than before.
 
     Attributes:
-        lost, won: Those of which the other is above now, and those of which it no longer is.
+        lost, won: Those of which the other is above now, and those of which it no longer is: the
+            memorized prompts' numbers and the others', ``[2, pairs]``.
     """
 
-    lost: Sequence[tuple[int, int]]
-    won: Sequence[tuple[int, int]]
+    lost: IntArray
+    won: IntArray
 
 
 def swaps_between(scores: FloatArray, memorized: BoolArray) -> list[Swaps | None]:
@@ -97,8 +97,8 @@ def swaps_between(scores: FloatArray, memorized: BoolArray) -> list[Swaps | None
             # A swap takes two operations on rows, and so does a prompt of a walk.
             if len(changed) < len(row) / 2:
                 i, j = np.divmod(changed, len(negatives))
-                pairs, lost = np.stack([positives[i], negatives[j]], axis=1), above[changed]
-                found = Swaps(pairs[lost].tolist(), pairs[~lost].tolist())
+                pairs, lost = np.stack([positives[i], negatives[j]]), above[changed]
+                found = Swaps(pairs[:, lost], pairs[:, ~lost])
         swaps.append(found)
         before = above
     return swaps
@@ -133,21 +133,24 @@ def lost_pairs(ranking: Ranking, counts: Rows, sums: type[np.unsignedinteger[Any
     return 2 * lost.astype(np.int64) + tied_pairs
 
 
-def change_of_lost_pairs(swaps: Swaps, counts: Rows) -> IntArray:
+def change_of_lost_pairs(swaps: Swaps, counts: Rows, heaviest: int) -> IntArray:
     """By how much swaps change :func:`lost_pairs`, ``[b]``.
 
     Arguments:
         swaps: From the ranking before.
-        counts: How often each prompt is in the samples, ``[b]`` each: at most ``LIGHT`` times,
-            and fewer than ``2 ** 16`` prompts of either class together.
+        counts: How often each prompt is in the samples, ``[b]`` each, and fewer than ``2 ** 16``
+            prompts of either class together.
+        heaviest: The largest of these counts, at most ``LIGHT``.
     """
-    product = np.empty_like(counts[0])
-    lost, won = np.zeros((2, len(product)), np.uint32)
-    for pairs, total in ((swaps.lost, lost), (swaps.won, won)):
-        for positive, negative in pairs:
+    product, sums = np.empty_like(counts[0]), []
+    for pairs in (swaps.lost, swaps.won):
+        total = np.zeros(len(product), sums_for(pairs.shape[1] * heaviest**2))
+        for positive, negative in zip(*pairs.tolist(), strict=True):
             np.multiply(counts[positive], counts[negative], out=product)
             np.add(total, product, out=total)
-    return 2 * (lost.astype(np.int64) - won)
+        sums.append(total.astype(np.int64))
+    lost, won = sums
+    return 2 * (lost - won)
 
 
 def detected_positives(ranking: Ranking, counts: Rows, allowed: Sums) -> Sums:

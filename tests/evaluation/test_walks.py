@@ -25,19 +25,31 @@ def test_swaps_change_the_lost_pairs_as_a_walk_finds_them(seed):
         walks.lost_pairs(walks.Ranking.of(row, memorized), counts, np.uint16) for row in scores
     ]
     swaps = walks.swaps_between(scores, memorized)
-    assert swaps[0] is None and all(swaps[1:])
-    assert sum(len(one.lost) + len(one.won) for one in swaps[1:]) > 100
-    for before, after, one in zip(lost[:-1], lost[1:], swaps[1:], strict=True):
-        found = before + walks.change_of_lost_pairs(one, counts)
-        np.testing.assert_array_equal(found, after)
+    assert swaps[0] is None and None not in swaps[1:]
+    assert sum(one.lost.shape[1] + one.won.shape[1] for one in swaps[1:]) > 100
+    # Sums of the lightest samples fit 16 bits, those of the heaviest possible ones need not.
+    for heaviest in (int(resampling.weights.max()), walks.LIGHT):
+        for before, after, one in zip(lost[:-1], lost[1:], swaps[1:], strict=True):
+            found = before + walks.change_of_lost_pairs(one, counts, heaviest)
+            np.testing.assert_array_equal(found, after)
+
+
+def test_sums_over_swaps_do_not_wrap_around():
+    counts = np.full((6, 4), walks.LIGHT, np.uint16)
+    swaps = walks.Swaps(np.array([[0, 1], [3, 4]]), np.empty((2, 0), np.int64))
+    found = walks.change_of_lost_pairs(swaps, counts, walks.LIGHT)
+    np.testing.assert_array_equal(found, 2 * 2 * walks.LIGHT**2)  # 130,050 pairs, above 2 ** 16
 
 
 def test_swaps_are_the_pairs_that_changed_sides():
     memorized = np.array([True, False, False, True])
     scores = np.array([[4.0, 3, 2, 1], [2.5, 3, 2, 1], [2.5, 3, 0, 1]])
     _, first, second = walks.swaps_between(scores, memorized)
-    assert (list(first.lost), list(first.won)) == ([[0, 1]], [])  # prompt 1 is above prompt 0
-    assert (list(second.lost), list(second.won)) == ([], [[3, 2]])
+    pairs = [[one.lost.T.tolist(), one.won.T.tolist()] for one in (first, second)]
+    assert pairs == [
+        [[[0, 1]], []],
+        [[], [[3, 2]]],
+    ]  # prompt 1 is above 0, prompt 2 no longer above 3
 
 
 def test_ties_and_rankings_that_differ_much_are_walked():
