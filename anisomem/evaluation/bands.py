@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from anisomem.evaluation import walks
 from anisomem.evaluation.bootstrap import statistics
-from anisomem.evaluation.curves import allowed_false_positives, pair_counts
+from anisomem.evaluation.curves import allowed_false_positives
 from anisomem.evaluation.inputs import FloatArray, check_fraction, check_scores
 from anisomem.evaluation.interval import Interval, tpr_interval
 from anisomem.evaluation.resampling import Resampling
@@ -51,16 +52,11 @@ def tpr_by_group(
     members: npt.ArrayLike,
     target: float,
 ) -> FloatArray:
-    r"""TPR of groups of memorized prompts on every bootstrap sample, ``[G, D, draws]``.
+    """TPR of groups of memorized prompts on every bootstrap sample, ``[G, D, draws]``.
 
     All groups share the sample's own threshold, the lowest that lets through no more than the
-    target of *all* its negatives: with the negatives from the highest score down,
-
-    .. math:: k = \max \{ m : \sum_{j \le m} w^-_j
-        \le \lfloor \text{target} \sum_j w^-_j \rfloor \}
-
-    and a positive is detected where at most ``k`` negatives score as high. A sample that has none
-    of a group gives NaN.
+    target of *all* its negatives, as in :func:`statistics`. A sample that has none of a group
+    gives NaN.
 
     Arguments:
         scores: ``[D, N]``, larger = more memorized.
@@ -74,17 +70,25 @@ def tpr_by_group(
     """
     values, memorized = check_scores(scores, labels, ndim=2)
     check_fraction("target", target)
-    groups = np.asarray(members, dtype=np.float64)[:, memorized]
+    groups = np.asarray(members, dtype=bool) & memorized
+    # What a detector ranks for each group: the group, and all negatives.
+    chosen = [np.flatnonzero(group | ~memorized) for group in groups]
+    rankings = [
+        [walks.Ranking.of(row[some], memorized[some]) for row in values] for some in chosen
+    ]
     tpr = np.empty((len(groups), len(values), resampling.draws))
-    for part, of_positives, of_negatives in resampling.weights_by_class():
-        allowed = allowed_false_positives(target, of_negatives.sum(axis=0))
-        sizes = groups @ of_positives
-        for d, row in enumerate(values):
-            positives, negatives = row[memorized], row[~memorized]
-            falling = np.argsort(-negatives)
-            passed = (np.cumsum(of_negatives[falling], axis=0) <= allowed).sum(axis=0)
-            as_high = len(negatives) - pair_counts(positives, negatives)[0]
-            detected = of_positives * (as_high[:, None] <= passed)
-            with np.errstate(invalid="ignore"):
-                tpr[:, d, part] = (groups @ detected) / sizes
+    for block in resampling.blocks():
+        counts = resampling.by_prompt(block)
+        n_negative = resampling.negatives.prompts(block.negatives)
+        sums = walks.sums_for(
+            max(resampling.positives.prompts(block.positives).max(), n_negative.max())
+        )
+        allowed = allowed_false_positives(target, n_negative).astype(sums)[None]
+        for g, (group, some) in enumerate(zip(groups, chosen, strict=True)):
+            size = sum((counts[row] for row in np.flatnonzero(group)), np.zeros_like(n_negative))
+            ranked = [counts[row] for row in some]
+            for d, ranking in enumerate(rankings[g]):
+                detected = walks.detected_positives(ranking, ranked, allowed)[0]
+                with np.errstate(invalid="ignore"):
+                    np.divide(detected, size, out=tpr[g, d, block.part])
     return tpr

@@ -23,7 +23,7 @@ from anisomem.evaluation.interval import (
     expanded_quantiles,
     tail_of,
 )
-from anisomem.evaluation.resampling import Block, Counts, Resampling
+from anisomem.evaluation.resampling import Resampling
 
 FAMILY_LEVEL = 0.05  # chance of any wrong verdict among pairs whose p values are adjusted
 NOT_SEPARABLE = "not separable"
@@ -111,7 +111,7 @@ def statistics(
         sums = walks.sums_for(max(n_positive.max(), n_negative.max()))
         heaviest = int(max(block.positives.max(), block.negatives.max()))
         light = sums is np.uint16 and heaviest <= walks.LIGHT
-        counts = _by_prompt(resampling, block)
+        counts = resampling.by_prompt(block)
         most = allowed_false_positives(rates, n_negative)
         allowed = np.concatenate([most, np.maximum(most - 1, 0)]).astype(sums)
         some = np.concatenate([np.ones_like(most), most >= 1])
@@ -129,19 +129,6 @@ def statistics(
                 if not always:
                     tpr[:, d, block.part] *= some
     return BootstrapStatistics(auc, *np.split(tpr, 2))
-
-
-def _by_prompt(resampling: Resampling, block: Block) -> walks.Rows:
-    """How often samples hold each prompt, the rows of its cluster."""
-    rows: list[Counts] = [block.positives[0]] * resampling.n_prompts
-    for members, counts in (
-        (resampling.positives, block.positives),
-        (resampling.negatives, block.negatives),
-    ):
-        of_clusters = list(counts)
-        for row, cluster in zip(members.rows.tolist(), members.cluster.tolist(), strict=True):
-            rows[row] = of_clusters[cluster]
-    return rows
 
 
 def paired_difference(

@@ -16,7 +16,6 @@ import numpy.typing as npt
 
 from anisomem.evaluation.inputs import (
     BoolArray,
-    FloatArray,
     IntArray,
     check_clusters,
     check_labels,
@@ -147,18 +146,17 @@ class Resampling:
                     drawing = begin(after)
                 yield Block(part, *drawn)
 
-    def weights_by_class(self) -> Iterator[tuple[slice, FloatArray, FloatArray]]:
-        """Which samples, and how often they hold each prompt of either class, ``[n, b]``."""
-        for block in self.blocks():
-            length = max(1, HELD // (8 * self.n_prompts))  # of floats, and of what is made of them
-            for begin in range(block.part.start, block.part.stop, length):
-                part = slice(begin, min(begin + length, block.part.stop))
-                here = slice(part.start - block.part.start, part.stop - block.part.start)
-                yield (
-                    part,
-                    block.positives[:, here][self.positives.cluster].astype(np.float64),
-                    block.negatives[:, here][self.negatives.cluster].astype(np.float64),
-                )
+    def by_prompt(self, block: Block) -> list[Counts]:
+        """How often samples hold each prompt, ``[b]`` each: the row of its cluster."""
+        rows: list[Counts] = [block.positives[0]] * self.n_prompts
+        for members, counts in (
+            (self.positives, block.positives),
+            (self.negatives, block.negatives),
+        ):
+            of_clusters = list(counts)
+            for row, cluster in zip(members.rows.tolist(), members.cluster.tolist(), strict=True):
+                rows[row] = of_clusters[cluster]
+        return rows
 
     @cached_property
     def weights(self) -> npt.NDArray[np.uint16]:

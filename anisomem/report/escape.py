@@ -66,6 +66,8 @@ _SHOWN = re.compile(
 
 def plain(text: str) -> str:
     """A text on one line without control characters, which a terminal or a parser obeys."""
+    if text.isprintable():  # nearly all are, and there are ten thousand cells to a report
+        return text
     return "".join(_visible(character) for character in text)
 
 
@@ -106,6 +108,8 @@ def markdown_line(text: str) -> str:
 
 def width(text: str) -> int:
     """Columns of a terminal that a text takes: two for a wide character, none for a mark."""
+    if text.isascii():
+        return len(text)
     wide = {"W": 2, "F": 2}
     return sum(
         0 if unicodedata.combining(c) else wide.get(unicodedata.east_asian_width(c), 1)
