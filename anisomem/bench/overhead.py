@@ -10,27 +10,16 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-import torch
-from diffusers import (
-    AutoencoderKL,
-    FlowMatchEulerDiscreteScheduler,
-    SD3Transformer2DModel,
-    StableDiffusion3Pipeline,
-)
-from transformers import CLIPTextConfig, CLIPTextModelWithProjection
-
 from anisomem.bench.line import CostLine, spread
 from anisomem.benchmark.case import Case
 from anisomem.benchmark.record import Recorder, keep
+from anisomem.config.catalog import testbed
 from anisomem.engine.engine import Engine
 from anisomem.models.pipeline import PipelineModel
 from anisomem.models.sd3 import StableDiffusion3
-from anisomem.models.vocabulary import byte_tokenizer
 from anisomem.run.clock import synchronise
 from anisomem.run.provenance import device_name
 from anisomem.run.workers import Work, do_all
-
-WIDTH, HEADS, LAYERS = 128, 4, 4  # of the MMDiT: a latent takes some milliseconds
 
 
 def lines(case: Case, network: PipelineModel, turns: int) -> list[CostLine]:
@@ -41,7 +30,8 @@ def lines(case: Case, network: PipelineModel, turns: int) -> list[CostLine]:
         network: Its model, loaded.
         turns: How often.
     """
-    named = {"the model": network, "an MMDiT of random weights": mmdit(network.device)}
+    mmdit = StableDiffusion3.load(testbed("flow"), device=str(network.device))
+    named = {"the model": network, "the bundled MMDiT": mmdit}
     return [_line(name, case, one, turns) for name, one in named.items()]
 
 
@@ -102,47 +92,3 @@ def ratio(network: PipelineModel, work: Callable[[], object]) -> float:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def mmdit(device: torch.device) -> StableDiffusion3:
-    """A Stable Diffusion 3 of random weights that a CPU evaluates in milliseconds."""
-    words = byte_tokenizer()
-    text = CLIPTextConfig(
-        vocab_size=len(words),
-        hidden_size=64,
-        intermediate_size=256,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        projection_dim=64,
-        bos_token_id=words.bos_token_id,
-        eos_token_id=words.eos_token_id,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        pipeline = StableDiffusion3Pipeline(
-            transformer=SD3Transformer2DModel(
-                sample_size=8,
-                in_channels=16,
-                out_channels=16,
-                num_layers=LAYERS,
-                num_attention_heads=HEADS,
-                attention_head_dim=WIDTH // HEADS,
-                caption_projection_dim=WIDTH,
-                joint_attention_dim=128,
-                pooled_projection_dim=128,
-                pos_embed_max_size=8,
-            ),
-            scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
-            vae=AutoencoderKL(
-                block_out_channels=(8,), latent_channels=16, norm_num_groups=8, sample_size=8
-            ),
-            text_encoder=CLIPTextModelWithProjection(text).eval(),
-            text_encoder_2=CLIPTextModelWithProjection(text).eval(),
-            text_encoder_3=None,
-            tokenizer=words,
-            tokenizer_2=words,
-            tokenizer_3=None,
-        )
-    model = StableDiffusion3(pipeline)
-    model.place(str(device))
-    return model

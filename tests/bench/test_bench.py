@@ -6,7 +6,7 @@ import re
 import pytest
 
 from anisomem.bench import bench as benches
-from anisomem.bench import cases, commands, evaluations, growth, overhead, scoring, table
+from anisomem.bench import cases, commands, evaluations, growth, scoring, table
 from anisomem.bench.commands import answer
 from anisomem.benchmark.record import record
 from anisomem.benchmark.results import Results
@@ -27,7 +27,6 @@ def model(save_pipeline):
 def test_command_prints_and_keeps_every_line(model, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(benches, "Amounts", lambda *_: SMALL)
     monkeypatch.setattr(evaluations, "LARGEST", "ablation_gamma_testbed")  # one set of components
-    monkeypatch.setattr(overhead, "LAYERS", 1)
     out = tmp_path / "results" / "costs"
     assert main(["bench", *model, "--turns", "1", "--growth", "3,40", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
