@@ -12,15 +12,16 @@ install: $(VENV)/.installed
 # Without an NVIDIA GPU the wheel of PyTorch's own index is a tenth as large; where that index
 # cannot be reached, the wheel is the usual one.
 CPU_WHEELS := https://download.pytorch.org/whl/cpu
-INDEX = $(shell command -v nvidia-smi > /dev/null || ! curl -sfI -m 3 $(CPU_WHEELS)/ > /dev/null \
-	|| echo --extra-index-url $(CPU_WHEELS))
+REACHED = $(shell curl -sfI -m 3 $(CPU_WHEELS)/ > /dev/null && echo yes)
+GPU = $(shell command -v nvidia-smi)
+INDEX = $(if $(GPU),,$(if $(REACHED),--extra-index-url $(CPU_WHEELS)))
 
 # The lock pins every package; the project itself is installed as it is checked out. uv, where it
 # is at hand, installs in a fraction of pip's time.
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 ifneq ($(shell command -v uv),)
-	uv pip install --quiet --python $(BIN)/python --torch-backend auto -r requirements.lock
+	uv pip install --quiet --python $(BIN)/python $(if $(REACHED),--torch-backend auto) -r requirements.lock
 else
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(INDEX) -r requirements.lock
 endif

@@ -14,7 +14,7 @@ from functools import partial
 from itertools import product
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -41,9 +41,6 @@ from anisomem.report.tables import interval_text
 from anisomem.run import labelled
 from anisomem.storage import atomic
 from anisomem.storage.manifest import Manifest
-
-if TYPE_CHECKING:
-    pass
 
 LARGE = 4 * 64 * 64  # dimensions taken for a model whose architecture is not here
 KIND = "geometry"  # of the manifest in the folder
