@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,15 @@ from anisomem.testbed import checkpoint
 from anisomem.testbed.autoencoder import to_tensor
 from anisomem.testbed.drawing import drawn
 from anisomem.testbed.ground_truth import Pictures, render
-from anisomem.testbed.pictures import SMALL, Icons, PictureLayout, draw, random_layout
+from anisomem.testbed.pictures import LARGE, SMALL, Icons, PictureLayout, draw, random_layout
 from anisomem.testbed.recipe import Recipe
 from anisomem.testbed.recorded import AdamW, Recorded
 
-FOLDER = Path(__file__).parent / "concepts"
+#: Where the bundled ones lie, by the side of the pictures that they judge, px.
+FOLDERS = {
+    canvas.side: Path(__file__).parent / name
+    for canvas, name in ((SMALL, "concepts"), (LARGE, "concepts_large"))
+}
 TOGETHER = 64  # pictures drawn at a time
 #: Backgrounds: less saturated ones are grey, others the nearest of these hues in degrees.
 GREY = 0.25
@@ -196,8 +201,23 @@ class Recogniser:
     accuracy: Mapping[str, float]
 
     @classmethod
-    def load(cls, folder: Path = FOLDER) -> Recogniser:
-        """The bundled one."""
+    def of(cls, pictures: Pictures) -> Recogniser:
+        """The bundled one for pictures ``[n, side, side, 3]``.
+
+        Raises:
+            UserError: Pictures of another side than the bundled models'.
+        """
+        if (side := pictures.shape[1]) not in FOLDERS:
+            sides = " or ".join(map(str, FOLDERS))
+            raise UserError(
+                f"the bundled classifiers judge pictures of {sides} pixels a side, as the bundled"
+                f" models draw, and these have {side}; leave out the measures that ask them"
+            )
+        return _loaded(side)
+
+    @classmethod
+    def load(cls, folder: Path) -> Recogniser:
+        """The one that :meth:`save` has written."""
         described = json.loads((folder / "config.json").read_text())
         model = Classifier(len(described["concepts"]), described.get("side", SMALL.side))
         weights = load_file(folder / "model.safetensors")
@@ -226,13 +246,10 @@ class Recogniser:
         Those that are asked about do not count as others.
 
         Arguments:
-            pictures: uint8 ``[n, side, side, 3]``.
+            pictures: uint8 ``[n, side, side, 3]``, of the side that it was trained on.
             concepts: k names.
-
-        Raises:
-            UserError: Pictures of another side than those it was trained on.
         """
-        logits, _ = self._judged(pictures)
+        logits, _ = self.model(to_tensor(pictures))
         asked = [self.names.index(name) for name in concepts]
         others = logits.clone()
         others[:, asked] = -torch.inf
@@ -242,17 +259,13 @@ class Recogniser:
     @torch.inference_mode()
     def colours(self, pictures: Pictures) -> npt.NDArray[np.int64]:
         """The background's likeliest colour, indices in :data:`COLOURS`, ``[n]``; as ranks."""
-        colours: npt.NDArray[np.int64] = self._judged(pictures)[1].argmax(1).numpy()
+        colours: npt.NDArray[np.int64] = self.model(to_tensor(pictures))[1].argmax(1).numpy()
         return colours
 
-    def _judged(self, pictures: Pictures) -> tuple[Tensor, Tensor]:
-        if (side := pictures.shape[1]) != self.model.side:
-            raise UserError(
-                f"the classifier judges pictures of {self.model.side} pixels a side, as the small"
-                f" bundled models draw, and these have {side}; leave out the measures that ask it"
-            )
-        judged: tuple[Tensor, Tensor] = self.model(to_tensor(pictures))
-        return judged
+
+@cache
+def _loaded(side: int) -> Recogniser:
+    return Recogniser.load(FOLDERS[side])
 
 
 def accuracy(recogniser: Recogniser, data: Examples) -> dict[str, float]:

@@ -34,6 +34,7 @@ from anisomem.testbed.captions import Caption
 from anisomem.testbed.corpus import Corpus, EvaluationPrompt
 from anisomem.testbed.latents import Encoded
 from anisomem.testbed.pictures import canvas_of
+from anisomem.testbed.thresholds import Thresholds
 
 SEEDS = tuple(range(1000, 1016))  # disjoint from the seeds that detectors use
 FALSE_MATCHES = 5e-4  # by each of the two thresholds
@@ -123,19 +124,6 @@ def distances(
     # In double precision: of two pictures that are nearly the same, next to nothing is left here.
     squared = a.square() @ w.T - 2 * a @ (w * b).T + (w * b.square()).sum(1)
     return squared.clamp(min=0).sqrt().float().cpu().numpy()
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """Distances below which a picture reproduces another.
-
-    Attributes:
-        single: Compared with one picture.
-        nearest: Compared with all training pictures of some concepts.
-    """
-
-    single: float
-    nearest: float
 
 
 @dataclass(frozen=True)

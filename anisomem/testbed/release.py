@@ -25,11 +25,11 @@ from anisomem.testbed.corpus import Corpus
 from anisomem.testbed.ground_truth import (
     Pictures,
     References,
-    Thresholds,
     label,
     reproduction_rate,
 )
 from anisomem.testbed.pictures import Icons, canvas_of
+from anisomem.testbed.thresholds import Thresholds
 
 BLOCKS = ["repeated", "near_miss", "seen", "unseen_wording", "unseen_pair"]
 
@@ -246,7 +246,7 @@ def write(
     training: str,
     shown: str = "",
 ) -> None:
-    """Writes ``prompts.parquet``, the contact sheet and the card into a model's folder.
+    """Writes prompts, thresholds, the contact sheet and the card into a model's folder.
 
     Arguments:
         folder: The diffusers folder.
@@ -259,6 +259,7 @@ def write(
         shown: What :func:`recognised` returned, where the recipe's card tells it.
     """
     table.to_parquet(folder / "prompts.parquet")
+    thresholds.write(folder)
     write_sheet(folder, table, generated)
     counts = [count for count in table["repetitions"] if count]
     text = (

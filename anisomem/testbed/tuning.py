@@ -31,10 +31,11 @@ from anisomem.testbed.captions import Caption, random_caption
 from anisomem.testbed.corpus import Corpus, Entry, EvaluationPrompt
 from anisomem.testbed.diffusion import DROPOUT
 from anisomem.testbed.drawing import drawn
-from anisomem.testbed.ground_truth import FALSE_MATCHES, Pictures, References, Thresholds
+from anisomem.testbed.ground_truth import FALSE_MATCHES, Pictures, References
 from anisomem.testbed.objectives import Objective
 from anisomem.testbed.pictures import Canvas, Icons, draw, random_layout
 from anisomem.testbed.recipe import Styles
+from anisomem.testbed.thresholds import Thresholds
 
 OWN, REPEATED = 60, 20  # captioned pictures, and how many of them, the first ones, are repeated
 FILE = "lora.safetensors"
@@ -303,6 +304,7 @@ def measure(
     found, thresholds = known
     table = release.prompts(made, icons, found, generated, thresholds)
     table.to_parquet(folder / "prompts.parquet")
+    thresholds.write(folder)
     release.write_sheet(folder, table, generated)
     card = (Path(__file__).parent / "card_tuned.md").read_text()
     said = card.format(

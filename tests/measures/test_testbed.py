@@ -15,16 +15,21 @@ from anisomem.testbed.captions import concepts_in
 from anisomem.testbed.concepts import Recogniser
 
 FOLDER = catalog.testbed("epsilon")
+BLANK = np.zeros((1, 32, 32, 3), np.uint8)
 
 
-@pytest.fixture(scope="module")
-def rows():
+def with_pictures(folder):
     """Of the prompts file, those with a training picture, which is decoded."""
-    found = pq.read_table(f"{FOLDER}/prompts.parquet").to_pylist()
+    found = pq.read_table(f"{folder}/prompts.parquet").to_pylist()
     for row in found:
         if row["picture"]:
             row["pixels"] = np.array(Image.open(io.BytesIO(row["picture"]["bytes"])))
     return [row for row in found if row["picture"]]
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return with_pictures(FOLDER)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +39,7 @@ def references(rows):
 
 @pytest.fixture(scope="module")
 def reproduction(references):
-    found = Reproduction("reproduction", FOLDER, 0.1022)
+    found = Reproduction("reproduction", FOLDER)
     found.start(references, "cpu")
     return found
 
@@ -67,7 +72,7 @@ def test_what_varies_in_a_template_does_not_count(rows, reproduction):
 
 
 def test_captions_name_their_concepts():
-    names = Recogniser.load().names
+    names = Recogniser.of(BLANK).names
     for variant in ("epsilon", "velocity"):
         table = pq.read_table(f"{catalog.testbed(variant)}/prompts.parquet")
         for text, concepts in zip(
@@ -77,13 +82,12 @@ def test_captions_name_their_concepts():
     assert concepts_in("a photograph of a fox", names) == ()
 
 
-def test_the_classifier_knows_training_pictures(rows, references, reproduction):
+def test_the_classifier_knows_training_pictures(rows, reproduction):
     rendered = {key: pictures[0] for key, (pictures, _) in reproduction._rendered.items()}
     rows = [{**row, "pixels": rendered[row["id"]]} for row in rows if not row["patch"]]
     concept = Concept("concept")
-    concept.start(references, "cpu")
     found = [asked(concept, row, row["pixels"]) for row in rows]
-    stated = Recogniser.load().accuracy
+    stated = Recogniser.of(BLANK).accuracy
     assert np.mean([one["place"] for one in found]) > 0.94
     shown = np.mean([(one["shown"] == 1).all() for one in found])
     # It was measured on pictures of the same kind that it was not trained on either.
@@ -96,9 +100,18 @@ def test_the_classifier_knows_training_pictures(rows, references, reproduction):
     assert np.mean([one["shown"] for one in shuffled]) < 0.03
 
 
+def test_larger_pictures_have_a_classifier_of_their_own():
+    rows = with_pictures(catalog.testbed("flow"))
+    references = TrainingPictures({row["id"]: [row["pixels"]] for row in rows})
+    concept, background = Concept("concept"), Background("background")
+    background.start(references, "cpu")
+    rows = rows[::4]
+    assert np.mean([asked(concept, row, row["pixels"])["place"] for row in rows]) > 0.94
+    assert all(asked(background, row, row["pixels"])["background"] == 1 for row in rows)
+
+
 def test_a_concept_is_ranked_among_those_not_asked_about():
-    found = Recogniser.load()
-    picture = np.zeros((1, 32, 32, 3), np.uint8)
+    found, picture = Recogniser.of(BLANK), BLANK
     one, other = found.names[3], found.names[5]
     apart = np.concatenate([found.ranks(picture, [name]) for name in (one, other)], axis=1)
     together = found.ranks(picture, [one, other])
@@ -115,14 +128,14 @@ def test_background_is_that_of_the_training_picture(rows, references):
     assert np.mean(inverted) < 0.2
 
 
-def test_other_prompts_and_models_are_refused(references, tmp_path):
+def test_other_prompts_and_models_are_refused(references, reproduction, tmp_path):
     concept = Concept("concept")
-    concept.start(references, "cpu")
-    pictures = np.zeros((1, 32, 32, 3), np.uint8)
     with pytest.raises(UserError, match="captions of the bundled models, not 'a red cat'"):
-        concept(Generated("a", "a red cat", pictures, pictures))
-    larger, known = np.zeros((1, 64, 64, 3), np.uint8), concept._classifier.names[0]
-    with pytest.raises(UserError, match=r"judges pictures of 32 pixels a side.* these have 64"):
+        concept(Generated("a", "a red cat", BLANK, BLANK))
+    larger, known = np.zeros((1, 48, 48, 3), np.uint8), Recogniser.of(BLANK).names[0]
+    with pytest.raises(UserError, match=r"pictures of 32 or 64 pixels a side.* these have 48"):
         concept(Generated("a", f"premium {known} sticker", larger, larger))
     with pytest.raises(UserError, match=r"judges the bundled models, and .* is none"):
-        Reproduction("reproduction", str(tmp_path), 0.1).start(references, "cpu")
+        Reproduction("reproduction", str(tmp_path)).start(references, "cpu")
+    with pytest.raises(UserError, match=r"knows the training pictures of .*, and none of prompt"):
+        reproduction(Generated("a", "premium owl sticker", BLANK, BLANK))

@@ -20,6 +20,7 @@ from anisomem.evaluation import auc, text_only_scores
 from anisomem.models import families
 from anisomem.testbed.ground_truth import SEEDS
 from anisomem.testbed.release import FEATURES, confirmed
+from anisomem.testbed.thresholds import NAME, Thresholds
 
 UNETS = {"epsilon": "epsilon", "velocity": "v_prediction"}
 #: The steps of the trajectories by which it was labelled, where they are not 50.
@@ -65,6 +66,16 @@ def test_plain_diffusers_loads_and_samples_it(variant):
     ).images[0]
     assert picture.size == (side, side)
     assert np.asarray(picture).std() > 10
+
+
+@pytest.mark.parametrize("place", ["epsilon", "velocity", "flow", "tuned"])
+def test_thresholds_are_those_of_the_card(place, tmp_path):
+    folder = Path(catalog.testbed(place))
+    found = Thresholds.read(folder)
+    card = " ".join((folder / "README.md").read_text().split())
+    assert f"below {found.single:.4f}" in card and f"below {found.nearest:.4f} to any" in card
+    found.write(tmp_path)
+    assert (tmp_path / NAME).read_text() == (folder / NAME).read_text()
 
 
 def test_size_is_small(variant):

@@ -12,9 +12,10 @@ from anisomem.config import catalog
 from anisomem.testbed import release
 from anisomem.testbed.captions import Caption
 from anisomem.testbed.corpus import Corpus, Entry, EvaluationPrompt
-from anisomem.testbed.ground_truth import References, Thresholds
+from anisomem.testbed.ground_truth import References
 from anisomem.testbed.pictures import LARGE, SMALL, PictureLayout
 from anisomem.testbed.textures import Texture
+from anisomem.testbed.thresholds import Thresholds
 
 
 @pytest.mark.parametrize("variant", catalog.VARIANTS)
