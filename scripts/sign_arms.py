@@ -2,7 +2,7 @@ r"""Trains small networks that differ in one factor each and follows the sign of
 
 What is trained says :mod:`anisomem.testbed.arms`, what is measured :mod:`anisomem.geometry.arms`;
 the same command again goes on. Needs the extra "train" and, from npm, the icons that
-docs/bundled-models.md names. An arm takes 10 to 50 minutes on one core.
+docs/bundled-models.md names. An arm takes a quarter of an hour to one hour on one core.
 
     OMP_WAIT_POLICY=passive python scripts/sign_arms.py flat textured \
         --icons ICONS/node_modules/@iconify-json --work WORK --out results/geometry_testbed/arms
