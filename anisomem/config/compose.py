@@ -110,11 +110,19 @@ def _compose(overrides: Sequence[Override]) -> DictConfig:
     """What Hydra makes of overrides; whatever it meets there is about one of them.
 
     Raises:
+        UserError: A name within a list, such as ``detector.wen.n.x=3``.
         HydraException, OmegaConfBaseException: As Hydra says it.
     """
+    texts = [one.text for one in overrides]
     try:
-        return compose("config", [one.text for one in overrides])
-    except (ValueError, TypeError) as error:  # of a name within a list, detector.wen.n.x=3
+        return compose("config", texts)
+    except (ValueError, TypeError) as error:
+        for count, one in enumerate(overrides, 1):  # Hydra does not say which it is
+            try:
+                compose("config", texts[:count])
+            except (ValueError, TypeError):
+                parent = one.key.rpartition(".")[0]
+                raise UserError(f"there is no setting {one.key}: {parent} is a list") from None
         raise HydraException(str(error)) from None
 
 

@@ -55,6 +55,13 @@ def test_a_setting_of_a_wrong_type_is_said_in_our_words(word, said, capsys):
     assert "merging" not in text and "Config" not in text
 
 
+def test_a_name_within_a_list_is_no_setting():
+    with pytest.raises(
+        UserError, match=r"^there is no setting detector\.wen\.n\.x: .* is a list$"
+    ):
+        compose.cases(["experiment=quickstart", "detector.jeon.n=[2]", "detector.wen.n.x=3"])
+
+
 @pytest.mark.parametrize("word", ["hydra=3", "limit=forty", "detector.wen.n.x=3"])
 def test_it_is_a_line_and_exit_code_2(word, capsys):
     assert main(["run", word, "detector=[wen]", "dry_run=true"]) == 2
