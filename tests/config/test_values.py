@@ -56,9 +56,7 @@ def test_a_setting_of_a_wrong_type_is_said_in_our_words(word, said, capsys):
 
 
 def test_a_name_within_a_list_is_no_setting():
-    with pytest.raises(
-        UserError, match=r"^there is no setting detector\.wen\.n\.x: .* is a list$"
-    ):
+    with pytest.raises(UserError, match=r"^there is no setting .*wen\.n\.x: .* is a list$"):
         compose.cases(["experiment=quickstart", "detector.jeon.n=[2]", "detector.wen.n.x=3"])
 
 
