@@ -61,7 +61,7 @@ def _unet(side: int) -> partial[UNet]:
 
 _FIRST = Arm(
     "none",
-    Variant("arms", _unet(8), objectives.epsilon, 50, 64, 2_500, 1.5e-3, 200, constant, 0.99),
+    Variant("arms", _unet(8), objectives.epsilon, 50, 64, 2_000, 1.5e-3, 200, constant, 0.99),
 )
 
 
