@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import nan
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,7 @@ MEASURES: Mapping[str, Callable[[Recording, str], Array]] = {
 }
 RELEASED = "cosine by position, outputs"
 OVERLAP_DRAWS = 500
+UNDEFINED = Estimate(nan, Interval(nan, nan, "not defined"), None)
 #: What is compared on other inputs.
 PARTS: Mapping[str, Callable[[InputAlignment], Array]] = {
     "cos(u, d)": lambda a: a.cosine,
@@ -127,11 +129,14 @@ class Analysis:
 
     @cached_property
     def areas(self) -> dict[tuple[str, str], list[Estimate]]:
-        """AUC by measure and latents, a list over steps."""
+        """AUC by measure and latents, a list over steps; NaN where the measure is not defined."""
         areas = {}
         for on in LATENTS:
             scores = np.concatenate([read(self.recording, on).T for read in MEASURES.values()])
-            estimates = [summary.auc for summary in self.evaluation(scores).summaries()]
+            # At the first step of flow matching a score knows no prompt, and has no cosine.
+            defined = np.isfinite(scores).all(axis=1)
+            known = iter(self.evaluation(scores[defined]).summaries())
+            estimates = [next(known).auc if one else UNDEFINED for one in defined.tolist()]
             for i, measure in enumerate(MEASURES):
                 areas[measure, on] = estimates[i * self.steps : (i + 1) * self.steps]
         return areas

@@ -55,9 +55,13 @@ def along_input(analysis: Analysis) -> Figure:
 
 def other_inputs(analysis: Analysis) -> Figure:
     """AUC of the cosine's parts on pure noise of other scales and of other sizes."""
-    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.4), layout="constrained", sharey=True)
     words = {"scale": "factor of the noise", "side": "longer side of the latents"}
-    for axis, (name, varied) in zip(axes, analysis.inputs.items(), strict=True):
+    # A network that takes one size alone has nothing to compare there.
+    shown = {name: varied for name, varied in analysis.inputs.items() if len(varied) > 1}
+    figure, axes = plt.subplots(
+        1, len(shown), figsize=(WIDTH, 3.4), layout="constrained", sharey=True, squeeze=False
+    )
+    for axis, (name, varied) in zip(axes[0], shown.items(), strict=True):
         values = list(varied)
         for i, part in enumerate(PARTS):
             areas = [varied[value][part] for value in values]
@@ -74,5 +78,5 @@ def other_inputs(analysis: Analysis) -> Figure:
         axis.set_xlabel(words[name], fontsize=8)
         axis.grid(color="0.92")
         axis.tick_params(labelsize=7)
-    axes[0].set_ylabel("AUC", fontsize=8)
+    axes[0, 0].set_ylabel("AUC", fontsize=8)
     return finished(figure, axes, f"{analysis.title}, third-last step, same weights")

@@ -11,7 +11,7 @@ from anisomem.config import catalog, compose
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
-from anisomem.geometry import claims
+from anisomem.geometry import analysis, claims
 from anisomem.geometry.command import directional, geometry
 from anisomem.geometry.evaluate import complete
 from anisomem.geometry.record import Extent, Recording
@@ -101,6 +101,24 @@ def test_other_inputs_are_the_same_noise_scaled_and_noise_of_other_sizes(recordi
     along = torch.cosine_similarity(-x.double().flatten(), (c - u).flatten(), dim=0)
     assert sized[side].along_input[3] == pytest.approx(float(along), abs=1e-5)
     assert sized[side].uc[3] == pytest.approx(float((u * c).sum()), rel=1e-5)
+
+
+def test_a_step_at_which_no_cosine_is_defined_has_no_area(recording, monkeypatch):
+    """As at the first step of flow matching, where every prompt's score is that of the noise."""
+    name, whole = "cosine, scores", analysis.Analysis(recording).areas
+    read = analysis.MEASURES[name]
+
+    def undefined(of, on):
+        values = read(of, on).copy()
+        values[:, 0] = np.nan
+        return values
+
+    monkeypatch.setitem(analysis.MEASURES, name, undefined)
+    found = analysis.Analysis(recording).areas
+    for key, estimates in whole.items():
+        known = slice(1 if key[0] == name else 0, None)
+        assert found[key][known] == estimates[known]
+        assert key[0] != name or np.isnan(found[key][0].value)
 
 
 def test_spectra_whole_and_estimated(recording):
