@@ -37,7 +37,7 @@ def main() -> None:
     tokenizer = CLIPTokenizer.from_pretrained(Path(testbed(FROM)) / "tokenizer")
     for name in options.arms or ARMS:
         study(name, options.icons, vae, tokenizer, options.work, options.out)
-    for name in ("epsilon", "velocity"):
+    for name in ("epsilon", "velocity", "flow"):
         as_bundled(name, options.out)
     print(report(options.out))
 
