@@ -106,7 +106,12 @@ def _columns(scores: Scores) -> dict[str, Any]:
         if not scores.columns.is_unique:
             again = scores.columns[scores.columns.duplicated()][0]
             raise UserError(f"the frame of scores has several columns named {str(again)!r}")
-        return {str(name): scores[name] for name in scores.columns}
+        columns = {str(name): scores[name] for name in scores.columns}
+        if "label" in columns:
+            raise UserError(
+                "the frame of scores has a column 'label'; choose the columns of scores"
+            )
+        return columns
     if isinstance(scores, Mapping):
         return dict(scores)
     name = scores.name if isinstance(scores, pd.Series) else None

@@ -109,6 +109,8 @@ def _known(source: str, given: dict[str, Any]) -> _Known:
     listed = source in catalog.names("model")
     if not listed and os.sep not in source and not os.path.lexists(source):
         raise unknown("model", source, catalog.names("model"))
+    if os.path.isabs(source) and not os.path.lexists(source):
+        raise UserError(f"there is no model at {source}")
     node = member("model", source if listed else PLACE)
     if not listed:
         node["path"] = overrides.path(source, "model.path")

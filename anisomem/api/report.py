@@ -49,7 +49,9 @@ class Report:
 
     @cached_property
     def warnings(self) -> list[str]:
-        """What a reader must know before the numbers."""
+        """What puts scores in doubt: detectors without any, constant or reversed; controls that do
+        as well. What limits the numbers stands below the table.
+        """
         return warnings([self._results])
 
     @cached_property

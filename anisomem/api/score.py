@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from itertools import compress
 from typing import Any, Literal
@@ -62,10 +63,10 @@ def score(
         options: Settings of a detector that is named, such as ``steps=5``.
 
     Returns:
-        A row a prompt, in their order and under their index: ``prompt``, ``score``, and a column
-        for each component, as the score takes it: the mean over noise samples, or what compares
-        them. A prompt for which the model returned NaN or infinity has no score, and the reason in
-        a column ``failure``.
+        A row a prompt, in their order and under their index, with ``prompt``, ``score``, and a
+        column for each component as the score takes it (the mean over noise samples, or what
+        compares them). A prompt for which the model returned NaN or infinity has no score, and the
+        reason in a column ``failure``.
 
     Raises:
         UserError: Prompts, a model, a detector or settings that are wrong, or that lack what the
@@ -87,6 +88,11 @@ def score(
     with models.compared_with(loaded, second):
         chosen.require_of(loaded)
         recorded = Asked(config, [chosen], texts, ordinary).recorded(loaded)
+    if cut := loaded.truncated(texts):
+        print(
+            f"anisomem: {cut} of {len(texts)} prompts are cut at the text encoder's limit",
+            file=sys.stderr,
+        )
     frame = pd.DataFrame({"prompt": texts}, index=index)
     frame["score"] = _scores(chosen, recorded, texts, truth, loaded.stands_for, seed)
     whole = _whole(recorded, len(texts))

@@ -97,11 +97,19 @@ def _score_columns(file: Path, headings: Sequence[str], names: Sequence[str]) ->
     """
     if names:
         for name in names:
+            if name.lower() == READ[0]:
+                raise UserError(f"{file}: {name!r} is the labels, which are no scores")
             if name not in headings:
                 raise unknown(f"column in {file}", name, headings)
         return list(dict.fromkeys(names))
     chosen = [h for h in headings if h.lower() not in ASIDE and not INDEX.fullmatch(h)]
     chosen = [heading for heading in chosen if not heading.endswith(RANK)]
+    for heading in chosen:  # a plural would be taken for scores, and its meaning be lost
+        if (meant := heading.lower().removesuffix("s")) in READ:
+            raise UserError(
+                f"{file} has a column {heading!r}, which is called {meant!r}; name the columns of"
+                " scores if it is one (--score NAME)"
+            )
     if not chosen:
         has = f"has {', '.join(headings[: tables.SHOWN])}" if any(headings) else "is empty"
         raise UserError(

@@ -307,6 +307,12 @@ def hub(
     Raises:
         UserError: It cannot be had, or has several configurations and none is chosen.
     """
+    if "/" not in repository and not Path(repository).exists():
+        # The hub's client would ask for it at length.
+        raise UserError(
+            f"no prompt file or hub dataset {repository!r}; the latter is OWNER/NAME, and anisomem"
+            " list datasets names the prompt sets"
+        )
     from datasets import Dataset, load_dataset
 
     try:

@@ -113,7 +113,7 @@ class Engine:
                 if isinstance(component, AcrossSamples):
                     kept[name].append(value)
                     value = component.compute(kept[name])
-                values[name].append(value.double().cpu())
+                values[name].append(_one_each(name, value, len(texts)).double().cpu())
         return {name: torch.stack(columns, dim=1).numpy() for name, columns in values.items()}
 
     @torch.no_grad()
@@ -144,6 +144,23 @@ class Engine:
                 [self.model.initial_noise(seed + row, self.n) for row in rows], dim=1
             )
         yield from noise.to(self.model.device, self.model.dtype)
+
+
+def _one_each(name: str, value: object, count: int) -> Tensor:
+    """What a component gave, a real number for every prompt.
+
+    Raises:
+        UserError: It is anything else, such as a reduction over too few axes.
+    """
+    if isinstance(value, Tensor) and value.shape == (count,) and not value.is_complex():
+        return value
+    given = type(value).__name__
+    if isinstance(value, Tensor):
+        given = f"{str(value.dtype).removeprefix('torch.')} {[*value.shape]}"
+    raise UserError(
+        f"component {name} gave {given} for {count} prompts; it must be a tensor [{count}], "
+        "one real number a prompt"
+    )
 
 
 def _encoded(model: DiffusionModel, texts: Sequence[str]) -> Conditioning:

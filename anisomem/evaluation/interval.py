@@ -102,12 +102,13 @@ def wilson_interval(
     """
     check_fraction("confidence", confidence)
     method, variance = "Wilson, bootstrap variance", float(np.var(draws))
-    if variance < 1e-25:  # equal draws leave rounding errors only
-        if value in (0, 1):
-            return rule_of_three(value, units, _perfect(value, units), confidence)
-        return Interval(value, value, method, EQUAL)
+    equal = variance < 1e-25  # which leaves rounding errors only
+    if equal and value in (0, 1):
+        return rule_of_three(value, units, _perfect(value, units), confidence)
     if units <= 1:
         return Interval(0.0, 1.0, method, SINGLE)
+    if equal:
+        return Interval(value, value, method, EQUAL)
     t = t_quantile((1 + confidence) / 2, units - 1 if degrees is None else degrees)
     trials = value * (1 - value) / (variance * units / (units - 1))
     centre, total = trials * value + t**2 / 2, trials + t**2

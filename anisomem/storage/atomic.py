@@ -68,7 +68,7 @@ def write(path: Path, fill: Callable[[Path], object]) -> None:
     except OSError as error:
         raise CannotWriteError(
             f"cannot write {path}: {error.strerror or error}; nothing recorded is lost, make room "
-            "or choose another folder with runs=FOLDER and run the same command again",
+            "or choose another folder, and give the same command again",
             error.errno,
         ) from None
 

@@ -123,6 +123,7 @@ L, S = [1, 1, 0, 0], [0.4, 0.3, 0.2, 0.1]
         (L, S, {"seed": -1}, "bootstrap_seed must be an integer"),
         (L, S, {"fpr_targets": [5]}, "fpr_targets must be distinct fractions"),
         (pd.Series(L), pd.Series(S, index=[3, 2, 1, 0]), {}, "have different indexes"),
+        (L, pd.DataFrame({"label": L, "a": S}), {}, "choose the columns of scores"),
         (pd.Series(L), pd.DataFrame({"a": S}, index=list("abcd")), {}, "have different indexes"),
     ],
 )

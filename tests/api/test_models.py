@@ -84,6 +84,7 @@ def test_parts_of_several_precisions_or_offloaded_ones_are_one_line(make_pipelin
         ("testbed_epsilon", {"dtype": "float8"}, "no dtype named 'float8'"),
         ("testbed_epsilon", {"device": "gpu"}, "no device named 'gpu'"),
         (7, {}, "got int"),
+        ("/nowhere/at all", {}, "there is no model at /nowhere/at all"),
         ("/tmp/${oc.env:HOME}", {}, "model holds ${"),
         ("testbed_epsilon", {"variant": "${weights}"}, "variant holds ${"),
     ],

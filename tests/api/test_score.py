@@ -54,6 +54,13 @@ def test_prompts_are_a_list_a_series_a_frame_a_file_or_a_set(model, frame, tmp_p
         assert scores.reset_index(drop=True).equals(expected)
 
 
+def test_prompts_that_are_cut_are_counted(model, capsys):
+    word = "word " * 90
+    scores = anisomem.score(model, ["a fox", word + "fox", word + "soup"], "wen")["score"]
+    assert scores[1] == scores[2] != scores[0]
+    assert "2 of 3 prompts are cut at the text encoder's limit" in capsys.readouterr().err
+
+
 def test_a_set_is_scored_by_its_name():
     from anisomem.api.prompts import texts
 

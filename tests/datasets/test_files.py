@@ -64,6 +64,12 @@ def test_a_hub_dataset(tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_a_name_of_nothing_is_not_looked_for_in_the_hub(monkeypatch):
+    monkeypatch.setattr("datasets.load_dataset", lambda *_, **__: pytest.fail("the hub was asked"))
+    with pytest.raises(UserError, match="hub dataset 'testbed_epsilo'; the latter is OWNER/NAME"):
+        load("testbed_epsilo")
+
+
 def changed(at, **cells):
     return [row | cells if i == at else row for i, row in enumerate(ROWS)]
 

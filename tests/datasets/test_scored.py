@@ -105,6 +105,7 @@ def test_the_file_that_our_own_command_writes_is_read(tmp_path):
         ("prompts,label,mine\na,1,1\nb,0,1\n", "the prompts 'a' and 'b'"),
         (HEAD + "1,1\n1,1\n", "no other prompts"),
         ("label,prompt,mine\n1,a\0b,1\n", "NUL"),
+        ("label,mine,Clusters\n1,1,7\n", "a column 'Clusters', which is called 'cluster'"),
     ],
 )
 def test_what_is_wrong_is_one_line(tmp_path, text, said):
@@ -112,6 +113,12 @@ def test_what_is_wrong_is_one_line(tmp_path, text, said):
     with pytest.raises(UserError) as refused:
         scored.load(file)
     assert "\n" not in str(refused.value) and (said is None or said in str(refused.value))
+
+
+def test_labels_are_no_scores(tmp_path):
+    file = write(tmp_path, HEAD + ROWS)
+    with pytest.raises(UserError, match="'label' is the labels, which are no scores"):
+        scored.load(file, ["mine", "label"])
 
 
 def test_files_that_are_none_are_one_line(tmp_path):

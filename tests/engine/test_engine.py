@@ -11,6 +11,7 @@ from anisomem.baselines.jeon import JeonSharpness
 from anisomem.baselines.wen import WenNorm
 
 from anisomem.detection.anisotropy import Anisotropy
+from anisomem.detection.base import Component, Detector
 from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.models.analytic import AnalyticMixture
@@ -45,6 +46,39 @@ class Counted:
     def __exit__(self, *error):
         for hook in self.hooks:
             hook.remove()
+
+
+class Mine(Detector):
+    """Whatever is given, for every prompt."""
+
+    given = None
+
+    def components(self):
+        return (Component("mine", (), lambda: self.given),)
+
+    def combine(self, recorded):
+        return recorded.mean("mine", self.n)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (torch.zeros(SIZE, 1), r"float32 \[7, 1\] for 7 prompts"),
+        (torch.zeros(SIZE, 4, 8, 8), r"float32 \[7, 4, 8, 8\]"),
+        (torch.zeros(()), r"float32 \[\]"),
+        (torch.zeros(1), r"float32 \[1\]"),
+        (torch.zeros(SIZE, dtype=torch.complex64), r"complex64 \[7\]"),
+        (np.zeros(SIZE), "gave ndarray"),
+        (0.5, "gave float"),
+        (None, "gave NoneType"),
+    ],
+)
+def test_a_component_is_one_real_number_a_prompt(make_pipeline, monkeypatch, given, said):
+    monkeypatch.setattr(Mine, "given", given)
+    engine = Engine(DiffusersUNet(make_pipeline()), [Mine("m")])
+    with pytest.raises(UserError, match=said) as caught:
+        engine.evaluate(PROMPTS, range(SIZE), 42)
+    assert str(caught.value).startswith("component mine gave ") and "[7]" in str(caught.value)
 
 
 @pytest.mark.parametrize("n", [1, 4])

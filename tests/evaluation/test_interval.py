@@ -65,6 +65,8 @@ def test_a_single_cluster_bounds_nothing():
     draws = np.linspace(0.4, 0.6, 99)
     for found in (ev.wilson_interval(0.5, draws, 1.0), pct(draws, 1.0)):
         assert (found.low, found.high) == (0, 1) and "single cluster" in found.note
+    equal = ev.wilson_interval(0.75, np.full(99, 0.75), 1.0)
+    assert (equal.low, equal.high) == (0, 1) and "single cluster" in equal.note
     almost = ev.wilson_interval(0.5, draws, 1.05)
     assert 0 <= almost.low < 0.001 and 0.999 < almost.high <= 1
 
