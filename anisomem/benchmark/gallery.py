@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anisomem.detection.anisotropy import Anisotropy
-from anisomem.detection.base import Component, Components, Detector
+from anisomem.detection.base import Components, Detector, Map
 from anisomem.detection.needs import pair
 from anisomem.errors import UserError
 from anisomem.run import forked
@@ -55,7 +55,7 @@ class CosineMap(Anisotropy):
     """The metric's cosine before it is averaged over positions."""
 
     def components(self) -> Components:
-        return [Component(MAP, pair(self.cos_at), self.cosine_map)]
+        return [Map(MAP, pair(self.cos_at), self.cosine_map)]
 
 
 def headline(detectors: Sequence[Detector]) -> Detector:

@@ -54,6 +54,11 @@ class Component:
 
 
 @dataclass(frozen=True)
+class Map(Component):
+    """The same with several numbers for every prompt, ``[B, ...]``; shown, and in no score."""
+
+
+@dataclass(frozen=True)
 class AcrossSamples:
     """A recorded number that compares noise samples; the n-th is that of the n first samples.
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anisomem.detection.base import AcrossSamples, Array, Component, Detector
+from anisomem.detection.base import AcrossSamples, Array, Component, Detector, Map
 from anisomem.detection.needs import Evaluations, Need
 from anisomem.detection.of_baseline import OfBaseline
 from anisomem.detection.places import At
@@ -113,7 +113,9 @@ class Engine:
                 if isinstance(component, AcrossSamples):
                     kept[name].append(value)
                     value = component.compute(kept[name])
-                values[name].append(_one_each(name, value, len(texts)).double().cpu())
+                if not isinstance(component, Map):
+                    value = _one_each(name, value, len(texts))
+                values[name].append(value.double().cpu())
         return {name: torch.stack(columns, dim=1).numpy() for name, columns in values.items()}
 
     @torch.no_grad()
