@@ -49,8 +49,9 @@ class Report:
 
     @cached_property
     def warnings(self) -> list[str]:
-        """What puts scores in doubt: detectors without any, constant or reversed; controls that do
-        as well. What limits the numbers stands below the table.
+        """What puts scores in doubt; what limits the numbers stands below the table.
+
+        Detectors without a score, constant or reversed ones, controls that do as well as any.
         """
         return warnings([self._results])
 
