@@ -71,24 +71,20 @@ def tpr_by_group(
     values, memorized = check_scores(scores, labels, ndim=2)
     check_fraction("target", target)
     groups = np.asarray(members, dtype=bool) & memorized
-    # What a detector ranks for each group: the group, and all negatives.
-    chosen = [np.flatnonzero(group | ~memorized) for group in groups]
-    rankings = [
-        [walks.Ranking.of(row[some], memorized[some]) for row in values] for some in chosen
-    ]
+    rankings = [walks.Ranking.of(row, memorized) for row in values]
     tpr = np.empty((len(groups), len(values), resampling.draws))
     for block in resampling.blocks():
         counts = resampling.by_prompt(block)
+        n_positive = resampling.positives.prompts(block.positives)
         n_negative = resampling.negatives.prompts(block.negatives)
-        sums = walks.sums_for(
-            max(resampling.positives.prompts(block.positives).max(), n_negative.max())
-        )
-        allowed = allowed_false_positives(target, n_negative).astype(sums)[None]
-        for g, (group, some) in enumerate(zip(groups, chosen, strict=True)):
-            size = sum((counts[row] for row in np.flatnonzero(group)), np.zeros_like(n_negative))
-            ranked = [counts[row] for row in some]
-            for d, ranking in enumerate(rankings[g]):
-                detected = walks.detected_positives(ranking, ranked, allowed)[0]
-                with np.errstate(invalid="ignore"):
-                    np.divide(detected, size, out=tpr[g, d, block.part])
+        sums = walks.sums_for(max(n_positive.max(), n_negative.max()))
+        allowed = allowed_false_positives(target, n_negative).astype(sums)
+        sizes = np.zeros((len(groups), len(allowed)), np.int64)
+        for size, group in zip(sizes, groups, strict=True):
+            for row in np.flatnonzero(group):
+                size += counts[row]
+        for d, ranking in enumerate(rankings):
+            detected = walks.detected_of_groups(ranking, counts, allowed, groups)
+            with np.errstate(invalid="ignore"):
+                tpr[:, d, block.part] = detected / sizes
     return tpr

@@ -177,6 +177,32 @@ def detected_positives(ranking: Ranking, counts: Rows, allowed: Sums) -> Sums:
     return detected
 
 
+def detected_of_groups(ranking: Ranking, counts: Rows, allowed: Sums, groups: BoolArray) -> Sums:
+    """:func:`detected_positives` of groups of memorized prompts, ``[G, b]``.
+
+    Arguments:
+        ranking: The order of all prompts.
+        counts: How often each prompt is in the samples, ``[b]`` each.
+        allowed: False positives, ``[b]``, of the type that sums are made in.
+        groups: Memorized prompts, ``[G, N]``.
+    """
+    detected = np.zeros((len(groups), len(allowed)), allowed.dtype)
+    above, run = np.zeros((2, len(allowed)), allowed.dtype)
+    for positives, negatives, tied in ranking.blocks():
+        if tied:
+            _add(negatives, counts, above)
+        passed = above <= allowed
+        if not passed.any():
+            break
+        for row in positives:
+            np.multiply(counts[row], passed, out=run)
+            for group in np.flatnonzero(groups[:, row]):
+                detected[group] += run
+        if not tied:
+            _add(negatives, counts, above)
+    return detected
+
+
 def _total(rows: Sequence[int], counts: Rows, buffer: Sums) -> Sums:
     """The sum of some counts, in ``buffer`` unless there is one row alone."""
     if len(rows) == 1:
