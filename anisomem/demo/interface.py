@@ -64,7 +64,7 @@ def page(demo: Demo) -> gr.Blocks:
                     lines=2,
                     max_lines=4,
                     max_length=LONGEST,
-                    placeholder="what a picture is to show",
+                    placeholder=f"what a picture is to show, {LONGEST} characters at most",
                     elem_id="prompt",
                 )
                 ask = gr.Button("Ask", variant="primary", elem_id="ask")
