@@ -201,10 +201,9 @@ def test_the_space_serves_what_its_variable_says_until_it_is_ended(tiny_words):
         started.wait()
 
 
-def test_the_space_has_the_version_that_is_installed_with_the_demo():
+def test_the_space_has_a_version_that_the_demo_allows():
     card, project = ((ROOT / name).read_text() for name in ("demo/README.md", "pyproject.toml"))
-    pinned = re.search(r'"gradio==([\d.]+)"', project)[1]
-    assert f"sdk_version: {pinned}\n" in card and "app_file: app.py\n" in card
     allowed = re.search(r'demo = \["gradio>=([\d.]+),<[\d.]+"\]', project)
-    assert pinned.startswith(allowed[1])
+    of_space = re.search(r"^sdk_version: ([\d.]+)$", card, re.MULTILINE)
+    assert of_space[1].startswith(f"{allowed[1]}.") and "app_file: app.py\n" in card
     assert "anisomem[demo]" in (ROOT / "demo" / "requirements.txt").read_text().splitlines()
