@@ -134,7 +134,7 @@ class Analysis:
         for on in LATENTS:
             scores = np.concatenate([read(self.recording, on).T for read in MEASURES.values()])
             # At the first step of flow matching a score knows no prompt, and has no cosine.
-            defined = np.isfinite(scores).all(axis=1)
+            defined = ~np.isnan(scores).all(axis=1)  # a few prompts without one are refused
             known = iter(self.evaluation(scores[defined]).summaries())
             estimates = [next(known).auc if one else UNDEFINED for one in defined.tolist()]
             for i, measure in enumerate(MEASURES):

@@ -120,6 +120,15 @@ def test_a_step_at_which_no_cosine_is_defined_has_no_area(recording, monkeypatch
         assert found[key][known] == estimates[known]
         assert key[0] != name or np.isnan(found[key][0].value)
 
+    def broken(of, on):
+        values = read(of, on).copy()
+        values[0, 0] = np.nan
+        return values
+
+    monkeypatch.setitem(analysis.MEASURES, name, broken)
+    with pytest.raises(ValueError, match="1 NaN"):
+        _ = analysis.Analysis(recording).areas
+
 
 def test_spectra_whole_and_estimated(recording):
     found = dict(recording.spectra())
