@@ -15,6 +15,7 @@ from anisomem.config import catalog, compose
 from anisomem.testbed.captions import random_caption
 
 CONCEPTS = ("cat", "dog", "owl", "fox", "tree", "rose", "moon", "star", "boat", "train", "apple")
+WORDINGS = 10_000  # distinct captions; of more prompts they come again with a number
 METRIC = ("detector=[anisotropy]", "detector.anisotropy.n=1")
 
 
@@ -51,11 +52,13 @@ def overrides(folder: Path, model: Sequence[str], prompts: int, *more: str) -> l
 def _write_captions(file: Path, count: int) -> None:
     rng = np.random.default_rng(0)
     texts: dict[str, None] = {}
-    while len(texts) < count:
+    while len(texts) < min(count, WORDINGS):
         texts[random_caption((str(rng.choice(CONCEPTS)),), rng).text] = None
+    wordings = list(texts)
+    numbered = (f"{wordings[i % WORDINGS]} {i // WORDINGS}" for i in range(WORDINGS, count))
     columns = {
         "id": [f"p{i}" for i in range(count)],
-        "prompt": list(texts),
+        "prompt": [*wordings, *numbered],
         "label": [("memorized", "not_memorized")[i % 2] for i in range(count)],
         "cluster": list(range(count)),
         "block": ["captions"] * count,

@@ -5,6 +5,7 @@ that a hundred thousand prompts need no more memory than a thousand: many cluste
 whenever they are asked for, by generators that belong to the class and not to the block.
 """
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -200,8 +201,7 @@ def resample(
     sizes = len(positives.sizes), len(negatives.sizes)
     kept = None
     if sum(sizes) <= FEW:
-        little = sum(sizes) * draws <= REMEMBERED
-        kept = (_few_of_both if little else _few_of_both.__wrapped__)(sizes, draws, seed)
+        kept = _few_of_both(sizes, draws, seed)
     return Resampling(positives, negatives, draws, seed, kept)
 
 
@@ -210,15 +210,32 @@ def _members(names: npt.NDArray[np.generic], members: BoolArray) -> Members:
     return Members(np.flatnonzero(members), cluster, np.bincount(cluster, minlength=len(distinct)))
 
 
-@lru_cache(maxsize=4)
 def _few_of_both(sizes: tuple[int, int], draws: int, seed: int) -> tuple[Counts, Counts]:
     """Samples of few clusters of both classes, ``[C, draws]`` each; they cannot be changed.
 
-    Tables of one run ask for the same again and again.
+    Tables of one run ask for the same again and again, and those of its blocks for the same
+    memorized prompts beside fewer others.
     """
+    if sum(sizes) * draws > REMEMBERED:
+        generator = np.random.default_rng(seed)
+        return _few(sizes[0], draws, generator), _few(sizes[1], draws, generator)
+    positives, state = _first_few(sizes[0], draws, seed)
+    return positives, _second_few(sizes[1], draws, state)
+
+
+@lru_cache(maxsize=4)
+def _first_few(n: int, draws: int, seed: int) -> tuple[Counts, str]:
+    """Samples of one class, and where the generator is after them, as JSON."""
     generator = np.random.default_rng(seed)
-    positives, negatives = (_few(n, draws, generator) for n in sizes)
-    return positives, negatives
+    return _few(n, draws, generator), json.dumps(generator.bit_generator.state)
+
+
+@lru_cache(maxsize=4)
+def _second_few(n: int, draws: int, state: str) -> Counts:
+    """Samples of the other class, by the generator of the first."""
+    generator = np.random.default_rng()
+    generator.bit_generator.state = json.loads(state)
+    return _few(n, draws, generator)
 
 
 def _few(n: int, draws: int, generator: np.random.Generator) -> Counts:

@@ -66,7 +66,7 @@ def save(figure: Figure, path: Path) -> Path:
             drawn[suffix] = io.BytesIO()
             metadata = {"Date": None} if suffix == ".svg" else {}  # same numbers, same bytes
             figure.savefig(drawn[suffix], format=suffix[1:], dpi=150, metadata=metadata)
-            figure.set_layout_engine("none")  # what it has laid out stays where it is
+            figure.set_layout_engine(None)  # what is laid out stays; it is not measured again
     plt.close(figure)
     for suffix, buffer in drawn.items():  # both or none
         atomic.write_bytes(path.with_name(path.name + suffix), buffer.getvalue())

@@ -19,11 +19,12 @@ from diffusers import (
 )
 from diffusers.models.attention_processor import JointAttnProcessor2_0
 from torch import Tensor, nn
-from transformers import CLIPTokenizer
+from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
 from anisomem.models.joint_attention import JointAttention
 from anisomem.models.schedule import stable_diffusion_ddim
 from anisomem.models.sd3 import T5_TOKENS
+from anisomem.testbed.autoencoder import BUNDLED
 from anisomem.testbed.objectives import TIMESTEPS
 from anisomem.testbed.text import WIDTH, build_encoder, build_projecting_encoder
 
@@ -59,6 +60,8 @@ class UNet(Denoiser):
         heads: How many heads the attention has; one number as in SD v1.4, or one a level as in
             v2.0.
         prediction_type: The prediction type of the scheduler.
+        start: A bundled model whose U-Net it begins with; it works on latents of any size.
+        text: A bundled model whose text encoder it begins with, of the same tokens.
     """
 
     def __init__(
@@ -68,6 +71,8 @@ class UNet(Denoiser):
         widths: tuple[int, int, int],
         heads: int | tuple[int, ...],
         prediction_type: str,
+        start: str | None = None,
+        text: str | None = None,
     ) -> None:
         super().__init__()
         self.prediction_type = prediction_type
@@ -82,6 +87,12 @@ class UNet(Denoiser):
             norm_num_groups=8,
         )
         self.text = build_encoder(tokenizer)
+        if start:
+            begun = UNet2DConditionModel.from_pretrained(BUNDLED / start, subfolder="unet")
+            self.unet.load_state_dict(begun.state_dict())
+        if text:
+            encoder = CLIPTextModelWithProjection.from_pretrained(BUNDLED / text / "text_encoder")
+            self.text.load_state_dict(encoder.text_model.state_dict())
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x_t: Tensor, t: Tensor, tokens: Tensor) -> Tensor:

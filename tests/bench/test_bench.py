@@ -118,6 +118,15 @@ def test_table_of_many_prompts_is_that_of_a_finished_run(tmp_path):
         table.table(tmp_path / "none")
 
 
+def test_more_prompts_than_wordings_are_distinct(model, tmp_path, monkeypatch):
+    few = cases.case(tmp_path, model, 7).prompts.texts
+    monkeypatch.setattr(cases, "WORDINGS", 7)
+    many = cases.case(tmp_path, model, 30).prompts.texts
+    assert len(set(many)) == 30
+    assert many[:7] == few
+    assert many[7:14] == [f"{text} 1" for text in few]
+
+
 def test_sweep_scores_what_is_stored(model, tmp_path):
     case = cases.case(tmp_path, model, 40, *cases.METRIC)
     scoring.fill(case)

@@ -25,6 +25,16 @@ def test_few_clusters_are_drawn_by_one_generator_the_memorized_first():
     np.testing.assert_array_equal(found[:, 60:], others)
 
 
+def test_the_memorized_prompts_are_drawn_once_for_all_blocks_of_others():
+    whole, block = ev.resample(LABELS, CLUSTERS), ev.resample(LABELS[:90], CLUSTERS[:90])
+    (all_others,), (few_others,) = whole.blocks(), block.blocks()
+    assert np.shares_memory(all_others.positives, few_others.positives)
+    generator = np.random.default_rng(0)
+    generator.multinomial(30, np.full(30, 1 / 30), size=10_000)
+    others = generator.multinomial(30, np.full(30, 1 / 30), size=10_000)
+    np.testing.assert_array_equal(few_others.negatives, others.T)
+
+
 def test_what_is_drawn_for_the_next_table_cannot_be_changed_by_this_one():
     (block,) = ev.resample(LABELS, CLUSTERS, draws=20).blocks()
     with pytest.raises(ValueError, match="read-only"):

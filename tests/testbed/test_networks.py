@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, StableDiffusion3Pipeline, StableDiffusionPipeline
+from transformers import CLIPTokenizer
 
 from anisomem.models.families import load
 from anisomem.models.prediction import Parameterisation
@@ -25,6 +26,17 @@ def vae():
 
 def unet(tokenizer):
     return networks.UNet(tokenizer, 4, (8, 8, 16), 2, "epsilon")
+
+
+def test_a_unet_begins_with_the_parts_of_bundled_models():
+    flow = CLIPTokenizer.from_pretrained(autoencoder.BUNDLED / "flow" / "tokenizer")
+    begun = networks.UNet(flow, 16, (32, 64, 112), 2, "epsilon", start="epsilon", text="flow")
+    states = load(str(autoencoder.BUNDLED / "epsilon")).denoiser.state_dict()
+    for name, value in begun.unet.state_dict().items():
+        assert torch.equal(value, states[name].float()), name
+    encoder = load(str(autoencoder.BUNDLED / "flow")).text_encoders[0].text_model.state_dict()
+    for name, value in begun.text.state_dict().items():
+        assert torch.equal(value, encoder[name]), name
 
 
 def mmdit(tokenizer):
