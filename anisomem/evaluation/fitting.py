@@ -60,7 +60,12 @@ def folds(
     memorized = check_labels(labels)
     names = check_clusters(clusters, memorized)
     # By number, every cluster in the place that its name has among them.
-    numbers = np.unique(names, return_inverse=True)[1].astype(np.int64)
+    distinct, numbers = np.unique(names, return_inverse=True)
+    if len(distinct) < n_splits:
+        raise ValueError(
+            f"{len(memorized)} prompts in {len(distinct)} clusters are too few for {n_splits} folds"
+        )
+    numbers = numbers.astype(np.int64)
     return _divided(memorized.tobytes(), numbers.tobytes(), n_splits, seed).copy()
 
 

@@ -32,6 +32,11 @@ def test_folds_keep_clusters_and_spread_classes():
     assert (fold != ev.folds(labels, clusters, n_splits=4, seed=1)).any()
 
 
+def test_fewer_clusters_than_folds_are_refused():
+    with pytest.raises(ValueError, match="6 prompts in 3 clusters are too few for 5 folds"):
+        ev.folds([1, 1, 0, 0, 1, 0], [0, 0, 1, 1, 2, 2])
+
+
 def test_each_fold_is_a_plain_fit_of_the_others():
     components, labels, clusters = simulate()
     fit = ev.fit_in_folds(components, labels, clusters)
