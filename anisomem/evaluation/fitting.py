@@ -63,7 +63,8 @@ def folds(
     distinct, numbers = np.unique(names, return_inverse=True)
     if len(distinct) < n_splits:
         raise ValueError(
-            f"{len(memorized)} prompts in {len(distinct)} clusters are too few for {n_splits} folds"
+            f"{len(memorized)} prompts in {len(distinct)} clusters are too few for {n_splits}"
+            " folds"
         )
     numbers = numbers.astype(np.int64)
     return _divided(memorized.tobytes(), numbers.tobytes(), n_splits, seed).copy()
