@@ -12,7 +12,7 @@ import torch
 
 from anisomem.config.schema import Config
 from anisomem.measures.retrigger import Retrigger
-from anisomem.mitigation.base import Effort
+from anisomem.mitigation.base import Effort, Mitigation
 from anisomem.mitigation.scoring import HELD_OUT
 from anisomem.models import hub
 from anisomem.report.plan import prompts_of
@@ -34,6 +34,9 @@ def plan(configs: Sequence[Config], experiment: str) -> Table:
     Arguments:
         configs: The composed configurations.
         experiment: The experiment's name.
+
+    Raises:
+        UserError: A mitigation that a model which is here does not allow.
     """
     headings = ["model", "prompts", "memorized / other", "settings", "pictures"]
     headings += ["NFE to sample and score", "NFE to mitigate", "gradients", "to download", "time"]
@@ -64,7 +67,7 @@ def _line(config: Config) -> list[str]:
         gradients += searched + again * 2 * most.backward
     time = "unknown"
     if hub.present(*config.network):
-        seconds = _seconds(config) * (sampled + spent + BACKWARD * gradients)
+        seconds = _seconds(config, mitigations) * (sampled + spent + BACKWARD * gradients)
         time, download = f"{seconds / 60:.0f} min in one process", f"{prompts.bytes / 1e9:.3g} GB"
     else:
         size = hub.size(*config.network)
@@ -83,9 +86,11 @@ def _line(config: Config) -> list[str]:
     ]
 
 
-def _seconds(config: Config) -> float:
-    """The seconds of one evaluation among those of a full batch."""
+def _seconds(config: Config, mitigations: Sequence[Mitigation]) -> float:
+    """The seconds of one evaluation among those of a full batch, by a model that allows them."""
     model = devices.loaded(config)
+    for mitigation in mitigations:
+        mitigation.require(model)
     x = model.initial_noise(0, AT_ONCE).to(model.device)
     prompts = model.encode(["a"] * AT_ONCE)
     with one_thread(), torch.inference_mode():

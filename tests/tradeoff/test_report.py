@@ -71,6 +71,15 @@ def test_dry_run_counts_and_writes_nothing(command, capsys, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_dry_run_refuses_a_mitigation_that_the_model_does_not_allow(capsys, tmp_path):
+    command = ["mitigate", "model=testbed_flow", "dataset=testbed_flow", "mitigation=[wen,ren]"]
+    assert main([*command, f"runs={tmp_path}", "dry_run=true"]) == 2
+    out, error = capsys.readouterr()
+    assert not out
+    (line,) = (line for line in error.splitlines() if "load" not in line)
+    assert "ren" in line
+
+
 class Made(Measure):
     """Numbers that are given."""
 
