@@ -1,6 +1,7 @@
 """The tables of a run for people (Markdown, LaTeX) and unrounded (CSV, JSON), see ``table``."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from anisomem.benchmark.results import Results, Row
@@ -339,10 +340,15 @@ def notes_of(rows: Sequence[Row]) -> list[str]:
     if any(row.summary and row.summary.auc.seed_std is not None for row in rows):
         notes.append("±: standard deviation over noise seeds.")
     if any(row.cost for row in rows):
+        both = ((row.key, row.cost) for row in rows if row.cost and row.cost.shared_nfe)
+        example = "".join(
+            f": {cost.nfe + cost.shared_nfe:g} for {key}, and {cost.nfe:g} here"
+            for key, cost in islice(both, 1)
+        )
         notes.append(
             "NFE: network evaluations per prompt, beside those without a prompt, which all"
             " prompts share; alone, a prompt costs both (NFE alone in anisomem list detectors"
-            " --long: 4 for anisotropy, n=1, and 2 here)."
+            f" --long{example})."
         )
     if any(row.timed for row in rows):
         notes.append(

@@ -47,3 +47,14 @@ def test_costs_are_those_of_components(case):
     assert found["wen", "1"][4:7] == ["1", "1", "0"]
     assert ("random", "0") not in found
     assert all(float(row[9]) > 100 for row in table.rows)  # torch alone is more
+
+
+def test_the_note_on_evaluations_names_a_detector_of_the_table(case):
+    rows = case.table()
+    (said,) = (note for note in tables.notes_of(rows) if note.startswith("NFE"))
+    assert "4 for anisotropy, n=1, and 2 here" in said or "2 for wen, n=1, and 1 here" in said
+    wen = [row for row in rows if row.detector == "wen"]
+    (said,) = (note for note in tables.notes_of(wen) if note.startswith("NFE"))
+    assert said.endswith("detectors --long: 2 for wen, n=1, and 1 here).")
+    chance = [row for row in rows if row.detector == "random"]
+    assert not any("anisotropy" in note for note in tables.notes_of(chance))
