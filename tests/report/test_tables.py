@@ -50,7 +50,7 @@ def test_costs_are_those_of_components(case):
 
 
 def test_the_note_on_evaluations_names_a_detector_of_the_table(case):
-    rows = case.table()
+    rows = case.table
     (said,) = (note for note in tables.notes_of(rows) if note.startswith("NFE"))
     assert "4 for anisotropy, n=1, and 2 here" in said or "2 for wen, n=1, and 1 here" in said
     wen = [row for row in rows if row.detector == "wen"]
