@@ -6,6 +6,9 @@ docs/bundled-models.md names. An arm takes a quarter of an hour to one hour on o
 
     OMP_WAIT_POLICY=passive python scripts/sign_arms.py flat textured \
         --icons ICONS/node_modules/@iconify-json --work WORK --out results/geometry_testbed/arms
+
+Where scripts/train_testbed.py has left weights of its large U-Net in WORK/snapshots, these are
+followed, too.
 """
 
 import argparse
@@ -16,10 +19,14 @@ from diffusers import AutoencoderKL
 from transformers import CLIPTokenizer
 
 from anisomem.config.catalog import testbed
-from anisomem.geometry.arms import as_bundled, report, study
+from anisomem.geometry.arms import as_bundled, of_training, report, study
 from anisomem.testbed.arms import ARMS
+from anisomem.testbed.diffusion import VARIANTS
+from anisomem.testbed.recipe import RECIPES
+from anisomem.testbed.training import encoded, train_autoencoder
 
 FROM = "epsilon"  # the bundled model whose autoencoder and vocabulary all arms have
+LARGE = "large"
 
 
 def main() -> None:
@@ -39,6 +46,11 @@ def main() -> None:
         study(name, options.icons, vae, tokenizer, options.work, options.out)
     for name in ("epsilon", "velocity", "flow"):
         as_bundled(name, options.out)
+    if (snapshots := options.work / "snapshots" / LARGE).exists():
+        recipe = RECIPES[VARIANTS[LARGE].recipe]
+        autoencoder = train_autoencoder(recipe, options.icons, options.work)
+        data, words = encoded(recipe, options.icons, options.work, autoencoder)
+        of_training(LARGE, data, words, snapshots, options.out)
     print(report(options.out))
 
 

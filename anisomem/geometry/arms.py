@@ -3,7 +3,7 @@
 The trainings are described in ``testbed/arms``. At every step whose weights were kept the repeated
 captions and the controls are evaluated on pure noise of several seeds, at the first step and at
 the third-last, where the paper reads its norm and its cosine. The bundled models are evaluated in
-the same way, with their own prompts.
+the same way, with their own prompts, and the long training of one while it went on.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ from anisomem.models.schedule import stable_diffusion_ddim
 from anisomem.report.table import Table
 from anisomem.report.tables import interval_text
 from anisomem.storage import atomic
-from anisomem.testbed.arms import ARMS, EPSILON, Pictures, trained
-from anisomem.testbed.diffusion import snapshot
+from anisomem.testbed.arms import ARMS, CONTROLS, EPSILON, Pictures, trained
+from anisomem.testbed.diffusion import VARIANTS, snapshot
+from anisomem.testbed.latents import Encoded
 from anisomem.testbed.networks import Denoiser
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 SEEDS = range(4)  # of the noise
 FIRST, LOW = 981, 41  # timesteps
+OFTEN = 512  # times an epoch, from which on a caption of a large corpus is followed
 COLLAPSED = 0.8  # arms are compared where so much of the way is gone
 MEMORIZES = 0.9  # AUC of the norm from which a step counts in the correlation
 DRAWS = 2000
@@ -56,6 +58,8 @@ NOTES = [
     f"collapse: 1 − ‖x̂_c − x‖² / ‖x̂_u − x‖² at t = {FIRST} over the repeated captions, x their"
     " picture; 1 where the prompt alone recalls it.",
     "Bundled models: their own prompts, labels as measured, x their training picture.",
+    f"Training of large: captions that come with one picture at least {OFTEN} times an epoch"
+    " against ordinary ones of its corpus.",
 ]
 
 #: Predictions without prompt and with every prompt, from one noise ``[1, C, h, w]`` at a timestep.
@@ -109,6 +113,45 @@ def as_bundled(name: str, out: Path) -> Path:
     texts = table["prompt"].iloc[chosen].tolist()
     rows = measured(_of_pipeline(model, texts), model.latents_of(shown), len(texts))
     _write(rows.assign(arm=f"bundled {name}", step=0), file)
+    return file
+
+
+def of_training(
+    name: str, data: Encoded, tokenizer: CLIPTokenizer, snapshots: Path, out: Path
+) -> Path:
+    """The same along the training of a variant, of its most repeated captions.
+
+    The controls are ordinary captions of the corpus, drawn at random.
+
+    Arguments:
+        name: A name of :data:`anisomem.testbed.diffusion.VARIANTS`.
+        data: The encoded corpus that it is trained on.
+        tokenizer: The tokenizer of its captions.
+        snapshots: Folder of the weights that the training left on the way.
+        out: Folder of the recorded numbers.
+    """
+    file = out / f"training-{name}.csv"
+    if file.exists():
+        return file
+    entries, stored = data.corpus.entries, data.file("repeated")
+    examples = stored["examples"].numpy()
+    captions, first = np.unique(examples[:, 0], return_index=True)
+    often = [
+        i
+        for i, caption in enumerate(captions)
+        if entries[caption].patch is None and entries[caption].count >= OFTEN
+    ]
+    others = np.random.default_rng(0).choice(len(entries) - data.repeated, CONTROLS, replace=False)
+    chosen = [*captions[often], *(data.repeated + others)]
+    means = stored["moments"].chunk(2, dim=1)[0].float() * data.vae.config.scaling_factor
+    latents = means[torch.from_numpy(examples[first[often], 1])]
+    texts = [entries[caption].caption.text for caption in chosen]
+    recorded = []
+    for weights in sorted(snapshots.glob("*.safetensors")):
+        model = snapshot(VARIANTS[name], tokenizer, weights)
+        rows = measured(_of_network(model, texts, tokenizer), latents, len(texts))
+        recorded.append(rows.assign(arm=f"training of {name}", step=int(weights.stem)))
+    _write(pd.concat(recorded), file)
     return file
 
 
@@ -320,7 +363,7 @@ def _figure(steps: Sequence[Followed]) -> Figure:
             "marker": MARKERS[i % len(MARKERS)],
             "mfc": "none" if i >= len(COLOURS) else None,
         }
-        if arm not in ARMS:
+        if len(own) == 1:
             style |= {"linestyle": "none", "ms": 9, "mew": 2}
         for k, row in enumerate(axes):
             areas = [one.areas()[k] for one in own]

@@ -1,6 +1,7 @@
 """Small trainings followed: closed forms of what is measured, and what is made of it."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -101,6 +102,45 @@ def test_arms_are_compared_where_they_have_collapsed_alike(tmp_path):
     assert "not measured" in lines["| architecture decides the sign"]
     assert "as bundled" in text and (tmp_path / "arms.svg").exists()
     assert (tmp_path / "arms.md").read_text() == text
+
+
+def test_a_training_is_followed_by_its_most_repeated_captions(tmp_path, monkeypatch):
+    """One caption is repeated often enough with one whole picture, the third of those kept."""
+    frozen = [(600, (0, 0)), (600, None), (20, None)]  # times an epoch, a template's patch
+    texts = ["a fox badge", "a red fox", "an owl mug", *(f"owl {i}" for i in range(200))]
+    entries = [
+        SimpleNamespace(caption=SimpleNamespace(text=text), count=count, patch=patch)
+        for text, (count, patch) in zip(texts, frozen + [(4, None)] * 200, strict=True)
+    ]
+    moments = torch.randn(5, 8, 4, 4)
+    examples = torch.tensor([[0, 0]] * 2 + [[0, 1]] + [[1, 2]] * 3 + [[2, 3]])
+    data = SimpleNamespace(
+        corpus=SimpleNamespace(entries=entries),
+        repeated=3,
+        vae=SimpleNamespace(config=SimpleNamespace(scaling_factor=0.5)),
+        file=lambda name: {"moments": moments, "examples": examples},
+    )
+    tokenizer = CLIPTokenizer.from_pretrained(Path(catalog.testbed("epsilon")) / "tokenizer")
+    read = []
+
+    def snapshot(variant, words, weights):
+        read.append(weights.stem)
+        return lambda x, t, ids: torch.zeros_like(x)  # no noise, so the data are x / alpha
+
+    monkeypatch.setattr(arms, "snapshot", snapshot)
+    (tmp_path / "snapshots").mkdir()
+    for step in (500, 250):
+        (tmp_path / "snapshots" / f"{step:06d}.safetensors").touch()
+    file = arms.of_training("large", data, tokenizer, tmp_path / "snapshots", tmp_path)
+    found = pd.read_csv(file)
+    assert read == ["000250", "000500"] and found["step"].unique().tolist() == [250, 500]
+    assert set(found["arm"]) == {"training of large"}
+    one = found[(found["step"] == 250) & (found["seed"] == 0)]
+    assert one["label"].tolist() == [1] + [0] * 150
+    kept = (1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2).cumprod()[arms.FIRST]
+    x = torch.randn(1, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    away = (x / kept**0.5 - 0.5 * moments[2, :4]).square().sum().item()
+    assert one["picture_c"].iloc[0] == pytest.approx(away, rel=1e-4)
 
 
 @pytest.mark.slow
