@@ -9,6 +9,7 @@ import click
 
 from anisomem.cli.command import Command, overrides
 from anisomem.config import catalog
+from anisomem.console.progress import phase
 
 
 @click.command(
@@ -47,6 +48,7 @@ def command(overrides: Sequence[str]) -> int:
     Flags keep a stated rate of false discoveries. What is recorded is kept, so the same command
     again continues where it was interrupted, and prints at once where nothing is missing.
     """
-    from anisomem.scan.command import scan
+    with phase("loading what scans", brief=True):
+        from anisomem.scan.command import scan
 
     return scan(overrides)

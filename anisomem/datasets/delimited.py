@@ -26,13 +26,21 @@ def records(
     csv.field_size_limit(bounded.LINE)
     content = (line + "\n" for line in bounded.lines(file, strict=refuse is None))
     reader = csv.reader(content, delimiter=delimiter, strict=True, skipinitialspace=blanks)
+    read = 0
     while True:
         try:
             for cells in reader:
-                yield reader.line_num, cells
+                read = reader.line_num
+                yield read, cells
         except csv.Error as error:
+            if "end of data" in str(error):
+                raise UserError(
+                    f"{file}, line {read + 1}: a quote is opened here or in a line below and never"
+                    " closed"
+                ) from None
             told = UserError(f"{file}, line {reader.line_num}: {error}")
-            if refuse is None or "end of data" in str(error):
+            read = reader.line_num
+            if refuse is None:
                 raise told from None
             refuse(told)
         else:

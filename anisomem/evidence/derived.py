@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,19 +12,21 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from anisomem.benchmark import gallery
 from anisomem.benchmark.case import with_distinct_names
 from anisomem.benchmark.measured import Measured
 from anisomem.benchmark.results import MEASURED, Results
 from anisomem.errors import UserError
 from anisomem.evidence import reading
 from anisomem.evidence.digits import Sheet
-from anisomem.evidence.rows import RUNS, SCANS
+from anisomem.evidence.rows import GALLERY, RUNS, SCANS
 from anisomem.evidence.stated import Stated
 from anisomem.report import across, scores, tables
 from anisomem.report.card import card
 from anisomem.report.figures import compared_of
 from anisomem.report.report import further, headline
 from anisomem.run.base import Run
+from anisomem.scan import pictures
 from anisomem.scan.found import Found
 from anisomem.scan.written import clusters_of, distinct, markdown, ordinary
 
@@ -62,6 +65,7 @@ class Derived:
         runs: What its manifest says of each run.
         unchecked: What does not follow from the rows, a line each.
         rows: How many prompts have scores.
+        unfit: Files of pictures that are not those that the settings ask for.
         card: What the ``table.json`` of these runs has; empty of scans.
     """
 
@@ -69,6 +73,7 @@ class Derived:
     runs: Sequence[Mapping[str, Any]]
     unchecked: Sequence[str]
     rows: int
+    unfit: Sequence[str]
     card: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -118,13 +123,18 @@ def _of_runs(folder: Path, places: Sequence[Path], redacted: bool) -> Derived:
         [_said(one.case, one.measured, len(one.case.prompts)) for one in every],
         unchecked,
         sum(len(results.prompts) for results in every),
+        [
+            f"{RUNS}/{place.name}/{GALLERY}"
+            for place, results in zip(places, every, strict=True)
+            if os.path.lexists(place / GALLERY) and gallery.read(results) is None
+        ],
         {"cases": [card(results) for results in every], "rows": records},
     )
 
 
 def _of_scans(places: Sequence[Path], redacted: bool) -> Derived:
     files: dict[str, str | Sheet] = {README: _about("Finished scans", OF_SCANS, redacted)}
-    said, total, unchecked = [], 0, []
+    said, total, unchecked, unfit = [], 0, [], []
     for place in places:
         found, cluster = reading.of_scan(place, redacted)
         listed = found.scan.listed
@@ -138,8 +148,10 @@ def _of_scans(places: Sequence[Path], redacted: bool) -> Derived:
         measured = Measured.read(place / MEASURED)
         said.append(_said(found.scan, measured, len(listed.ids)))
         unchecked += _of_scan(found, redacted)
+        if os.path.lexists(place / pictures.FILE) and pictures.read(found) is None:
+            unfit.append(f"{name}/{pictures.FILE}")
         total += len(listed.ids)
-    return Derived(files, said, unchecked, total)
+    return Derived(files, said, unchecked, total, unfit)
 
 
 def _about(what: str, files: str, redacted: bool) -> str:
@@ -187,7 +199,7 @@ def _unchecked(results: Results, redacted: bool) -> list[str]:
         lines.append(f"{name}: the code of {', '.join(content['sources'])}, named by its sha256")
     if results.measured.costs:
         lines.append(f"{name}: costs and seconds, which were measured once")
-    if (results.folder / "gallery.npz").exists():
+    if os.path.lexists(results.folder / GALLERY):
         lines.append(f"{name}: the gallery's pictures, which only the model makes again")
     return lines
 
@@ -199,6 +211,10 @@ def _of_scan(found: Found, redacted: bool) -> list[str]:
         lines.append(f"{name}: near-duplicate clusters, as they are of the prompts' texts")
     if found.scan.listed.unread:
         lines.append(f"{name}: the rows that could not be read")
-    if (found.scan.folder / "pictures.npz").exists():
+    if found.scan.config.pictures:
+        lines.append(
+            f"{name}: how near training pictures come to generated ones, which is not packed"
+        )
+    if os.path.lexists(found.scan.folder / pictures.FILE):
         lines.append(f"{name}: the pictures, which only the model makes again")
     return lines

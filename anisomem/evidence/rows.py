@@ -7,7 +7,6 @@ and pages are made of.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from omegaconf import OmegaConf
 
+from anisomem.benchmark import gallery
 from anisomem.benchmark.measured import Measured
 from anisomem.benchmark.results import MEASURED, Results
 from anisomem.config.schema import Config
@@ -72,7 +72,7 @@ def of_run(results: Results, packet: Path, salt: str | None, unknown: Collection
     if chosen:
         said = {"detectors": [stated.described(results, detector) for detector in chosen]}
         atomic.write_text(place / stated.FILE, json.dumps(said) + "\n")
-    if salt is None and os.path.lexists(results.folder / GALLERY):
+    if salt is None and gallery.read(results):
         shutil.copyfile(results.folder / GALLERY, place / GALLERY)
 
 
@@ -107,7 +107,7 @@ def of_scan(found: Found, packet: Path, salt: str | None) -> None:
     _write_table(pa.table(rows), place / PROMPTS, {"name": listed.name})
     source = {"source": source_of(found)}
     _write_table(pa.table({"prompt": pa.array(ordinary)}), place / ORDINARY, source)
-    if salt is None and pictures.rows(found) and os.path.lexists(scan.folder / pictures.FILE):
+    if salt is None and pictures.read(found):
         shutil.copyfile(scan.folder / pictures.FILE, place / pictures.FILE)
 
 

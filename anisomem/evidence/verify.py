@@ -115,6 +115,10 @@ def verify(packet: Path) -> Verified:
             raise UserError(f"{packet}: nothing can be computed of it ({said})") from error
         _require_files(packet, manifest, made, redacted)
         _require_digits(packet, folder, manifest, made)
+        if made.unfit:
+            raise UserError(
+                f"{packet}: {made.unfit[0]!r} does not have the pictures that its settings ask for"
+            )
     if [dict(one) for one in made.runs] != manifest.said["runs"]:
         name = _first_difference(manifest.said["runs"], made.runs)
         raise UserError(f"{packet}: its {archive.MANIFEST} says another {name} than its files")

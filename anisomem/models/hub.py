@@ -14,7 +14,7 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from anisomem.errors import UserError
 from anisomem.models.architecture import EXTRAS
-from anisomem.storage.foreign import located
+from anisomem.storage.foreign import is_repository, located
 
 UNREACHED = (HfHubHTTPError, OSError, httpx2.HTTPError, ValueError)
 #: A part's weights: its folder, and the variant in the name.
@@ -59,6 +59,8 @@ def fetch(path: str, revision: str | None, variant: str | None = None) -> Path:
     """
     if local := located(path):
         return local
+    if not is_repository(path):
+        raise OSError("it is not here, and a repository is named OWNER/NAME")
     try:
         snapshot = DiffusionPipeline.download(path, revision=revision, variant=variant, **WANTED)
     except UNREACHED:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from anisomem.config import compose
-from anisomem.config.catalog import BUNDLED, references
+from anisomem.config.catalog import BUNDLED, VARIANTS, references
 from anisomem.config.schema import Config
 from anisomem.datasets import files, places
 from anisomem.datasets.prompts import PromptSet
@@ -54,4 +54,5 @@ def default(model: str | None) -> str:
     place = located(model)
     if place is None or place.resolve().parent != BUNDLED:
         return HUB
-    return str(references(place.resolve().name))
+    variant = place.resolve().name
+    return str(references(variant)) if variant in VARIANTS else HUB

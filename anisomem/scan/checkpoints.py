@@ -17,7 +17,7 @@ import numpy as np
 
 from anisomem.config import own
 from anisomem.config.overrides import quoted
-from anisomem.datasets import clusters, places
+from anisomem.datasets import clusters
 from anisomem.errors import UserError
 from anisomem.evaluation.estimates import Estimate
 from anisomem.evaluation.shares import share
@@ -29,7 +29,7 @@ from anisomem.scan.found import Found
 from anisomem.scan.scan import Scan
 from anisomem.scan.written import CLUSTERED, Clusters
 from anisomem.storage import digests
-from anisomem.storage.foreign import located
+from anisomem.storage.foreign import is_repository, located
 
 SETTING = "model.path"
 CURVE = "curve"  # the stem of its files
@@ -100,7 +100,7 @@ def require_comparable(scans: Sequence[Scan], paths: Sequence[str]) -> None:
 
 def _require_model(path: str) -> None:
     place = located(path)
-    if place is None and (places.HUB.fullmatch(path) is None or path.startswith((".", "/"))):
+    if place is None and not is_repository(path):
         raise UserError(f"{SETTING} names {path!r}, which is not there")
     if place and place.is_dir() and not (place / "model_index.json").is_file():
         raise UserError(

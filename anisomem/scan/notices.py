@@ -68,6 +68,11 @@ def known(scan: Scan) -> list[str]:
     return [*lines, *_resolution(scan)]
 
 
+def _many(count: int) -> str:
+    """A number of prompts, in words of a bearable length."""
+    return f"{count:,}" if count < 10**12 else f"{count:.0e}"
+
+
 def _resolution(scan: Scan) -> list[str]:
     """What the calibration can tell.
 
@@ -80,8 +85,8 @@ def _resolution(scan: Scan) -> list[str]:
         least = conformal.calibration_needed(m, config.fdr, together=m)
         raise UserError(
             f"the calibration has {n:,} ordinary prompt{'s' * (n != 1)}, by which nothing can be "
-            f"flagged at fdr={config.fdr:g}; that needs {least:,} or more, give calibration=FILE "
-            "with as many, or a larger fdr"
+            f"flagged at fdr={config.fdr:g}; that needs {_many(least)} or more, give"
+            " calibration=FILE with as many, or a larger fdr"
         )
     lines = []
     if fewest > 1:

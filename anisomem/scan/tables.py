@@ -78,7 +78,7 @@ def top(found: Found, count: int) -> Table:
             *(f"{found.scores.values[key][i]:.4g}" for key in others),
             *(_number(one.scores[i]) for one in seconds),
             f"{found.p[i]:.2g}",
-            f"{found.q[i]:.2g}",
+            _beside(found.q[i], found.scan.config.fdr),
             "yes" if found.flagged[i] else "no",
         ]
         for place, i in enumerate(found.order[:count].tolist(), 1)
@@ -86,6 +86,12 @@ def top(found: Found, count: int) -> Table:
     names = [found.scan.deciding.key, *others, *(one.detector for one in seconds)]
     headings = ["", "id", "prompt", "times", *names, "p", "q", "flagged"]
     return Table("Highest prompts", headings, lines, optional=["times", *names[1:]])
+
+
+def _beside(q: float, rate: float) -> str:
+    """Two digits, or as many as tell on which side of the rate it is."""
+    shown = (f"{q:.{digits}g}" for digits in range(2, 17))
+    return next((text for text in shown if (float(text) <= rate) == (q <= rate)), repr(q))
 
 
 def first_ids(found: Found) -> dict[int, str]:

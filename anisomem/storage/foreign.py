@@ -4,11 +4,13 @@ A named pipe or a device may never end, a link may lead nowhere, and settings ma
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from anisomem.errors import UserError
 
+REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 MOST_JSON = 2**26  # bytes; the largest vocabularies have a third of it
 
 
@@ -33,6 +35,14 @@ def located(path: str | None) -> Path | None:
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"model.path={path[:80]!r}: {error}") from None
     return place
+
+
+def is_repository(path: str) -> bool:
+    """Whether a path that names nothing here can be the name of a hub repository.
+
+    It is called OWNER/NAME, and where there is a folder OWNER a file in it was meant.
+    """
+    return REPOSITORY.fullmatch(path) is not None and not Path(path).parent.is_dir()
 
 
 def regular(file: Path) -> Path:

@@ -91,6 +91,7 @@ def test_wrong_settings_are_found_before_processes_start(setting, workers, refus
         ("detector.anisotropy.cos_at=t:1000", "outside the schedule"),
         ("detector.anisotropy.cos_at=41", "step:INDEX or t:VALUE"),
         ("model.path=/nowhere", "no diffusers pipeline at '/nowhere'"),
+        ("model.path=nowhere", "it is not here, and a repository is named OWNER/NAME"),
         ("model.dtype=float23", "did you mean 'float32'?"),
         ("model.stands_for=null", "weights=fitted"),
         ("noise_policy=share", "did you mean 'shared'?"),

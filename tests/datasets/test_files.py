@@ -110,7 +110,7 @@ def test_a_wrong_file_is_one_line_that_names_the_place(tmp_path, suffix, rows, m
     [
         ("a.csv", "prompt,label\ncat,1\n\ndog,0", "a.csv, line 3: 0 cells, expected 2"),
         ("a.csv", "prompt,label\ncat,1,2\ndog,0", "a.csv, line 2: 3 cells, expected 2"),
-        ("a.csv", 'prompt,label\n"cat,1\n', "a.csv, line 2: unexpected end of data"),
+        ("a.csv", 'prompt,label\n"cat,1\n', "a.csv, line 2: a quote is opened here"),
         ("a.csv", "prompt,label\n", "a.csv has no prompts"),
         (
             "a.jsonl",

@@ -100,8 +100,16 @@ def test_json_may_be_prompts_and_nothing_else(tmp_path, name, content):
 
 def test_a_quote_that_never_closes_is_refused_as_it_hides_unknown_many_rows(tmp_path):
     (tmp_path / "a.csv").write_text('prompt\none\n"two\nthree\nfour\n')
-    with pytest.raises(UserError, match="unexpected end of data"):
+    with pytest.raises(UserError, match="line 3: a quote is opened here"):
         unlabelled.load(str(tmp_path / "a.csv"))
+
+
+def test_lines_that_end_in_cr_alone_are_not_one_prompt(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"one\rtwo\rthree\n")
+    with pytest.raises(UserError, match="its lines end in CR alone"):
+        unlabelled.load(str(tmp_path / "a.txt"))
+    (tmp_path / "b.txt").write_bytes(b"one\r\ntwo\r\n")
+    assert unlabelled.load(str(tmp_path / "b.txt")).texts == ["one", "two"]
 
 
 def test_null_cells_of_parquet_are_listed(tmp_path):

@@ -262,6 +262,11 @@ FORGED = {
         lambda f: f | {f"{find(f, 'config.yaml').rpartition('/')[0]}/gallery.npz": b"more"},
         "gallery.npz', which pack does not",
     ),
+    "pictures that are none": (
+        BOTH,
+        lambda f: f | {next(n for n in f if n.endswith(".npz")): b"%PDF"},
+        "npz' does not have the pictures",
+    ),
     "a table less": (
         ["run"],
         lambda f: {n: c for n, c in f.items() if n != "more.md"},

@@ -2,7 +2,7 @@
 
 import pytest
 
-from anisomem.config import compose
+from anisomem.config import catalog, compose
 from anisomem.config.schema import BaselineSettings, Config
 from anisomem.run import ordinary
 from anisomem.run.base import state_of_model
@@ -49,3 +49,4 @@ def test_ordinary_prompts_of_a_bundled_model_are_of_no_model_without_a_place(mod
     monkeypatch.chdir(bundled.model["path"])  # whose parent holds the bundled models
     assert ordinary.default(bundled.model["path"]).endswith("references_small.txt")
     assert ordinary.default(model) == ordinary.HUB
+    assert ordinary.default(catalog.testbed("tuned")) == ordinary.HUB  # beside them, and no model

@@ -63,6 +63,7 @@ def test_what_lacks_is_said_before_anything_is_recorded(epochs, save_pipeline, t
     (bare / "unet").mkdir(parents=True)
     for third, said in (
         (tmp_path / "gone", "gone', which is not there"),
+        ("nowhere", "'nowhere', which is not there"),
         (bare, "a folder without model_index.json"),
         (save_pipeline(), "names one model twice"),
         (epochs[0], "twice; a checkpoint is one point"),

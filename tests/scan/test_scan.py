@@ -10,6 +10,7 @@ import pytest
 
 from anisomem.cli.main import main
 from anisomem.evaluation import conformal
+from anisomem.scan import tables
 from anisomem.scan.command import with_prompts
 from tests.scan.conftest import ORDINARY, PROMPTS, arguments, refused
 
@@ -106,6 +107,7 @@ def test_what_is_known_is_said_beforehand(save_pipeline, tmp_path, capsys):
     ("more", "said"),
     [
         (["fdr=0.01"], "by which nothing can be flagged at fdr=0.01; that needs 99 or more"),
+        (["fdr=1e-300"], "fdr=1e-300; that needs 1e+30"),
         (["fdr=1"], "fdr must be a fraction between 0 and 1"),
         (["scan.share=0"], "scan.share must be a fraction above 0"),
         (["detector=[text_only]"], "text_only does not score a prompt on its own"),
@@ -323,3 +325,11 @@ def test_of_many_prompts_the_highest_are_compared_with_each_other(scanned, run_o
     monkeypatch.setattr(written, "CLUSTERED", 3)
     compared = np.flatnonzero(written.clusters_of(found) >= 0)
     assert sorted(found.order[:3]) == compared.tolist()
+
+
+@pytest.mark.parametrize(
+    ("q", "shown"), [(0.10285, "0.103"), (0.1, "0.1"), (0.0523, "0.052"), (0.0996, "0.1")]
+)
+def test_a_q_is_shown_on_its_side_of_the_rate(q, shown):
+    text = tables._beside(q, 0.1)
+    assert text == shown and (float(text) <= 0.1) == (q <= 0.1)

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from anisomem.errors import UserError
-from anisomem.storage.foreign import located
+from anisomem.storage.foreign import is_repository, located
 
 
 def test_only_a_path_that_is_given_names_a_place(tmp_path, monkeypatch):
@@ -23,3 +23,20 @@ def test_what_is_neither_file_nor_folder_is_one_line(tmp_path):
     for name, message in (("pipe", "no folder and no regular file"), ("link", "broken link")):
         with pytest.raises(UserError, match=message):
             located(str(tmp_path / name))
+
+
+def test_a_repository_is_named_owner_and_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    assert is_repository("stabilityai/sd-turbo")
+    for path in (
+        "nowhere",
+        "run/epoch-8",
+        "/run/epoch",
+        "./run",
+        "../a",
+        "a/b/c",
+        "a b/c",
+        "a/.b",
+    ):
+        assert not is_repository(path), path
