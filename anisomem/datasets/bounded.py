@@ -72,7 +72,7 @@ def lines(file: Path, strict: bool = True) -> Generator[str]:
             which no text has.
 
     Raises:
-        UserError: It cannot be read, is not UTF-8, or is too large.
+        UserError: It cannot be read, is not UTF-8, is too large, or has its lines end in CR alone.
     """
     require_file(file)
     total = empty = 0
