@@ -76,7 +76,7 @@ def lines(file: Path, strict: bool = True) -> Generator[str]:
     """
     require_file(file)
     total = empty = 0
-    old = False
+    bare_cr = False
     with one_line(file), opened(file) as stream:
         for number, line in enumerate(iter(lambda: stream.readline(LINE + 1), b""), 1):
             if len(line) > LINE or total > UNPACKED:
@@ -85,14 +85,14 @@ def lines(file: Path, strict: bool = True) -> Generator[str]:
                     f"{UNPACKED >> 30} GiB before it"
                 )
             total += len(line)
-            old = number == 1 and b"\r" in line.rstrip(b"\r\n")
+            bare_cr = number == 1 and b"\r" in line.rstrip(b"\r\n")
             if line in (b"\n", b"\r\n"):
                 empty += 1
                 continue
             yield from repeat("", empty)
             empty = 0
             yield _decoded(line, file, number, total - len(line), strict)
-    if old:
+    if bare_cr:
         raise UserError(f"{file}: its lines end in CR alone; save it with newlines")
 
 

@@ -100,7 +100,8 @@ def require_comparable(scans: Sequence[Scan], paths: Sequence[str]) -> None:
 
 def _require_model(path: str) -> None:
     place = located(path)
-    if place is None and not is_repository(path):
+    # Where there is a folder OWNER, a checkpoint in it was meant, and no repository OWNER/NAME.
+    if place is None and (not is_repository(path) or Path(path).parent.is_dir()):
         raise UserError(f"{SETTING} names {path!r}, which is not there")
     if place and place.is_dir() and not (place / "model_index.json").is_file():
         raise UserError(

@@ -38,11 +38,8 @@ def located(path: str | None) -> Path | None:
 
 
 def is_repository(path: str) -> bool:
-    """Whether a path that names nothing here can be the name of a hub repository.
-
-    It is called OWNER/NAME, and where there is a folder OWNER a file in it was meant.
-    """
-    return REPOSITORY.fullmatch(path) is not None and not Path(path).parent.is_dir()
+    """Whether a path that names nothing here can name a repository of the hub, OWNER/NAME."""
+    return REPOSITORY.fullmatch(path) is not None
 
 
 def regular(file: Path) -> Path:

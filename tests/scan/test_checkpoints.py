@@ -58,12 +58,16 @@ def test_each_checkpoint_is_its_own_scan_and_the_curve_counts_their_flags(
     assert len(list(curve.parent.iterdir())) == 4
 
 
-def test_what_lacks_is_said_before_anything_is_recorded(epochs, save_pipeline, tmp_path, capsys):
+def test_what_lacks_is_said_before_anything_is_recorded(
+    epochs, save_pipeline, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
     bare = tmp_path / "checkpoint-500"
     (bare / "unet").mkdir(parents=True)
     for third, said in (
         (tmp_path / "gone", "gone', which is not there"),
         ("nowhere", "'nowhere', which is not there"),
+        ("checkpoint-500/gone", "'checkpoint-500/gone', which is not there"),
         (bare, "a folder without model_index.json"),
         (save_pipeline(), "names one model twice"),
         (epochs[0], "twice; a checkpoint is one point"),
