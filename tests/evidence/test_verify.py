@@ -112,6 +112,14 @@ def other_identity(**changes):
     return forge
 
 
+def other_columns(files):
+    """The files with a shard whose name is its content's, and which is no shard."""
+    shard = next(n for n in files if "components/" in n and n.endswith(".parquet"))
+    content = parquet(table_of(files[shard]).rename_columns({"prompt_id": "prompt"}))
+    name = f"{shard.rpartition('/')[0]}/{sha256(content).hexdigest()}.parquet"
+    return {n: c for n, c in files.items() if n != shard} | {name: content}
+
+
 def flipped(labels):
     return [1 - labels[0], *labels[1:-1], 1 - labels[-1]]
 
@@ -159,6 +167,7 @@ FORGED = {
         },
         "is not what its name says",
     ),
+    "a shard of other columns": (BOTH, other_columns, r"components/\w+\.parquet is damaged$"),
     "a printed digit": (["run"], edit("table.md", digit), "'table.md', line"),
     "a digit of a CSV": (["run"], edit("scores.csv", digit), "'scores.csv', line"),
     "the last digit of a CSV": (["run"], edit("scores.csv", last_digit), "'scores.csv', line"),
