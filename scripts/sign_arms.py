@@ -19,7 +19,8 @@ from diffusers import AutoencoderKL
 from transformers import CLIPTokenizer
 
 from anisomem.config.catalog import testbed
-from anisomem.geometry.arms import as_bundled, of_training, report, study
+from anisomem.geometry.arms import as_bundled, of_training, study
+from anisomem.geometry.arms_report import report
 from anisomem.testbed.arms import ARMS
 from anisomem.testbed.diffusion import VARIANTS
 from anisomem.testbed.recipe import RECIPES

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import product
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from anisomem.config import catalog
 from anisomem.config.schema import Config
@@ -70,7 +71,7 @@ def geometry(overrides: Sequence[str], extent: Extent = EXTENT, command: str = "
     """Evaluates, writes tables and figures, and returns the table of claims as Markdown.
 
     Arguments:
-        overrides: The overrides of a run; both small bundled models if they choose none.
+        overrides: The overrides of a run; the bundled models if they choose none.
         extent: How much is evaluated.
         command: The command that asked for it, as it was typed; "" where none did.
 
@@ -95,7 +96,7 @@ def geometry(overrides: Sequence[str], extent: Extent = EXTENT, command: str = "
 
 
 def composed(overrides: Sequence[str]) -> list[Config]:
-    """The configurations of the cases; both small bundled models if nothing chooses them."""
+    """The configurations of the cases; the bundled models if nothing chooses them."""
     for override in overrides:
         if override.lstrip("+~").startswith("detector"):
             raise UserError(f"geometry measures no detectors; leave out {override!r}")
@@ -236,13 +237,7 @@ def _data(analysis: Any, pairs: Any) -> dict[str, list[dict[str, Any]]]:
             prompt = "" if of is None else recording.prompts.ids[of]
             label = "" if of is None else int(recording.prompts.labels[of])
             numbers = {k: v[i].item() for k, v in columns.items() if k != "eigenvalues"}
-            values = columns["eigenvalues"][i]
-            whole = np.isfinite(values).all()
-            numbers["participation_ratio"] = recording.size * (1 - numbers["index"])
-            numbers["variance"] = values.var() if whole else ""
-            numbers["condition_number"] = (
-                np.abs(values).max() / np.abs(values).min() if whole else ""
-            )
+            numbers |= _of_spectrum(numbers, columns["eigenvalues"][i], recording.size)
             spectra.append({"prompts": name, "id": prompt, "memorized": label, **numbers})
     chosen = [
         {
@@ -264,6 +259,19 @@ def _data(analysis: Any, pairs: Any) -> dict[str, list[dict[str, Any]]]:
         "pairs": chosen,
         "sign": _signs(name, recording),
         "inputs": _inputs(name, analysis),
+    }
+
+
+def _of_spectrum(
+    numbers: Mapping[str, float], eigenvalues: npt.NDArray[np.float64], size: int
+) -> dict[str, Any]:
+    """What follows from an index, and from eigenvalues where all of them are known."""
+    whole = len(eigenvalues) == size and np.isfinite(eigenvalues).all()
+    ends = np.abs(eigenvalues).max() / np.abs(eigenvalues).min() if whole else ""
+    return {
+        "participation_ratio": size * (1 - numbers["index"]),
+        "variance": numbers["index"] * numbers["symmetric"] / size,  # Var λ = index · E λ²
+        "condition_number": ends,
     }
 
 

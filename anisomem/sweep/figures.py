@@ -129,7 +129,7 @@ def gamma(
             size = 9 if i == 0 else 7
             axis.plot(
                 x_of_mark,
-                estimate.value,
+                on_logit(estimate.value) if axis is axes[0] else estimate.value,
                 marker,
                 color=colour,
                 markersize=size,

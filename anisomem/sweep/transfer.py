@@ -27,8 +27,8 @@ from anisomem.sweep.result import Difference, Line, Result
 
 NOTES = [
     "fitted on X: logistic regression of norm and cosine in raw units on the prompts of X. For"
-    " every fold of the tested prompts it is fitted anew, without X's prompts that share a"
-    " cluster with the fold.",
+    " every fold of the tested prompts it is fitted anew, without X's prompts that are related"
+    " to the fold: by cluster where both sets number one list of prompts, else near-duplicates.",
     "equal: in standard deviations of the tested prompts' own negatives.",
 ]
 
@@ -104,17 +104,28 @@ def transferred(source: Components, target: Components) -> Array:
 def unrelated(source: PromptSet, held_out: PromptSet) -> npt.NDArray[np.bool_]:
     """Which of the source's prompts are in no cluster with those held out, ``[N]``.
 
-    Clusters of published sets are near-duplicates, and found anew over both sets. Others mean
-    what their numbers say, as those of the bundled sets, which come from one list.
+    Numbers of clusters that came with two sets are compared where both number one list, as the
+    two small bundled models' do. Otherwise they say nothing of each other, and prompts are
+    related that are near-duplicates over both sets, of which clusters of published sets consist.
     """
     near = np.isin(source.texts, held_out.texts)
-    if source.families is None or held_out.families is None:
+    numbered = source.families is None or held_out.families is None
+    if numbered and _of_one_list(source, held_out):
         near |= np.isin(source.clusters, held_out.clusters)
     else:
         urls = [url for each in (source, held_out) for url in each.urls or [()] * len(each)]
         joint = near_duplicates([*source.texts, *held_out.texts], urls)
         near |= np.isin(joint[: len(source)], joint[len(source) :])
     return ~np.isin(source.clusters, source.clusters[near])
+
+
+def _of_one_list(one: PromptSet, other: PromptSet) -> bool:
+    """Whether sets have ids in common, and the same text behind each of these."""
+    texts = dict(zip(other.ids, other.texts, strict=True))
+    common = [
+        text == texts[id] for id, text in zip(one.ids, one.texts, strict=True) if id in texts
+    ]
+    return bool(common) and all(common)
 
 
 def _matrix(

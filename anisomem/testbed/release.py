@@ -100,8 +100,8 @@ def contact_sheet(table: Dataset, generated: Pictures, each: int = 7) -> Figure:
     memorized = np.flatnonzero((labels == "memorized") & (blocks == "repeated"))
     memorized = memorized[np.argsort(repetitions[memorized], kind="stable")]
     count = each * (len(BLOCKS) - 1) // 2
-    places = np.unique(np.linspace(0, len(memorized) - 1, count).astype(int))
-    left = [int(i) for i in memorized[places]]
+    places = np.linspace(0, len(memorized) - 1, min(count, len(memorized)))
+    left = [int(i) for i in memorized[np.unique(places.astype(int))]]
     negatives = [
         [int(i) for i in np.flatnonzero((blocks == b) & (labels == "not_memorized"))[: each // 2]]
         for b in ("repeated", *BLOCKS[1:])

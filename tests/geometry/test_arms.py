@@ -10,7 +10,7 @@ import torch
 from transformers import CLIPTokenizer
 
 from anisomem.config import catalog
-from anisomem.geometry import arms, claims
+from anisomem.geometry import arms, arms_report, claims
 from anisomem.models.prediction import Parameterisation, Prediction
 from anisomem.testbed.arms import ARMS
 
@@ -44,12 +44,12 @@ def made(x, t, gain, collapse, beside):
 
 
 def rows(arm, step, gain, collapse, beside=0.0):
-    found = arms.measured(lambda x, t: made(x, t, gain, collapse, beside), LATENTS, COUNT)
+    found = arms.measured(lambda x, t: made(x, t, gain, collapse, beside), LATENTS, range(COUNT))
     return found.assign(arm=arm, step=step)
 
 
 def test_closed_forms_of_what_is_followed():
-    one = arms.followed(rows("flat", 1, 0.5, 0.75, beside=0.75))
+    one = arms_report.followed(rows("flat", 1, 0.5, 0.75, beside=0.75))
     assert [area.value for area in one.areas()] == [1, 1, 1]
     assert one.likeness == pytest.approx(0.8) and one.collapse == pytest.approx(0.75, abs=1e-5)
     cosine, along_noise, norm = one.evaluation.scores
@@ -86,7 +86,7 @@ def test_arms_are_compared_where_they_have_collapsed_alike(tmp_path):
     }
     for name, frames in recorded.items():
         pd.concat(frames).to_csv(tmp_path / f"{name}.csv", index=False)
-    text = arms.report(tmp_path)
+    text = arms_report.report(tmp_path)
     lines = {line.split(":")[0]: line for line in text.splitlines() if " decides the sign" in line}
     verdicts = {
         name: line.split("|")[-2].strip()
@@ -109,13 +109,20 @@ def test_a_training_is_followed_by_its_most_repeated_captions(tmp_path, monkeypa
     frozen = [(600, (0, 0)), (600, None), (20, None)]  # times an epoch, a template's patch
     texts = ["a fox badge", "a red fox", "an owl mug", *(f"owl {i}" for i in range(200))]
     entries = [
-        SimpleNamespace(caption=SimpleNamespace(text=text), count=count, patch=patch)
+        SimpleNamespace(
+            caption=SimpleNamespace(text=text, concepts=("fox" if "fox" in text else text,)),
+            count=count,
+            patch=patch,
+        )
         for text, (count, patch) in zip(texts, frozen + [(4, None)] * 200, strict=True)
     ]
     moments = torch.randn(5, 8, 4, 4)
     examples = torch.tensor([[0, 0]] * 2 + [[0, 1]] + [[1, 2]] * 3 + [[2, 3]])
     data = SimpleNamespace(
-        corpus=SimpleNamespace(entries=entries),
+        corpus=SimpleNamespace(
+            entries=entries,
+            prompts=[SimpleNamespace(cluster=7, caption=entries[0].caption)],
+        ),
         repeated=3,
         vae=SimpleNamespace(config=SimpleNamespace(scaling_factor=0.5)),
         file=lambda name: {"moments": moments, "examples": examples},
@@ -137,17 +144,23 @@ def test_a_training_is_followed_by_its_most_repeated_captions(tmp_path, monkeypa
     assert set(found["arm"]) == {"training of large"}
     one = found[(found["step"] == 250) & (found["seed"] == 0)]
     assert one["label"].tolist() == [1] + [0] * 150
+    assert one["cluster"].iloc[0] == "7" and one["cluster"].nunique() == 151
     kept = (1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2).cumprod()[arms.FIRST]
     x = torch.randn(1, 4, 4, 4, generator=torch.Generator().manual_seed(0))
     away = (x / kept**0.5 - 0.5 * moments[2, :4]).square().sum().item()
     assert one["picture_c"].iloc[0] == pytest.approx(away, rel=1e-4)
+    (tmp_path / "snapshots" / "000707.safetensors").touch()
+    arms.of_training("large", data, tokenizer, tmp_path / "snapshots", tmp_path)
+    assert read == ["000250", "000500", "000707"]
+    more = pd.read_csv(file)
+    pd.testing.assert_frame_equal(more[more["step"] < 707], found)
 
 
 @pytest.mark.slow
 def test_a_bundled_model_is_placed(tmp_path, monkeypatch):
     monkeypatch.setattr(arms, "SEEDS", range(1))
     file = arms.as_bundled("epsilon", tmp_path)
-    one = arms.followed(pd.read_csv(file))
+    one = arms_report.followed(pd.read_csv(file))
     assert one.arm == "bundled epsilon" and one.step == 0
     assert 0.75 < one.likeness < 0.85  # as measured before, 0.80
     cosine, along_noise, norm = (area.value for area in one.areas())

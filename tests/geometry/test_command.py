@@ -12,7 +12,7 @@ from anisomem.detection.anisotropy import Anisotropy
 from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.geometry import analysis, claims
-from anisomem.geometry.command import directional, geometry
+from anisomem.geometry.command import _of_spectrum, directional, geometry
 from anisomem.geometry.evaluate import complete
 from anisomem.geometry.record import Extent, Recording
 from anisomem.models.diffusers_unet import DiffusersUNet
@@ -138,6 +138,16 @@ def test_spectra_whole_and_estimated(recording):
     for columns in found.values():
         assert (columns["index"] < 1.1).all()  # an unbiased estimate may pass 1
     assert directional(256, EXTENT, [6, 6]) == 7 * (256 + 6) + 3 * 2 * 2 * 6
+
+
+def test_of_an_estimated_spectrum_the_variance_alone_is_known():
+    values = np.linspace(-1, 2, 40)
+    numbers = {"index": values.var() / np.square(values).mean(), "symmetric": values @ values}
+    whole = _of_spectrum(numbers, values, 40)
+    assert whole["variance"] == pytest.approx(values.var(), rel=1e-12)
+    assert whole["condition_number"] == pytest.approx(2 / np.abs(values).min())
+    ends = _of_spectrum(numbers, values[[0, 1, -2, -1]], 40)
+    assert ends["condition_number"] == "" and ends["variance"] == whole["variance"]
 
 
 def test_finished_is_printed_and_loads_no_model(recording, setting, monkeypatch, capsys):

@@ -295,6 +295,16 @@ def test_near_duplicates_of_the_scored_prompts_are_not_fitted_on(make_prompts):
     assert unrelated(source, held).tolist() == [False, True, False, True]
 
 
+def test_numbers_of_clusters_are_those_of_one_list(make_prompts):
+    texts = ["red floral phone case", "a view of the old harbour", "dog", "blue lamp"]
+    source = make_prompts(texts, [1, 0, 1, 0], clusters=[0, 1, 2, 0])
+    own = make_prompts(texts[:2], [1, 0], clusters=[0, 1])
+    assert unrelated(source, own).tolist() == [False, False, True, False]
+    # Another list counts from 0 as well; one of its prompts is a near-duplicate.
+    other = make_prompts(["an owl", "red floral phone case cover"], [1, 0], clusters=[1, 2])
+    assert unrelated(source, other).tolist() == [False, True, True, False]
+
+
 def test_dry_run_of_a_sweep_records_nothing(setting, tmp_path, capsys):
     runs = tmp_path / "none"
     assert main(["sweep", "gamma", *setting, "dry_run=true", f"runs={runs}"]) == 0
