@@ -43,16 +43,18 @@ def main() -> None:
         model.denoiser, at_once = torch.compile(model.denoiser), 4
     corpus = encoded.corpus
     texts = [prompt.caption.text for prompt in corpus.prompts]
-    pictures = options.work / f"{options.variant}-pictures"
+    # Of these weights alone: those of a longer training draw anew.
+    pictures = options.work / f"{options.variant}-pictures-{ground_truth.made_by(folder)}"
     num_steps = VARIANTS[options.variant].sampled_in
     generated = ground_truth.generate(model, texts, pictures, at_once, num_steps)
 
-    rendered = options.work / recipe.name / "rendered"
+    decoded = f"rendered-{ground_truth.made_by(folder / 'vae')}"
+    rendered = training.shared(recipe, options.work) / decoded
     references = ground_truth.References.decode(encoded, vae, rendered, options.parts)
     thresholds = references.thresholds()
     table = release.prompts(corpus, encoded.icons(), references, generated, thresholds)
     shown = ""
-    if (classifier := options.work / recipe.name / "concepts").exists():
+    if (classifier := training.shared(recipe, options.work) / "concepts").exists():
         shown = release.recognised(table, generated, concepts.Recogniser.load(classifier))
     release.write(
         folder, options.variant, recipe.name, table, generated, thresholds, options.training, shown

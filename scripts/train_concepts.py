@@ -2,7 +2,7 @@ r"""Trains the classifier of a recipe's pictures, as its autoencoder renders the
 
     python scripts/train_concepts.py small --icons ICONS/node_modules/@iconify-json --work WORK
 
-Stopped at any moment, the same command continues. Writes WORK/small/concepts.
+Stopped at any moment, the same command continues. Writes WORK/recipes/small/concepts.
 """
 
 import argparse
@@ -28,7 +28,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
-    recipe, folder = RECIPES[options.recipe], options.work / options.recipe
+    recipe = RECIPES[options.recipe]
+    folder = training.shared(recipe, options.work)
     styles, rendered = recipe.concepts(options.icons), recipe.icons(options.icons)
     trained = training.train_autoencoder(recipe, options.icons, options.work, options.device)
     vae = training.polish_decoder(recipe, options.icons, options.work, trained, options.workers)

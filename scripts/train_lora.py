@@ -43,7 +43,8 @@ def main() -> None:
 
     recipe, folder = RECIPES[variant.recipe], options.work / f"{options.variant}-lora"
     place = (options.work / options.variant).resolve()
-    place = place if place.exists() else Path(catalog.testbed(options.variant))
+    if not (place / "model_index.json").exists():
+        place = Path(catalog.testbed(options.variant))
     base = recipe.corpus(options.icons)
     taken = {entry.caption.text for entry in base.entries}
     made = tuning.corpus(recipe.concepts(options.icons), recipe.canvas, taken, how)

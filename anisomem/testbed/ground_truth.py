@@ -28,7 +28,7 @@ from diffusers import AutoencoderKL
 from tqdm import tqdm
 
 from anisomem.models.base import DiffusionModel
-from anisomem.storage import atomic
+from anisomem.storage import atomic, digests
 from anisomem.testbed.autoencoder import to_tensor
 from anisomem.testbed.captions import Caption
 from anisomem.testbed.corpus import Corpus, EvaluationPrompt
@@ -41,6 +41,13 @@ FALSE_MATCHES = 5e-4  # by each of the two thresholds
 MEMORIZED_RATE = 0.5
 
 Pictures = npt.NDArray[np.uint8]
+
+
+def made_by(folder: Path) -> str:
+    """Ten digits of the weights below a folder, to name what they made and others would not."""
+    files = sorted(folder.rglob("*.safetensors"))
+    shas = {str(file.relative_to(folder)): digests.sha256_of_file(file) for file in files}
+    return digests.digest(shas)[:10]
 
 
 @torch.inference_mode()

@@ -23,11 +23,16 @@ from anisomem.testbed.recipe import RECIPES, Recipe
 SCALED_BY = 2000  # pictures whose latents' spread sets the scaling factor
 
 
+def shared(recipe: Recipe, work: Path) -> Path:
+    """The folder in ``work`` of what all variants of a recipe share; a variant's has its name."""
+    return work / "recipes" / recipe.name
+
+
 def train_autoencoder(
     recipe: Recipe, packages: Path, work: Path, device: str = "cpu", workers: int = 0
 ) -> AutoencoderKL:
     """The autoencoder, from the recipe's folder in ``work`` where it was trained before."""
-    folder = work / recipe.name
+    folder = shared(recipe, work)
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "vae").exists():
         shown = recipe.varied_pictures(packages, recipe.autoencoder.pictures, workers)
@@ -42,7 +47,7 @@ def polish_decoder(
     recipe: Recipe, packages: Path, work: Path, vae: AutoencoderKL, workers: int = 0
 ) -> AutoencoderKL:
     """The autoencoder with its decoder trained on, where the recipe says so."""
-    (pictures, _), folder = recipe.autoencoder.polished, work / recipe.name
+    (pictures, _), folder = recipe.autoencoder.polished, shared(recipe, work)
     if not pictures:
         return vae
     if not (folder / "polished").exists():
@@ -60,7 +65,7 @@ def encoded(
     captions = [entry.caption.text for entry in corpus.entries]
     tokenizer = text.train_tokenizer(captions, recipe.vocabulary)
     icons = cache(lambda: recipe.icons(packages))
-    folder = work / recipe.name / "latents"
+    folder = shared(recipe, work) / "latents"
     return Encoded(corpus, vae, tokenizer, icons, folder, recipe.parts, workers), tokenizer
 
 

@@ -40,6 +40,18 @@ def test_each_reference_may_have_weights_of_its_own():
     np.testing.assert_allclose(one[:, 2], expected[:, 2], rtol=1e-5)
 
 
+def test_what_weights_made_is_named_by_them(tmp_path):
+    (tmp_path / "unet").mkdir()
+    file = tmp_path / "unet" / "model.safetensors"
+    file.write_bytes(b"weights")
+    (tmp_path / "README.md").write_text("a card")
+    before = gt.made_by(tmp_path)
+    (tmp_path / "README.md").write_text("another")
+    assert gt.made_by(tmp_path) == before
+    file.write_bytes(b"weight.")
+    assert gt.made_by(tmp_path) != before
+
+
 @pytest.fixture
 def references():
     frozen = PictureLayout((0, 0, 0), ())

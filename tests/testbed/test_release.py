@@ -67,6 +67,18 @@ def test_prompts_say_which_pictures_are_textured_where_some_are(canvas):
     assert np.sqrt((away**2).mean()) < 10 and (canvas.textured or not away.any())
 
 
+def test_a_sheet_is_drawn_where_nothing_is_memorized():
+    made = corpus(SMALL, None)
+    drawn = [np.stack(made.pictures(i, {})) for i in range(2)]
+    references = References(made, drawn, {"fox": [0, 1]})
+    generated = np.repeat(np.stack([255 - drawn[0]] * 3), 16, axis=1)
+    table = release.prompts(made, {}, references, generated, Thresholds(0.1, 0.01))
+    assert set(table["label"][:]) == {"not_memorized"}
+    figure = release.contact_sheet(table, generated)
+    titles = [axis.get_title(loc="left") for axis in figure.axes]
+    assert sum("fox" in title for title in titles) == 3
+
+
 class Knows:
     """A classifier for which the brightness of a picture is the rank of every concept."""
 
