@@ -140,21 +140,17 @@ def of_training(
     return file
 
 
-def _clusters(corpus: Corpus, captions: Sequence[Caption]) -> list[str]:
+def _clusters(corpus: Corpus, captions: Sequence[Caption]) -> list[int]:
     """Captions whose first concepts are evaluated in one cluster share it, others by concept."""
-    of_concept = {
-        concept: str(prompt.cluster)
-        for prompt in corpus.prompts
-        for concept in prompt.caption.concepts
-    }
+    known = {c: prompt.cluster for prompt in corpus.prompts for c in prompt.caption.concepts}
     firsts = [caption.concepts[0] for caption in captions]
-    return [of_concept.get(concept, concept) for concept in firsts]
+    more = sorted(set(firsts) - known.keys())
+    known |= {concept: i for i, concept in enumerate(more, 1 + max(known.values()))}
+    return [known[concept] for concept in firsts]
 
 
 @torch.no_grad()
-def measured(
-    predict: Predict, latents: Tensor, clusters: Sequence[int] | Sequence[str]
-) -> pd.DataFrame:
+def measured(predict: Predict, latents: Tensor, clusters: Sequence[int]) -> pd.DataFrame:
     """A row for each prompt and noise seed.
 
     Columns: the inner products of predicted noise and input at t = 41 (:data:`PRODUCTS`), and

@@ -85,7 +85,7 @@ def followed(rows: pd.DataFrame) -> Followed:
         int(rows["step"].iloc[0]),
         float(1 - own["picture_c"].sum() / own["picture_u"].sum()),
         float(aligned.input_cosine.mean()),
-        Evaluation(scores, first["label"], first["cluster"].astype(str), [0.05], DRAWS),
+        Evaluation(scores, first["label"], first["cluster"], [0.05], DRAWS),
     )
 
 

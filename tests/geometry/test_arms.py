@@ -1,5 +1,6 @@
 """Small trainings followed: closed forms of what is measured, and what is made of it."""
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ import torch
 from transformers import CLIPTokenizer
 
 from anisomem.config import catalog
-from anisomem.geometry import arms, arms_report, claims
+from anisomem.geometry import arms, arms_report, claims, sign
 from anisomem.models.prediction import Parameterisation, Prediction
 from anisomem.testbed.arms import ARMS
 
@@ -144,7 +145,7 @@ def test_a_training_is_followed_by_its_most_repeated_captions(tmp_path, monkeypa
     assert set(found["arm"]) == {"training of large"}
     one = found[(found["step"] == 250) & (found["seed"] == 0)]
     assert one["label"].tolist() == [1] + [0] * 150
-    assert one["cluster"].iloc[0] == "7" and one["cluster"].nunique() == 151
+    assert one["cluster"].iloc[0] == 7 and one["cluster"].nunique() == 151
     kept = (1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2).cumprod()[arms.FIRST]
     x = torch.randn(1, 4, 4, 4, generator=torch.Generator().manual_seed(0))
     away = (x / kept**0.5 - 0.5 * moments[2, :4]).square().sum().item()
@@ -154,6 +155,14 @@ def test_a_training_is_followed_by_its_most_repeated_captions(tmp_path, monkeypa
     assert read == ["000250", "000500", "000707"]
     more = pd.read_csv(file)
     pd.testing.assert_frame_equal(more[more["step"] < 707], found)
+
+
+@pytest.mark.parametrize(("name", "report"), [("arms", arms_report.report), ("sign", sign.report)])
+def test_what_lies_in_the_repository_follows_from_its_numbers(name, report, tmp_path):
+    folder = Path(__file__).parents[2] / "results" / "geometry_testbed" / name
+    for file in folder.glob("*.csv"):
+        shutil.copy(file, tmp_path)
+    assert report(tmp_path) == (folder / f"{name}.md").read_text()
 
 
 @pytest.mark.slow
