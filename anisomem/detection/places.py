@@ -48,7 +48,7 @@ class At(str):
         steps = model.timesteps()
         if self.startswith("t:"):
             model.schedule.require(self.t)
-            return next((t for t in steps if t == self.t), self.t)
+            return next((t for t in steps if t == self.t), type(steps[0])(self.t))
         step = int(self.removeprefix("step:"))
         if not -len(steps) <= step < len(steps):
             raise UserError(

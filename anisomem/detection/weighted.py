@@ -135,19 +135,15 @@ class NormPlusCosine(Detector):
         """The weights where they do not depend on the scored prompts.
 
         Raises:
-            UserError: None are published for the model.
+            UserError: They do, or none are published for the model.
         """
         if not isinstance(self.weights, str):
             norm, cos = self.weights
             return Gamma(norm, cos, "given")
-        if stands_for not in PUBLISHED:
-            raise UserError(
-                f"no weights are published for {stands_for or 'this model'}; give "
-                f"detector.{self.name}.weights=equal, detector.{self.name}.weights=fitted or "
-                f"'detector.{self.name}.weights=[1.0,0.5]' of norm and cosine, or "
-                f"{' or '.join(f'model.stands_for={one}' for one in PUBLISHED)}"
-            )
-        return PUBLISHED[stands_for]
+        if self.uses_labels:
+            raise UserError(f"{self.weights} weights of {self.name} come from the scored prompts")
+        own = f"detector.{self.name}.weights"
+        return published(stands_for, f"{own}=equal, {own}=fitted or '{own}=[1.0,0.5]'")
 
     def gamma(self, recorded: Sequence[Recorded]) -> Gamma:
         """The weights that score some prompts.
@@ -164,6 +160,24 @@ class NormPlusCosine(Detector):
             return Gamma.mean_of(1 / spreads, "equal: 1 / standard deviation over the negatives")
         fits = [fit_in_folds(column, labels, clusters).weights for column in columns]
         return Gamma.mean_of(np.concatenate(fits), "fitted in folds by logistic regression")
+
+
+def published(stands_for: str | None, instead: str) -> Gamma:
+    """The weights that are published for a model.
+
+    Arguments:
+        stands_for: The model.
+        instead: Settings of other weights.
+
+    Raises:
+        UserError: There are none.
+    """
+    if stands_for not in PUBLISHED:
+        raise UserError(
+            f"no weights are published for {stands_for or 'this model'}; give {instead} of norm "
+            f"and cosine, or {' or '.join(f'model.stands_for={one}' for one in PUBLISHED)}"
+        )
+    return PUBLISHED[stands_for]
 
 
 def _is_pair(weights: object) -> bool:

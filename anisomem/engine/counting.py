@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from anisomem.detection.base import Detector, groups
+from anisomem.detection.base import Cost, Detector, groups
 from anisomem.engine.cost import Counts
 from anisomem.engine.engine import Engine
 from anisomem.models.analytic import AnalyticMixture, ComponentConditioning
@@ -48,6 +48,18 @@ def counts(detectors: Sequence[Detector], noise_policy: str) -> Counts:
     engine.evaluate(["a"], [0], 0)
     (nfe, jvps), shared = model.counted, engine.shared_nfe
     return Counts(nfe - shared, shared, jvps)
+
+
+def alone(detector: Detector) -> Cost:
+    """What a detector costs for one prompt on its own, with the settings that it has.
+
+    It is as declared where the stand-in cannot serve it.
+    """
+    try:
+        counted = counts([detector], "per_prompt")
+    except Exception:  # a user's may ask for what only its own model has
+        return detector.cost()
+    return Cost(round(counted.nfe + counted.shared_nfe), round(counted.jvps))
 
 
 def counts_of_each(detectors: Sequence[Detector], noise_policy: str) -> dict[str, Counts]:

@@ -289,7 +289,8 @@ class NoiseSample:
         """``v . J v`` of the output for a direction v of signs, ``[B]``."""
         v = self._direction(probe).sign().expand_as(x)
         _, derivative = self.model.jvp(x, t, self.encoded[rows], v)
-        return (v * derivative).flatten(1).sum(1)
+        wide = torch.promote_types(derivative.dtype, torch.float32)  # float16 ends at 65,504
+        return (v.to(wide) * derivative.to(wide)).flatten(1).sum(1)
 
     def _condition_length(self, t: float, at: Prediction, rows: slice, probe: int) -> Tensor:
         """The squared length of a probe of the condition Jacobian, ``[B]``."""

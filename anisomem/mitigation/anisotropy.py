@@ -23,7 +23,8 @@ from torch import Tensor
 from anisomem import papers
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.detection.places import FIRST, At
-from anisomem.errors import one_of
+from anisomem.detection.weighted import published
+from anisomem.errors import UserError, one_of
 from anisomem.mitigation.base import (
     Effort,
     Mitigated,
@@ -116,6 +117,11 @@ class AnisotropyDescent(Mitigation):
             cos_at=self.cos_at,
             weights=self.weights,
         )
+        if self.detector.uses_labels:
+            raise UserError(
+                f"weights={self.weights} of {self.name} come from labelled prompts, and a"
+                " mitigation has none; expected published, or two numbers such as [1.0,0.5]"
+            )
 
     @property
     def width(self) -> int:
@@ -130,7 +136,9 @@ class AnisotropyDescent(Mitigation):
         model.require(Capability.DERIVATIVES, f"{self.name} needs them")
         if self.tokens in ("prompt", "tail"):
             model.require(Capability.END, f"tokens={self.tokens} of {self.name} must know it")
-        self.detector.fixed_gamma(model.stands_for)
+        self.detector.require_of(model)
+        if self.weights == "published":
+            published(model.stands_for, f"'mitigation.{self.name}.weights=[1.0,0.5]'")
 
     def apply(
         self, model: DiffusionModel, texts: Sequence[str], x: Tensor, seeds: Sequence[int]

@@ -127,7 +127,9 @@ class InitialNoise(Mitigation):
         for _ in range(self.iterations):
             here = pull(moved)
             lengths.append(flat_norm(here))
-            there = pull(moved + self.rho * here / flat_norm(here)[:, None, None, None])
+            # Where the prompt says nothing there is no direction, and the noise stays.
+            step = (self.rho / flat_norm(here)).nan_to_num(posinf=0)[:, None, None, None]
+            there = pull(moved + step * here)
             moved = moved - self.gamma * (there - here)
         efforts = [
             Effort(4 * self.iterations, iterations=self.iterations, before=before)

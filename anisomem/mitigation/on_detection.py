@@ -18,6 +18,7 @@ from anisomem.detection.alone import require_alone, scores_alone
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.detection.base import Array, Detector
 from anisomem.detection.weighted import PUBLISHED
+from anisomem.engine.counting import alone
 from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.mitigation.base import Effort, Mitigated, Mitigation, Ordinary
@@ -135,7 +136,7 @@ class OnDetection(Mitigation):
 
     @property
     def uses_ordinary(self) -> bool:
-        return self.fpr is not None
+        return self.fpr is not None or self.mitigation.uses_ordinary
 
     @property
     def width(self) -> int:
@@ -158,5 +159,5 @@ def metric_of(model: DiffusionModel) -> Anisotropy:
 
 def detection(detector: Detector) -> Effort:
     """What a detector evaluates for one prompt on its own."""
-    cost = detector.cost()
+    cost = alone(detector)
     return Effort(nfe=cost.nfe, jvps=cost.jvps)

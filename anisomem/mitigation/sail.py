@@ -45,6 +45,7 @@ from torch import Tensor
 
 from anisomem import papers
 from anisomem.detection.base import flat_norm
+from anisomem.detection.places import FIRST
 from anisomem.errors import one_of
 from anisomem.mitigation.base import (
     DIVERGED,
@@ -118,6 +119,7 @@ class Sail(Mitigation):
 
     def require(self, model: DiffusionModel) -> None:
         model.require(Capability.DERIVATIVES, f"{self.name} needs them")
+        FIRST.require_noise(model)
 
     def apply(
         self, model: DiffusionModel, texts: Sequence[str], x: Tensor, seeds: Sequence[int]

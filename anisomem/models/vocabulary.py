@@ -24,10 +24,8 @@ def clip_tokenizer(limit: int, pad: str | None = None) -> Any:
     with gzip.open(VOCABULARY, "rt", encoding="utf-8") as lines:
         next(lines)  # the version
         merges = [tuple(line.split()) for line, _ in zip(lines, range(MERGES), strict=False)]
-    made = _made(merges, limit)
-    if pad is not None:
-        made.pad_token = pad
-    return made
+    # Given to the constructor it is a special token in prompts, too, as the hub's files have it.
+    return _made(merges, limit, **({} if pad is None else {"pad_token": pad}))
 
 
 def byte_tokenizer() -> Any:
@@ -35,11 +33,11 @@ def byte_tokenizer() -> Any:
     return _made([], TOKENS)
 
 
-def _made(merges: list[tuple[str, ...]], limit: int) -> Any:
+def _made(merges: list[tuple[str, ...]], limit: int, **special: str) -> Any:
     from tokenizers.pre_tokenizers import ByteLevel
     from transformers import CLIPTokenizer
 
     alphabet = sorted(ByteLevel.alphabet())
     tokens = [*alphabet, *(byte + "</w>" for byte in alphabet), *map("".join, merges)]
     vocabulary = {t: i for i, t in enumerate([*tokens, "<|startoftext|>", "<|endoftext|>"])}
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=limit)
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=limit, **special)

@@ -141,15 +141,13 @@ def search(
     offset = torch.zeros_like(whole).requires_grad_()
     adam = torch.optim.Adam([offset], lr=asked.lr)
     generator = torch.Generator().manual_seed(asked.seed)
-    times = torch.tensor(model.timesteps(steps), dtype=torch.float64)
+    times = torch.from_numpy(np.asarray(model.timesteps(steps)))  # integers, or float64
     losses: list[float] = []
     for step in range(asked.steps):
         place = torch.arange(asked.batch) + step * asked.batch  # takes turns at all there are
         x0 = latents[place % len(latents)]
         noise = torch.randn(x0.shape, generator=generator)
         t = times[torch.randint(len(times), (asked.batch,), generator=generator)]
-        if float(times[0]).is_integer():
-            t = t.long()
         alpha, sigma = (scale.float()[:, None, None, None] for scale in model.scales(t))
         noised = (alpha * x0 + sigma * noise).to(model.device, model.dtype)
         with torch.enable_grad():

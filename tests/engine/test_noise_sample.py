@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from anisomem.detection.needs import (
 from anisomem.detection.of_baseline import OfBaseline
 from anisomem.detection.places import At
 from anisomem.engine.engine import Engine
+from anisomem.engine.noise_sample import NoiseSample
 from anisomem.models.analytic import AnalyticMixture
 from anisomem.models.conditioning import Conditioning
 from anisomem.models.diffusers_unet import DiffusersUNet
@@ -209,6 +211,17 @@ def test_divergence_of_an_isotropic_gaussian_is_exact_for_every_probe():
         found[Divergence(at(41), NOISE, 3)],
         torch.full((2, 3), expected, dtype=torch.float64),
     )
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_divergence_beyond_half_precision_is_summed_in_float32(dtype):
+    size = (4, 96, 96)  # of 2 sigma / v on the diagonal, 73,728 in all
+    model = SimpleNamespace(jvp=lambda x, t, encoded, v: (x, 2 * v))
+    signs = torch.where(torch.arange(4 * 96 * 96).reshape(size) % 3 > 0, 1.0, -1.0).to(dtype)
+    sample = SimpleNamespace(model=model, encoded=[None, None], _direction=lambda i: signs)
+    x = torch.zeros(2, *size, dtype=dtype)
+    found = NoiseSample._quadratic(sample, x, 41, slice(0, 2), 0)
+    assert found.tolist() == [2 * 4 * 96 * 96] * 2
 
 
 @dataclass

@@ -6,6 +6,7 @@ import pytest
 import torch
 from anisomem.baselines.wen import WenNorm
 
+from anisomem.config import catalog
 from anisomem.detection.anisotropy import Anisotropy
 from anisomem.engine.batches import Batches
 from anisomem.engine.engine import Engine
@@ -16,6 +17,7 @@ from anisomem.mitigation.descent import Descent
 from anisomem.mitigation.guidance import embedded, precise
 from anisomem.mitigation.sail import Loss, Sail
 from anisomem.mitigation.wen import WenDescent
+from anisomem.models import families
 from anisomem.models.analytic import AnalyticMixture
 
 SEEDS = [0, 0]
@@ -235,8 +237,23 @@ def test_models_without_embeddings_or_gradients_are_refused(method, build, promp
         with pytest.raises(UserError, match=r"set model\.offload=null"):
             refused(offloaded, prompts, noise, SEEDS)
     if method.name == "a":
-        with pytest.raises(UserError, match="no weights are published"):
+        said = r"no weights are published for this model; give 'mitigation\.a\.weights="
+        with pytest.raises(UserError, match=said):
             method(build(stands_for=None), prompts, noise, SEEDS)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: AnisotropyDescent("a", convention="paper", weights=(1, 0)),
+        lambda: Sail("s"),
+        lambda: Sail("s", convention="paper"),
+    ],
+)
+def test_noise_that_is_the_latent_itself_is_not_descended(make):
+    flow = families.load(catalog.testbed("flow"), device="cpu")
+    with pytest.raises(UserError, match="at step:0 the latent is the noise"):
+        make()(flow, ["a fox"], flow.initial_noise(0, 1), [0])
 
 
 @pytest.mark.parametrize(
@@ -244,6 +261,8 @@ def test_models_without_embeddings_or_gradients_are_refused(method, build, promp
     [
         (lambda: AnisotropyDescent("a", lr=0), "lr must be a number above 0, got 0"),
         (lambda: AnisotropyDescent("a", lr=float("nan")), "lr must be a number above 0, got nan"),
+        (lambda: AnisotropyDescent("a", weights="equal"), "come from labelled prompts"),
+        (lambda: AnisotropyDescent("a", weights="fitted"), "come from labelled prompts"),
         (lambda: AnisotropyDescent("a", steps=0), "steps must be an integer from 1, got 0"),
         (lambda: AnisotropyDescent("a", n=1.5), "n must be an integer from 1, got 1.5"),
         (lambda: AnisotropyDescent("a", optimiser="adma"), "did you mean 'adam'"),

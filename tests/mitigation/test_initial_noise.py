@@ -42,6 +42,13 @@ def test_steps_against_sharpness(mixture):
     assert found.guides == [AfterSteps(5)] * 2
 
 
+def test_noise_stays_where_the_prompt_says_nothing(mixture):
+    x = noises(mixture, [1, 2])
+    found = InitialNoise("n", iterations=2)(mixture, ["", "+"], x, [1, 2])
+    assert torch.equal(found.x[0], x[0]) and not torch.equal(found.x[1], x[1])
+    assert found.x.isfinite().all()
+
+
 def test_the_first_steps_are_not_guided(mixture):
     scale = AfterSteps(2).start(7.5)
     assert [scale(0, 0) for _ in range(4)] == [0, 0, 7.5, 7.5]

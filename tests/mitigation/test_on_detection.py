@@ -10,8 +10,9 @@ from anisomem.detection.anisotropy import Anisotropy
 from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.mitigation.base import Ordinary
-from anisomem.mitigation.on_detection import OnDetection, scores, threshold
+from anisomem.mitigation.on_detection import OnDetection, detection, scores, threshold
 from anisomem.mitigation.ren import RenAttention
+from anisomem.mitigation.stability import StabilityClamp
 from anisomem.mitigation.wen import WenDescent
 
 ORDINARY = [f"{a} {b}" for a in ("red", "a", "the") for b in ("dog", "cat", "fox", "owl")]
@@ -51,6 +52,19 @@ def test_scores_are_those_of_a_run(model, detector):
     np.testing.assert_allclose(
         mixed[[1, 3]], scores(model, detector, ORDINARY[:4], [6] * 4)[[1, 3]]
     )
+
+
+def test_what_it_costs_is_what_is_evaluated_with_its_settings(model):
+    for detector in (WenNorm("w"), Anisotropy("a", cos_latents="guided"), Anisotropy("a", 2)):
+        before = model.nfe
+        scores(model, detector, ["a red cat"], [5])
+        assert detection(detector).nfe == model.nfe - before, detector
+
+
+def test_it_needs_the_ordinary_prompts_of_what_it_gates():
+    gated = OnDetection("o", StabilityClamp("s"), threshold=1.0)
+    assert gated.uses_ordinary
+    assert not OnDetection("o", WenDescent("w"), threshold=1.0).uses_ordinary
 
 
 @pytest.mark.parametrize(

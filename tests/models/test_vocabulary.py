@@ -4,8 +4,9 @@ import json
 
 import pytest
 import torch
-from transformers import CLIPTextModel
+from transformers import CLIPTextModel, CLIPTokenizer
 
+from anisomem.models import vocabulary as vocabulary_of
 from anisomem.models.families import load
 from tests.models.folders import edited, refused, rekeyed
 
@@ -113,3 +114,13 @@ def test_a_text_encoder_of_another_model_is_refused(saved):
     config.hidden_size, config.intermediate_size = 16, 32
     CLIPTextModel(config).save_pretrained(folder / "text_encoder")
     refused(folder, "cross_attention_dim: 16 given, 8 expected; the parts are of two models")
+
+
+def test_the_token_that_pads_is_one_in_prompts_too(tmp_path):
+    """As in the files of Stable Diffusion 2 and XL, where an exclamation mark pads."""
+    made = vocabulary_of.clip_tokenizer(77, "!")
+    ids = made("wow! a cat").input_ids
+    assert made.pad_token_id == 0 and ids[2] == 0
+    made.save_pretrained(tmp_path)
+    assert CLIPTokenizer.from_pretrained(tmp_path)("wow! a cat").input_ids == ids
+    assert 0 not in vocabulary_of.clip_tokenizer(77)("wow! a cat").input_ids

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from anisomem.cli.main import main
+from anisomem.config import catalog
 from anisomem.engine.batches import Batches
 from anisomem.errors import UserError
 from anisomem.evaluation import effective_clusters
@@ -16,6 +17,7 @@ from anisomem.mitigation.guard import Guard
 from anisomem.mitigation.none import NoMitigation
 from anisomem.mitigation.padding import PaddingMask
 from anisomem.mitigation.wen import WenDescent
+from anisomem.models import families
 from anisomem.models.analytic import AnalyticMixture
 from anisomem.models.diffusers_unet import DiffusersUNet
 from anisomem.tradeoff.results import TradeoffResults
@@ -72,6 +74,20 @@ def test_a_search_is_adam_on_the_denoising_loss(model, latents):
         adam.step()
     moved = (embeddings - given.embeddings).detach()[0]
     torch.testing.assert_close(found, moved, rtol=1e-4, atol=1e-6)
+
+
+def test_a_search_stays_at_the_trajectorys_timesteps():
+    flow = families.load(catalog.testbed("flow"), device="cpu")
+    own, asked_at, predict = flow.timesteps(28), [], flow.predict
+
+    def recorded(x, t, conditioning):
+        asked_at.extend(t.tolist())
+        return predict(x, t, conditioning)
+
+    flow.predict = recorded
+    about = Defence(flow, NoMitigation("none"), "a fox", SEEDS, Batches(flow))
+    search(about, flow.initial_noise(9, 1), asked(steps=2, batch=8), 28)
+    assert len(asked_at) == 16 and set(asked_at) <= set(own)
 
 
 @pytest.mark.parametrize("mitigation", [NoMitigation("n"), Guard("g", factor=0.5)])
