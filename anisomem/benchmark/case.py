@@ -29,6 +29,8 @@ from anisomem.run.base import PROMPTS, Run
 from anisomem.storage import atomic, digests
 from anisomem.storage.store import IDENTITY, ScoreStore
 
+REFERENCE = "reference:"  # begins the ids of ordinary prompts
+
 
 class Case(Run[PromptSet], Entries):
     """One model on one prompt set with all its detectors.
@@ -84,6 +86,11 @@ class Case(Run[PromptSet], Entries):
         folder = store.folder.parent if store else None
         super().__init__(config, experiment, prompts, content, folder)
         self.store = store or ScoreStore(self.folder / "components", content)
+        if taken := next((one for one in prompts.ids if one.startswith(REFERENCE)), None):
+            raise UserError(
+                f"the prompt id {taken!r} is called as ordinary prompts are; expected ids that do"
+                f" not begin with {REFERENCE!r}"
+            )
         for prompt in config.tensors:
             if prompt not in self.ids:
                 raise unknown("prompt id in tensors", prompt, self.ids)
@@ -169,7 +176,7 @@ class Case(Run[PromptSet], Entries):
     @cached_property
     def ids(self) -> list[str]:
         """The entries' ids."""
-        return [*self.prompts.ids, *(f"reference:{i}" for i in range(len(self.references)))]
+        return [*self.prompts.ids, *(f"{REFERENCE}{i}" for i in range(len(self.references)))]
 
 
 class OutdatedError(UserError):
@@ -186,16 +193,18 @@ class OutdatedError(UserError):
 
 
 def with_distinct_names(cases: Iterable[Case]) -> list[Case]:
-    """The cases, each once; those of the same prompts with other settings by their folders."""
-    different = {case.folder.resolve(): case for case in cases}.values()
-    names = Counter(case.name for case in different)
-    folders = Counter(case.folder.name for case in different)
-    for case in different:
+    """The cases, each once; those of one name by as much of their folders' paths as differs."""
+    different = {case.folder.resolve().parts: case for case in cases}
+    names = Counter(case.name for case in different.values())
+    for parts, case in different.items():
         if names[case.name] > 1:
-            case.name = case.folder.name
-            if folders[case.name] > 1:  # in two experiments
-                case.name = f"{case.folder.parent.name}-{case.name}"
-    return list(different)
+            depths = (
+                depth
+                for depth in range(1, len(parts) + 1)
+                if sum(other[-depth:] == parts[-depth:] for other in different) == 1
+            )
+            case.name = "-".join(parts[-next(depths) :])
+    return list(different.values())
 
 
 def stored_cases(

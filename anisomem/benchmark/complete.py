@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -78,13 +79,13 @@ def complete(case: Case, model: DiffusionModel | None = None) -> Completed:
         if not finished or not error.forbidden:
             raise
     if finished:
-        return Completed(results, worked=False)
+        return Completed(_counted(case, results), worked=False)
     with progress.phase(f"{case.name}: load"):
         from anisomem.benchmark.costs import measure
         from anisomem.benchmark.record import record
         from anisomem.engine.counting import counts_of_each
         from anisomem.run import sharing
-        from anisomem.run.provenance import provenance
+        from anisomem.run.provenance import continued, provenance
 
         begin = perf_counter()
         model = model or sharing.loaded(case.config)
@@ -98,7 +99,7 @@ def complete(case: Case, model: DiffusionModel | None = None) -> Completed:
             measured,
             wall_seconds=(measured.wall_seconds or 0) + perf_counter() - begin,
             truncated_prompts=model.truncated(case.prompts.texts),
-            provenance=provenance(model) | used,
+            provenance=continued(before.provenance, provenance(model) | used),
         )
     if needs_timing:
         costs, on = measure(case, model), provenance(model)
@@ -113,6 +114,20 @@ def complete(case: Case, model: DiffusionModel | None = None) -> Completed:
     if lacks_gallery:
         gallery.generate(results, model)
     return Completed(results, worked=True)
+
+
+def _counted(case: Case, results: Results) -> Results:
+    """The results of a finished case, with the costs of detectors that it had not then."""
+    before = results.measured
+    lacking = [d for d in case.configured if d.cost_key and d.cost_key not in before.costs]
+    if not lacking:
+        return results
+    from anisomem.engine.counting import counts_of_each
+
+    more = counts_of_each(lacking, case.config.noise_policy)
+    with suppress(atomic.CannotWriteError):  # in a folder that may only be read
+        replace(before, costs={**before.costs, **more}).write(case.folder / MEASURED)
+    return Results(case)
 
 
 def _timing(case: Case) -> dict[str, Any]:

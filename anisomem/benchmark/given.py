@@ -20,6 +20,7 @@ from anisomem.benchmark.results import Results
 from anisomem.benchmark.unkept import UnkeptCase
 from anisomem.config import compose, members
 from anisomem.datasets.prompts import PromptSet
+from anisomem.datasets.scored import RANK, READ
 from anisomem.detection.base import Array, Component, Components, Detector, Recorded
 from anisomem.errors import UserError
 from anisomem.run import labelled
@@ -88,6 +89,12 @@ def results(
     if len(detectors) > MOST:
         raise UserError(f"{len(detectors)} scores are given, and a table has {MOST} at most")
     keys = [detector.key for detector in detectors]
+    for key in keys:
+        if key.lower() in (*READ, "failure") or key.endswith(RANK):
+            raise UserError(
+                f"a score is named {key!r}, and a table of scores has something else under that;"
+                " rename it"
+            )
     if again := next((key for key in keys if keys.count(key) > 1), None):
         raise UserError(f"two scores are named {again!r}; rename one")
     digest = sha256("\n".join(keys).encode())

@@ -61,7 +61,8 @@ def pareto(title: str, cards: Sequence[Card]) -> Figure:
         label = f"{point.card.key}: {point.area.text}"
         _draw(axis, point, COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)], label)
     steps = [(point.cost, on_logit(point.area.value)) for point in best]
-    axis.step(*zip(*steps, strict=True), where="post", color="0", linewidth=1, linestyle=":")
+    if steps:
+        axis.step(*zip(*steps, strict=True), where="post", color="0", linewidth=1, linestyle=":")
     axis.set(xscale="log", xlabel="network evaluations per prompt (a derivative counts as two)")
     logit_axis(axis, "y")
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -70,7 +71,8 @@ def pareto(title: str, cards: Sequence[Card]) -> Figure:
     axis.grid(color="0.93")
     axis.set_axisbelow(True)
     figure.suptitle(title, fontsize=10)
-    figure.legend(title="on the front", ncols=2, fontsize=8, loc="outside lower center")
+    if steps:
+        figure.legend(title="on the front", ncols=2, fontsize=8, loc="outside lower center")
     return figure
 
 

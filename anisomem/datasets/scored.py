@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +88,8 @@ def load(file: Path, names: Sequence[str] = ()) -> Scored:
 
 def _headings(file: Path) -> Sequence[str]:
     """The headings of a table, of which no cell is kept."""
-    return list(tables.read([file], Columns({})).headings)
+    known = Columns({name: name for name in READ}, frozenset(READ))  # they tell the delimiter
+    return list(tables.read([file], known).headings)
 
 
 def _score_columns(file: Path, headings: Sequence[str], names: Sequence[str]) -> list[str]:
@@ -133,7 +136,9 @@ def _scored(file: Path, table: RawTable, chosen: Sequence[str]) -> Scored:
         seen[key] = where
         scores = {name: _number(where, name, cells.get(f"score {name}")) for name in chosen}
         if label is not None:
-            rows.append({**cells, "id": key, "prompt": text, "label": label, "scores": scores})
+            words = "" if empty(cells.get("prompt")) else text
+            own = {"id": key, "prompt": text, "words": words, "label": label, "scores": scores}
+            rows.append({**cells, **own})
     left_out = len(table.rows) - len(rows)
     texts = [row["prompt"] for row in rows]
     return Scored(
@@ -142,7 +147,7 @@ def _scored(file: Path, table: RawTable, chosen: Sequence[str]) -> Scored:
             [row["id"] for row in rows],
             texts,
             np.array([row["label"] for row in rows], np.int8),
-            _clusters(table, rows, texts),
+            _clusters(table, rows),
             _texts(rows, "block", bounded.stem(file)),
             _texts(rows, "kind", ""),
             cautions=[LEFT_OUT.format(left_out, len(table.rows))] * (left_out > 0),
@@ -173,9 +178,9 @@ def _number(where: str, name: str, cell: object) -> float:
     if empty(cell):
         raise UserError(f"{where}: no score {name!r}; score this prompt too, or leave out its row")
     number = math.nan
-    if isinstance(cell, int | float) and not isinstance(cell, bool):
-        with_limits = abs(cell) <= 1.7e308
-        number = float(cell) if with_limits else math.inf
+    if isinstance(cell, int | float | Decimal) and not isinstance(cell, bool):
+        with suppress(OverflowError):  # of an integer that no float holds
+            number = float(cell)
     elif isinstance(cell, str) and NUMBER.fullmatch(cell):
         number = float(cell)
     if not math.isfinite(number):
@@ -187,11 +192,11 @@ def _number(where: str, name: str, cell: object) -> float:
     return number
 
 
-def _clusters(table: RawTable, rows: Sequence[dict[str, Any]], texts: Sequence[str]) -> Any:
+def _clusters(table: RawTable, rows: Sequence[dict[str, Any]]) -> Any:
     if "cluster" in table.chosen:
         return clusters_of([row.get("cluster") for row in rows])
     if "prompt" in table.chosen:
-        return clusters.near_duplicates(texts)
+        return clusters.near_duplicates([row["words"] for row in rows])
     return np.arange(len(rows), dtype=np.int64)
 
 

@@ -19,6 +19,7 @@ from anisomem.datasets import bounded, labels, places, tables
 from anisomem.datasets.cells import empty
 from anisomem.datasets.files import heads, prompt_of, require_text
 from anisomem.datasets.prompts import PromptSet, plain_name
+from anisomem.datasets.scored import label_of
 from anisomem.datasets.tables import READERS, ROWS, Columns, RawTable
 from anisomem.errors import UserError, unknown
 
@@ -118,7 +119,7 @@ class _Rows(RawTable):
             if not empty(cells.get("label")):
                 self.labelled += 1
                 self.said[str(cells["label"])] = cells["label"]
-                if self.ordinary and labels.meaning(where, cells["label"]) != 0:
+                if self.ordinary and label_of(where, cells["label"]) != 0:
                     self.memorized += 1
                     return
         except UserError as error:
@@ -253,7 +254,7 @@ def _text(where: str, cell: object) -> str:
 
 def _nothing(table: _Rows) -> str:
     """Why there is nothing to read."""
-    if table.memorized:
+    if table.memorized and not table.unread:
         return f"{table.path}: all rows are labelled memorized"
     first = f": {table.unread[0]}" if table.unread else ""
     return f"{table.path} has no prompts that can be read{first}"

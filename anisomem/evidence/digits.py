@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor, isfinite, log10
 from typing import Any
@@ -77,7 +77,13 @@ def difference_of_sheets(given: str, now: Sheet) -> str | None:
         for heading, a, b, value in zip(now.headings, line, expected, values, strict=True):
             if a != b and not (isinstance(value, float) and agree(_number(a), value)):
                 return f"line {number}, {heading}: {_shown(a)}, and its rows make {_shown(b)}"
-    if _normal(was) != given:
+    normal = [
+        [_as_written(cell) if isinstance(value, float) else cell for cell, value in pairs]
+        for pairs in (
+            zip(line, values, strict=True) for line, values in zip(was, raw, strict=True)
+        )
+    ]
+    if escape.comma_separated(normal) != given:
         return "it is written otherwise than pack writes"
     return None
 
@@ -89,12 +95,8 @@ def _cells(text: str) -> list[list[str]] | None:
         return None
 
 
-def _normal(rows: Iterable[Sequence[str]]) -> str:
-    """The same cells as they are written, numbers in their shortest form."""
-    return escape.comma_separated([[_as_written(cell) for cell in row] for row in rows])
-
-
 def _as_written(cell: str) -> Any:
+    """A number in its shortest form."""
     number = _number(cell)
     return number if isfinite(number) and "." in cell else cell
 

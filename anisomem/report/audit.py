@@ -253,7 +253,7 @@ def _separated(
             cells.append("–")
             notes.append(f"{title}: {error}.")
             continue
-        cells.append(f"{values.mean():.4f} ± {values.std(ddof=1):.4f}")
+        cells.append(f"{values.mean():.4f} ± {values.std(ddof=1):.4f}" if len(values) > 1 else "–")
         if len(values) < (total := len(SEEDS) * SPLITS):
             notes.append(f"{title}: {len(values)} of {total} folds have both classes.")
     return cells, list(dict.fromkeys(notes))

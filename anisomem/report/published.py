@@ -81,13 +81,20 @@ def _row(card: Mapping[str, Any], row: Mapping[str, Any]) -> Published:
 
 
 def published_beside(results: Results, row: Row) -> list[Published]:
-    """What is published of a row of a table, where its detector is set as the source's was."""
-    models = {results.config.stands_for, results.config.model_listed}
+    """What is published of a row of a table, where its detector is set as the source's was.
+
+    Numbers of a source are of its model and of all its prompts: nothing is published of another
+    listed model that stands for it, of one with adapters, or of some of the prompts.
+    """
+    config = results.config
+    if config.limit is not None or config.model.get("adapters"):
+        return []
+    model = config.model_listed or config.stands_for
     key = (results.case.prompts.name, row.detector, row.n)
     published_here = [
         one
         for one in published()
-        if one.model in models and (one.prompts, one.detector, one.n) == key
+        if one.model == model and (one.prompts, one.detector, one.n) == key
     ]
     if not published_here or (usual := _usual(row.detector, row.n)) is None:
         return []

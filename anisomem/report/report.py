@@ -44,7 +44,10 @@ def headline(all_results: Sequence[Results], rows: Sequence[Row]) -> list[Table]
     if beside is not None:
         return [replace(table, notes=notes), beside]
     known = any(results.config.model.get("path") for results in all_results)
-    unpublished = ["Nothing is published on these prompts."] * known
+    sets = {results.case.prompts.name for results in all_results}
+    on_these = any(one.prompts in sets for one in published.published())
+    of = "of these rows" if on_these else "on these prompts"
+    unpublished = [f"Nothing is published {of}."] * known
     return [replace(table, notes=[*notes, *unpublished])]
 
 

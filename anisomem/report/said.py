@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -99,10 +99,8 @@ def facts(results: Results) -> Facts:
     """Which model, prompts and noise a case is of, and where and with what it was recorded."""
     made = results.measured.provenance
     content = results.case.content
-    packages = made.get("packages")
-    packages = packages if isinstance(packages, dict) else {}
-    versions = [f"{name} {packages[name]}" for name in ("anisomem", "torch") if name in packages]
-    commit = str(made.get("git_commit") or "")[:10]
+    earlier = made.get("earlier")
+    recorded = [*(earlier if isinstance(earlier, list) else []), made]
     noise = any(detector.draws_noise for detector in results.configured)
     folder = str(content["model"].get("path", ""))
     digest = f"folder, sha256 {folder[:16]}" if re.fullmatch("[0-9a-f]{64}", folder) else ""
@@ -111,13 +109,19 @@ def facts(results: Results) -> Facts:
         ("Revision", made.get("revision") or digest),
         ("Prompts", _joined(results.name, f"sha256 {str(content['prompts'])[:16]}")),
         ("Noise", f"seed {', '.join(map(str, results.config.seeds))}" if noise else ""),
-        (
-            "Recorded",
-            _joined(made.get("date"), made.get("device_name"), made.get("dtype"), *versions)
-            + (f", commit {commit}" if commit else ""),
-        ),
+        ("Recorded", "; then ".join(_conditions(one) for one in recorded)),
     ]
     return [(name, str(value)[:LONGEST]) for name, value in found if value]
+
+
+def _conditions(made: Mapping[str, Any]) -> str:
+    """The day, the machine and the versions of one recording."""
+    packages = made.get("packages")
+    packages = packages if isinstance(packages, dict) else {}
+    versions = [f"{name} {packages[name]}" for name in ("anisomem", "torch") if name in packages]
+    commit = str(made.get("git_commit") or "")[:10]
+    text = _joined(made.get("date"), made.get("device_name"), made.get("dtype"), *versions)
+    return text + (f", commit {commit}" if commit else "")
 
 
 def written(command: str) -> Facts:

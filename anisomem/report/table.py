@@ -18,6 +18,7 @@ LEAST = 8  # columns that a cell keeps when it is cut
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|inf|nan)%?"
 _NUMBERS = re.compile(r"([-+−–±.,:/%()\[\]\s\d]|JVP|inf|nan|e[+-]?\d)*")  # a cell of nothing else
+_SHORT = re.compile(r"[+-−]?\.?\d[\d.]*%?( ± \S+)? \[[^\[\]]*\]")  # an estimate, short or not
 _ESTIMATE = re.compile(rf"({_NUMBER})( ± {_NUMBER})? (\[{_NUMBER}), ({_NUMBER}\])(.*)", re.DOTALL)
 
 
@@ -167,9 +168,7 @@ class Table:
     def _cuttable(self) -> dict[int, int]:
         """Width by column of texts that have more than the least; half a number is a wrong one."""
         widths = _widths(_escaped([self.headings, *self.rows]))
-        texts = {
-            k for row in self.rows for k, cell in enumerate(row) if not _NUMBERS.fullmatch(cell)
-        }
+        texts = {k for row in self.rows for k, cell in enumerate(row) if not _is_number(cell)}
         return {k: widths[k] for k in texts if widths[k] > LEAST}
 
     def _column(self, name: str) -> list[str]:
@@ -186,10 +185,18 @@ class Table:
     def _cut(self, column: int, room: int) -> Table:
         """A column's cells, and its heading, cut where they are wider than there is room for."""
         first, *rows = (
-            [cut(cell, room) if k == column else cell for k, cell in enumerate(line)]
+            [
+                cut(cell, room) if k == column and not _is_number(cell) else cell
+                for k, cell in enumerate(line)
+            ]
             for line in (self.headings, *self.rows)
         )
         return replace(self, headings=first, rows=rows)
+
+
+def _is_number(cell: str) -> bool:
+    """Whether a cell is numbers, or an estimate with what is said of it."""
+    return bool(_NUMBERS.fullmatch(cell) or _SHORT.match(cell))
 
 
 def short(text: str) -> str:

@@ -190,8 +190,10 @@ def costs_table(all_results: Sequence[Results]) -> Table:
     cells = []
     for results in all_results:
         for key, cost in results.measured.costs.items():
-            users = [d.name for d in results.configured if d.cost_key == key]
-            n = next(d.n for d in results.configured if d.cost_key == key)
+            using = [d for d in results.configured if d.cost_key == key]
+            if not using:  # of detectors that the run had before
+                continue
+            users, n = [d.name for d in using], using[0].n
             timed = cost if isinstance(cost, TimedCounts) else None
             on = results.measured.timed_on
             cells.append(

@@ -60,7 +60,8 @@ def run_name(words: Sequence[str], configs: Sequence[Config], usual: str, kind: 
     """The folder below ``runs``.
 
     ``usual`` where nothing is chosen that changes a table; else the experiment, or where none is
-    chosen model and data, so that no other run's report is overwritten.
+    chosen model and data, so that no report of others is overwritten. Files of one name share it,
+    and each keeps what was recorded.
 
     Arguments:
         words: The overrides, as on the command line.

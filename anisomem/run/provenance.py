@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -61,6 +62,19 @@ def provenance(model: DiffusionModel) -> dict[str, Any]:
         "packages": {name: version(name) for name in ("anisomem", *PACKAGES)},
         "git_commit": git_commit(Path(__file__).parent),
     }
+
+
+#: What a batch's numbers may differ by in their last digits, and when it was.
+CONDITIONS = ("date", "device_name", "dtype", "packages", "git_commit")
+
+
+def continued(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """How a recording goes on, with ``earlier``: under which other conditions it began."""
+    earlier = list(before.get("earlier", []))
+    conditions = {name: before.get(name) for name in CONDITIONS}
+    if before and any(conditions[name] != now.get(name) for name in CONDITIONS):
+        earlier.append(conditions)
+    return {**now, **({"earlier": earlier} if earlier else {})}
 
 
 def _weights(model: DiffusionModel) -> dict[str, Any]:

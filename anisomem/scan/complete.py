@@ -71,7 +71,7 @@ def _record(scan: Scan, stage: Stage, model: Callable[[], DiffusionModel]) -> No
     scan.keep_settings()
     stage.store.start()
     from anisomem.benchmark.record import record
-    from anisomem.run.provenance import provenance
+    from anisomem.run.provenance import continued, provenance
 
     begin = perf_counter()
     used = record(stage, model(), missing)
@@ -84,6 +84,6 @@ def _record(scan: Scan, stage: Stage, model: Callable[[], DiffusionModel]) -> No
             model().truncated(scan.listed.texts[begin : begin + TOKENISED])
             for begin in range(0, len(scan.listed.texts), TOKENISED)
         ),
-        provenance=provenance(model()) | used,
+        provenance=continued(before.provenance, provenance(model()) | used),
     )
     measured.write(scan.folder / MEASURED)

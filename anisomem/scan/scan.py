@@ -190,8 +190,9 @@ class Scan(Run[Prompts]):
         if not self.costly:
             return None
         config = self.config.with_detectors(self.costly)
-        samples = samples_of(detectors(self.costly))
-        name = digests.digest({"components": samples, "sources": sources(config, [])})[:10]
+        built = detectors(self.costly)
+        own = {"components": samples_of(built), "sources": sources(config, built)}
+        name = digests.digest(own)[:10]
         return Stage(self, config, self.folder / f"confirmed-{name}", rows)
 
 

@@ -1,12 +1,17 @@
 """A finished run is finished, also one that an earlier version has recorded."""
 
 import json
+from types import SimpleNamespace
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from anisomem.benchmark.case import Case
+from anisomem.benchmark.case import Case, with_distinct_names
+from anisomem.benchmark.results import Results
 from anisomem.cli.main import main
 from anisomem.config import compose
+from anisomem.report import tables
 from anisomem.storage import digests
 
 
@@ -40,6 +45,39 @@ def test_a_run_of_an_earlier_version_is_carried_over(setting, tmp_path, capsys, 
     assert main(["run", *setting]) == 0
     assert capsys.readouterr().out == printed
     assert case.folder.exists() and not before.exists()
+
+
+def test_a_detector_of_recorded_components_has_its_cost(setting, monkeypatch):
+    beside = [word for word in setting if not word.startswith("detector")]
+    for chosen in ("anisotropy", "anisotropy,anisotropy_norm", "anisotropy"):
+        ns = [f"detector.{name}.n=[1]" for name in chosen.split(",")]
+        words = [*beside, f"detector=[{chosen}]", *ns]
+        assert main(["run", *words]) == 0
+        monkeypatch.setattr("anisomem.benchmark.record.record", None)
+        (case,) = (Case(one, "quickstart") for one in compose.cases(words))
+        results = Results(case)
+        nfe = {row.detector: row.cost.nfe for row in results.table}
+        assert nfe == {name: 1 + (name == "anisotropy") for name in chosen.split(",")}
+        assert len(tables.costs_table([results]).rows) == len(nfe)
+
+
+def test_cases_are_named_by_what_tells_their_folders_apart(tmp_path):
+    folders = ("a/exp/set-1", "b/exp/set-1", "b/exp/set-2", "c/other/set-1", "d/exp/one-1")
+    cases = [
+        SimpleNamespace(name=path.split("/")[-1].partition("-")[0], folder=tmp_path / path)
+        for path in folders
+    ]
+    again = SimpleNamespace(name="set", folder=tmp_path / "b" / "exp" / ".." / "exp" / "set-2")
+    found = with_distinct_names([*cases, again])
+    names = [one.name for one in found]
+    assert names == ["a-exp-set-1", "b-exp-set-1", "set-2", "other-set-1", "one"]
+
+
+def test_ids_of_ordinary_prompts_are_not_taken(setting, tmp_path, capsys):
+    columns = {"id": ["reference:0", "b"], "prompt": ["a", "b"], "label": [1, 0]}
+    pq.write_table(pa.table(columns), tmp_path / "p.parquet")
+    assert main(["run", *setting, f"dataset.path={tmp_path / 'p.parquet'}"]) == 2
+    assert "the prompt id 'reference:0' is called as ordinary prompts" in capsys.readouterr().err
 
 
 def test_a_run_of_another_version_is_one_line(setting, capsys):

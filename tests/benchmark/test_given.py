@@ -48,6 +48,12 @@ def test_given_scores_cannot_be_evaluated_anew(prompts):
         detector.components()[0].compute()
 
 
+@pytest.mark.parametrize("name", ["prompt", "ID", "label", "failure", "wen, n=1, rank"])
+def test_a_score_is_not_called_as_another_column_is(prompts, name):
+    with pytest.raises(UserError, match="has something else under that; rename it"):
+        given.results(prompts, {name: np.arange(4.0)}, {"draws": 100})
+
+
 def test_too_many_scores_are_refused(prompts):
     many = {f"c{i}": np.arange(4.0) for i in range(given.MOST + 1)}
     with pytest.raises(UserError, match="201 scores are given, and a table has 200"):

@@ -32,6 +32,14 @@ def test_the_front_is_named_and_nothing_else():
     plt.close(figure)
 
 
+def test_where_nothing_beats_a_coin_there_is_no_front():
+    rows = [row(f"d{i}", 1, auc=0.3 + i / 20, nfe=float(1 + i)) for i in range(4)]
+    figure = pareto.pareto("small on captions", cards.read(content(rows), "a"))
+    (axis,) = figure.axes
+    assert len(axis.collections) + len(axis.containers) + len(axis.lines) >= 4
+    plt.close(figure)
+
+
 def test_a_picture_is_a_png():
     every = cards.read(content([row("wen"), row("jeon", nfe=5.0, auc=0.95)]), "a")
     before = plt.get_fignums()

@@ -2,9 +2,12 @@
 
 import gzip
 import json
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from anisomem.datasets import scored
@@ -38,6 +41,28 @@ def test_without_clusters_near_duplicates_share_one(tmp_path):
     assert scored.load(file).prompts.clusters.tolist() == [0, 0, 1]
     plain = scored.load(write(tmp_path, HEAD + ROWS))
     assert not plain.clustered and plain.prompts.clusters.tolist() == [0, 1, 2, 3]
+
+
+def test_rows_without_words_are_no_near_duplicates(tmp_path):
+    rows = [f"{i % 2},cap-{i:03d},,{i}" for i in range(6)]
+    file = write(tmp_path, "\n".join(["label,id,prompt,s", *rows, "0,cap-006,a red fox,1", ""]))
+    read = scored.load(file).prompts
+    assert len(set(read.clusters.tolist())) == 7
+    assert read.texts[0] == "cap-000" and read.texts[-1] == "a red fox"
+
+
+def test_a_semicolon_file_may_have_commas_in_its_headings(tmp_path):
+    names = [f"wen_{i}, n={i}" for i in range(1, 9)]
+    head = ";".join(["label", "prompt", *names])
+    lines = [";".join([label, "a fox", *map(str, range(8))]) for label in ("1", "0", "1")]
+    read = scored.load(write(tmp_path, "\n".join([head, *lines, ""])))
+    assert list(read.scores) == names and read.scores[names[3]] == [3, 3, 3]
+
+
+def test_decimals_are_numbers(tmp_path):
+    cells = [Decimal("0.5"), Decimal("1e-7"), Decimal(2)]
+    pq.write_table(pa.table({"label": [1, 0, 0], "s": cells}), tmp_path / "a.parquet")
+    assert scored.load(tmp_path / "a.parquet").scores["s"] == [0.5, 1e-7, 2]
 
 
 def test_every_kind_of_table_says_the_same(tmp_path):

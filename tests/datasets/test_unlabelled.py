@@ -179,6 +179,11 @@ def test_ordinary_prompts_are_those_not_labelled_memorized(tmp_path):
     (tmp_path / "a.csv").write_text("prompt,label\none,1\ntwo,0\nthree,\nfour,partial\n")
     listed = unlabelled.load(str(tmp_path / "a.csv"), ordinary=True)
     assert listed.texts == ["two", "three"] and listed.memorized == 2
+    (tmp_path / "own.csv").write_text("prompt,label\none,memorized\ntwo,other\n")
+    assert unlabelled.load(str(tmp_path / "own.csv"), ordinary=True).texts == ["two"]
+    (tmp_path / "odd.csv").write_text("prompt,label\none,1\ntwo,whatever\n")
+    with pytest.raises(UserError, match=r"no prompts that can be read: .*whatever"):
+        unlabelled.load(str(tmp_path / "odd.csv"), ordinary=True)
     (tmp_path / "b.csv").write_text("prompt,label\none,1\n")
     with pytest.raises(UserError, match="all rows are labelled memorized"):
         unlabelled.load(str(tmp_path / "b.csv"), ordinary=True)

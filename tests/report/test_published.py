@@ -7,7 +7,7 @@ import pytest
 from anisomem.benchmark.case import Case
 from anisomem.benchmark.results import Results
 from anisomem.cli.main import main
-from anisomem.report import published
+from anisomem.report import published, report
 
 
 def test_cards_hold_fractions_and_rules():
@@ -102,6 +102,24 @@ def test_a_model_is_found_by_its_name_and_a_note_is_printed(run, monkeypatch):
     (row,) = (r for r in run.table if (r.detector, r.n) == ("wen", 1))
     assert rate["difference"] == f"{row.summary.tpr[0.01].value - 0.734:+.3f}"
     assert any("differ by up to .05 in AUC" in note for note in table.notes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"limit": 60},
+        {"model_listed": "testbed_epsilon"},  # which stands for the model
+        {"model": {"adapters": ["mine.safetensors"]}},
+    ],
+)
+def test_numbers_are_of_the_model_itself_and_all_its_prompts(run, monkeypatch, changes):
+    assert run.config.stands_for == "sd14" and run.config.model_listed == ""
+    if "model" in changes:
+        changes = {"model": {**run.config.model, **changes["model"]}}
+    monkeypatch.setattr(run, "config", replace(run.config, **changes))
+    assert published.comparison([run], run.table) is None
+    (table,) = report.headline([run], run.table)
+    assert table.notes[-1] == "Nothing is published of these rows."
 
 
 def test_other_settings_of_a_detector_are_not_what_was_published(gallery_run, tmp_path):

@@ -1,6 +1,7 @@
 """What a page says in words: its numbers are the table's."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from anisomem.baselines.controls import PromptLength, Random
@@ -74,6 +75,14 @@ def test_facts_say_which_model_prompts_version_and_day(results):
     assert facts["Revision"] == f"folder, sha256 {sha256[:16]}"
     assert results.case.content["prompts"][:16] in facts["Prompts"]
     assert re.match(r"\d{4}-\d\d-\d\d, .*anisomem \d", facts["Recorded"])
+
+
+def test_facts_name_every_machine_that_recorded(results, monkeypatch):
+    made = {**results.measured.provenance, "earlier": [{"date": "2026-01-01", "device_name": "A"}]}
+    measured = replace(results.measured, provenance=made)
+    monkeypatch.setitem(vars(results), "measured", measured)
+    recorded = dict(said.facts(results))["Recorded"]
+    assert recorded.startswith("2026-01-01, A; then 20")
 
 
 def test_a_page_is_of_a_day_and_a_command(monkeypatch):

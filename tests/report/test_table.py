@@ -60,6 +60,14 @@ def test_printed_cuts_texts_and_never_a_number():
     assert many.endswith("h8, h7, h6, h5.\n")
 
 
+def test_what_is_said_of_a_number_lets_it_not_be_cut():
+    paired = ["+0.091 [+0.071, +0.112]", "+0.000 [+0.000, +0.000] (every draw is equal)"]
+    rows = [[f"a{k} against b", cell, ".049", "y" * 60] for k, cell in enumerate(paired)]
+    text = Table("t", ["pair", "difference", "p", "more"], rows).printed()
+    assert "+.091 [+.071,+.112]" in text and "(every draw is equal)" in text and ".049" in text
+    assert max(map(escape.width, text.splitlines())) <= COLUMNS and "…" in text
+
+
 def test_columns_without_anything_are_not_printed():
     table = Table("t", ["a", "s"], [["x", "–"], ["y", "–"]], optional=("s",))
     assert table.printed() == "| a |\n|---|\n| x |\n| y |\n\n"

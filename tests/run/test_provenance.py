@@ -2,7 +2,19 @@
 
 import subprocess
 
-from anisomem.run.provenance import git_commit
+from anisomem.run.provenance import continued, git_commit
+
+
+def test_what_goes_on_elsewhere_says_where_it_began():
+    first = {"date": "2026-01-01", "device_name": "A", "dtype": "float32", "revision": "r"}
+    assert continued({}, first) == first and continued(first, first) == first
+    second = continued(first, {**first, "device_name": "B"})
+    began = {"packages": None, "git_commit": None} | {
+        name: first[name] for name in ("date", "device_name", "dtype")
+    }
+    assert second["device_name"] == "B" and second["earlier"] == [began]
+    third = continued(second, {**first, "device_name": "C"})
+    assert [one["device_name"] for one in third["earlier"]] == ["A", "B"]
 
 
 def git(folder, *arguments):
