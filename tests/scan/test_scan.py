@@ -9,9 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from anisomem.cli.main import main
+from anisomem.config import compose
 from anisomem.evaluation import conformal
 from anisomem.scan import tables
 from anisomem.scan.command import with_prompts
+from anisomem.scan.scan import Scan
 from tests.scan.conftest import ORDINARY, PROMPTS, arguments, refused
 
 
@@ -52,6 +54,20 @@ def test_the_second_stage_scores_the_highest_and_an_audit(run_of):
     }
     assert len([key for key in stored if key.startswith("calibration:")]) == 12
     assert {key for key in stored if not key.startswith("c")} == {"0", "1", "2", "3"}
+
+
+def test_what_confirms_by_other_code_is_recorded_anew(scanned, run_of, monkeypatch):
+    words = [word for word in scanned[1][2:] if not word.startswith("runs=")]
+    config = compose.cases(["experiment=scan", f"prompts={scanned[1][1]}", *words])[0]
+    scan = Scan(config, "scan")
+    as_recorded = scan.second([0]).store.folder.name
+    assert (run_of / as_recorded).exists()
+
+    def of_own_code(config, configured):
+        return {f"mine.{one.name}": "0" for one in configured if one.name == "tiled_l2"}
+
+    monkeypatch.setattr("anisomem.scan.scan.sources", of_own_code)
+    assert scan.second([0]).store.folder.name != as_recorded
 
 
 def test_the_page_is_whole_and_safe(run_of):
