@@ -42,7 +42,7 @@ from anisomem.detection.base import (
     Info,
     component_name,
 )
-from anisomem.detection.needs import GENERATED, STEPS, Conditional, Nearby
+from anisomem.detection.needs import Conditional, Nearby, nfe_until
 from anisomem.detection.options import Count, Scale
 from anisomem.detection.places import At
 
@@ -83,8 +83,7 @@ class PLaplace(Detector):
         return [Component(name, (Conditional(self.at, self.latents), *around), self._laplacian)]
 
     def cost(self) -> Cost:
-        centre = 2 * STEPS + 1 if self.latents == GENERATED else 1
-        return Cost(nfe=(centre + self.probes) * self.n)
+        return Cost(nfe=(nfe_until(self.at, self.latents) + self.probes) * self.n)
 
     def _laplacian(self, centre: Prediction, *around: Prediction) -> Tensor:
         """The negated p-Laplacian of a batch, ``[B]``."""

@@ -35,7 +35,7 @@ from anisomem.detection.base import (
     Info,
     component_name,
 )
-from anisomem.detection.needs import NOISE, UNGUIDED, Conditional, Noise
+from anisomem.detection.needs import NOISE, UNGUIDED, Conditional, Noise, nfe_until
 from anisomem.detection.options import Whole
 from anisomem.detection.places import At
 from anisomem.errors import UserError
@@ -136,7 +136,7 @@ class NeMoSSIM(Detector):
         ]
 
     def cost(self) -> Cost:
-        return Cost(nfe=self.n)
+        return Cost(nfe=nfe_until(self.at, self.latents) * self.n)
 
     def require_of(self, model: DiffusionModel) -> None:
         self._require_size(min(model.latent_shape[1:]))

@@ -37,11 +37,12 @@ from typing import TYPE_CHECKING, Literal
 from anisomem import papers
 from anisomem.detection.base import (
     Component,
+    Cost,
     Info,
     component_name,
     flat_norm,
 )
-from anisomem.detection.needs import pair
+from anisomem.detection.needs import GUIDED, NOISE, nfe_until, pair
 from anisomem.detection.places import FIRST, At
 from anisomem.detection.weighted import NormPlusCosine
 
@@ -92,6 +93,16 @@ class Anisotropy(NormPlusCosine):
     norm_at: At = FIRST
     cos_at: At = At("step:-3")
     cos_latents: Literal["noise", "guided", "unguided"] = "noise"
+
+    def cost(self) -> Cost:
+        parts = [part.name for part in self.components()]
+        if self.cos_latents == NOISE or self.cos_name not in parts:
+            return super().cost()
+        guided = self.cos_latents == GUIDED  # without prompt, too, at every step
+        nfe = nfe_until(self.cos_at, self.cos_latents) + (not guided)
+        if self.norm_name in parts:  # which a trajectory passes if it is read at its beginning
+            nfe += (0 if guided else 1) if self.norm_at == FIRST else 2
+        return Cost(nfe=nfe * self.n)
 
     def require_of(self, model: DiffusionModel) -> None:
         if self.convention == "paper":  # true scores; raw outputs are of every place

@@ -331,6 +331,18 @@ class EndToken(Need):
     capability = Capability.END
 
 
+def nfe_until(at: At, latents: str) -> int:
+    """How many latents are evaluated until the prediction with prompt is known at a place.
+
+    A place that is given by its timestep counts as the last one of a trajectory.
+    """
+    if latents == NOISE:
+        return 1
+    step = int(at.removeprefix("step:")) if at.startswith("step:") else -1
+    taken = 1 + step % STEPS
+    return {UNGUIDED: taken, GUIDED: 2 * taken, GENERATED: 2 * STEPS + 1}[latents]
+
+
 def pair(at: At, latents: str = NOISE) -> tuple[Conditional, Unconditional]:
     """The predictions with and without prompt at one place."""
     return Conditional(at, latents), Unconditional(at, latents)

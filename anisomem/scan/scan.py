@@ -22,7 +22,6 @@ from anisomem.datasets.unlabelled import Unlabelled
 from anisomem.detection.alone import require_alone
 from anisomem.detection.base import Detector
 from anisomem.detection.configured import detectors
-from anisomem.engine.counting import alone
 from anisomem.engine.tensors import TensorFiles
 from anisomem.errors import UserError
 from anisomem.run import identity
@@ -236,6 +235,6 @@ def by_cost(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
     costly: dict[str, Any] = {}
     for name, node in config.detector.items():
         (detector,) = detectors({name: node})
-        cost = alone(detector)
+        cost = detector.cost()
         (cheap if cost.nfe + 2 * cost.jvps <= config.scan.cheap else costly)[name] = node
     return (cheap, costly) if cheap else (costly, {})
