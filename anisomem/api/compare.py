@@ -79,7 +79,7 @@ def compare(
         )
     if second is not None and not any(d.compares_models for d in made):
         raise UserError("no detector here has a use for baseline; leave it out")
-    ordinary = None if references is None else given.texts(references, "references")[0]
+    ordinary = given.references(references) or None
     if ordinary and not any(d.uses_references for d in made):
         raise UserError("no detector here has a use for references; leave them out")
     settings = {
@@ -101,12 +101,14 @@ def compare(
             detector.require_of(loaded)
         if runs is None:
             case = UnkeptCase(config, made, labelled, ordinary)
+            given.require_apart(ordinary or (), case.prompts.texts)
             results = unkept.complete(case, loaded)
         else:
             digest = [models.weights_in_memory(one) for one in (loaded, second) if one]
             kept = config.with_detectors(chosen.kept(made))
             kept = replace(kept, model={**kept.model, "weights_in_memory": digest})
             case_kept = Case(kept, EXPERIMENT, ordinary, labelled)
+            given.require_apart(ordinary or (), case_kept.prompts.texts)
             results = complete(case_kept, loaded).results
     _require_whole(results)
     return Report(results)

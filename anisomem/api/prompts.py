@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from glob import has_magic
 from typing import Any, TypeAlias
 
@@ -43,6 +43,8 @@ def texts(given: Texts, what: str = NAME) -> tuple[list[str], pd.Index]:
             more = f", and {len(listed.unread) - 1} more rows" * (len(listed.unread) > 1)
             raise UserError(f"{listed.unread[0]}{more}")
         return list(listed.texts), pd.RangeIndex(len(listed.texts))
+    if isinstance(given, Mapping):
+        raise UserError(f"{what} must be a list of texts, a column of them, or a file; got a dict")
     if isinstance(given, pd.DataFrame):
         given = _column(given, what)
     index = given.index if isinstance(given, pd.Series) else None
@@ -86,6 +88,28 @@ def require_distinct(frame: pd.DataFrame, what: str) -> None:
     if not frame.columns.is_unique:
         again = frame.columns[frame.columns.duplicated()][0]
         raise UserError(f"{what}: the frame has several columns named {str(again)!r}")
+
+
+def references(given: Texts | None) -> list[str]:
+    """Ordinary prompts that others are scored relative to.
+
+    Raises:
+        UserError: As :func:`texts`, or one alone.
+    """
+    found = [] if given is None else texts(given, "references")[0]
+    if len(found) == 1:
+        raise UserError("references has one prompt; expected two or more ordinary ones")
+    return found
+
+
+def require_apart(references: Iterable[str], judged: Iterable[str]) -> None:
+    """Checks that no reference is scored itself.
+
+    Raises:
+        UserError: One is.
+    """
+    if both := set(references) & set(judged):
+        raise UserError(f"references hold a prompt that is scored, {sorted(both)[0][:40]!r}")
 
 
 def _listed(given: str, what: str) -> Unlabelled:

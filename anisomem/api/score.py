@@ -76,10 +76,9 @@ def score(
     loaded = models.load_model(model)
     chosen = detectors.one(detector, n, options)
     second = None if baseline is None else models.load_model(baseline)
-    ordinary = [] if references is None else given.texts(references, "references")[0]
+    ordinary = given.references(references)
+    given.require_apart(ordinary, texts)
     _require(chosen, labels is not None, bool(ordinary), second is not None)
-    if both := set(ordinary) & set(texts):
-        raise UserError(f"references hold a prompt that is scored, {sorted(both)[0][:40]!r}")
     truth = _labelled(texts, labels, clusters)
     chosen.require(loaded.stands_for)
     config = models.asked(

@@ -194,7 +194,14 @@ class OutdatedError(UserError):
 
 def with_distinct_names(cases: Iterable[Case]) -> list[Case]:
     """The cases, each once; those of one name by as much of their folders' paths as differs."""
-    different = {case.folder.resolve().parts: case for case in cases}
+    different: dict[tuple[str, ...], Case] = {}
+    for case in cases:
+        same = different.setdefault(case.folder.resolve().parts, case)
+        if same.config.text != case.config.text:
+            raise UserError(
+                f"{case.name} is there twice, with other settings that nothing recorded depends"
+                " on; run it once with each, and give runs=FOLDER to one"
+            )
     names = Counter(case.name for case in different.values())
     for parts, case in different.items():
         if names[case.name] > 1:

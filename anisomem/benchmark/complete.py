@@ -23,6 +23,7 @@ from anisomem.errors import UserError
 from anisomem.models.capability import Capability
 from anisomem.run import labelled
 from anisomem.run.base import PROMPTS
+from anisomem.run.devices import require_trained
 from anisomem.storage import atomic, digests
 from anisomem.storage.store import IDENTITY, ScoreStore
 
@@ -56,8 +57,7 @@ def complete(case: Case, model: DiffusionModel | None = None) -> Completed:
     """
     memorized = int(case.prompts.labels.sum())
     labelled.require_both(case.name, memorized, len(case.prompts) - memorized)
-    if case.config.model.get("weights") == "random":
-        raise UserError("weights=random is for anisomem bench; scores need weights=pretrained")
+    require_trained(case.config, "scores")
     if earlier := case.earlier_folder:
         os.replace(earlier, case.folder)
         case.store.start()

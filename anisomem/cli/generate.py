@@ -71,9 +71,12 @@ def command(
     if out.suffix != ".png":
         raise UserError(f"--out must name a .png file, got {str(out)!r}")
     from anisomem.config import compose
+    from anisomem.datasets.files import require_text
     from anisomem.run.workers import one_thread
     from anisomem.storage import atomic
     from anisomem.tradeoff import one_prompt
+
+    require_text("generate", "the prompt", prompt)
 
     names = dict.fromkeys(["none", *([mitigate] if mitigate else [])])
     composed = compose.cases([f"mitigation=[{','.join(names)}]", *overrides])[0]

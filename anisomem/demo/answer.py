@@ -11,6 +11,7 @@ from math import isfinite
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from anisomem.datasets.files import require_text
 from anisomem.demo.examples import Example, truth
 from anisomem.demo.known import KnownPictures, Near
 from anisomem.demo.scorer import Scorer
@@ -251,11 +252,12 @@ def readable(prompt: str) -> str:
     """A prompt without blanks around it.
 
     Raises:
-        UserError: It is empty, or longer than :data:`LONGEST`.
+        UserError: It is empty, no text, or longer than :data:`LONGEST`.
     """
     asked = prompt.strip()
     if not asked:
         raise UserError("the prompt is empty; type what a picture is to show")
+    require_text("the demo", "the prompt", asked)
     if len(asked) > LONGEST:
         raise UserError(
             f"the prompt has {len(asked):,} characters; the demo takes {LONGEST} at most"

@@ -53,6 +53,7 @@ def prepare(config: Config, usual: Sequence[str] = ()) -> tuple[Demo, list[str]]
         UserError: Settings that are wrong, a model that cannot be had or makes no pictures, or too
             few ordinary prompts.
     """
+    devices.require_trained(config, "pictures")
     left_out: list[str] = []
     chosen = _detectors(config, left_out if "detector" in usual else None)
     given = calibration(config, NONE)

@@ -40,6 +40,7 @@ from anisomem.report.folder import Draw, Folder
 from anisomem.report.table import Table
 from anisomem.report.tables import interval_text
 from anisomem.run import labelled
+from anisomem.run.devices import require_trained
 from anisomem.storage import atomic
 from anisomem.storage.manifest import Manifest
 
@@ -82,6 +83,8 @@ def geometry(overrides: Sequence[str], extent: Extent = EXTENT, command: str = "
         configs = composed(overrides)
     if configs[0].dry_run:
         return plan(configs, extent).printed_turned()
+    for config in configs:
+        require_trained(config, "measurements")
     name = parent(overrides, configs)
     with progress.phase("reading the prompts and pictures", brief=True):
         recordings = [Recording(config, name, extent) for config in configs]

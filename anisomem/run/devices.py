@@ -19,6 +19,20 @@ if TYPE_CHECKING:
     from anisomem.models.base import DiffusionModel
 
 
+def require_trained(config: Config, what: str) -> None:
+    """Refuses random weights, which nothing but a benchmark of speed has a use for.
+
+    Arguments:
+        config: The settings of the run.
+        what: What needs trained ones.
+
+    Raises:
+        UserError: They are random.
+    """
+    if config.model.get("weights") == "random":
+        raise UserError(f"weights=random is for anisomem bench; {what} need weights=pretrained")
+
+
 def accelerators() -> list[str]:
     """The GPUs of this machine that ``CUDA_VISIBLE_DEVICES`` leaves."""
     import torch

@@ -98,6 +98,8 @@ def describe(
     """
     own_settings = of_settings(settings)
     model = own_settings["model"]
+    if (said := settings.model.get("parameterisation")) and Path(str(model.get("path"))).is_file():
+        model["parameterisation"] = said  # of one file it chooses the configuration, too
     if model.get("path"):
         model |= _content(str(model["path"]))
     model |= _of_adapters(model.get("adapters"))

@@ -26,6 +26,7 @@ from anisomem.engine.tensors import TensorFiles
 from anisomem.errors import UserError
 from anisomem.run import identity
 from anisomem.run.base import Run
+from anisomem.run.devices import require_trained
 from anisomem.scan.sources import Calibration, Scanned, calibration, scanned
 from anisomem.scan.training import training_of
 from anisomem.storage import digests
@@ -120,8 +121,7 @@ class Scan(Run[Prompts]):
         require_sensible(config)
         if config.tensors:
             raise UserError("a scan keeps no tensors; leave out tensors=")
-        if config.model.get("weights") == "random":
-            raise UserError("weights=random is for anisomem bench; scores need weights=pretrained")
+        require_trained(config, "scores")
         compose.require_chosen(config, "detector")
         config = at_fewest(config)
         chosen = detectors(config.detector)

@@ -38,23 +38,22 @@ def forest(
     Arguments:
         title: The case's title.
         lines: The lines of this case; the last of several headings of their place has the colour.
-        seeds: The numbers of single noise seeds by row, drawn as ticks.
+        seeds: The numbers of single noise seeds by row, drawn as ticks where a panel has some.
     """
     rows = list(dict.fromkeys(_row(line) for line in lines))
     series = list(dict.fromkeys(_series(line) for line in lines))
     height = 1.1 + 0.13 * len(rows) * (len(series) + 1.5)
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, height), sharey=True, layout="constrained")
-    for axis, (name, read) in zip(axes, statistics(lines[0].summary).items(), strict=True):
+    keys = ("auc", f"tpr_at_fpr_{next(iter(lines[0].summary.tpr)):g}")
+    panels = zip(axes, keys, statistics(lines[0].summary).items(), strict=True)
+    for axis, key, (name, read) in panels:
         for line in lines:
             s = series.index(_series(line))
             y = rows.index(_row(line)) + (s - (len(series) - 1) / 2) / (len(series) + 1.5)
             _interval(axis, read(line.summary), y, COLOURS[s % len(COLOURS)], MARKERS[s])
-            key = "auc" if name == "AUC" else "tpr"
-            for seed in seeds.get(_row(line), ()):
-                value = next(v for k, v in seed.items() if k.startswith(key))
-                axis.plot(
-                    on_logit(value), y + 0.25, "|", color="0.3", markersize=5, markeredgewidth=0.7
-                )
+            for value in (seed[key] for seed in seeds.get(_row(line), ()) if key in seed):
+                at = on_logit(value) if axis is axes[0] else value
+                axis.plot(at, y + 0.25, "|", color="0.3", markersize=5, markeredgewidth=0.7)
         axis.set(xlabel=name)
         axis.grid(axis="x", color="0.9")
         axis.tick_params(axis="x", labelsize=8)

@@ -18,6 +18,7 @@ from anisomem.errors import UserError
 from anisomem.measures.retrigger import Retrigger
 from anisomem.models.capability import Capability
 from anisomem.run import labelled
+from anisomem.run.devices import require_trained
 from anisomem.storage import atomic, digests
 from anisomem.tradeoff.measuring import measure, missing, start
 from anisomem.tradeoff.results import TradeoffResults
@@ -115,8 +116,7 @@ def _failed(trial: Trial) -> bool:
 
 def _sample(trial: Trial) -> DiffusionModel | None:
     """Samples what is missing; the model, if it was needed."""
-    if trial.config.model.get("weights") == "random":
-        raise UserError("weights=random is for anisomem bench; pictures need weights=pretrained")
+    require_trained(trial.config, "pictures")
     trial.sampled.start()
     if not (tasks := trial.missing()):
         return None

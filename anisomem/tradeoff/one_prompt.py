@@ -98,6 +98,7 @@ def sample(prompt: str, config: Config, fpr: float | None) -> list[Outcome]:
     from anisomem.mitigation.none import NoMitigation
     from anisomem.mitigation.on_detection import OnDetection
 
+    devices.require_trained(config, "pictures")
     chosen = mitigations(config)
     with progress.phase("loading the model"):
         model = devices.loaded(config)
@@ -113,7 +114,8 @@ def sample(prompt: str, config: Config, fpr: float | None) -> list[Outcome]:
     chosen = [one.ready(model, Ordinary(texts, [seed] * len(texts))) for one in chosen]
     batches = Batches(model, size=config.batch_size)
     for mitigation in progress.over(chosen, "generate", "picture"):
-        one = sampled(model, mitigation, prompt, [seed], batches)
+        trial = config.trial
+        one = sampled(model, mitigation, prompt, [seed], batches, trial.steps, trial.guidance)
         outcomes += judged(model, mitigation, prompt, one, batches)
     return outcomes
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from anisomem.baselines.huang import BrokenMemories
 from anisomem.baselines.wen import WenNorm
 
 import anisomem
@@ -135,7 +136,10 @@ def test_a_second_model_and_references_are_given(model, folder, frame, save_pipe
     assert "is the second model of second" in str(report)
     said = one_line(anisomem.compare, model, frame, "earlier_checkpoint")
     assert "give baseline=" in said
-    for unused in ({"baseline": earlier}, {"references": ["a dog"]}):
+    anchored = BrokenMemories("b")
+    for scored, said in ((["a dog"], "one prompt"), (list(frame["prompt"][:2]), "is scored")):
+        assert said in one_line(anisomem.compare, model, frame, anchored, references=scored)
+    for unused in ({"baseline": earlier}, {"references": ["a dog", "a cat"]}):
         assert "a use for" in one_line(anisomem.compare, model, frame, "wen", **unused)
 
 

@@ -111,6 +111,9 @@ def test_labels_references_and_a_second_model_are_given(
     said = one_line(anisomem.score, model, ["a dog"], Anchored("x"), references=ordinary)
     assert "references hold a prompt that is scored, 'a dog'" in said
 
+    said = one_line(anisomem.score, model, {"prompt": ["a dog"]}, "wen")
+    assert "prompts must be a list of texts, a column of them, or a file; got a dict" in said
+
     asked = ["red cat"]
     earlier = save_pipeline(seed=3)
     differ = anisomem.score(model, asked, "earlier_checkpoint", baseline=earlier)["score"]

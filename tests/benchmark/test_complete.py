@@ -11,6 +11,7 @@ from anisomem.benchmark.case import Case, with_distinct_names
 from anisomem.benchmark.results import Results
 from anisomem.cli.main import main
 from anisomem.config import compose
+from anisomem.errors import UserError
 from anisomem.report import tables
 from anisomem.storage import digests
 
@@ -63,14 +64,21 @@ def test_a_detector_of_recorded_components_has_its_cost(setting, monkeypatch):
 
 def test_cases_are_named_by_what_tells_their_folders_apart(tmp_path):
     folders = ("a/exp/set-1", "b/exp/set-1", "b/exp/set-2", "c/other/set-1", "d/exp/one-1")
+    config = SimpleNamespace(text="settings")
     cases = [
-        SimpleNamespace(name=path.split("/")[-1].partition("-")[0], folder=tmp_path / path)
+        SimpleNamespace(
+            name=path.split("/")[-1].partition("-")[0], folder=tmp_path / path, config=config
+        )
         for path in folders
     ]
-    again = SimpleNamespace(name="set", folder=tmp_path / "b" / "exp" / ".." / "exp" / "set-2")
+    place = tmp_path / "b" / "exp" / ".." / "exp" / "set-2"
+    again = SimpleNamespace(name="set", folder=place, config=config)
     found = with_distinct_names([*cases, again])
     names = [one.name for one in found]
     assert names == ["a-exp-set-1", "b-exp-set-1", "set-2", "other-set-1", "one"]
+    again.config = SimpleNamespace(text="others")
+    with pytest.raises(UserError, match="is there twice, with other settings that nothing"):
+        with_distinct_names([*cases, again])
 
 
 def test_ids_of_ordinary_prompts_are_not_taken(setting, tmp_path, capsys):

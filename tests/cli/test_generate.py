@@ -131,3 +131,19 @@ def test_unknown_options_are_refused(capsys):
         assert main(arguments) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1 and expected in error
+
+
+def test_settings_of_the_trajectory_are_those_that_are_given(tiny, tmp_path):
+    pictures = []
+    for i, more in enumerate(([], ["trial.steps=3"], ["trial.steps=3", "trial.guidance=1"])):
+        out = tmp_path / f"{i}.png"
+        assert main(["generate", "a red cat", "--out", str(out), *tiny, *more]) == 0
+        pictures.append(out.read_bytes())
+    assert len(set(pictures)) == 3
+
+
+def test_half_a_character_and_random_weights_are_one_line(tiny, capsys):
+    assert main(["generate", "caf\udce9", *tiny]) == 2
+    assert "generate: the prompt has half a character" in capsys.readouterr().err
+    assert main(["generate", "a cat", *tiny, "weights=random"]) == 2
+    assert "pictures need weights=pretrained" in capsys.readouterr().err

@@ -126,6 +126,8 @@ def test_mistakes_are_told(tiny, answer):
     for ask in (tiny.score, tiny.generate, lambda text: tiny.words(text, "wen, n=1")):
         with pytest.raises(UserError, match="the prompt is empty"):
             ask("  ")
+    with pytest.raises(UserError, match="the prompt has half a character"):
+        tiny.score("caf\udce9")
     with pytest.raises(UserError, match="did you mean 'wen, n=1'"):
         tiny.verdict(answer.scored, "wen", 0.1)
     with pytest.raises(UserError, match=r"must be one of 0\.1, 0\.05; got 0\.2"):

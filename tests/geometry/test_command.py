@@ -209,6 +209,11 @@ def test_a_verdict_follows_the_interval():
     assert verdict(0.3, 0.5) == verdict(0.3, 0.7) == claims.OPEN
 
 
+def test_random_weights_are_refused(setting, capsys):
+    assert main(["geometry", *setting, "weights=random"]) == 2
+    assert "bench; measurements need weights=pretrained" in capsys.readouterr().err
+
+
 def test_dry_run_and_mistakes(setting, capsys):
     assert main(["geometry", *setting, "dry_run=true"]) == 0
     assert "12 / 12" in capsys.readouterr().out

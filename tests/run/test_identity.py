@@ -192,6 +192,15 @@ def test_a_checkpoint_in_one_file_counts_by_content(tmp_path):
     assert at("a.safetensors", b"x") == at("b.safetensors", b"x") != at("c.safetensors", b"y")
 
 
+def test_what_chooses_the_configuration_of_one_file_counts(tmp_path):
+    def of(place, said):
+        return digest(SETTINGS | {"model": {"path": str(place), "parameterisation": said}})
+
+    (tmp_path / "a.safetensors").write_bytes(b"x")
+    assert of(tmp_path / "a.safetensors", "epsilon") != of(tmp_path / "a.safetensors", None)
+    assert of("owner/name", "epsilon") == of("owner/name", None)
+
+
 @pytest.mark.parametrize(("name", "value"), [("variant", "fp16"), ("expected_sha256", "0" * 64)])
 def test_a_setting_that_came_later_counts_where_it_is_set(name, value):
     def of(given):

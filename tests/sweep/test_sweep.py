@@ -15,8 +15,9 @@ from anisomem.benchmark.results import Results
 from anisomem.cli.main import main
 from anisomem.config import compose
 from anisomem.detection.weighted import PUBLISHED
-from anisomem.evaluation import auc, fit_in_folds, folds, tpr_at_fpr
-from anisomem.sweep import command, gamma, grids, transfer
+from anisomem.evaluation import Evaluation, auc, fit_in_folds, folds, tpr_at_fpr
+from anisomem.sweep import command, figures, gamma, grids, transfer
+from anisomem.sweep.result import Line
 from anisomem.sweep.transfer import Components, unrelated
 
 N = 120  # one false positive in 60 negatives is below 2%
@@ -247,6 +248,24 @@ def made(make_prompts, seed, shift=0, prefix="text"):
     values, labels, clusters = columns_of(seed, shift=shift)
     texts = [f"{prefix} {i}" for i in range(len(labels))]
     return Components("made", values, make_prompts(texts, labels, clusters))
+
+
+def test_ticks_of_seeds_are_of_the_number_that_a_panel_shows():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([1, 0], [60, 200])
+    evaluation = Evaluation(
+        rng.normal(size=(1, 2, 260)), labels, np.arange(260), [0.01, 0.05], 100
+    )
+    line = Line("case", {"weights": "a"}, evaluation.summaries()[0])
+    by_seed = {
+        "a": [{"auc": 0.6, "tpr_at_fpr_0.05": 0.25, "tpr_at_fpr_0.01": 0.125}, {"auc": 1.0}]
+    }
+    figure = figures.forest("title", [line], by_seed)
+    ticks = [
+        [mark.get_xdata()[0] for mark in axis.lines if mark.get_marker() == "|"]
+        for axis in figure.axes
+    ]
+    assert ticks == [[0.6, figures.on_logit(1.0)], [0.125]]
 
 
 def test_transfer_to_itself_is_the_fit_in_folds(make_prompts):
