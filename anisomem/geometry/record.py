@@ -122,12 +122,11 @@ class Recording(Run[PromptSet]):
             folds(prompts.labels, prompts.clusters)
         except ValueError as error:
             raise UserError(f"{whole.name!r}: {error}") from None
-        self.pictures = training_pictures.find_training_pictures(
-            prompts, config.paths.data
-        ).pictures
+        found = training_pictures.find_training_pictures(prompts, config.paths.data)
+        self.pictures = found.pictures
         sources = sources_of_model(config)
         content = identity.describe(config, {"geometry": 2}, prompts, sources=sources)
-        content |= {"plan": asdict(extent), "pictures": sorted(self.pictures)}
+        content |= {"plan": asdict(extent), "pictures": found.digest}
         super().__init__(config, parent, prompts, content)
 
     def tasks(self) -> list[Task]:

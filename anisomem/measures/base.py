@@ -9,6 +9,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -33,6 +35,16 @@ class TrainingPictures:
 
     pictures: Mapping[str, Sequence[Picture]]
     lacking: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of whose they are and every pixel."""
+        total = sha256()
+        for key, pictures in sorted(self.pictures.items()):
+            total.update(key.encode())
+            for picture in pictures:
+                total.update(str(picture.shape).encode() + picture.tobytes())
+        return total.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +77,9 @@ class Trial(Run[PromptSet]):
             "steps": config.trial.steps,
             "guidance": config.trial.guidance,
         }
-        if config.noise_policy == "per_prompt" and config.limit:
-            content["noise_rows"] = self.chosen
+        rows = [*self.chosen, *(len(self.whole) + i for i in range(len(self.ordinary)))]
+        if config.noise_policy == "per_prompt" and rows != list(range(len(rows))):
+            content["noise_rows"] = rows
         super().__init__(config, experiment, prompts, content)
         self.sampled = ScoreStore(self.folder / "sampled", self.content)
 
@@ -217,18 +217,9 @@ class Trial(Run[PromptSet]):
         if sources := own.sources([measure]):
             content["sources"] = sources
         if measure.of_copies:
-            content["references"] = self._of_references
+            content["references"] = self.references.digest
         name = f"{measure.name}-{digests.digest(content)[:10]}"
         return ScoreStore(self.folder / "measured" / name, content)
-
-    @cached_property
-    def _of_references(self) -> str:
-        total = sha256()
-        for key, pictures in sorted(self.references.pictures.items()):
-            total.update(key.encode())
-            for picture in pictures:
-                total.update(str(picture.shape).encode() + picture.tobytes())
-        return total.hexdigest()
 
     def rows_of(self, measure: Measure) -> list[int]:
         """The prompts that a measure is asked about."""

@@ -1,10 +1,13 @@
 """From recording to verdicts, on a tiny pipeline with random weights."""
 
+import io
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 
 from anisomem.cli.main import main
 from anisomem.config import catalog, compose
@@ -207,6 +210,20 @@ def test_a_verdict_follows_the_interval():
     assert verdict(0.45, 0.55) == claims.SUPPORTED
     assert verdict(0.1, 0.39) == verdict(0.61, 0.9) == claims.NOT_SUPPORTED
     assert verdict(0.3, 0.5) == verdict(0.3, 0.7) == claims.OPEN
+
+
+def test_other_training_pictures_are_another_recording(setting, tmp_path):
+    (given,) = (word for word in setting if word.startswith("dataset.path="))
+    table = pq.read_table(given.removeprefix("dataset.path="))
+    identities = set()
+    for shade in (0, 0, 255):
+        png = io.BytesIO()
+        Image.fromarray(np.full((16, 16, 3), shade, np.uint8)).save(png, "PNG")
+        pictures = [{"bytes": png.getvalue(), "path": None}] * len(table)
+        pq.write_table(table.append_column("picture", pa.array(pictures)), tmp_path / "p.parquet")
+        words = [*setting, f"dataset.path={tmp_path / 'p.parquet'}"]
+        identities.add(Recording(compose.cases(words)[0], "quickstart", EXTENT).identity)
+    assert len(identities) == 2
 
 
 def test_random_weights_are_refused(setting, capsys):

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -128,6 +130,20 @@ def test_noise_of_a_prompt_is_its_own_or_shared(compose):
     assert len(set(seeds)) == len(seeds) == 5 * 2 + 20
     assert shared.ordinary_seeds() == [3, 4] * 10
     assert own.identity != shared.identity
+
+
+def test_noise_that_comes_from_rows_counts_where_it_is_a_prompts_own(compose, tmp_path):
+    """The first prompt has no picture and is left out; behind the others it moves their rows."""
+    file, table = tmp_path / "prompts.parquet", pq.read_table(tmp_path / "prompts.parquet")
+    for policy in ("shared", "per_prompt"):
+        trials = []
+        for rows in (table, pa.concat_tables([table.slice(1), table.slice(0, 1)])):
+            pq.write_table(rows, file)
+            trials.append(Trial(compose(f"noise_policy={policy}", "trial.others=null"), "a"))
+        one, other = trials
+        assert one.prompts.ids == other.prompts.ids and len(one.prompts.ids) == 7
+        same_noise = one.noise_seeds(0) == other.noise_seeds(0)
+        assert same_noise == (policy == "shared") == (one.identity == other.identity)
 
 
 def test_what_is_missing_is_sampled_again_and_nothing_else(trial, model, compose):
