@@ -66,8 +66,8 @@ FORMS = {
     "pictures": "a folder",
     "fdr": "a fraction between 0 and 1, fdr=0.1 for 10%",
     "scan.share": "a fraction above 0 and at most 1, scan.share=0.05 for 5%",
-    "cases": "lists of overrides, 'cases=[[model=testbed_epsilon,dataset=testbed_epsilon]]'",
-    "strengths": "lists of values, 'strengths={wen: {threshold: [3,2]}}'",
+    "cases": 'lists of overrides, \'cases=[["model=testbed_epsilon","dataset=testbed_epsilon"]]\'',
+    "strengths": "lists of values, 'strengths.wen.steps=[5,10]'",
 }
 
 

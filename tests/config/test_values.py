@@ -1,9 +1,11 @@
 """What settings may hold, said in our words."""
 
+import re
+
 import pytest
 
 from anisomem.cli.main import main
-from anisomem.config import compose
+from anisomem.config import compose, values
 from anisomem.errors import UserError
 
 INTEGER = "limit must be an integer from 4 to 1,000,000,000 or null; got "
@@ -26,7 +28,7 @@ INTEGER = "limit must be an integer from 4 to 1,000,000,000 or null; got "
         ("draws=1e3", "draws must be an integer from 100 to 1,000,000; got 1000.0"),
         ("fpr_targets=[a]", "'fpr_targets=[0.01,0.03]' for 1% and 3%; got ['a']"),
         ("tensors=3", "'tensors=[ID]'; got 3"),
-        ("cases=[3]", "'cases=[[model=testbed_epsilon,dataset=testbed_epsilon]]'; got [3]"),
+        ("cases=[3]", """cases=[["model=testbed_epsilon","dataset=testbed_epsilon"]]'; got [3]"""),
         ("noise_policy=3", "no noise_policy named '3'; known: per_prompt, shared"),
         ("on_failure=true", "no on_failure named 'True'; known: keep, retry, stop"),
         ("references.count=x", "references.count must be an integer from 2 to 1,000,000; got 'x'"),
@@ -37,7 +39,7 @@ INTEGER = "limit must be an integer from 4 to 1,000,000,000 or null; got "
         ("paths.foo=3", "no setting of paths named 'foo'; known: data"),
         ("trial.guidance=null", "trial.guidance must be a finite number; got None"),
         ("detector.wen=3", "detector.wen has settings of its own, detector.wen.SETTING=VALUE; go"),
-        ("strengths={wen: 3}", "strengths must be lists of values, 'strengths={wen: {"),
+        ("strengths={wen: 3}", "strengths must be lists of values, 'strengths.wen.steps="),
         ("strengths.wen=3", "strengths.wen must be lists of values"),
         ("model.foo.bar=3", "there is no setting model.foo.bar"),
         ("limit@x=3", "no setting named 'limit@x'; did you mean 'limit'?"),
@@ -68,6 +70,8 @@ def test_it_is_a_line_and_exit_code_2(word, capsys):
 
 def test_the_forms_that_messages_show_are_taken():
     words = ["seeds=[42,51]", "fpr_targets=[0.01,0.03]", "noise_policy=per_prompt", "limit=null"]
-    words += ["strengths={wen: {threshold: [3,2]}}", "dry_run=true", "trial={steps: 3}"]
-    (config,) = compose.cases([*words, "model=testbed_epsilon"])
+    words += ["dry_run=true", "trial={steps: 3}"]
+    shown = [re.search(r"'(.*)'", values.form(name))[1] for name in ("cases", "strengths")]
+    (config,) = compose.cases([*words, "experiment=mitigation_testbed", *shown])
+    assert config.model_name == "testbed_epsilon" and config.strengths["wen"] == {"steps": [5, 10]}
     assert (config.seeds, config.limit, config.trial.steps) == ([42, 51], None, 3)
