@@ -45,7 +45,7 @@ def main() -> None:
     tokenizer = CLIPTokenizer.from_pretrained(Path(testbed(FROM)) / "tokenizer")
     for name in options.arms or ARMS:
         study(name, options.icons, vae, tokenizer, options.work, options.out)
-    for name in ("epsilon", "velocity", "flow"):
+    for name in VARIANTS:
         as_bundled(name, options.out)
     if (snapshots := options.work / "snapshots" / LARGE).exists():
         recipe = RECIPES[VARIANTS[LARGE].recipe]

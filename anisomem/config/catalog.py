@@ -21,7 +21,7 @@ SCAN_RELATIVE = "scan_relative"  # where a second model is given
 
 BUNDLED = Path(anisomem.__file__).parent / "testbed"  # the bundled models, a folder each
 #: The bundled models by the recipe that they share, which has ordinary captions of its own.
-VARIANTS = {"epsilon": "small", "velocity": "small", "flow": "large"}
+VARIANTS = {"epsilon": "small", "velocity": "small", "large": "large", "flow": "large"}
 #: What lies in :data:`BUNDLED` by name: the models, and a LoRA on the first of them.
 PLACES = (*VARIANTS, "tuned")
 

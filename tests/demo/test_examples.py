@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from anisomem.config import compose
+from anisomem.config import catalog, compose
 from anisomem.demo.examples import EACH, examples, truth
 from anisomem.run import labelled
 
 
-@pytest.mark.parametrize("name", ["testbed_epsilon", "testbed_velocity", "testbed_flow"])
-def test_examples_of_the_bundled_sets(name):
+@pytest.mark.parametrize("variant", catalog.VARIANTS)
+def test_examples_of_the_bundled_sets(variant):
+    name = f"testbed_{variant}"
     (config,) = compose.cases(["experiment=demo", f"model={name}", f"dataset={name}"])
     prompts = labelled.whole(config)
     chosen = examples(prompts)

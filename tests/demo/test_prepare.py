@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from anisomem.cli.main import main
+from anisomem.config import catalog
 from anisomem.demo import interface, known
 from anisomem.demo.command import configured, is_loopback
 from anisomem.demo.prepare import prepare
@@ -15,7 +16,7 @@ from anisomem.errors import UserError
 
 
 def test_a_bundled_model_comes_with_its_own_prompts():
-    for name in ("testbed_epsilon", "testbed_velocity", "testbed_flow"):
+    for name in (f"testbed_{variant}" for variant in catalog.VARIANTS):
         config, usual = configured([f"model={name}"])
         assert config.dataset["labels_of"] == name and usual == ["detector", "mitigation"]
     config, usual = configured(["model=testbed_flow", "detector=[wen]", "mitigation.wen.steps=2"])

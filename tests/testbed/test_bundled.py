@@ -18,13 +18,13 @@ from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.evaluation import auc, text_only_scores
 from anisomem.models import families
+from anisomem.testbed.diffusion import VARIANTS
 from anisomem.testbed.ground_truth import SEEDS
 from anisomem.testbed.release import FEATURES, confirmed
 from anisomem.testbed.thresholds import NAME, Thresholds
 
-UNETS = {"epsilon": "epsilon", "velocity": "v_prediction"}
-#: The steps of the trajectories by which it was labelled, where they are not 50.
-STEPS = {"flow": 28}
+UNETS = {"epsilon": "epsilon", "velocity": "v_prediction", "large": "epsilon"}
+SMALL = [name for name, recipe in catalog.VARIANTS.items() if recipe == "small"]
 
 
 def drawn(model, texts, steps=50):
@@ -52,7 +52,7 @@ def table(variant):
 
 
 def test_plain_diffusers_loads_and_samples_it(variant):
-    folder, side = Path(catalog.testbed(variant)), 32 if variant in UNETS else 64
+    folder, side = Path(catalog.testbed(variant)), 32 if variant in SMALL else 64
     if variant in UNETS:
         pipeline = StableDiffusionPipeline.from_pretrained(folder)
         assert pipeline.scheduler.config.prediction_type == UNETS[variant]
@@ -68,7 +68,7 @@ def test_plain_diffusers_loads_and_samples_it(variant):
     assert np.asarray(picture).std() > 10
 
 
-@pytest.mark.parametrize("place", ["epsilon", "velocity", "flow", "tuned"])
+@pytest.mark.parametrize("place", catalog.PLACES)
 def test_thresholds_are_those_of_the_card(place, tmp_path):
     folder = Path(catalog.testbed(place))
     found = Thresholds.read(folder)
@@ -93,7 +93,7 @@ def test_the_list_of_models_says_what_each_is(variant):
 
 
 def test_prompts_file(variant, table):
-    surface = set() if variant in UNETS else {"surface"}  # flat or textured, as the card says
+    surface = set() if variant in SMALL else {"surface"}  # flat or textured, as the card says
     assert set(table.columns) == set(FEATURES) | surface
     assert table["id"].is_unique and table["prompt"].is_unique
     rates = table["reproduction_rate"]
@@ -128,7 +128,7 @@ def test_memorized_prompt_gives_its_training_picture_again(variant, table):
     """Sampled afresh, for one seed of the sixteen, without the code that made the labels."""
     model = families.load(catalog.testbed(variant))
     sure = table[(table["reproduction_rate"] == 1) & (table["kind"] == "verbatim")].head(4)
-    pictures = drawn(model, sure["prompt"].tolist(), STEPS.get(variant, 50))
+    pictures = drawn(model, sure["prompt"].tolist(), VARIANTS[variant].sampled_in)
     training = [np.asarray(Image.open(io.BytesIO(p["bytes"]))) for p in sure["picture"]]
     own, other = distances(pictures, training), distances(pictures, training[1:] + training[:1])
     assert max(own) < 0.12 < min(other)
