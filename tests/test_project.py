@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from anisomem import papers
+from anisomem.config import catalog
 from scripts.website import reference
 from scripts.website.repository import PLACES
 
@@ -49,6 +50,11 @@ def test_lists_and_tables_begin_behind_an_empty_line():
             assert not alone or before.startswith(" "), (page.name, line)
             # A list in a list stands four columns in, or the site shows one list.
             assert not re.match(r" {1,3}([-*]|\d+\.) ", line), (page.name, line)
+
+
+def test_a_wheel_holds_every_bundled_model():
+    packed = PROJECT["tool"]["setuptools"]["package-data"]["anisomem.testbed"]
+    assert {f"{place}/**" for place in catalog.PLACES} <= set(packed)
 
 
 def test_workflows_call_targets_of_make_and_nothing_else():
