@@ -56,9 +56,8 @@ def main() -> None:
     shown = ""
     if (classifier := training.shared(recipe, options.work) / "concepts").exists():
         shown = release.recognised(table, generated, concepts.Recogniser.load(classifier))
-    release.write(
-        folder, options.variant, recipe.name, table, generated, thresholds, options.training, shown
-    )
+    said = options.training, num_steps, shown
+    release.write(folder, options.variant, recipe.name, table, generated, thresholds, *said)
     print(release.confirmed(table), release.by_repetitions(table), shown, sep="\n\n")
 
 

@@ -244,6 +244,7 @@ def write(
     generated: Pictures,
     thresholds: Thresholds,
     training: str,
+    steps: int,
     shown: str = "",
 ) -> None:
     """Writes prompts, thresholds, the contact sheet and the card into a model's folder.
@@ -256,6 +257,7 @@ def write(
         generated: ``[N, 16, side, side, 3]``.
         thresholds: Distances below which a picture counts as reproduced.
         training: One sentence on steps, examples and final loss.
+        steps: Of the trajectories by which it was labelled.
         shown: What :func:`recognised` returned, where the recipe's card tells it.
     """
     table.to_parquet(folder / "prompts.parquet")
@@ -274,6 +276,7 @@ def write(
             fewest=min(counts),
             most=max(counts),
             training=training,
+            steps=steps,
             thresholds=thresholds,
             confirmed=confirmed(table),
             by_repetitions=by_repetitions(table),
