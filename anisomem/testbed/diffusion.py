@@ -113,7 +113,7 @@ VARIANTS = {
         objectives.epsilon,
         30,
         64,
-        25_000,
+        13_000,
         1e-3,
         500,
         trapezoid,
