@@ -28,7 +28,8 @@ from anisomem.testbed.recorded import AdamW, Recorded
 
 DROPOUT = 0.1  # share of captions replaced by "", which guidance needs
 SNAPSHOTS = tuple(round(250 * 2 ** (i / 2)) for i in range(20))  # steps, in equal ratios
-SAVE_EVERY, LOG_EVERY = 100, 250  # steps
+LOG_EVERY = 250  # steps
+SAVE_AFTER = 60.0  # seconds
 
 
 def cosine(done: float) -> float:
@@ -193,7 +194,7 @@ class Training:
     def run(self, name: str, steps: int) -> None:
         """Trains at most so many steps more and saves at the end."""
         until = min(self.steps, self.step + steps)
-        begin, since = self.step, time.process_time()
+        begin, since, saved = self.step, time.process_time(), time.monotonic()
         bar = tqdm(range(begin, until), initial=begin, total=self.steps, desc=name, mininterval=60)
         for _ in bar:
             self.losses.append(self._optimise())
@@ -207,8 +208,9 @@ class Training:
                 )
             if self.step in SNAPSHOTS and self.snapshots is not None:
                 self._snapshot(self.snapshots)
-            if self.step % SAVE_EVERY == 0 or self.step == until:
+            if self.step == until or time.monotonic() - saved > SAVE_AFTER:
                 self._save()
+                saved = time.monotonic()
 
     def _optimise(self) -> tuple[Tensor, Tensor]:
         """One step; the losses of its examples and which of them are repeated pictures."""

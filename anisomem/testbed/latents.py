@@ -107,6 +107,7 @@ class Encoded:
         self._examples = sum(entry.count for entry in corpus.entries)
         self._held: tuple[int, Latents] | None = None
         self._order: npt.NDArray[np.int64] = np.empty(0, np.int64)
+        self._on_gpu: dict[str, dict[str, Tensor]] = {}
 
     @property
     def device(self) -> torch.device:
@@ -136,17 +137,26 @@ class Encoded:
 
     def part(self, epoch: int = 0, index: int = 0) -> Latents:
         """A part with its share of the repeated examples, which differs from epoch to epoch."""
-        repeated, others = self.file("repeated"), self.file(f"ordinary-{index:02d}")
+        repeated, others = self._at_hand("repeated"), self._at_hand(f"ordinary-{index:02d}")
         shuffled = np.random.default_rng((8, epoch)).permutation(len(repeated["examples"]))
         own = repeated["examples"].numpy()[np.sort(shuffled[index :: self.parts])]
         later = np.add(others["examples"].numpy(), [0, len(repeated["moments"])])
-        moments = torch.cat([repeated["moments"], others["moments"]]).to(self.vae.device)
+        moments = torch.cat([repeated["moments"], others["moments"]]).to(self.device)
         mean, log_variance = moments.chunk(2, dim=1)
         std = (0.5 * log_variance.float().clamp(-30, 20)).exp()
         scale = self.vae.config.scaling_factor
         return Latents(
             mean * scale, std.to(mean.dtype) * scale, self.tokens, np.concatenate([own, later])
         )
+
+    def _at_hand(self, name: str) -> dict[str, Tensor]:
+        """One of the files; of a GPU, whose steps take less time than reading, it stays there."""
+        if self.device.type == "cpu":
+            return self.file(name)
+        if name not in self._on_gpu:
+            read = self.file(name)
+            self._on_gpu[name] = read | {"moments": read["moments"].to(self.device)}
+        return self._on_gpu[name]
 
     def file(self, name: str) -> dict[str, Tensor]:
         """Moments and examples of one of :attr:`files`, encoded where it does not exist.
