@@ -146,8 +146,8 @@ class PipelineModel(DiffusionModel):
     ) -> None:
         """Moves the pipeline to its device, or arranges that its parts move when they are needed.
 
-        From then on float32 means float32 in this process: PyTorch rounds what a GPU's convolutions
-        read to TF32's ten bits unless it is told not to.
+        From then on float32 means float32 in this process: PyTorch rounds what a GPU's
+        convolutions read to TF32's ten bits unless it is told not to.
 
         Raises:
             UserError: No such device, or an option that it or the network has no use for.
