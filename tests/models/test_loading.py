@@ -263,6 +263,13 @@ def test_attention_slicing_is_refused_where_it_does_nothing(saved):
     )
 
 
+def test_on_a_gpu_float32_stays_float32(saved):
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    load(str(saved("sd_v1")), device="cpu")
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
 def test_half_precision_decodes_sdxl_in_float32(saved):
     folder = str(saved("sdxl"))
     model = StableDiffusionXL.load(folder, dtype="float16", device="cpu")

@@ -113,6 +113,16 @@ def test_references_are_the_training_pictures_as_the_decoder_renders_them(corpus
     assert found.by_concept["fox7"] == [7] and found.repeated == [0, 1, 2]
 
 
+def test_what_is_on_another_device_is_read_once(data, monkeypatch):
+    names = list(data.files)
+    stored, read = {name: data.file(name) for name in names}, []
+    monkeypatch.setattr(data, "file", lambda name: read.append(name) or stored[name])
+    data.vae.to("meta")  # a device without numbers stands for a GPU
+    for epoch in (0, 1):
+        assert [data.part(epoch, i).mean.device.type for i in range(3)] == ["meta"] * 3
+    assert sorted(read) == sorted(names)
+
+
 def test_of_ordinary_captions_a_part_and_those_of_the_prompts_are_searched(corpus, data, tmp_path):
     others = [i for name in list(data.files)[2:] for i in data.files[name].tolist()]
     asked = EvaluationPrompt(corpus.entries[others[0]].caption, "seen", 0)
