@@ -62,9 +62,7 @@ def evaluate(
                 f"there are {len(names)} clusters and {len(read)} labels; give one a label"
             )
         groups = clusters_of([None if name is pd.NA else name for name in names])
-    cautions = [given.INDEPENDENT] * (clusters is None)
-    if left_out := int((~kept).sum()):
-        cautions.append(scored.LEFT_OUT.format(left_out, len(read)))
+    cautions = [*[given.INDEPENDENT] * (clusters is None), *words.left_out(read)]
     ids = [str(row) for row in np.flatnonzero(kept)]
     prompts = PromptSet(
         "given",

@@ -137,7 +137,10 @@ def _made(
         else clusters.near_duplicates(texts, more.get("urls")),
         texts_of(table.get("block", [block] * len(texts)), UNKNOWN),
         texts_of(table.get("kind", [""] * len(texts)), UNKNOWN),
-        cautions=_contradictions(texts, table["label"]),
+        cautions=[
+            *labels.left_out([cells["label"] for _, cells in rows]),
+            *_contradictions(texts, table["label"]),
+        ],
         **more,
     )
 

@@ -42,6 +42,12 @@ def meaning(where: str, cell: object) -> int | None:
     return NUMBERS[given] if given in NUMBERS else WORDS[given]
 
 
+def left_out(settled: Sequence[int | None]) -> list[str]:
+    """A caution where labels leave prompts out."""
+    count = sum(label is None for label in settled)
+    return [f"{count} of {len(settled)} prompts left out, labelled partial"] * (count > 0)
+
+
 def number(cell: object) -> str:
     """``1``, ``0`` or ``-1`` however it is written, or "" for something else."""
     given = str(cell).strip().replace("\u2212", "-")

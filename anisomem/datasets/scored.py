@@ -31,7 +31,6 @@ RANK = ", rank"  # behind a detector's name, where that command writes the colum
 INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")  # what pandas calls the rows' numbers
 NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*", re.ASCII | re.IGNORECASE)
 MOST_COLUMNS = 10_000  # of a table
-LEFT_OUT = "{} of {} prompts left out, labelled partial"
 
 
 @dataclass(frozen=True)
@@ -124,9 +123,10 @@ def _score_columns(file: Path, headings: Sequence[str], names: Sequence[str]) ->
 def _scored(file: Path, table: RawTable, chosen: Sequence[str]) -> Scored:
     """The rows with a settled label."""
     rows: list[dict[str, Any]] = []
+    settled: list[int | None] = []
     seen: dict[str, str] = {}
     for number, (where, cells) in enumerate(table.rows, 1):
-        label = label_of(where, cells.get("label"))
+        settled.append(label := label_of(where, cells.get("label")))
         key = f"{bounded.stem(file)}-{number}" if empty(cells.get("id")) else str(cells["id"])
         text = key if empty(cells.get("prompt")) else str(cells["prompt"])
         for column, cell in {**cells, "id": key, "prompt": text}.items():
@@ -139,7 +139,6 @@ def _scored(file: Path, table: RawTable, chosen: Sequence[str]) -> Scored:
             words = "" if empty(cells.get("prompt")) else text
             own = {"id": key, "prompt": text, "words": words, "label": label, "scores": scores}
             rows.append({**cells, **own})
-    left_out = len(table.rows) - len(rows)
     texts = [row["prompt"] for row in rows]
     return Scored(
         PromptSet(
@@ -150,7 +149,7 @@ def _scored(file: Path, table: RawTable, chosen: Sequence[str]) -> Scored:
             _clusters(table, rows),
             _texts(rows, "block", bounded.stem(file)),
             _texts(rows, "kind", ""),
-            cautions=[LEFT_OUT.format(left_out, len(table.rows))] * (left_out > 0),
+            cautions=labels.left_out(settled),
         ),
         {name: [row["scores"][name] for row in rows] for name in chosen},
         _of_one(file, "model", rows),

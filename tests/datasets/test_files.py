@@ -39,6 +39,14 @@ def test_columns_by_other_names_and_clusters_by_text(tmp_path):
     assert prompts.clusters.tolist() == [0, 0, 1]
 
 
+def test_partial_prompts_are_left_out_and_said(tmp_path):
+    prompts = load(str(written(tmp_path, ".csv")))
+    assert prompts.ids == ["x", "z"]
+    assert prompts.cautions == ["1 of 3 prompts left out, labelled partial"]
+    settled = load(str(written(tmp_path, ".csv", [ROWS[0], ROWS[2]])))
+    assert settled.cautions == []
+
+
 def test_two_lists(tmp_path):
     (tmp_path / "yes.txt").write_text("one\ntwo words\n", "utf-8")
     (tmp_path / "no.txt").write_text(' "three" \x85still', "utf-8")  # no newline at the end
