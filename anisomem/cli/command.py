@@ -5,6 +5,7 @@ The commands are in the files named after them, and the group that holds them is
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import click
 from anisomem.cli import completion
 from anisomem.cli.settings import defaults
 from anisomem.console import terminal
-from anisomem.errors import one_of
+from anisomem.errors import UserError, one_of
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -235,8 +236,20 @@ def positive(text: str) -> int:
     return int(text)
 
 
+#: Which commands read a setting that others would ignore.
+READ_BY: Mapping[str, Sequence[str]] = {
+    **dict.fromkeys(("fdr", "prompts", "scan"), ("scan",)),
+    **dict.fromkeys(("calibration", "pictures"), ("demo", "scan")),
+    **dict.fromkeys(("measure", "strengths"), ("mitigate",)),
+    "trial": ("demo", "generate", "mitigate"),
+    "dry_run": ("geometry", "mitigate", "multirun", "run", "scan", "sweep"),
+}
+
+
 class OverrideWord(click.ParamType[str]):
     """A setting and its value, which are checked where the configuration is composed.
+
+    One that the command would not read is refused here.
 
     Arguments:
         or_file: Whether a file may stand there by itself.
@@ -247,8 +260,23 @@ class OverrideWord(click.ParamType[str]):
     def __init__(self, or_file: bool = False) -> None:
         self.or_file = or_file
 
+    def convert(self, value: str, param: Any, ctx: click.Context | None) -> str:
+        if ctx and "=" in value and (readers := _other_readers(value, ctx)):
+            raise UserError(
+                f"anisomem {ctx.command.name} does not read {value.partition('=')[0]}; it is for"
+                f" anisomem {', '.join(readers)}"
+            )
+        return value
+
     def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[CompletionItem]:
-        return completion.overrides(incomplete, self.or_file)
+        offered = completion.overrides(incomplete, self.or_file)
+        return [item for item in offered if not _other_readers(str(item.value), ctx)]
+
+
+def _other_readers(word: str, ctx: click.Context) -> Sequence[str]:
+    """The commands that read the setting of an override, where the one at work does not."""
+    readers = READ_BY.get(re.split(r"[.=@]", word.lstrip("+~"), maxsplit=1)[0], ())
+    return () if ctx.command.name in readers else readers
 
 
 OVERRIDE = OverrideWord()

@@ -38,7 +38,7 @@ def offered(line, capsys, monkeypatch, shell="zsh"):
         ("anisomem run -v model=sd1", ["model=sd14", "model=sd15"]),
         ("anisomem run see", ["seeds="]),
         ("anisomem run dry_run=", ["dry_run=true", "dry_run=false"]),
-        ("anisomem run trial.", ["trial.steps=", "trial.guidance="]),
+        ("anisomem mitigate trial.", ["trial.steps=", "trial.guidance="]),
         ("anisomem run model.dt", ["model.dtype="]),
         ("anisomem run detector.wen.", ["detector.wen.n=", "detector.wen.steps="]),
         ("anisomem run detector.bright", ["detector.bright_ending.", "detector.bright_mask."]),

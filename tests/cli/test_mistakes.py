@@ -30,6 +30,22 @@ def test_store_of_another_schema_version(finished, tmp_path, capsys, refused):
     assert "holds a run that differs in version" in refused(*finished)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "fdr=0.2"], "run does not read fdr; it is for anisomem scan"),
+        (["run", "+scan.seed=3"], "run does not read +scan.seed; it is for anisomem scan"),
+        (["multirun", "trial.steps=3,4"], "trial.steps; it is for anisomem demo, generate, mit"),
+        (["scan", "mine.txt", "strengths={}"], "scan does not read strengths; it is for anisomem"),
+        (["bench", "dry_run=true"], "bench does not read dry_run; it is for anisomem geometry,"),
+    ],
+)
+def test_a_setting_that_the_command_would_ignore_is_refused(words, said, capsys):
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_wrong_settings_are_found_before_processes_start(setting, workers, refused):
     choices = [*setting, "detector=[anisotropy]", "detector.anisotropy.cos_at=step:60"]
