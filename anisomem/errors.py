@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-INTERRUPTED = 130  # exit code after Ctrl-C
+INTERRUPTED = 130  # exit code after Ctrl-C or SIGTERM
 MOST = 50  # names that a message lists
 DEBUG = "ANISOMEM_DEBUG"  # 1: tracebacks are printed; UNEXPECTED: but none of a user's mistake
 UNEXPECTED = "unexpected"  # what -v asks for

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -67,11 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0; 1 where prompts failed or a card was refused; 2 after a mistake of the user's, which is one
     line; 3 after an error that nobody expected, one line with its traceback in a file; 130 after
-    an interruption; 141 where the reader of the output has gone.
+    an interruption, by Ctrl-C or SIGTERM; 141 where the reader of the output has gone.
 
     Arguments:
         arguments: The words of the command line; None takes those of this process.
     """
+    if arguments is None:  # a process of its own, which Slurm, containers and timeout(1) end so
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     words = list(sys.argv[1:] if arguments is None else arguments)
     with terminal.restored():
         return reported(partial(_obey, words))

@@ -110,6 +110,7 @@ def _cores() -> int:
 def _work(jobs: Sequence[Callable[[], object]], numbers: int, answer: Connection) -> None:
     """Does jobs in a copy until none is left."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to answer
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     logging.root.handlers = [kept := _Kept()]
     while number := os.read(numbers, NUMBER):
         job = int.from_bytes(number, "big")

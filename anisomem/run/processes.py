@@ -100,7 +100,10 @@ _begin: Callable[[], Callable[[Any], Any]]
 def _start(start: Callable[[str | None], Callable[[Any], Any]], places: Any) -> None:
     global _begin
     Thread(target=_end_with_parent, daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to answer
+    # Ctrl-C and SIGTERM are the parent's to answer. The latter is not ignored, for a pool that is
+    # broken ends its processes with it: what is sent to the parent's group does not come here.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.setpgid(0, 0)
     # Called by the first task, which can say what is wrong.
     _begin = cache(partial(begun, start, places.get()))
 

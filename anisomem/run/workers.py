@@ -191,7 +191,10 @@ def _in_turn(
 
 @contextmanager
 def _interrupts(executor: Executor) -> Iterator[Callable[[], bool]]:
-    """Ctrl-C is only noted, so that no result is lost on its way; twice, it ends the processes."""
+    """Ctrl-C is only noted, so that no result is lost on its way; twice, it ends the processes.
+
+    So is SIGTERM, which Slurm, containers and timeout(1) send.
+    """
     noted: list[int] = []
 
     def note(number: int, _: object) -> None:
@@ -206,11 +209,12 @@ def _interrupts(executor: Executor) -> Iterator[Callable[[], bool]]:
             b" ends them\n",
         )
 
-    before = signal.signal(signal.SIGINT, note)
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield lambda: bool(noted)
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, answer in before.items():
+            signal.signal(number, answer)
 
 
 def begun(start: Callable[[str | None], Callable[[T], R]], device: str | None) -> Callable[[T], R]:

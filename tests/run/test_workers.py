@@ -78,6 +78,17 @@ def test_killed_worker_ends_the_run_in_one_line(launch, setting, tmp_path):
     assert len(components(tmp_path / "runs")) == N * 4
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sigterm_is_an_interruption(launch, tmp_path, workers):
+    run = launch(f"workers={workers}", f"runs={tmp_path / 'runs'}")
+    eventually(lambda: run.poll() is not None or any(tmp_path.glob("runs/*/*/components/*.parq*")))
+    run.terminate()
+    _, complaint = run.communicate(timeout=120)
+    assert run.returncode == 130
+    assert "the same command again continues" in complaint and "Traceback" not in complaint
+
+
 @pytest.fixture
 def slow(tmp_path):
     """Starts slow tasks in a process group of their own; and those begun or done so far."""
@@ -107,11 +118,12 @@ def eventually(true, seconds=120):
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_after_the_tasks_in_flight(slow):
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_ends_after_the_tasks_in_flight(slow, sent):
     start, count = slow
     run = start("works")
     eventually(lambda: count("done") >= 3)
-    os.killpg(run.pid, signal.SIGINT)
+    os.killpg(run.pid, sent)
     begun = count("begun")
     out, err = run.communicate(timeout=120)
     assert out == "interrupted\n" and "Traceback" not in err
