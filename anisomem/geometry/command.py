@@ -172,7 +172,7 @@ def _report(
         for name, rows in _data(analysis, pairs).items():
             of = {"model": recording.model}
             data.setdefault(name, []).extend({**of, **row} for row in rows)
-    notes = [*NOTES, *(_counted(r) for r in recordings)]
+    notes = [*NOTES, *_of_prompts(recordings)]
     cells_of = [claim.cells() for claim in judged]
     table = Table("Claims", claims.HEADINGS, cells_of, notes, above=("claim", "number"))
     with Folder(folder, KIND) as written:
@@ -191,12 +191,18 @@ def _findings(recordings: Sequence[Recording], table: Table) -> Findings:
     return Findings(
         f"Geometry: {', '.join(recording.title for recording in recordings)}",
         ABOUT,
-        [_counted(recording) for recording in recordings],
+        _of_prompts(recordings),
         [Part.of(recording) for recording in recordings],
         [table],
         CAPTIONS,
         key="claim",
     )
+
+
+def _of_prompts(recordings: Sequence[Recording]) -> list[str]:
+    """What a reader must know about the prompts."""
+    cautions = [f"{r.title}: {caution}." for r in recordings for caution in r.prompts.cautions]
+    return [*(_counted(recording) for recording in recordings), *cautions]
 
 
 def _counted(recording: Recording) -> str:

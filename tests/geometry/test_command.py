@@ -15,7 +15,7 @@ from anisomem.detection.anisotropy import Anisotropy
 from anisomem.engine.engine import Engine
 from anisomem.errors import UserError
 from anisomem.geometry import analysis, claims
-from anisomem.geometry.command import _of_spectrum, directional, geometry
+from anisomem.geometry.command import _of_prompts, _of_spectrum, directional, geometry
 from anisomem.geometry.evaluate import complete
 from anisomem.geometry.record import Extent, Recording
 from anisomem.models.diffusers_unet import DiffusersUNet
@@ -33,11 +33,11 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def setting(save_pipeline, tmp_path_factory):
-    folder, n = tmp_path_factory.mktemp("geometry"), 24
+    folder, n = tmp_path_factory.mktemp("geometry"), 25
     columns = {
         "id": [f"p{i}" for i in range(n)],
         "prompt": [f"{'red cat' if i % 2 else 'dog'} {i}" for i in range(n)],
-        "label": ["memorized" if i % 2 else "not_memorized" for i in range(n)],
+        "label": [*["not_memorized", "memorized"] * (n // 2), "partial"],
         "cluster": [i // 2 for i in range(n)],
         "block": ["made"] * n,
         "kind": ["ordinary"] * n,
@@ -65,6 +65,12 @@ def test_two_processes_evaluate_the_same_to_the_bit(recording, setting, tmp_path
         assert one.keys() == two.keys()
         for key in one:
             np.testing.assert_array_equal(one[key], two[key])
+
+
+def test_prompts_that_are_left_out_are_said(recording):
+    counted, cautioned = _of_prompts([recording])
+    assert "6 memorized prompts" in counted and "and 6 others" in counted
+    assert cautioned == f"{recording.title}: 1 of 25 prompts left out, labelled partial."
 
 
 def test_what_is_recorded_is_what_detectors_read(recording):
