@@ -36,7 +36,7 @@ ENDS = ("kill -9", "kill -9", "SIGTERM", "Ctrl-C", "Ctrl-C twice", "full disk", 
 #: Exit codes of each; a run may also be done before, and Python may not be up yet at Ctrl-C.
 CODES = {
     "kill -9": {0, -9},
-    "SIGTERM": {0, -15},
+    "SIGTERM": {0, 130, -15},
     "Ctrl-C": {0, 130, -2},
     "Ctrl-C twice": {0, 130, -2},
     "full disk": {0, 2},

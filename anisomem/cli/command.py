@@ -240,7 +240,8 @@ def positive(text: str) -> int:
 READ_BY: Mapping[str, Sequence[str]] = {
     **dict.fromkeys(("fdr", "prompts", "scan"), ("scan",)),
     **dict.fromkeys(("calibration", "pictures"), ("demo", "scan")),
-    **dict.fromkeys(("measure", "strengths"), ("mitigate",)),
+    "measure": ("demo", "mitigate", "scan"),
+    "strengths": ("mitigate",),
     "trial": ("demo", "generate", "mitigate"),
     "dry_run": ("geometry", "mitigate", "multirun", "run", "scan", "sweep"),
 }
@@ -261,7 +262,7 @@ class OverrideWord(click.ParamType[str]):
         self.or_file = or_file
 
     def convert(self, value: str, param: Any, ctx: click.Context | None) -> str:
-        if ctx and "=" in value and (readers := _other_readers(value, ctx)):
+        if ctx and (readers := _other_readers(value, ctx)):
             raise UserError(
                 f"anisomem {ctx.command.name} does not read {value.partition('=')[0]}; it is for"
                 f" anisomem {', '.join(readers)}"
@@ -270,11 +271,13 @@ class OverrideWord(click.ParamType[str]):
 
     def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[CompletionItem]:
         offered = completion.overrides(incomplete, self.or_file)
-        return [item for item in offered if not _other_readers(str(item.value), ctx)]
+        return [item for item in offered if not _other_readers(item.value, ctx)]
 
 
 def _other_readers(word: str, ctx: click.Context) -> Sequence[str]:
     """The commands that read the setting of an override, where the one at work does not."""
+    if "=" not in word and not word.endswith("."):  # a file; completion ends a setting so
+        return ()
     readers = READ_BY.get(re.split(r"[.=@]", word.lstrip("+~"), maxsplit=1)[0], ())
     return () if ctx.command.name in readers else readers
 

@@ -76,9 +76,13 @@ class WeightsFile:
 
 
 def device(name: str) -> str:
-    """A device by name; ``auto`` is CUDA if there is one."""
+    """A device by name; ``auto`` is CUDA if there is one.
+
+    Convolutions there are in float32, as those of diffusion models are.
+    """
     import torch
 
+    torch.backends.cudnn.allow_tf32 = False
     if name != "auto":
         return name
     return "cuda" if torch.cuda.is_available() else "cpu"

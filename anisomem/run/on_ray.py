@@ -8,6 +8,7 @@ room, and its task is done again.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import traceback
@@ -49,7 +50,7 @@ def connect() -> None:
 
     if ray.is_initialized():
         return
-    address = os.environ.get(ADDRESS)
+    address, terminated = os.environ.get(ADDRESS), signal.getsignal(signal.SIGTERM)
     try:
         if address:
             _require_answer(address)
@@ -67,6 +68,8 @@ def connect() -> None:
         f"GPUs {has.get('GPU', 0):g}",
         file=sys.stderr,
     )
+    if terminated is signal.default_int_handler:  # the command line's; Ray has one of its own
+        signal.signal(signal.SIGTERM, terminated)
 
 
 def _require_answer(address: str) -> None:

@@ -101,8 +101,10 @@ def _start(start: Callable[[str | None], Callable[[Any], Any]], places: Any) -> 
     global _begin
     Thread(target=_end_with_parent, daemon=True).start()
     # Ctrl-C and SIGTERM are the parent's to answer. The latter is not ignored, for a pool that is
-    # broken ends its processes with it: what is sent to the parent's group does not come here.
+    # broken ends its processes with it: what is sent to the parent's group does not come here. A
+    # terminal may stop those of other groups that write to it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     os.setpgid(0, 0)
     # Called by the first task, which can say what is wrong.
     _begin = cache(partial(begun, start, places.get()))

@@ -193,7 +193,8 @@ def _in_turn(
 def _interrupts(executor: Executor) -> Iterator[Callable[[], bool]]:
     """Ctrl-C is only noted, so that no result is lost on its way; twice, it ends the processes.
 
-    So is SIGTERM, which Slurm, containers and timeout(1) send.
+    So is SIGTERM where it is answered as Ctrl-C, on the command line; a program that calls us may
+    have an answer of its own.
     """
     noted: list[int] = []
 
@@ -209,7 +210,10 @@ def _interrupts(executor: Executor) -> Iterator[Callable[[], bool]]:
             b" ends them\n",
         )
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    taken = [signal.SIGINT]
+    if signal.getsignal(signal.SIGTERM) is signal.default_int_handler:
+        taken.append(signal.SIGTERM)
+    before = {number: signal.signal(number, note) for number in taken}
     try:
         yield lambda: bool(noted)
     finally:

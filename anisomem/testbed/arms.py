@@ -76,7 +76,6 @@ ARMS: Mapping[str, Arm] = {
     "1 in 8 repeated": replace(_FIRST, factor="share of repeated pictures", share=1 / 8),
     "1 in 32 repeated": replace(_FIRST, factor="share of repeated pictures", share=1 / 32),
     "never without prompt": _differing("prediction without prompt sees the repeated", hidden=True),
-    "70,000 ordinary": replace(_FIRST, factor="distinct ordinary pictures", ordinary=70_000),
     "endless ordinary": replace(_FIRST, factor="distinct ordinary pictures", ordinary=None),
     "16 x 16": replace(_differing("trained size of latents", build=_unet(16)), canvas=FLAT),
     "plain loss": _differing(

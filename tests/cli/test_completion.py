@@ -72,6 +72,8 @@ def test_a_scan_takes_a_file_by_itself(tmp_path, monkeypatch, capsys):
     assert "mine.txt" in offered("anisomem scan mi", capsys, monkeypatch)
     assert "calibration=mine.txt" in offered("anisomem scan calibration=m", capsys, monkeypatch)
     assert "mine.txt" not in offered("anisomem run mi", capsys, monkeypatch)
+    (tmp_path / "trial.txt").touch()
+    assert offered("anisomem scan tri", capsys, monkeypatch) == ["trial.txt"]
 
 
 def test_paths_are_completed(tmp_path, monkeypatch):

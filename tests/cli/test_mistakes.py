@@ -36,6 +36,7 @@ def test_store_of_another_schema_version(finished, tmp_path, capsys, refused):
         (["run", "fdr=0.2"], "run does not read fdr; it is for anisomem scan"),
         (["run", "+scan.seed=3"], "run does not read +scan.seed; it is for anisomem scan"),
         (["multirun", "trial.steps=3,4"], "trial.steps; it is for anisomem demo, generate, mit"),
+        (["run", "measure=[sscd]"], "read measure; it is for anisomem demo, mitigate, scan"),
         (["scan", "mine.txt", "strengths={}"], "scan does not read strengths; it is for anisomem"),
         (["bench", "dry_run=true"], "bench does not read dry_run; it is for anisomem geometry,"),
     ],

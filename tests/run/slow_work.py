@@ -1,6 +1,7 @@
 """Slow tasks in several processes, as a program of its own: ``slow_work.py FOLDER HOW``."""
 
 import resource
+import signal
 import sys
 import time
 from functools import partial
@@ -72,6 +73,7 @@ def keep(task, result):
 
 if __name__ == "__main__":
     given = sys.argv[1:]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as the command line has it
     try:
         work = Work(Slow(*given), partial(Slow, *given), keep)
         pair = Processes(work.start, [None, None])
