@@ -27,7 +27,7 @@ from anisomem.evaluation.resampling import Resampling
 
 FAMILY_LEVEL = 0.05  # chance of any wrong verdict among pairs whose p values are adjusted
 NOT_SEPARABLE = "not separable"
-MOST_DRAWS = 100_000  # as many as a verdict is worth
+MOST_DRAWS = 300_000  # as many as a verdict is worth
 
 
 @dataclass(frozen=True)

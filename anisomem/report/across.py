@@ -61,12 +61,15 @@ class Across:
         names: The names of the cases.
         cells: By detector's key: a cell for each case, None where it was not run or not scored.
         ranks: By detector's key; of those that every case has.
+        undecided: Of cases that can tell no two detectors apart, why; in these only the best is
+            marked.
     """
 
     name: str
     names: Sequence[str]
     cells: Mapping[str, Sequence[Cell | None]]
     ranks: Mapping[str, Rank]
+    undecided: Sequence[str] = ()
 
     @cached_property
     def order(self) -> list[str]:
@@ -97,11 +100,14 @@ def _across(name: str, cases: Sequence[Compared], found: Sequence[Statistic]) ->
         [one.name for one in cases],
         {key: [cells.get(key) for cells in by_case] for key in every},
         dict(zip(common, ranks, strict=True)),
+        [why for compared in cases if (why := compared.undecided)],
     )
 
 
 def _cells(compared: Compared, statistic: Statistic) -> list[Cell]:
     best = int(np.argmax(statistic.values))
+    if compared.undecided:
+        return [Cell(value, d == best) for d, value in enumerate(statistic.values)]
     behind = {
         pair.a + pair.b - best
         for pair in compared.pairs
@@ -143,7 +149,8 @@ def table(found: Sequence[Across], left_out: Sequence[str] = ()) -> Table:
             rank = one.ranks.get(key)
             row.append(f"{rank.value:.1f} [{rank.low:.1f}, {rank.high:.1f}]" if rank else "–")
         rows.append(row)
-    return Table("Side by side", headings, rows, [*NOTES, *left_out])
+    undecided = [f"{why}. There only the best is marked." for why in found[0].undecided]
+    return Table("Side by side", headings, rows, [*NOTES, *undecided, *left_out])
 
 
 def _text(cell: Cell | None) -> str:
@@ -201,5 +208,6 @@ def figure(found: Sequence[Across], colours: Mapping[str, str]) -> Any:
         ranks.set_xlabel("mean rank", fontsize=8)
         ranks.grid(axis="x", color="0.92")
     axes[0, 0].set_ylabel("detector, n noise samples", fontsize=8)
-    picture.suptitle("grey: not separable from the column's best", fontsize=9)
+    told = ["grey: not separable from the column's best", *found[0].undecided]
+    picture.suptitle("\n".join(told), fontsize=9)
     return picture

@@ -122,6 +122,8 @@ def _table(results: Results, by_part: dict[str, Compared], notes: Sequence[str])
             cells.append([part, counts, *keys, *pair_cells(pair, [target], adjusted=True)])
         if note := resolution_note(target, evaluation.n_negative):
             unresolved.append(f"{part}, {rate}: {note}.")
+        if shown.undecided:
+            unresolved.append(f"{part}, {shown.undecided}.")
     first = next(iter(by_part.values()))
     pairs, drawn = len(first.pairs), first.evaluation.auc_draws.shape[1]
     explained = [

@@ -16,11 +16,13 @@ from anisomem.benchmark.results import Results
 from anisomem.detection.base import Detector
 from anisomem.errors import UserError
 from anisomem.evaluation import (
+    FAMILY_LEVEL,
     Comparison,
     Evaluation,
     auc,
     effective_clusters,
     enough_draws,
+    least_p,
     tpr_at_fpr,
 )
 from anisomem.report.tables import percent
@@ -46,6 +48,19 @@ class Compared:
     evaluation: Evaluation
     pairs: Sequence[Comparison]
     refused: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def undecided(self) -> str:
+        """Why no pair can be told apart, whatever it scores; empty where one can be."""
+        table = self.evaluation
+        units = _units(table.labels, table.clusters)
+        least = least_p(table.auc_draws.shape[1], units) * len(self.pairs)
+        if least < FAMILY_LEVEL:
+            return ""
+        return (
+            f"{self.title}: {units:.3g} effective clusters tell no two of {len(self.detectors)}"
+            f" detectors apart, whatever they score; name fewer of them"
+        )
 
     def statistics(self) -> list[Statistic]:
         """The AUC, and the TPR where its target can be resolved."""
@@ -97,7 +112,9 @@ def compared(
         UserError: What :meth:`Results.judged` refuses, or fewer than two can be scored.
     """
     chosen = range(len(results.prompts)) if rows is None else rows
-    enough = enough_draws(comb(len(detectors), 2), _units(results, chosen))
+    prompts = results.prompts.subset(chosen)
+    units = _units(prompts.labels, prompts.clusters)
+    enough = enough_draws(comb(len(detectors), 2), units)
     draws = max(results.config.draws, enough)
     refused: Mapping[str, str] = {}
     if rows is None:
@@ -118,11 +135,11 @@ def compared(
     )
 
 
-def _units(results: Results, rows: Sequence[int]) -> float:
+def _units(labels: npt.ArrayLike, clusters: npt.NDArray[np.int64]) -> float:
     """The effective number of clusters of the class that has fewer."""
-    prompts = results.prompts.subset(rows)
-    labels = prompts.labels == 1
-    return min(effective_clusters(prompts.clusters[c]) for c in (labels, ~labels) if c.any())
+    memorized = np.asarray(labels) == 1
+    classes = (memorized, ~memorized)
+    return min(effective_clusters(clusters[c]) for c in classes if c.any())
 
 
 def at_largest_n(detectors: Sequence[Detector]) -> list[Detector]:

@@ -112,7 +112,8 @@ def critical_difference(compared: Compared, colours: Colours) -> Figure:
 def _rule(compared: Compared) -> str:
     """What makes a pair separable here; the table of pairs has another rule."""
     pairs = f"{len(compared.pairs)} pair" + "s" * (len(compared.pairs) != 1)
-    return f"separable: p < {FAMILY_LEVEL:g} after Holm's adjustment over {pairs}"
+    rule = f"separable: p < {FAMILY_LEVEL:g} after Holm's adjustment over {pairs}"
+    return compared.undecided or rule
 
 
 def _points(

@@ -16,11 +16,11 @@ LESS = np.where(np.arange(60) % 3 == 0, 0.0, SURE) + np.linspace(0, 0.01, 60)
 TURNED = -SURE
 
 
-def case(title, **scores):
+def case(title, clusters=np.arange(60), **scores):
     evaluation = Evaluation(
         np.stack(list(scores.values()))[:, None],
         LABELS,
-        np.arange(60),
+        clusters,
         [0.1],
         draws=enough_draws(10, 30),
     )
@@ -51,6 +51,19 @@ def test_the_best_of_a_column_and_what_is_not_separable_from_it(found):
     }
     assert [cell.value for cell in area.cells["sure"]] == [1, 1]
     assert [cell.value for cell in area.cells["turned"]] == [0, 0]
+
+
+def test_where_too_few_clusters_decide_nothing_is_marked_as_equal_to_the_best():
+    few = case("few", np.arange(60) // 10, less=LESS, turned=TURNED, sure=SURE)
+    many = case("many", less=LESS, turned=TURNED, sure=SURE)
+    found = across.across([few, many])
+    assert [c.is_best for c in found[0].cells["turned"]] == [False, False]
+    assert [c.is_best for c in found[0].cells["sure"]] == [True, True]
+    assert many.undecided == ""
+    said = "few: 3 effective clusters tell no two of 3 detectors apart, whatever they score"
+    assert few.undecided.startswith(said) and found[0].undecided == [few.undecided]
+    assert any(note.startswith(said) for note in across.table(found).notes)
+    assert few.undecided in across.figure(found, colours(list(found[0].cells))).get_suptitle()
 
 
 def test_mean_ranks_of_what_every_case_has(found):
