@@ -31,6 +31,13 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 
+def _ratio(numerator: Array, denominator: Array) -> Array:
+    """A quotient; NaN where there is no guidance, as at the first step of flow matching."""
+    with np.errstate(invalid="ignore"):
+        quotient: Array = numerator / denominator
+    return quotient
+
+
 @dataclass(frozen=True)
 class Alignment:
     r"""The three inner products that everything follows from, any equal shapes.
@@ -56,12 +63,12 @@ class Alignment:
     @property
     def excess(self) -> Array:
         """The excess E of the length with the prompt."""
-        return (self.cc - self.uu) / self.norm**2
+        return _ratio(self.cc - self.uu, self.norm**2)
 
     @property
     def cosine(self) -> Array:
         r""":math:`\cos(u, c - u)`."""
-        return (self.uc - self.uu) / (np.sqrt(self.uu) * self.norm)
+        return _ratio(self.uc - self.uu, np.sqrt(self.uu) * self.norm)
 
     @property
     def equal_length(self) -> Array:
@@ -99,7 +106,7 @@ class InputAlignment(Alignment):
     @property
     def along_input(self) -> Array:
         r""":math:`\cos(x, d)`, the guidance along the input."""
-        return (self.xc - self.xu) / (np.sqrt(self.xx) * self.norm)
+        return _ratio(self.xc - self.xu, np.sqrt(self.xx) * self.norm)
 
     @property
     def rest(self) -> Array:
@@ -114,4 +121,4 @@ class InputAlignment(Alignment):
     @property
     def along_rest(self) -> Array:
         r""":math:`\cos(u_\perp, d)`, the guidance along what is imagined in the input."""
-        return self.rest_product / (self.rest * self.norm)
+        return _ratio(self.rest_product, self.rest * self.norm)

@@ -15,6 +15,15 @@ def test_identity_of_the_sign():
     assert ((found.excess > 1) == (cosine > 0)).all()
 
 
+@pytest.mark.filterwarnings("error")
+def test_without_guidance_there_is_no_angle_and_no_complaint():
+    one = np.ones((1, 2))
+    found = InputAlignment(one, one, one, one, 0.5 * one, 0.5 * one)
+    for value in (found.cosine, found.excess, found.along_input, found.along_rest):
+        assert np.isnan(value).all()
+    assert (found.norm == 0).all()
+
+
 def test_equal_length_is_minus_half_the_relative_norm():
     rng = np.random.default_rng(1)
     u, c = rng.standard_normal((2, 50, 9))
