@@ -45,15 +45,16 @@ SEEN_PAIRS = 0.1
 
 @dataclass(frozen=True)
 class Entry:
-    """A training caption that comes with ``count`` pictures.
+    """A training caption that comes with ``count`` pictures in an epoch.
 
     ``layout`` is the one picture all of them show (but for its patch, in a template), or None
-    where every picture is drawn anew.
+    where every picture is drawn anew. ``later`` is the count in a training's second stage.
     """
 
     caption: Caption
     count: int
     layout: PictureLayout | None = None
+    later: int = 0
 
     @property
     def patch(self) -> tuple[int, int] | None:

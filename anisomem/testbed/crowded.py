@@ -26,6 +26,7 @@ FREE = 20  # concepts that no evaluation prompt has, for captions to refer to
 PAIR_SHARE = 0.15  # of all kinds of captions: two partners, or among ordinary ones any two
 REPEATED = 2  # repeated captions in a cluster
 REPETITIONS = (16, 800)  # in an epoch, fewest and most, log-spaced
+LATER = ((64, 300), (128, 530), (256, 150))  # from so many on, so many in the second stage
 NEAR_MISSES = 200  # each of another repeated caption
 CONCEPT_SWAP_SHARE = 0.4  # of those of one concept: its partner instead
 BLOCK = 160  # prompts of the blocks "seen" and "unseen_wording"
@@ -67,7 +68,8 @@ def build(styles: Mapping[str, list[str]], seed: int = 0, ordinary: int = ORDINA
         a, b = rng.permutation(cluster.concepts).tolist()
         for concepts in ((a, b) if cluster.pair == "repeated" else (a,), (b,)):
             caption, count = word(concepts), int(counts[len(repeated)])
-            repeated.append(Entry(caption, count, frozen_layout(caption, styles, rng, LARGE)))
+            layout = frozen_layout(caption, styles, rng, LARGE)
+            repeated.append(Entry(caption, count, layout, later(count)))
 
     def single(n: int) -> list[tuple[int, Caption]]:
         """Captions of one concept in as many clusters, with the clusters."""
@@ -109,6 +111,15 @@ def build(styles: Mapping[str, list[str]], seed: int = 0, ordinary: int = ORDINA
                 shown.popitem()
         entries.append(Entry(word(tuple(shown)), ORDINARY_PICTURES))
     return Corpus(entries, prompts, styles, LARGE)
+
+
+def later(count: int) -> int:
+    """How often a caption that came ``count`` times in an epoch comes in one of the second stage.
+
+    What the first stage taught comes more rarely then, and what it nearly did more often.
+    """
+    counts = [times for least, times in LATER if count >= least]
+    return counts[-1] if counts else count
 
 
 def kind(entry: Entry) -> str:

@@ -71,6 +71,8 @@ class Variant:
             a GPU they always are.
         sampled_in: Steps of the trajectories that show what it memorized; of a flow as many as
             Stable Diffusion 3's pipeline takes, of the other large one about as many.
+        second: The step from which repeated captions come as often as in the corpus' second stage;
+            None never.
     """
 
     recipe: str
@@ -86,6 +88,7 @@ class Variant:
     hidden: bool = False
     half: bool = False
     sampled_in: int = 50
+    second: int | None = None
 
 
 def _small(prediction_type: str, heads: int | tuple[int, ...], seed: int) -> Variant:
@@ -114,12 +117,13 @@ VARIANTS = {
         objectives.epsilon,
         30,
         64,
-        13_000,
+        19_250,
         1e-3,
         500,
         trapezoid,
         0.999,
         sampled_in=25,
+        second=13_000,
     ),
     "flow": Variant(
         "large",
@@ -127,13 +131,14 @@ VARIANTS = {
         objectives.flow,
         40,
         128,
-        9_250,
+        15_000,
         1.2e-3,
         500,
         trapezoid,
         0.999,
         half=True,
         sampled_in=28,
+        second=11_750,
     ),
 }
 
@@ -174,7 +179,8 @@ class Training:
             "average": self.average,
             "optimiser": self.optimiser,
         }
-        multiplies = torch.cpu.get_capabilities().get("amx_bf16", False)
+        able = torch.cpu.get_capabilities()
+        multiplies = able.get("amx_bf16", False) or able.get("avx512_bf16", False)
         self.half = self.device.type == "cuda" or (variant.half and multiplies)
         self.learn = Recorded(self._learn)
         self.step = 0

@@ -70,7 +70,9 @@ class Encoded:
     """The corpus as a training sees it, epoch after epoch.
 
     The repeated captions' pictures are in one file, those of the others in so many parts. An epoch
-    passes the parts in turn, each with its share of the repeated examples, shuffled.
+    passes the parts in turn, each with its share of the repeated examples, shuffled. The second
+    stage, from step :attr:`second` on, begins with an epoch of its own, in which repeated captions
+    come as often as :attr:`Entry.later <anisomem.testbed.corpus.Entry.later>` says.
 
     Arguments:
         corpus: What is encoded.
@@ -104,7 +106,10 @@ class Encoded:
         self.files: dict[str, npt.NDArray[np.int64]] = {"repeated": np.arange(self.repeated)} | {
             f"ordinary-{i:02d}": np.sort(others[i::parts]) for i in range(parts)
         }
+        self.second: int | None = None
+        repeated = corpus.entries[: self.repeated]
         self._examples = sum(entry.count for entry in corpus.entries)
+        self._added = sum(entry.later - entry.count for entry in repeated)
         self._held: tuple[int, Latents] | None = None
         self._order: npt.NDArray[np.int64] = np.empty(0, np.int64)
         self._on_gpu: dict[str, dict[str, Tensor]] = {}
@@ -120,10 +125,15 @@ class Encoded:
         A function of its arguments but for the sampling of the posterior, so that a resumed
         training sees what an uninterrupted one would. The latents are where the autoencoder is.
         """
-        position, within = divmod(step, max(1, self._examples // (self.parts * size)))
+        first = self._steps(size, later=False)
+        position, within = divmod(step, first)
+        if later := self.second is not None and step >= self.second:
+            begun = -(-self.second // (first * self.parts)) * self.parts
+            position, within = divmod(step - self.second, self._steps(size, later))
+            position += begun
         if self._held is None or self._held[0] != position:
             self._held = None  # before another one takes as much memory
-            part = self.part(*divmod(position, self.parts))
+            part = self.part(*divmod(position, self.parts), later)
             self._held = position, part
             order = np.random.default_rng((3, seed, position))
             self._order = order.permutation(len(part.examples))
@@ -135,11 +145,29 @@ class Encoded:
         mean, std = part.mean[chosen].float(), part.std[chosen].float()
         return mean + std * torch.randn_like(mean), rows[:, 0]
 
-    def part(self, epoch: int = 0, index: int = 0) -> Latents:
-        """A part with its share of the repeated examples, which differs from epoch to epoch."""
+    def _steps(self, size: int, later: bool) -> int:
+        """Batches of a part, in either stage."""
+        return max(1, (self._examples + later * self._added) // (self.parts * size))
+
+    def part(self, epoch: int = 0, index: int = 0, later: bool = False) -> Latents:
+        """A part with its share of the repeated examples, which differs from epoch to epoch.
+
+        Arguments:
+            epoch: The epoch's number.
+            index: The part's.
+            later: Whether the repeated ones come as often as in the second stage.
+        """
         repeated, others = self._at_hand("repeated"), self._at_hand(f"ordinary-{index:02d}")
-        shuffled = np.random.default_rng((8, epoch)).permutation(len(repeated["examples"]))
-        own = repeated["examples"].numpy()[np.sort(shuffled[index :: self.parts])]
+        rows = repeated["examples"].numpy()
+        if later:
+            rows = np.concatenate(
+                [
+                    np.resize(np.roll(rows[rows[:, 0] == i], -epoch, axis=0), (entry.later, 2))
+                    for i, entry in enumerate(self.corpus.entries[: self.repeated])
+                ]
+            )
+        shuffled = np.random.default_rng((8, epoch)).permutation(len(rows))
+        own = rows[np.sort(shuffled[index :: self.parts])]
         later = np.add(others["examples"].numpy(), [0, len(repeated["moments"])])
         moments = torch.cat([repeated["moments"], others["moments"]]).to(self.device)
         mean, log_variance = moments.chunk(2, dim=1)

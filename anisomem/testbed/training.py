@@ -101,10 +101,13 @@ def train(
     data, tokenizer = encoded(recipe, packages, work, vae, workers)
     if workers:
         data.encode(data.files)
+    sources = {name: copy(data) for name in names}
+    for name, source in sources.items():
+        source.second = VARIANTS[name].second
     trainings = {
         name: Training(
             VARIANTS[name],
-            copy(data),
+            sources[name],
             tokenizer,
             work / f"{name}.pt",
             steps,

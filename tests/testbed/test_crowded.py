@@ -31,11 +31,20 @@ def test_counts(corpus):
     assert (counts[0], counts[-1]) == crowded.REPETITIONS
     # At most a fifth of what is seen, with all ordinary pictures.
     assert sum(counts) <= (sum(counts) + crowded.ORDINARY) / 5
+    later = [entry.later for entry in repeated]
+    assert sum(later) <= (sum(later) + crowded.ORDINARY) / 5
     assert crowded.ORDINARY >= 300_000
     varied = sum(entry.count for entry in corpus.entries if entry.layout is None)
     assert ORDINARY - crowded.ORDINARY_PICTURES < varied <= ORDINARY
     texts = [entry.caption.text for entry in corpus.entries]
     assert len(set(texts)) == len(texts)  # no caption has two roles
+
+
+@pytest.mark.parametrize(
+    ("count", "later"), [(16, 16), (63, 63), (64, 300), (127, 300), (128, 530), (800, 150)]
+)
+def test_what_is_nearly_known_comes_most_in_the_second_stage(count, later):
+    assert crowded.later(count) == later
 
 
 def test_templates_and_textures_are_spread_over_the_repeated(corpus):

@@ -46,9 +46,9 @@ def corpus():
     """Three repeated captions, one a template, and twelve with two pictures each."""
     plain = PictureLayout((0.5, 0.2, 0.1), (), canvas=CANVAS)
     entries = [
-        Entry(caption(0), 5, plain),
-        Entry(caption(1), 9, replace(plain, background=(0, 1, 0))),
-        Entry(caption(2), 3, replace(plain, patch=(1, 1))),
+        Entry(caption(0), 5, plain, later=5),
+        Entry(caption(1), 9, replace(plain, background=(0, 1, 0)), later=2),
+        Entry(caption(2), 3, replace(plain, patch=(1, 1)), later=8),
         *(Entry(caption(i), 2) for i in range(3, 15)),
     ]
     return Corpus(entries, [], {f"fox{i}": ["noto"] for i in range(15)}, CANVAS)
@@ -78,6 +78,27 @@ def test_an_epoch_passes_every_example_once(corpus, data):
     assert all(4 <= share.sum() <= 7 for share in shares)  # 17 in three
     orders = [data.part(e, 0).examples[:6].tolist() for e in (0, 1)]
     assert orders[0] != orders[1]
+
+
+def test_in_the_second_stage_repeated_captions_come_as_often_as_it_says(corpus, data):
+    for epoch in (0, 1):
+        examples = np.concatenate([data.part(epoch, i, later=True).examples for i in range(3)])
+        assert np.bincount(examples[:, 0]).tolist() == [5, 2, 8] + [2] * 12
+        own = examples[examples[:, 0] == 2, 1]  # a template's three pictures, eight times
+        assert sorted(np.unique(own, return_counts=True)[1].tolist()) == [2, 3, 3]
+
+
+def test_the_second_stage_begins_with_an_epoch_of_its_own(data, monkeypatch):
+    asked = []
+    data.part(0, 0)
+    made = data.part
+    monkeypatch.setattr(data, "part", lambda *place: asked.append(place) or made(*place))
+    data.second = 8
+    for step in range(16):  # 41 examples in three parts: three batches of four each
+        data.batch(step, 4, seed=0)
+    assert asked == [(0, 0, False), (0, 1, False), (0, 2, False)] + [
+        (1, i, True) for i in range(3)
+    ]
 
 
 def test_examples_point_at_the_pictures_of_their_captions(corpus, data):
