@@ -21,7 +21,7 @@ from anisomem.console import progress
 from anisomem.datasets import kept
 from anisomem.errors import UserError
 from anisomem.models.capability import Capability
-from anisomem.run import labelled
+from anisomem.run import labelled, sharing
 from anisomem.run.base import PROMPTS
 from anisomem.run.devices import require_trained
 from anisomem.storage import atomic, digests
@@ -81,10 +81,11 @@ def complete(case: Case, model: DiffusionModel | None = None) -> Completed:
     if finished:
         return Completed(_counted(case, results), worked=False)
     with progress.phase(f"{case.name}: load"):
+        if len(missing) > 1:
+            sharing.prepare(case.config)
         from anisomem.benchmark.costs import measure
         from anisomem.benchmark.record import record
         from anisomem.engine.counting import counts_of_each
-        from anisomem.run import sharing
         from anisomem.run.provenance import continued, provenance
 
         begin = perf_counter()

@@ -17,7 +17,7 @@ from anisomem.run.clock import peak_mb, synchronise, take_turns
 from anisomem.run.workers import one_thread
 
 PROMPTS = 10  # the unit of published timings
-AGREE = 0.1  # turns that differ by no more than a tenth need no further ones
+AGREE = 0.1  # a detector whose turns differ by no more than a tenth takes no further ones
 EVERYTHING = "all detectors"
 
 
@@ -25,7 +25,7 @@ def measure(case: Case, model: DiffusionModel) -> Mapping[str, TimedCounts]:
     """Costs by :attr:`Detector.cost_key`, on the ten first prompts of a case.
 
     In one thread, as every process of a run records. The detectors take turns, and all together
-    take theirs too, until two turns or more agree to a tenth.
+    take theirs too, each until its own agree to a tenth.
     """
     config, detectors = case.config, case.configured
     texts = list(case.prompts.texts[:PROMPTS])

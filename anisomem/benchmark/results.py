@@ -6,6 +6,7 @@ page are made of these results in ``report``.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -324,3 +325,14 @@ class Results:
         for values in (*components.values(), *references.values()):
             values.flags.writeable = False  # one detector's score must not change another's
         return Recorded(components, chosen, self.config.stands_for, references, seed)
+
+
+def rows_of(all_results: Sequence[Results]) -> list[Row]:
+    """The rows of several cases' tables; numpy draws the samples of one beside another's.
+
+    Raises:
+        UserError: Prompts are missing from a store, or settings of the table are wrong.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        tables = list(threads.map(lambda results: results.table, all_results))
+    return [row for table in tables for row in table]

@@ -6,6 +6,7 @@ Each command is a file beside this one. The guard is :func:`anisomem.errors.repo
 from __future__ import annotations
 
 import logging
+import gc
 import os
 import signal
 import sys
@@ -76,8 +77,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:  # a process of its own, which Slurm, containers and timeout(1) end so
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     words = list(sys.argv[1:] if arguments is None else arguments)
-    with terminal.restored():
-        return reported(partial(_obey, words))
+    try:
+        with terminal.restored():
+            return reported(partial(_obey, words))
+    finally:
+        if arguments is None:  # Python's own end looks for cycles among all that was imported
+            gc.freeze()
 
 
 def _obey(words: list[str]) -> int:

@@ -138,7 +138,9 @@ class Anisotropy(NormPlusCosine):
         """The cosine over channels at every position, ``[B, H, W]``."""
         from torch.nn.functional import cosine_similarity
 
-        return cosine_similarity(*self._compared(c, u), dim=1)
+        # On a CPU norms over the last axis take a tenth of the time of those over another.
+        first, second = (v.movedim(1, -1).contiguous() for v in self._compared(c, u))
+        return cosine_similarity(first, second, dim=-1)
 
     def _compared(self, c: Prediction, u: Prediction) -> tuple[Tensor, Tensor]:
         """The two vectors that the cosine is taken between, ``[B, C, H, W]`` each."""

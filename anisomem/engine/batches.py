@@ -107,3 +107,16 @@ def _finite(prediction: Prediction) -> Prediction:
             "and check the weights"
         )
     return prediction
+
+
+def again(rows: slice, n: int) -> slice | list[int]:
+    """Rows of ``n`` that are taken again and again; as a slice, which copies nothing, if it can be.
+
+    Arguments:
+        rows: Which of the repeated ones.
+        n: How many there are before they are repeated.
+    """
+    first = rows.start // n * n
+    if rows.stop <= first + n:
+        return slice(rows.start - first, rows.stop - first)
+    return [row % n for row in range(rows.start, rows.stop)]

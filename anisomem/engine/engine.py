@@ -167,8 +167,9 @@ def _one_each(name: str, value: object, count: int) -> Tensor:
 
 def _encoded(model: DiffusionModel, texts: Sequence[str]) -> Conditioning:
     """The conditioning of prompts, each text encoded once."""
-    unique = sorted(set(texts))
-    return model.encode(unique)[[unique.index(text) for text in texts]]
+    rows = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+    encoded = model.encode(list(rows))
+    return encoded if len(rows) == len(texts) else encoded[[rows[text] for text in texts]]
 
 
 def _placed(detector: Detector, needs: Sequence[Need], model: DiffusionModel) -> dict[Need, Need]:

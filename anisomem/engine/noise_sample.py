@@ -43,7 +43,7 @@ from anisomem.detection.needs import (
 from anisomem.detection.of_baseline import OfBaseline
 from anisomem.detection.places import At
 from anisomem.detection.renoised import Cycled, FluxDifference, Representation
-from anisomem.engine.batches import Batches
+from anisomem.engine.batches import Batches, again
 from anisomem.engine.draws import Draw
 from anisomem.engine.renoised import Renoised
 from anisomem.models.base import DiffusionModel
@@ -146,18 +146,18 @@ class NoiseSample:
         if not steps:
             return
         n = len(self.x)
-        x = self.x.repeat(len(steps), 1, 1, 1)
         t = torch.tensor(steps).repeat_interleave(n)
-        prompts = Conditioning.cat([self.encoded] * len(steps))
         attended = any(self._attention(NOISE, step) for step in steps)
 
         def part(rows: slice) -> tuple[Prediction, Tensor | None, Tensor | None]:
+            own = again(rows, n)
+            x, prompts = self.x[own], self.encoded[own]
             if attended:
-                prediction, attention = self.model.attend(x[rows], t[rows], prompts[rows])
+                prediction, attention = self.model.attend(x, t[rows], prompts)
                 return prediction, attention.tokens, attention.end
-            return self.model.predict(x[rows], t[rows], prompts[rows]), None, None
+            return self.model.predict(x, t[rows], prompts), None, None
 
-        predictions, tokens, ends = zip(*self.batches.in_batches(len(x), part), strict=True)
+        predictions, tokens, ends = zip(*self.batches.in_batches(len(t), part), strict=True)
         prediction = Prediction.cat(predictions)
         for i, step in enumerate(steps):
             rows = slice(i * n, (i + 1) * n)

@@ -5,6 +5,7 @@ What families share is in ``pipeline``; the schedule is ``FlowSchedule`` in ``sc
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -71,6 +72,15 @@ class StableDiffusion3(PipelineModel):
         """The T5 encoder, one or none."""
         return self.readers[2:]
 
+    @cached_property
+    def _alike(self) -> bool:
+        """Whether CLIP's encoders are given the same tokens, which are made once then."""
+        first, second = (
+            (r.limit, r.tokenizer.pad_token_id, r.tokenizer.backend_tokenizer.to_str())
+            for r in self._clip
+        )
+        return first == second
+
     def _require_widths(self) -> None:
         config, clip = self.denoiser.config, [r.encoder.config for r in self._clip]
         wide = sum(of.hidden_size for of in clip)
@@ -91,18 +101,20 @@ class StableDiffusion3(PipelineModel):
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> PooledConditioning:
         states, pooled = [], []
-        for reader in self._clip:
-            ids = self.tokens(reader, prompts).input_ids
+        for i, reader in enumerate(self._clip):
+            if i == 0 or not self._alike:
+                ids = self.tokens(reader, prompts).input_ids
             encoded = reader.encoder(ids, output_hidden_states=True)
             states.append(encoded.hidden_states[-2])
             pooled.append(encoded.text_embeds)
         clip, width = torch.cat(states, dim=-1), self.denoiser.config.joint_attention_dim
-        clip = torch.nn.functional.pad(clip, (0, width - clip.shape[-1]))
-        t5 = clip.new_zeros(len(prompts), T5_TOKENS, width)
+        lacking = 0 if self._t5 else T5_TOKENS
+        joined = torch.nn.functional.pad(clip, (0, width - clip.shape[-1], 0, lacking))
         for reader in self._t5:
             t5 = reader.encoder(self.tokens(reader, prompts).input_ids)[0]
+            joined = torch.cat([joined, t5], dim=1)
         return PooledConditioning(
-            embeddings=torch.cat([clip, t5], dim=1).to(self.dtype),
+            embeddings=joined.to(self.dtype),
             pooled=torch.cat(pooled, dim=-1).to(self.dtype),
         )
 

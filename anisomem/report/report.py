@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from anisomem.benchmark.results import Results, Row
+from anisomem.benchmark.results import Results, Row, rows_of
 from anisomem.console import progress
 from anisomem.report import across, escape, gammas, page, published, said, tables, terms
 from anisomem.report.attempt import attempt, attempts
@@ -53,9 +53,7 @@ def headline(all_results: Sequence[Results], rows: Sequence[Row]) -> list[Table]
 
 def printed(all_results: Sequence[Results]) -> str:
     """The :func:`headline` of finished cases for a terminal."""
-    table, *beside = headline(
-        all_results, [row for results in all_results for row in results.table]
-    )
+    table, *beside = headline(all_results, rows_of(all_results))
     return table.printed() + "".join(
         f"\n{escape.markdown_line(t.title)}\n\n{t.printed()}" for t in beside
     )
@@ -78,7 +76,7 @@ def write(
     from anisomem.report.colours import colours_of
 
     with progress.phase("statistics"):
-        rows = [row for results in all_results for row in results.table]
+        rows = rows_of(all_results)
         table, *beside = headline(all_results, rows)
         records = tables.records(rows)
     with Folder(folder, "report") as written:

@@ -18,6 +18,8 @@ if not os.environ.get("MPLBACKEND", "").startswith("module://matplotlib_inline")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from scipy.special import expit, logit
@@ -60,13 +62,14 @@ def attempt(draw: Callable[[], Figure | None], path: Path) -> Path | None:
 def save(figure: Figure, path: Path) -> Path:
     """Saves and closes a figure as ``path`` with .svg and with .png; returns the latter."""
     prepare(figure)
-    drawn = {}
+    drawn = {".png": io.BytesIO(), ".svg": io.BytesIO()}
     with literal.quiet():
-        for suffix in (".png", ".svg"):
-            drawn[suffix] = io.BytesIO()
-            metadata = {"Date": None} if suffix == ".svg" else {}  # same numbers, same bytes
-            figure.savefig(drawn[suffix], format=suffix[1:], dpi=150, metadata=metadata)
-            figure.set_layout_engine(None)  # what is laid out stays; it is not measured again
+        # Not savefig, which draws everything once more beforehand.
+        figure.set_dpi(150)
+        FigureCanvasAgg(figure).print_png(drawn[".png"])
+        figure.set_layout_engine(None)  # what is laid out stays; it is not measured again
+        undated = {"Date": None}  # same numbers, same bytes
+        FigureCanvasSVG(figure).print_svg(drawn[".svg"], metadata=undated)
     plt.close(figure)
     for suffix, buffer in drawn.items():  # both or none
         atomic.write_bytes(path.with_name(path.name + suffix), buffer.getvalue())

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import wandb
 
-from anisomem.benchmark.results import Results
+from anisomem.benchmark.results import Results, rows_of
 from anisomem.errors import UserError, one_of
 from anisomem.report import tables
 from anisomem.report.card import card
@@ -59,7 +59,7 @@ class WandbLogger:
             folder: The experiment's folder, which holds the report.
             drawn: Figures by case and name.
         """
-        rows = tables.records([row for results in all_results for row in results.table])
+        rows = tables.records(rows_of(all_results))
         table = wandb.Table(list(rows[0]), [list(row.values()) for row in rows])
         figures = {
             f"{case}/{name}": wandb.Image(str(path))

@@ -3,7 +3,7 @@
 What is timed is the caller's: :mod:`anisomem.benchmark.costs` and :mod:`anisomem.bench`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from threading import Event, Thread
 from time import perf_counter
 from typing import Self
@@ -34,27 +34,30 @@ def take_turns(
         turns: How often at most.
         what: Of the progress bar.
         warm_up: Warms one up by its name; not given, it is done once.
-        agree: From two turns on there are no more once the slowest of each contender is above its
-            fastest by no more than this share.
+        agree: From two turns on a contender takes no more once its slowest is above its fastest
+            by no more than this share.
     """
     seconds: dict[str, list[float]] = {key: [] for key in contenders}
     with progress.bar(what, turns + 1, "turn", leave=True) as bar:
         for key, contender in contenders.items():
             _ = warm_up(key) if warm_up else contender()
         bar.update()
+        timed = dict(contenders)
         for turn in range(1, turns + 1):
-            for key, contender in contenders.items():
+            for key, contender in timed.items():
                 begin = perf_counter()
                 contender()
                 seconds[key].append(perf_counter() - begin)
             bar.update()
-            if (
-                agree
-                and turn > 1
-                and all(max(own) <= (1 + agree) * min(own) for own in seconds.values())
-            ):
+            if agree and turn > 1:
+                timed = {k: c for k, c in timed.items() if not _alike(seconds[k], agree)}
+            if not timed:
                 break
     return seconds
+
+
+def _alike(seconds: Sequence[float], share: float) -> bool:
+    return max(seconds) <= (1 + share) * min(seconds)
 
 
 def nothing(_: str) -> None:

@@ -7,6 +7,7 @@ that load a model for themselves are shared in ``workers``.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import multiprocessing
 import os
@@ -112,7 +113,7 @@ def _work(jobs: Sequence[Callable[[], object]], numbers: int, answer: Connection
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to answer
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     logging.root.handlers = [kept := _Kept()]
-    while number := os.read(numbers, NUMBER):
+    while number := _next(numbers):
         job = int.from_bytes(number, "big")
         kept.records = []
         try:
@@ -120,6 +121,18 @@ def _work(jobs: Sequence[Callable[[], object]], numbers: int, answer: Connection
         except Exception:  # done again by the parent, which says so
             continue
         answer.send_bytes(content)
+
+
+def _next(numbers: int) -> bytes:
+    """The next job's number, b"" where none is left.
+
+    Of such a file two copies may read the same place at once; a lock ends with its process.
+    """
+    fcntl.lockf(numbers, fcntl.LOCK_EX)
+    try:
+        return os.read(numbers, NUMBER)
+    finally:
+        fcntl.lockf(numbers, fcntl.LOCK_UN)
 
 
 class _Kept(logging.Handler):

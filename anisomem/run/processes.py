@@ -10,11 +10,14 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import cache, partial
+from multiprocessing import forkserver
 from threading import Thread
 from typing import Any, Self
 
 from anisomem.errors import UserError
 from anisomem.run.workers import begun, sendable
+
+APART = "anisomem.run.apart"
 
 
 class Processes:
@@ -32,12 +35,13 @@ class Processes:
         start: Callable[[str | None], Callable[[Any], Any]],
         devices: Sequence[str | None],
     ) -> None:
-        # A forked child would inherit torch's threads in an undefined state.
-        context = multiprocessing.get_context("spawn")
+        begin_server()
+        context = multiprocessing.get_context("forkserver")
         self.count, places = len(devices), context.SimpleQueue()
         for device in devices:
             places.put(device)
-        self._pool = ProcessPoolExecutor(self.count, context, _start, (start, places))
+        given = start, places, dict(os.environ)
+        self._pool = ProcessPoolExecutor(self.count, context, _start, given)
         self._running: dict[Future[Any], Any] = {}
 
     @property
@@ -84,6 +88,20 @@ class Processes:
         )
 
 
+def begin_server(*modules: str) -> None:
+    """Starts the process that others are copied from, where there is none; it does not wait.
+
+    A copy of this process would inherit torch's threads in an undefined state, and one that begins
+    with nothing imports for seconds.
+
+    Arguments:
+        modules: What it imports before it is copied.
+    """
+    forkserver.set_forkserver_preload([APART, *modules])
+    with _interrupts_blocked():
+        forkserver.ensure_running()
+
+
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
     """Ctrl-C waits meanwhile, and never reaches a process that is started: it inherits this."""
@@ -97,8 +115,12 @@ def _interrupts_blocked() -> Iterator[None]:
 _begin: Callable[[], Callable[[Any], Any]]
 
 
-def _start(start: Callable[[str | None], Callable[[Any], Any]], places: Any) -> None:
+def _start(
+    start: Callable[[str | None], Callable[[Any], Any]], places: Any, environment: dict[str, str]
+) -> None:
     global _begin
+    os.environ.clear()
+    os.environ.update(environment)  # the server's is of when it began
     Thread(target=_end_with_parent, daemon=True).start()
     # Ctrl-C and SIGTERM are the parent's to answer. The latter is not ignored, for a pool that is
     # broken ends its processes with it: what is sent to the parent's group does not come here. A

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from anisomem.config.schema import Config
 from anisomem.run import devices, on_ray
 from anisomem.run.base import state_of_model
-from anisomem.run.processes import Processes
+from anisomem.run.processes import Processes, begin_server
 from anisomem.run.workers import Executor, Work, do_all, require_same
 
 if TYPE_CHECKING:
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+def prepare(config: Config) -> None:
+    """Lets other processes import what a model needs, while this one loads its own."""
+    if config.engine != "ray" and config.workers != 1:
+        begin_server("anisomem.models.families", "anisomem.engine.engine")
 
 
 def loaded(config: Config) -> DiffusionModel:
@@ -28,6 +34,7 @@ def loaded(config: Config) -> DiffusionModel:
     if config.engine == "ray":
         on_ray.require(config)
         on_ray.connect()
+    prepare(config)
     return devices.loaded(config)
 
 

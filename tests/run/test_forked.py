@@ -24,8 +24,13 @@ def test_jobs_are_done_elsewhere_and_returned_in_their_order():
     assert os.getpid() not in {process for _, _, process in made}
 
 
-def test_more_jobs_than_a_pipe_holds_are_each_done_once():
-    assert forked.each([lambda i=i: i for i in range(20_000)], "some", "") == [*range(20_000)]
+def test_more_jobs_than_a_pipe_holds_are_each_done_once(monkeypatch, tmp_path):
+    monkeypatch.setattr(forked, "_cores", lambda: 8)  # that ask for the next job at one moment
+    note = os.open(tmp_path / "done", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    jobs = [lambda i=i: os.write(note, struct.pack("I", i)) and i for i in range(20_000)]
+    assert forked.each(jobs, "some", "") == [*range(20_000)]
+    done = struct.iter_unpack("I", (tmp_path / "done").read_bytes())
+    assert sorted(i for (i,) in done) == [*range(20_000)]
 
 
 def test_one_core_or_an_accelerator_does_them_here(monkeypatch):
