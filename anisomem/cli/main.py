@@ -5,8 +5,8 @@ Each command is a file beside this one. The guard is :func:`anisomem.errors.repo
 
 from __future__ import annotations
 
-import logging
 import gc
+import logging
 import os
 import signal
 import sys

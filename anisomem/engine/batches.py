@@ -110,7 +110,7 @@ def _finite(prediction: Prediction) -> Prediction:
 
 
 def again(rows: slice, n: int) -> slice | list[int]:
-    """Rows of ``n`` that are taken again and again; as a slice, which copies nothing, if it can be.
+    """Rows of ``n`` that are taken again and again; where it can be a slice, which copies nothing.
 
     Arguments:
         rows: Which of the repeated ones.

@@ -3,6 +3,7 @@
 What families share is in ``pipeline``; the schedule is ``FlowSchedule`` in ``schedule``.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -75,10 +76,7 @@ class StableDiffusion3(PipelineModel):
     @cached_property
     def _alike(self) -> bool:
         """Whether CLIP's encoders are given the same tokens, which are made once then."""
-        first, second = (
-            (r.limit, r.tokenizer.pad_token_id, r.tokenizer.backend_tokenizer.to_str())
-            for r in self._clip
-        )
+        first, second = ((r.limit, _made_by(r.tokenizer)) for r in self._clip)
         return first == second
 
     def _require_widths(self) -> None:
@@ -141,3 +139,10 @@ class StableDiffusion3(PipelineModel):
             embeddings=torch.randn(1, tokens, width),
             pooled=torch.randn(1, config["pooled_projection_dim"]),
         )
+
+
+def _made_by(tokenizer: Any) -> dict[str, Any]:
+    """Everything that a tokenizer's tokens depend on, but the length that it is asked for."""
+    content: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
+    asked = {"padding": tokenizer.pad_token_id, "truncation": tokenizer.truncation_side}
+    return content | asked
