@@ -48,7 +48,8 @@ def _line(name: str, case: Case, network: PipelineModel, turns: int) -> CostLine
             network, case.configured, case.config.noise_policy, case.config.batch_size
         )
         work = Work(recorder, lambda _: recorder, partial(keep, case))
-        do_all(case.batches(), work, None, len(case.ids), "recording", "prompt")
+        batches = case.batches()
+        do_all(batches, work, None, sum(len(b.ids) for b in batches), "recording", "prompt")
 
     measured = {"engine": engine, "recording": recording}
     for work in measured.values():

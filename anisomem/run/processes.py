@@ -98,8 +98,22 @@ def begin_server(*modules: str) -> None:
         modules: What it imports before it is copied.
     """
     forkserver.set_forkserver_preload([APART, *modules])
-    with _interrupts_blocked():
+    with _interrupts_blocked(), _current_folder_ignored():
         forkserver.ensure_running()
+
+
+@contextmanager
+def _current_folder_ignored() -> Iterator[None]:
+    """What Python starts meanwhile imports nothing from it, whatever modules its files name."""
+    name = "PYTHONSAFEPATH"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before
 
 
 @contextmanager

@@ -30,12 +30,13 @@ def setting(large_run):
 def launch(setting):
     """Starts ``anisomem run`` in a process of its own."""
 
-    def start(*overrides):
+    def start(*overrides, cwd=None):
         return subprocess.Popen(
-            [sys.executable, "-m", "anisomem", "run", *setting, *overrides],
+            [Path(sys.executable).with_name("anisomem"), "run", *setting, *overrides],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            cwd=cwd,
         )
 
     return start
@@ -81,6 +82,18 @@ def test_killed_worker_ends_the_run_in_one_line(launch, setting, tmp_path):
     assert "a recording process died" in complaint and "Traceback" not in complaint
     assert main(["run", *setting, "workers=1", f"runs={tmp_path / 'runs'}"]) == 0
     assert len(components(tmp_path / "runs")) == N * 4
+
+
+@pytest.mark.slow
+def test_no_process_imports_what_the_current_folder_calls_a_librarys_name(launch, tmp_path):
+    for name in ("torch", "diffusers", "selectors", "tempfile", "anisomem"):
+        file = tmp_path / f"{name}.py"
+        file.write_text("open(__file__ + '.imported', 'w')\n")
+    run = launch("workers=2", "limit=128", f"runs={tmp_path / 'runs'}", cwd=tmp_path)
+    _, complaint = run.communicate(timeout=120)
+    assert run.returncode == 0, complaint
+    assert not list(tmp_path.glob("*.imported"))
+    assert len(components(tmp_path / "runs")) == 128 * 4
 
 
 @pytest.mark.slow
