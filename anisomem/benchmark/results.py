@@ -6,9 +6,8 @@ page are made of these results in ``report``.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -211,15 +210,22 @@ class Results:
         return dict(zip(keys, self.evaluated.scores, strict=True))
 
     @cached_property
-    def evaluated(self) -> Evaluation:
-        """Statistics of all detectors' scores of all judged prompts."""
+    def _samples(self) -> Future[Resampling]:
+        """The bootstrap's samples of all judged prompts, which numpy draws beside other work."""
         prompts, config = self.prompts, self.config
         drawn = prompts.labels, prompts.clusters, config.draws, config.bootstrap_seed
+        thread = ThreadPoolExecutor(1)
         try:
-            with ThreadPoolExecutor(1) as thread:  # numpy draws while the scores are made
-                drawing = thread.submit(resample, *drawn)
-                scores = self.scored.scores
-                return self.evaluate(scores, resampling=drawing.result())
+            return thread.submit(resample, *drawn)
+        finally:
+            thread.shutdown(wait=False)
+
+    @cached_property
+    def evaluated(self) -> Evaluation:
+        """Statistics of all detectors' scores of all judged prompts."""
+        drawing = self._samples
+        try:
+            return self.evaluate(self.scored.scores, resampling=drawing.result())
         except ValueError as error:
             raise UserError(str(error)) from None
 
@@ -328,11 +334,11 @@ class Results:
 
 
 def rows_of(all_results: Sequence[Results]) -> list[Row]:
-    """The rows of several cases' tables; numpy draws the samples of one beside another's.
+    """The rows of several cases' tables; samples of all are drawn beside the first one's scores.
 
     Raises:
         UserError: Prompts are missing from a store, or settings of the table are wrong.
     """
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        tables = list(threads.map(lambda results: results.table, all_results))
-    return [row for table in tables for row in table]
+    for results in all_results:
+        _ = results._samples
+    return [row for results in all_results for row in results.table]
