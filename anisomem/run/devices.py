@@ -18,6 +18,8 @@ from anisomem.errors import UserError
 if TYPE_CHECKING:
     from anisomem.models.base import DiffusionModel
 
+DRIVERS = "/proc/driver/nvidia", "/dev/kfd", "/dev/dxg"  # of NVIDIA, of AMD, under Windows
+
 
 def require_trained(config: Config, what: str) -> None:
     """Refuses random weights, which nothing but a benchmark of speed has a use for.
@@ -38,6 +40,11 @@ def accelerators() -> list[str]:
     import torch
 
     return [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+
+
+def drivers() -> list[str]:
+    """Drivers of GPUs that this machine has, told without torch, whose import takes seconds."""
+    return [path for path in DRIVERS if os.path.exists(path)]
 
 
 def loaded(config: Config, device: str | None = None) -> DiffusionModel:

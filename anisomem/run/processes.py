@@ -28,15 +28,19 @@ class Processes:
     Arguments:
         start: Makes in a process what does tasks there, see :class:`anisomem.run.workers.Work`.
         devices: The device of each.
+        copied: Whether they are copies of the server; those on an accelerator, whose driver a
+            library may have asked something as it was imported, could not compute.
     """
 
     def __init__(
         self,
         start: Callable[[str | None], Callable[[Any], Any]],
         devices: Sequence[str | None],
+        copied: bool = True,
     ) -> None:
-        begin_server()
-        context = multiprocessing.get_context("forkserver")
+        if copied:
+            begin_server()
+        context = multiprocessing.get_context("forkserver" if copied else "spawn")
         self.count, places = len(devices), context.SimpleQueue()
         for device in devices:
             places.put(device)

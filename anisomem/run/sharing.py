@@ -20,8 +20,11 @@ R = TypeVar("R")
 
 
 def prepare(config: Config) -> None:
-    """Lets other processes import what a model needs, while this one loads its own."""
-    if config.engine != "ray" and config.workers != 1:
+    """Lets other processes import what a model needs, while this one loads its own.
+
+    Those of an accelerator do so for themselves, see :class:`anisomem.run.processes.Processes`.
+    """
+    if config.engine != "ray" and config.workers != 1 and not devices.drivers():
         begin_server("anisomem.models.families", "anisomem.engine.engine")
 
 
@@ -90,7 +93,7 @@ def share(
         places = on_ray.places(config, model.device.type, len(tasks))
         executor = on_ray.Actors(work.start, places)
     elif len(named := devices.of_processes(config, model)[: len(tasks)]) > 1:
-        executor = Processes(work.start, named)
+        executor = Processes(work.start, named, copied=model.device.type == "cpu")
     with ExitStack() as aside:
         for one in (model, model.baseline) if executor else ():
             if one:

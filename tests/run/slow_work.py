@@ -1,4 +1,7 @@
-"""Slow tasks in several processes, as a program of its own: ``slow_work.py FOLDER HOW``."""
+"""Slow tasks in several processes, as a program of its own: ``slow_work.py FOLDER HOW``.
+
+They are copies of a server, or with a third word are spawned.
+"""
 
 import resource
 import signal
@@ -72,11 +75,11 @@ def keep(task, result):
 
 
 if __name__ == "__main__":
-    given = sys.argv[1:]
+    given, spawned = sys.argv[1:3], sys.argv[3:]
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as the command line has it
     try:
         work = Work(Slow(*given), partial(Slow, *given), keep)
-        pair = Processes(work.start, [None, None])
+        pair = Processes(work.start, [None, None], copied=not spawned)
         do_all(range(TASKS), work, pair, TASKS, "slow", "task")
     except (UserError, RuntimeError) as error:
         print(f"{type(error).__name__}: {error}")

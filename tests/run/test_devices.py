@@ -12,7 +12,7 @@ from anisomem.benchmark.complete import complete
 from anisomem.cli.main import main
 from anisomem.config import compose
 from anisomem.errors import UserError
-from anisomem.run import devices
+from anisomem.run import devices, sharing
 from anisomem.storage.store import SECONDS
 
 CORES = len(os.sched_getaffinity(0))
@@ -89,3 +89,23 @@ def test_two_devices_record_the_same_to_the_bit_and_are_named(large_run, tmp_pat
         assert set(measured["device"].split(", ")) <= {"cpu", "cpu:0", "cpu:1"}
     assert len(frames["one"]) > 80 and frames["one"].equals(frames["two"])
     assert measured["device"] in ("cpu:0", "cpu:1", "cpu:0, cpu:1")
+
+
+@pytest.mark.parametrize(
+    ("settings", "there", "begun"),
+    [
+        ({"workers": None}, False, True),
+        ({"workers": 2}, False, True),
+        ({"workers": 1}, False, False),
+        ({"workers": None}, True, False),
+        ({"workers": None, "engine": "ray"}, False, False),
+    ],
+)
+def test_a_server_begins_early_only_where_processes_may_be_its_copies(
+    monkeypatch, tmp_path, settings, there, begun
+):
+    monkeypatch.setattr(devices, "DRIVERS", [str(tmp_path / ("" if there else "none"))])
+    asked = []
+    monkeypatch.setattr(sharing, "begin_server", lambda *modules: asked.append(modules))
+    sharing.prepare(SimpleNamespace(**{"engine": "local"} | settings))
+    assert bool(asked) == begun

@@ -111,10 +111,10 @@ def test_sigterm_is_an_interruption(launch, tmp_path, workers):
 def slow(tmp_path):
     """Starts slow tasks in a process group of their own; and those begun or done so far."""
 
-    def start(how):
+    def start(*how):
         script = Path(__file__).parent / "slow_work.py"
         return subprocess.Popen(
-            [sys.executable, script, tmp_path, how],
+            [sys.executable, script, tmp_path, *how],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -148,6 +148,18 @@ def test_an_interruption_ends_after_the_tasks_in_flight(slow, sent, what):
     assert out == "interrupted\n" and "Traceback" not in err
     assert "once more Ctrl-C ends them" in err
     assert count("begun") == count("done") <= begun + 2  # what was in flight was not lost
+
+
+@pytest.mark.slow
+def test_processes_of_an_accelerator_are_no_copies_and_end_alike(slow):
+    start, count = slow
+    run = start("works", "spawned")
+    eventually(lambda: count("done") >= 3)
+    assert not [c for c in children(run.pid) if b"forkserver" in command_line(c)]
+    os.killpg(run.pid, signal.SIGINT)
+    out, err = run.communicate(timeout=120)
+    assert out == "interrupted\n" and "Traceback" not in err
+    assert count("begun") == count("done")
 
 
 @pytest.mark.slow
