@@ -2,7 +2,8 @@
 
 ``python scripts/ray_overhead.py [--prompts N] [--turns N] [--workers N]``, with the extra ``ray``.
 A turn records N captions from the start of the processes, each of which loads the model, to the
-last row in the store. The cluster is there before, as it would be.
+last row in the store. The cluster is there before, as it would be; its actors import torch and the
+pipelines in every turn, of which local processes are copies that have them.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from anisomem.benchmark.case import Case
 from anisomem.benchmark.record import record
 from anisomem.models.base import DiffusionModel
 from anisomem.run.clock import nothing, take_turns
-from anisomem.run.sharing import loaded
+from anisomem.run.sharing import loaded, prepare
 from anisomem.storage.store import SECONDS
 
 
@@ -26,7 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--prompts", type=int, default=512)
+    parser.add_argument("--prompts", type=int, default=4096)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     options = parser.parse_args()
@@ -38,6 +39,7 @@ def main() -> None:
             place = f"runs={folder / engine}-{len(made[engine])}"
             return cases.case(folder, [], options.prompts, *more, place)
 
+        prepare(case("local").config)  # as a command does before it loads its model
         model: DiffusionModel = loaded(case("ray").config)
 
         def recorded(engine: str) -> None:
