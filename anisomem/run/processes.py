@@ -38,8 +38,7 @@ class Processes:
         devices: Sequence[str | None],
         copied: bool = True,
     ) -> None:
-        if copied:
-            begin_server()
+        copied = copied and begin_server()
         context = multiprocessing.get_context("forkserver" if copied else "spawn")
         self.count, places = len(devices), context.SimpleQueue()
         for device in devices:
@@ -92,8 +91,10 @@ class Processes:
         )
 
 
-def begin_server(*modules: str) -> None:
+def begin_server(*modules: str) -> bool:
     """Starts the process that others are copied from, where there is none; it does not wait.
+
+    False where there can be none: the temporary folder's path is too long for a socket in it.
 
     A copy of this process would inherit torch's threads in an undefined state, and one that begins
     with nothing imports for seconds.
@@ -103,7 +104,11 @@ def begin_server(*modules: str) -> None:
     """
     forkserver.set_forkserver_preload([APART, *modules])
     with _interrupts_blocked(), _current_folder_ignored():
-        forkserver.ensure_running()
+        try:
+            forkserver.ensure_running()
+        except OSError:
+            return False
+    return True
 
 
 @contextmanager

@@ -151,6 +151,16 @@ def test_an_interruption_ends_after_the_tasks_in_flight(slow, sent, what):
 
 
 @pytest.mark.slow
+def test_a_temporary_folder_too_deep_for_a_socket_is_no_hindrance(slow, tmp_path, monkeypatch):
+    start, count = slow
+    (deep := tmp_path / ("x" * 100)).mkdir()
+    monkeypatch.setenv("TMPDIR", str(deep))
+    out, err = start("raises").communicate(timeout=120)
+    assert out == "UserError: the fifth task fails\n" and "Traceback" not in err
+    assert count("done") >= 4
+
+
+@pytest.mark.slow
 def test_processes_of_an_accelerator_are_no_copies_and_end_alike(slow):
     start, count = slow
     run = start("works", "spawned")
