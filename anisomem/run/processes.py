@@ -94,13 +94,14 @@ class Processes:
 def begin_server(*modules: str) -> bool:
     """Starts the process that others are copied from, where there is none; it does not wait.
 
-    False where there can be none: the temporary folder's path is too long for a socket in it.
-
     A copy of this process would inherit torch's threads in an undefined state, and one that begins
     with nothing imports for seconds.
 
     Arguments:
         modules: What it imports before it is copied.
+
+    Returns:
+        Whether it runs; not where the temporary folder's path is too long for a socket in it.
     """
     forkserver.set_forkserver_preload([APART, *modules])
     with _interrupts_blocked(), _current_folder_ignored():
