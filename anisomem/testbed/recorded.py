@@ -73,7 +73,13 @@ class AdamW(torch.optim.AdamW):
         super().__init__(held, self.rate, weight_decay=weight_decay, fused=gpu, capturable=gpu)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """As of torch's, but for the rate, which the loop sets."""
-        super().load_state_dict(state_dict)
+        """As of torch's, but for the rate, which the loop sets, and what the device asks for.
+
+        A state that was saved on another kind of device says what that one asked for.
+        """
+        given, own = state_dict["param_groups"], self.param_groups
+        asked = [{key: group[key] for key in ("fused", "capturable")} for group in own]
+        groups = [group | here for group, here in zip(given, asked, strict=True)]
+        super().load_state_dict(state_dict | {"param_groups": groups})
         for group in self.param_groups:
             group["lr"] = self.rate

@@ -41,6 +41,16 @@ def test_a_loaded_state_leaves_the_rate_to_the_loop():
     assert float(first.rate) == 0.5
 
 
+def test_a_state_of_another_device_does_not_say_what_this_one_asks_for():
+    layer = torch.nn.Linear(3, 2)
+    first, second = (AdamW(layer.parameters(), weight_decay=0.1) for _ in range(2))
+    state = first.state_dict()
+    state["param_groups"][0] |= {"fused": True, "capturable": True}  # as a GPU's says
+    second.load_state_dict(state)
+    assert [second.param_groups[0][key] for key in ("fused", "capturable")] == [False, False]
+    assert state["param_groups"][0]["fused"] is True  # the caller's own is left as it is
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="the recording itself needs a GPU")
 def test_a_replayed_step_learns_as_one_that_is_called():
     weights = []
