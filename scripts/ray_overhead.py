@@ -1,13 +1,15 @@
 """What Ray adds to processes of this machine: the same batches by both, taking turns.
 
 ``python scripts/ray_overhead.py [--prompts N] [--turns N] [--workers N]``, with the extra ``ray``.
-A turn records N captions from the start of the processes, each of which loads the model, to the
-last row in the store. The cluster is there before, as it would be; its actors import torch and the
-pipelines in every turn, of which local processes are copies that have them.
+A turn is a process of its own that records N captions as the command does: from its start, with
+the imports and the model, to the last row in the store. The cluster is there before, as it would
+be.
 """
 
 import argparse
 import os
+import subprocess
+import sys
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -15,8 +17,7 @@ from pathlib import Path
 from anisomem.bench import cases
 from anisomem.bench.line import spread
 from anisomem.benchmark.case import Case
-from anisomem.benchmark.record import record
-from anisomem.models.base import DiffusionModel
+from anisomem.run import on_ray
 from anisomem.run.clock import nothing, take_turns
 from anisomem.run.sharing import loaded, prepare
 from anisomem.storage.store import SECONDS
@@ -30,33 +31,52 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=4096)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--record", type=Path, help="one turn, recorded in this folder")
+    parser.add_argument("--engine", choices=("local", "ray"), default="local", help="of the turn")
     options = parser.parse_args()
+    if options.record:
+        record_one(_case(options.record, options.engine, options.prompts, options.workers))
+        return
     with tempfile.TemporaryDirectory(prefix="anisomem-ray-") as name:
-        folder, made = Path(name), dict[str, list[Case]](local=[], ray=[])
+        made: dict[str, list[Path]] = {"local": [], "ray": []}
 
-        def case(engine: str) -> Case:
-            more = f"engine={engine}", f"workers={options.workers}", "detector=[anisotropy,wen]"
-            place = f"runs={folder / engine}-{len(made[engine])}"
-            return cases.case(folder, [], options.prompts, *more, place)
+        def turn(engine: str) -> None:
+            made[engine].append(place := Path(name) / f"{engine}-{len(made[engine])}")
+            place.mkdir()
+            words = [*sys.argv, "--record", str(place), "--engine", engine]
+            subprocess.run([sys.executable, *words], check=True)
 
-        prepare(case("local").config)  # as a command does before it loads its model
-        model: DiffusionModel = loaded(case("ray").config)
+        on_ray.connect()
+        import ray
 
-        def recorded(engine: str) -> None:
-            made[engine].append(one := case(engine))
-            record(one, model, one.missing())
-
-        seconds = take_turns(
-            {engine: partial(recorded, engine) for engine in made},
-            options.turns,
-            warm_up=nothing,
-            what="recording",
-        )
+        os.environ[on_ray.ADDRESS] = ray.get_runtime_context().gcs_address
+        contenders = {engine: partial(turn, engine) for engine in made}
+        seconds = take_turns(contenders, options.turns, warm_up=nothing, what="recording")
         ratios = [a / b for a, b in zip(seconds["ray"], seconds["local"], strict=True)]
-        local, ray = (made[engine][-1].store.read().drop(columns=SECONDS) for engine in made)
+        local, shared = (
+            _case(made[engine][-1], engine, options.prompts, options.workers)
+            .store.read()
+            .drop(columns=SECONDS)
+            for engine in ("local", "ray")
+        )
         print(f"{options.prompts} prompts, {options.workers} processes, {options.turns} turns")
         print(f"local {spread(seconds['local'])} s, ray {spread(seconds['ray'])} s")
-        print(f"ray / local {spread(ratios, 3)}; rows the same: {ray.equals(local)}")
+        print(f"ray / local {spread(ratios, 3)}; rows the same: {shared.equals(local)}")
+
+
+def record_one(case: Case) -> None:
+    """Records a case as :func:`anisomem.benchmark.complete.complete` does, and nothing else."""
+    case.store.start()
+    prepare(case.config)
+    from anisomem.benchmark.record import record
+
+    record(case, loaded(case.config), case.missing())
+
+
+def _case(folder: Path, engine: str, prompts: int, workers: int) -> Case:
+    """The same captions at a place of its own."""
+    more = f"engine={engine}", f"workers={workers}", "detector=[anisotropy,wen]"
+    return cases.case(folder, [], prompts, *more, f"runs={folder / 'runs'}")
 
 
 if __name__ == "__main__":

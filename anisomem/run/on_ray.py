@@ -13,9 +13,11 @@ import socket
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
+from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -146,6 +148,38 @@ def require(config: Config) -> None:
         )
 
 
+def prepare(config: Config, *modules: str) -> None:
+    """Starts actors that import what a model needs, while this process loads its own.
+
+    :class:`Actors` takes them. Not where there are GPUs: which process holds one is known when the
+    model is.
+
+    Arguments:
+        config: The settings of the run.
+        modules: What they import.
+    """
+    import ray
+
+    has = ray.cluster_resources()
+    if has.get("GPU") or config.model.get("device") == "cuda":
+        return
+    for _ in range(len(_prepared), config.workers or int(has.get("CPU", 0))):
+        _prepared.append(actor := _kind(gpu=False).remote())
+        actor.load.remote(modules)
+
+
+_prepared: list[Any] = []  # actors that nobody has taken
+
+
+def _kind(gpu: bool) -> Any:
+    """Ray's own of an actor that holds a core, and a GPU or none."""
+    import ray
+
+    return ray.remote(_Actor).options(
+        num_cpus=1, num_gpus=int(gpu), max_restarts=0, max_task_retries=0
+    )
+
+
 @dataclass
 class _Pending:
     """What an actor is at: a task, or nothing while it starts, as the n-th of its place."""
@@ -169,9 +203,6 @@ class Actors:
         import ray
 
         self._ray, self._places, self._start = ray, places, start
-        self._kind = ray.remote(_Actor).options(
-            num_cpus=1, num_gpus=int(places.gpu), max_restarts=0, max_task_retries=0
-        )
         self._pending: dict[Any, _Pending] = {}  # by the reference of what comes of it
         self._idle: list[Any] = []
         self._losses: Counter[int] = Counter()  # of a task, by its id(); tasks outlive this
@@ -206,12 +237,15 @@ class Actors:
         return [one for reference in done for one in self._became(reference)]
 
     def kill(self) -> None:
-        for actor in [*self._idle, *(one.actor for one in self._pending.values())]:
+        pending = [one.actor for one in self._pending.values()]
+        for actor in [*self._idle, *pending, *_prepared]:
             self._ray.kill(actor)
         self._idle.clear()
+        _prepared.clear()
 
     def _add(self, starting: int = 1) -> None:
-        actor = self._kind.remote()
+        gpu = self._places.gpu
+        actor = _prepared.pop() if _prepared and not gpu else _kind(gpu).remote()
         begin = actor.begin.remote(self._start, self._places.device, os.getcwd(), software())
         self._pending[begin] = _Pending(actor, starting=starting)
 
@@ -294,6 +328,12 @@ class _Raised:
 
 class _Actor:
     """One process of the cluster; hands back what goes wrong, since Ray wraps what is raised."""
+
+    def load(self, modules: Sequence[str]) -> None:
+        """Imports them; what does not work here is said when the actor begins."""
+        for name in modules:
+            with suppress(Exception):
+                import_module(name)
 
     def begin(
         self,

@@ -17,28 +17,42 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
+NEEDED = "anisomem.models.families", "anisomem.engine.engine"  # torch and the pipelines with them
 
 
 def prepare(config: Config) -> None:
     """Lets other processes import what a model needs, while this one loads its own.
 
     Those of an accelerator do so for themselves, see :class:`anisomem.run.processes.Processes`.
+
+    Raises:
+        UserError: Ray or its cluster is not there.
     """
-    if config.engine != "ray" and config.workers != 1 and not devices.drivers():
-        begin_server("anisomem.models.families", "anisomem.engine.engine")
+    if config.engine == "ray":
+        _join_cluster(config)
+        on_ray.prepare(config, *NEEDED)
+    elif config.workers != 1 and not devices.drivers():
+        begin_server(*NEEDED)
 
 
 def loaded(config: Config) -> DiffusionModel:
     """A run's model in this process; what its engine lacks is said first.
 
+    On a cluster nothing else begins: it may be that this process does all there is to do.
+
     Raises:
         UserError: Ray or its cluster is not there, or a device, or the model is not to be had.
     """
     if config.engine == "ray":
-        on_ray.require(config)
-        on_ray.connect()
-    prepare(config)
+        _join_cluster(config)
+    else:
+        prepare(config)
     return devices.loaded(config)
+
+
+def _join_cluster(config: Config) -> None:
+    on_ray.require(config)
+    on_ray.connect()
 
 
 def state_of_start(config: Config, state: Mapping[str, str]) -> dict[str, str]:

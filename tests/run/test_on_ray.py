@@ -51,7 +51,7 @@ class StandIn:
         self.alive.add(number)
         methods = {
             name: SimpleNamespace(remote=partial(self.call, number, getattr(actor, name)))
-            for name in ("begin", "do")
+            for name in ("load", "begin", "do")
         }
         return SimpleNamespace(number=number, **methods)
 
@@ -121,6 +121,26 @@ def test_a_lost_actor_is_replaced_and_its_task_done_again(stand_in, capsys):
     assert sorted(done()) == EXPECTED
     assert ray.made == 5
     assert capsys.readouterr().err.count("an actor of the Ray cluster was lost") == 3
+
+
+def test_actors_that_were_prepared_are_taken_and_none_stays_behind(stand_in):
+    ray = stand_in()
+    on_ray.prepare(compose.cases(["model=testbed_epsilon", "engine=ray", "workers=3"])[0], "os")
+    assert ray.made == 3
+    assert sorted(done()) == EXPECTED
+    assert ray.made == 3 and not ray.alive
+
+
+def test_what_cannot_be_imported_is_not_said_before_an_actor_begins(stand_in):
+    actor = on_ray._Actor()
+    actor.load(["no_such_module", "colorsys"])
+    assert "colorsys" in sys.modules
+
+
+def test_none_is_prepared_where_actors_may_hold_a_gpu(stand_in):
+    ray = stand_in(resources={"CPU": 2.0, "GPU": 1.0})
+    on_ray.prepare(compose.cases(["model=testbed_epsilon", "engine=ray"])[0], "os")
+    assert ray.made == 0
 
 
 def test_work_goes_on_where_the_cluster_has_no_room_for_another(stand_in):
