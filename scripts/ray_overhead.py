@@ -67,10 +67,11 @@ def main() -> None:
 def record_one(case: Case) -> None:
     """Records a case as :func:`anisomem.benchmark.complete.complete` does, and nothing else."""
     case.store.start()
-    prepare(case.config)
+    missing = case.missing()
+    prepare(case.config, len(missing))
     from anisomem.benchmark.record import record
 
-    record(case, loaded(case.config), case.missing())
+    record(case, loaded(case.config), missing)
 
 
 def _case(folder: Path, engine: str, prompts: int, workers: int) -> Case:

@@ -81,8 +81,7 @@ def complete(case: Case, model: DiffusionModel | None = None) -> Completed:
     if finished:
         return Completed(_counted(case, results), worked=False)
     with progress.phase(f"{case.name}: load"):
-        if len(missing) > 1:
-            sharing.prepare(case.config)
+        sharing.prepare(case.config, len(missing))
         from anisomem.benchmark.costs import measure
         from anisomem.benchmark.record import record
         from anisomem.engine.counting import counts_of_each

@@ -148,7 +148,7 @@ def require(config: Config) -> None:
         )
 
 
-def prepare(config: Config, *modules: str) -> None:
+def prepare(config: Config, tasks: int, modules: Sequence[str]) -> None:
     """Starts actors that import what a model needs, while this process loads its own.
 
     :class:`Actors` takes them. Not where there are GPUs: which process holds one is known when the
@@ -156,6 +156,7 @@ def prepare(config: Config, *modules: str) -> None:
 
     Arguments:
         config: The settings of the run.
+        tasks: How many there are, beyond which an actor would have nothing to do.
         modules: What they import.
     """
     import ray
@@ -163,7 +164,8 @@ def prepare(config: Config, *modules: str) -> None:
     has = ray.cluster_resources()
     if has.get("GPU") or config.model.get("device") == "cuda":
         return
-    for _ in range(len(_prepared), config.workers or int(has.get("CPU", 0))):
+    count = min(tasks, config.workers or int(has.get("CPU", 0)))
+    for _ in range(len(_prepared), count):
         _prepared.append(actor := _kind(gpu=False).remote())
         actor.load.remote(modules)
 

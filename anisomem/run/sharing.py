@@ -20,25 +20,27 @@ R = TypeVar("R")
 NEEDED = "anisomem.models.families", "anisomem.engine.engine"  # torch and the pipelines with them
 
 
-def prepare(config: Config) -> None:
+def prepare(config: Config, tasks: int) -> None:
     """Lets other processes import what a model needs, while this one loads its own.
 
     Those of an accelerator do so for themselves, see :class:`anisomem.run.processes.Processes`.
 
+    Arguments:
+        config: The settings of the run.
+        tasks: How many there are; a single one needs no other process.
+
     Raises:
         UserError: Ray or its cluster is not there.
     """
-    if config.engine == "ray":
+    if tasks > 1 and config.engine == "ray":
         _join_cluster(config)
-        on_ray.prepare(config, *NEEDED)
-    elif config.workers != 1 and not devices.drivers():
-        begin_server(*NEEDED)
+        on_ray.prepare(config, tasks, NEEDED)
+    elif tasks > 1:
+        _begin_server(config)
 
 
 def loaded(config: Config) -> DiffusionModel:
     """A run's model in this process; what its engine lacks is said first.
-
-    On a cluster nothing else begins: it may be that this process does all there is to do.
 
     Raises:
         UserError: Ray or its cluster is not there, or a device, or the model is not to be had.
@@ -46,13 +48,18 @@ def loaded(config: Config) -> DiffusionModel:
     if config.engine == "ray":
         _join_cluster(config)
     else:
-        prepare(config)
+        _begin_server(config)
     return devices.loaded(config)
 
 
 def _join_cluster(config: Config) -> None:
     on_ray.require(config)
     on_ray.connect()
+
+
+def _begin_server(config: Config) -> None:
+    if config.workers != 1 and not devices.drivers():
+        begin_server(*NEEDED)
 
 
 def state_of_start(config: Config, state: Mapping[str, str]) -> dict[str, str]:

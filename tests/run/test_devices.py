@@ -107,5 +107,5 @@ def test_a_server_begins_early_only_where_processes_may_be_its_copies(
     monkeypatch.setattr(devices, "DRIVERS", [str(tmp_path / ("" if there else "none"))])
     asked = []
     monkeypatch.setattr(sharing, "begin_server", lambda *modules: asked.append(modules))
-    sharing.prepare(SimpleNamespace(**{"engine": "local"} | settings))
+    sharing.prepare(SimpleNamespace(**{"engine": "local"} | settings), 2)
     assert bool(asked) == begun

@@ -125,7 +125,10 @@ def test_a_lost_actor_is_replaced_and_its_task_done_again(stand_in, capsys):
 
 def test_actors_that_were_prepared_are_taken_and_none_stays_behind(stand_in):
     ray = stand_in()
-    on_ray.prepare(compose.cases(["model=testbed_epsilon", "engine=ray", "workers=3"])[0], "os")
+    config = compose.cases(["model=testbed_epsilon", "engine=ray", "workers=3"])[0]
+    on_ray.prepare(config, 1, ["os"])
+    assert ray.made == 1  # more would have nothing to do
+    on_ray.prepare(config, 7, ["os"])
     assert ray.made == 3
     assert sorted(done()) == EXPECTED
     assert ray.made == 3 and not ray.alive
@@ -139,7 +142,7 @@ def test_what_cannot_be_imported_is_not_said_before_an_actor_begins(stand_in):
 
 def test_none_is_prepared_where_actors_may_hold_a_gpu(stand_in):
     ray = stand_in(resources={"CPU": 2.0, "GPU": 1.0})
-    on_ray.prepare(compose.cases(["model=testbed_epsilon", "engine=ray"])[0], "os")
+    on_ray.prepare(compose.cases(["model=testbed_epsilon", "engine=ray"])[0], 7, ["os"])
     assert ray.made == 0
 
 
