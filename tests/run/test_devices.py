@@ -12,7 +12,7 @@ from anisomem.benchmark.complete import complete
 from anisomem.cli.main import main
 from anisomem.config import compose
 from anisomem.errors import UserError
-from anisomem.run import devices, sharing
+from anisomem.run import devices, on_ray, sharing
 from anisomem.storage.store import SECONDS
 
 CORES = len(os.sched_getaffinity(0))
@@ -92,20 +92,29 @@ def test_two_devices_record_the_same_to_the_bit_and_are_named(large_run, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("settings", "there", "begun"),
+    ("settings", "tasks", "there", "begun"),
     [
-        ({"workers": None}, False, True),
-        ({"workers": 2}, False, True),
-        ({"workers": 1}, False, False),
-        ({"workers": None}, True, False),
-        ({"workers": None, "engine": "ray"}, False, False),
+        ({"workers": None}, 2, False, ["server"]),
+        ({"workers": 2}, 2, False, ["server"]),
+        ({"workers": 1}, 2, False, []),
+        ({"workers": None}, 2, True, []),
+        ({"workers": None}, 1, False, []),
+        ({"workers": None, "engine": "ray"}, 2, False, ["cluster", "actors"]),
+        ({"workers": None, "engine": "ray"}, 1, False, []),
     ],
 )
-def test_a_server_begins_early_only_where_processes_may_be_its_copies(
-    monkeypatch, tmp_path, settings, there, begun
+def test_others_begin_early_only_where_they_have_something_to_do(
+    monkeypatch, tmp_path, settings, tasks, there, begun
 ):
+    """A server where processes may be its copies, or actors."""
     monkeypatch.setattr(devices, "DRIVERS", [str(tmp_path / ("" if there else "none"))])
     asked = []
-    monkeypatch.setattr(sharing, "begin_server", lambda *modules: asked.append(modules))
-    sharing.prepare(SimpleNamespace(**{"engine": "local"} | settings), 2)
-    assert bool(asked) == begun
+    for place, name, what in [
+        (sharing, "begin_server", "server"),
+        (on_ray, "require", None),
+        (on_ray, "connect", "cluster"),
+        (on_ray, "prepare", "actors"),
+    ]:
+        monkeypatch.setattr(place, name, lambda *_, what=what: what and asked.append(what))
+    sharing.prepare(SimpleNamespace(**{"engine": "local"} | settings), tasks)
+    assert asked == begun
