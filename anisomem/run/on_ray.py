@@ -36,6 +36,9 @@ LOSSES = 3  # of one task, or of an actor that starts and what replaces it: no c
 LOOK = 1  # seconds in which Ctrl-C is noticed while no task is in flight
 
 
+_prepared: list[Any] = []  # actors that nobody has taken
+
+
 def connect() -> None:
     """Joins the cluster that ``RAY_ADDRESS`` names or this machine runs, else starts one here.
 
@@ -52,6 +55,7 @@ def connect() -> None:
 
     if ray.is_initialized():
         return
+    _prepared.clear()  # they were of a cluster that this process has left
     address, terminated = os.environ.get(ADDRESS), signal.getsignal(signal.SIGTERM)
     try:
         if address:
@@ -168,9 +172,6 @@ def prepare(config: Config, tasks: int, modules: Sequence[str]) -> None:
     for _ in range(len(_prepared), count):
         _prepared.append(actor := _kind(gpu=False).remote())
         actor.load.remote(modules)
-
-
-_prepared: list[Any] = []  # actors that nobody has taken
 
 
 def _kind(gpu: bool) -> Any:
