@@ -35,7 +35,6 @@ REACHED = 5  # seconds until an address counts as one where nobody answers
 LOSSES = 3  # of one task, or of an actor that starts and what replaces it: no coincidence
 LOOK = 1  # seconds in which Ctrl-C is noticed while no task is in flight
 
-
 _prepared: list[Any] = []  # actors that nobody has taken
 
 
