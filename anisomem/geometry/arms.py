@@ -30,6 +30,7 @@ from anisomem.testbed.arms import ARMS, CONTROLS, EPSILON, Pictures, trained
 from anisomem.testbed.captions import Caption
 from anisomem.testbed.corpus import Corpus
 from anisomem.testbed.diffusion import VARIANTS, snapshot
+from anisomem.testbed.ground_truth import made_by
 from anisomem.testbed.latents import Encoded
 from anisomem.testbed.networks import Denoiser
 
@@ -73,14 +74,14 @@ def study(
 
 
 def as_bundled(name: str, out: Path) -> Path:
-    """The same of a bundled model with its own prompts.
+    """The same of a bundled model with its own prompts, anew where its weights are others.
 
     Arguments:
         name: A folder beside the bundled models' recipes, such as ``epsilon``.
         out: Folder of the recorded numbers.
     """
-    file = out / f"bundled-{name}.csv"
-    if file.exists():
+    file, weights = out / f"bundled-{name}.csv", made_by(Path(testbed(name)))
+    if file.exists() and {weights} == set(pd.read_csv(file).get("weights", ())):
         return file
     model = load(testbed(name), device="cpu")
     table = pd.read_parquet(Path(testbed(name)) / "prompts.parquet")
@@ -93,7 +94,7 @@ def as_bundled(name: str, out: Path) -> Path:
     shown = np.stack([decoded(picture["bytes"], key) for key, picture in pairs])
     texts, clusters = (table[name].iloc[chosen].tolist() for name in ("prompt", "cluster"))
     rows = measured(_of_pipeline(model, texts), model.latents_of(shown), clusters)
-    _write(rows.assign(arm=f"bundled {name}", step=0), file)
+    _write(rows.assign(arm=f"bundled {name}", step=0, weights=weights), file)
     return file
 
 

@@ -176,3 +176,6 @@ def test_a_bundled_model_is_placed(tmp_path, monkeypatch):
     assert cosine < 0.1 and along_noise > 0.94 and norm > 0.98  # one noise sample
     before = file.stat().st_mtime_ns
     assert arms.as_bundled("epsilon", tmp_path) == file and file.stat().st_mtime_ns == before
+    monkeypatch.setattr(arms, "made_by", lambda folder: "others")
+    arms.as_bundled("epsilon", tmp_path)
+    assert file.stat().st_mtime_ns > before and set(pd.read_csv(file)["weights"]) == {"others"}
