@@ -33,6 +33,7 @@ from anisomem.report.table import Table
 from anisomem.report.tables import interval_text
 from anisomem.storage import atomic
 from anisomem.testbed import pictures, training
+from anisomem.testbed.ground_truth import made_by
 from anisomem.testbed.latents import Latents
 from anisomem.testbed.objectives import loss_weight
 from anisomem.testbed.recipe import RECIPES
@@ -124,13 +125,15 @@ def study(name: str, packages: Path, work: Path, out: Path) -> Path:
 def as_bundled(name: str, packages: Path, out: Path) -> Path:
     """The same of a bundled model's own repeated prompts, in groups of like repetitions.
 
+    Anew where its weights are others than those that were measured.
+
     Arguments:
         name: ``epsilon`` or ``velocity``.
         packages: Where the icon sets lie.
         out: Folder of the recorded numbers.
     """
-    file = out / f"{name}-as-bundled.csv"
-    if file.exists():
+    file, weights = out / f"{name}-as-bundled.csv", made_by(Path(testbed(name)))
+    if file.exists() and {weights} == set(pd.read_csv(file).get("weights", ())):
         return file
     model = DiffusersUNet.load(testbed(name))
     table = pd.read_parquet(Path(testbed(name)) / "prompts.parquet")
@@ -147,7 +150,7 @@ def as_bundled(name: str, packages: Path, out: Path) -> Path:
             torch.cat([model.latents_of(shown[rows]), controls.latents]),
             np.arange(len(rows) + len(controls.texts)) < len(rows),
         )
-        place = {"variant": f"{name}, as bundled", "step": 11_000}
+        place = {"variant": f"{name}, as bundled", "step": 11_000, "weights": weights}
         mean = float(counts[rows].mean())
         recorded.append(checkpoint(model, some).assign(**place, repetitions=mean))
     _write(pd.concat(recorded), file)

@@ -43,3 +43,23 @@ def test_repeated_captions_are_learned_and_followed(tmp_path, monkeypatch):
     table = sign.report(tmp_path)
     assert len([line for line in table.splitlines() if line.startswith("| made")]) == 2
     assert (tmp_path / "sign.svg").exists() and (tmp_path / "sign.md").read_text() == table
+
+
+def test_a_bundled_model_is_measured_anew_where_its_weights_are_others(tmp_path, monkeypatch):
+    latents = torch.zeros(1, 4, 8, 8)
+    controls = sign.ChosenCaptions(["a thing"], latents, np.zeros(1, bool))
+    monkeypatch.setattr(sign, "choose_captions", lambda *_: controls)
+    measured = []
+
+    def checkpoint(model, given):
+        measured.append(len(given.texts))
+        return pd.DataFrame({"t": [41]})
+
+    monkeypatch.setattr(sign, "checkpoint", checkpoint)
+    file = sign.as_bundled("epsilon", tmp_path, tmp_path)
+    groups = len(measured)
+    assert groups == len(sign.GROUPS) - 1 and min(measured) > 1
+    assert sign.as_bundled("epsilon", tmp_path, tmp_path) == file and len(measured) == groups
+    monkeypatch.setattr(sign, "made_by", lambda folder: "others")
+    sign.as_bundled("epsilon", tmp_path, tmp_path)
+    assert len(measured) == 2 * groups and set(pd.read_csv(file)["weights"]) == {"others"}
