@@ -13,6 +13,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, Self, TypeVar
@@ -124,9 +125,7 @@ def do_all(
     """
     with progress.bar(title, total, unit, leave=True) as bar:
         if executor is None:
-            with one_thread():
-                for task in tasks:
-                    bar.update(work.keep(task, work.here(task)))
+            _one_by_one(tasks, work, bar.update)
             return
 
         def keep(task: T, result: R) -> None:
@@ -147,6 +146,22 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def _one_by_one(tasks: Sequence[T], work: Work[T, R], update: Callable[[int], object]) -> None:
+    """Does the tasks here, and keeps each while the next is done: nobody waits for the disk.
+
+    Whatever ends the work, what was done before is kept first.
+    """
+    kept: Future[int] | None = None
+    with one_thread(), ThreadPoolExecutor(1) as writer:
+        for task in tasks:
+            result = work.here(task)
+            if kept:
+                update(kept.result())
+            kept = writer.submit(work.keep, task, result)
+        if kept:
+            update(kept.result())
 
 
 def _in_turn(

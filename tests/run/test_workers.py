@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -15,7 +16,7 @@ from anisomem.benchmark.complete import complete
 from anisomem.cli.main import main
 from anisomem.config import compose
 from anisomem.errors import UserError
-from anisomem.run.workers import require_same
+from anisomem.run.workers import Work, do_all, require_same
 from anisomem.storage.store import SECONDS, ScoreStore
 
 N = 320
@@ -208,6 +209,56 @@ def test_a_task_that_raises_says_why_after_the_tasks_in_flight(slow, tmp_path, h
     assert out.startswith(said.format(tmp_path)) and out.count("\n") == 1
     assert "Traceback" not in err
     assert count("done") == count("begun") - 1 and count("begun") <= 4 + 1 + 2
+
+
+def alone(here, keep, tasks=(0, 1, 2)):
+    do_all(tasks, Work(here, lambda _: here, keep), None, len(tasks), "work", "task")
+
+
+def test_alone_it_keeps_a_task_while_the_next_is_done():
+    began, kept = [Event() for _ in range(3)], []
+
+    def here(task):
+        began[task].set()
+        return 10 * task
+
+    def keep(task, result):
+        assert task == 2 or began[task + 1].wait(60)
+        kept.append((task, result))
+        return 1
+
+    alone(here, keep)
+    assert kept == [(0, 0), (1, 10), (2, 20)]
+
+
+@pytest.mark.parametrize("raised", [UserError("the second task fails"), KeyboardInterrupt()])
+def test_alone_it_keeps_what_was_done_before_the_end(raised):
+    kept = []
+
+    def here(task):
+        if task == 1:
+            raise raised
+        return task
+
+    def keep(task, _):
+        time.sleep(0.1)
+        kept.append(task)
+        return 1
+
+    with pytest.raises(type(raised)):
+        alone(here, keep)
+    assert kept == [0]
+
+
+def test_alone_it_ends_where_a_task_cannot_be_kept():
+    done = []
+
+    def keep(*_):
+        raise UserError("the disk is full")
+
+    with pytest.raises(UserError, match="the disk is full"):
+        alone(done.append, keep, range(5))
+    assert done == [0, 1]
 
 
 def test_processes_record_only_what_the_command_began():
