@@ -22,14 +22,25 @@ _START, _END = "<|startoftext|>", "<|endoftext|>"
 
 
 def train_tokenizer(captions: Iterable[str], size: int) -> CLIPTokenizer:
-    """A byte-level BPE vocabulary over the captions, in CLIP's file format."""
+    """A byte-level BPE vocabulary over the captions, in CLIP's file format.
+
+    Of pairs that are equally frequent the trainer takes that of the earlier tokens, and numbers a
+    word's last ones as a hash table happens to have them, unless they are given.
+    """
+    captions = list(captions)
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    words = {word for caption in captions for word in caption.split()}
+    last = {bpe.pre_tokenizer.pre_tokenize_str(word)[-1][0][-1] + "</w>" for word in words}
     trainer = trainers.BpeTrainer(
-        vocab_size=size, end_of_word_suffix="</w>", initial_alphabet=alphabet, show_progress=False
+        vocab_size=size,
+        end_of_word_suffix="</w>",
+        initial_alphabet=alphabet,
+        special_tokens=sorted(last),
+        show_progress=False,
     )
     bpe.train_from_iterator(captions, trainer)
     merges = [tuple(pair) for pair in json.loads(bpe.to_str())["model"]["merges"]]
