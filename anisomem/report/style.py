@@ -133,5 +133,5 @@ def panels(count: int, height: float, title: str) -> tuple[Figure, Any]:
     for axis in axes.flat[count:]:
         axis.axis("off")
     for axis in axes.flat[max(0, count - columns) : count]:
-        axis.set_xlabel(title, fontsize=8)
+        axis.set_xlabel(title, fontsize=8 if columns < 4 else 7)
     return figure, axes

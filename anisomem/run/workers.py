@@ -151,7 +151,8 @@ def one_thread() -> Iterator[None]:
 def _one_by_one(tasks: Sequence[T], work: Work[T, R], update: Callable[[int], object]) -> None:
     """Does the tasks here, and keeps each while the next is done: nobody waits for the disk.
 
-    Whatever ends the work, what was done before is kept first.
+    Whatever ends the work, what was done before is kept first. Of what is done one task at most is
+    not kept yet.
     """
     kept: Future[int] | None = None
     with one_thread(), ThreadPoolExecutor(1) as writer:

@@ -1,7 +1,7 @@
 """Where components are kept: a parquet row per prompt, seed and noise sample, a column each.
 
 A batch of prompts becomes one *shard*, a file named after the sha256 of its content. It appears
-whole or not at all, so a killed run loses the batch in flight and nothing else; a shard whose
+whole or not at all, so a killed run loses the batches in flight and nothing else; a shard whose
 content does not match its name is damaged and counts as not recorded. Any number of processes may
 append at once. When everything is recorded, the shards are merged into one file.
 
