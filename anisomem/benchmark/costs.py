@@ -25,7 +25,8 @@ def measure(case: Case, model: DiffusionModel) -> Mapping[str, TimedCounts]:
     """Costs by :attr:`Detector.cost_key`, on the ten first prompts of a case.
 
     In one thread, as every process of a run records. The detectors take turns, and all together
-    take theirs too, each until its own agree to a tenth.
+    take theirs too, each until its own agree to a tenth. All together warm up, whose passes are
+    those of each; memory is looked at in a detector's first turn.
     """
     config, detectors = case.config, case.configured
     texts = list(case.prompts.texts[:PROMPTS])
@@ -40,20 +41,21 @@ def measure(case: Case, model: DiffusionModel) -> Mapping[str, TimedCounts]:
         own = every - nfe - shared
         counts[key] = own / len(texts), shared, (derivatives - jvps) / len(texts)
 
-    alone = groups(detectors)
-    contenders = {
-        key: partial(evaluate, key, members)
-        for key, members in {**alone, EVERYTHING: detectors}.items()
-    }
     peaks: dict[str, float] = {}
 
-    def warm_up(key: str) -> None:
-        if key in alone:
-            peaks[key] = peak_mb(model, contenders[key])
+    def evaluate_alone(key: str, members: Sequence[Detector]) -> None:
+        work = partial(evaluate, key, members)
+        if key in peaks:
+            work()
+        else:
+            peaks[key] = peak_mb(model, work)
 
+    alone, everything = groups(detectors), partial(evaluate, EVERYTHING, detectors)
+    contenders = {key: partial(evaluate_alone, key, members) for key, members in alone.items()}
+    contenders[EVERYTHING] = everything
     with one_thread():
-        what = f"{case.name}: time"
-        seconds = take_turns(contenders, config.timing_repeats, what, warm_up, AGREE)
+        what, turns = f"{case.name}: time", config.timing_repeats
+        seconds = take_turns(contenders, turns, what, everything, AGREE)
     medians = {key: median(times) for key, times in seconds.items()}
     total = sum(medians[key] for key in alone)
     scale = PROMPTS / len(texts)

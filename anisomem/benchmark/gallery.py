@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from anisomem.models.base import DiffusionModel
 
 PICTURES = 3  # generated per prompt
-AT_ONCE = 3  # prompts sampled together
+AT_ONCE = 2  # prompts sampled together
 GUIDANCE, STEPS = 7.5, 50
 FIRST_SEED = 1_000_000  # of the pictures' noise; later where detectors reach it
 MAP = "cosine per position"

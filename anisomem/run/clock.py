@@ -21,7 +21,7 @@ def take_turns(
     contenders: Mapping[str, Callable[[], object]],
     turns: int,
     what: str = "timing",
-    warm_up: Callable[[str], object] | None = None,
+    warm_up: Callable[[], object] | None = None,
     agree: float = 0.0,
 ) -> dict[str, list[float]]:
     """Seconds of every contender in every turn.
@@ -33,14 +33,14 @@ def take_turns(
         contenders: What is timed, by name.
         turns: How often at most.
         what: Of the progress bar.
-        warm_up: Warms one up by its name; not given, it is done once.
+        warm_up: Warms all up; not given, each is done once.
         agree: From two turns on a contender takes no more once its slowest is above its fastest
             by no more than this share.
     """
     seconds: dict[str, list[float]] = {key: [] for key in contenders}
     with progress.bar(what, turns + 1, "turn", leave=True) as bar:
-        for key, contender in contenders.items():
-            _ = warm_up(key) if warm_up else contender()
+        for work in [warm_up] if warm_up else contenders.values():
+            work()
         bar.update()
         timed = dict(contenders)
         for turn in range(1, turns + 1):
@@ -60,8 +60,8 @@ def _alike(seconds: Sequence[float], share: float) -> bool:
     return max(seconds) <= (1 + share) * min(seconds)
 
 
-def nothing(_: str) -> None:
-    """Warms up a contender that runs but once, or has run before."""
+def nothing() -> None:
+    """Warms up contenders that run but once, or have run before."""
 
 
 class Peak:

@@ -40,9 +40,8 @@ class MemoryStore(ScoreStore):
     def merge(self) -> None:
         """There are no files to be one."""
 
-    def add(self, table: pa.Table) -> Path:
+    def add(self, table: pa.Table) -> None:
         self._tables.append(table)
-        return self.folder
 
     def _shards(self) -> tuple[list[Path], list[pa.Table]]:
         return [], self._tables

@@ -170,16 +170,21 @@ class ScoreStore:
         paths, tables = self._shards()
         if len(paths) < 2:
             return
-        merged = self.add(self._each_once(tables))
+        merged = self._write(self._each_once(tables), compression="zstd")
         for path in paths:
             if path != merged:
                 path.unlink(missing_ok=True)
 
-    def add(self, table: pa.Table) -> Path:
+    def add(self, table: pa.Table) -> None:
+        """Adds rows as a shard, as they are: to compress a batch's takes longer than all else."""
+        if not os.path.lexists(self._file):
+            self.start()
+        self._write(table, compression="none", use_dictionary=False, write_statistics=False)
+
+    def _write(self, table: pa.Table, **how: Any) -> Path:
         """Writes rows as a shard, under the name of its content."""
-        self.start()
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
+        pq.write_table(table, sink, **how)
         content = sink.getvalue().to_pybytes()
         path = self.folder / f"{sha256(content).hexdigest()}.parquet"
         atomic.write_bytes(path, content)

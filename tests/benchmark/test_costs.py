@@ -17,7 +17,7 @@ from anisomem.config import compose
 from anisomem.engine.cost import Counts, TimedCounts
 from anisomem.errors import UserError
 from anisomem.run import clock
-from anisomem.run.clock import peak_mb
+from anisomem.run.clock import nothing, peak_mb
 from anisomem.storage import atomic
 
 
@@ -109,8 +109,8 @@ def test_turns_of_one_end_once_its_slowest_is_near_its_fastest(monkeypatch):
 
     monkeypatch.setattr(clock, "perf_counter", lambda: now[0])
     names = {"a": contender, "b": contender}
-    seconds = clock.take_turns(names, 5, warm_up=lambda _: None, agree=0.3)
+    seconds = clock.take_turns(names, 5, warm_up=nothing, agree=0.3)
     assert seconds["a"] == pytest.approx([1.0, 1.3])
     assert seconds["b"] == pytest.approx([2.0, 2.9, 2.2, 2.1, 2.0])
     now[0], lasts = 0.0, iter([1.0, 2.0, 1.0, 2.0, 1.0, 2.0])
-    assert len(clock.take_turns(names, 3, warm_up=lambda _: None)["a"]) == 3  # unless asked to
+    assert len(clock.take_turns(names, 3, warm_up=nothing)["a"]) == 3  # unless asked to
