@@ -31,12 +31,15 @@ def measure(case: Case, model: DiffusionModel) -> Mapping[str, TimedCounts]:
     config, detectors = case.config, case.configured
     texts = list(case.prompts.texts[:PROMPTS])
     counts: dict[str, tuple[float, int, float]] = {}
+    batch_size = config.batch_size
 
     def evaluate(key: str, members: Sequence[Detector]) -> None:
-        engine = Engine(model, members, config.noise_policy, config.batch_size)
+        nonlocal batch_size
+        engine = Engine(model, members, config.noise_policy, batch_size)
         nfe, jvps = model.counted
         engine.evaluate(texts, range(len(texts)), config.seeds[0])
         synchronise(model)
+        batch_size = engine.batches.size  # memory that has ended once does not in a timed turn
         shared, (every, derivatives) = engine.shared_nfe, model.counted
         own = every - nfe - shared
         counts[key] = own / len(texts), shared, (derivatives - jvps) / len(texts)

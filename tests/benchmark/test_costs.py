@@ -114,3 +114,20 @@ def test_turns_of_one_end_once_its_slowest_is_near_its_fastest(monkeypatch):
     assert seconds["b"] == pytest.approx([2.0, 2.9, 2.2, 2.1, 2.0])
     now[0], lasts = 0.0, iter([1.0, 2.0, 1.0, 2.0, 1.0, 2.0])
     assert len(clock.take_turns(names, 3, warm_up=nothing)["a"]) == 3  # unless asked to
+
+
+def test_memory_that_ends_does_not_end_in_a_timed_turn(large_run, tmp_path, monkeypatch):
+    sizes, engine = [], timing.Engine
+
+    class Halved(engine):
+        """A machine that holds four latents of what is asked for."""
+
+        def __init__(self, *given):
+            sizes.append(given[-1])
+            super().__init__(*given)
+            self.batches.size = min(self.batches.size, 4)
+
+    monkeypatch.setattr(timing, "Engine", Halved)
+    small = [*large_run, "detector=[wen,random]", "detector.wen.n=[1]", f"runs={tmp_path}"]
+    complete(Case(compose.cases([*small, "workers=1", "timing_repeats=1"])[0], "timed"))
+    assert sizes == [None, 4, 4]  # the turn that warms up, wen's and that of all
