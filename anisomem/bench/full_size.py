@@ -42,15 +42,16 @@ def lines(
     # Published weights cost what others do, and not every model has them.
     case = cases.case(folder, [*model, "model.stands_for=sd14"], max(2, *sizes))
     texts, config = case.prompts.texts, case.config
-    batch_size = config.batch_size
+    batch_size, warm_up = config.batch_size, None
     if network.device.type == "cpu":
         batch_size = batch_size or 1  # larger ones take more memory, not less time
+        warm_up = nothing  # a turn takes minutes
     with Peak(network) as peak:
         measured = [_forward(network, texts, turns)]
         for members in _distinct(case.configured):
             evaluation = _Evaluation(network, members, config.noise_policy, batch_size)
             contenders = {str(n): evaluation.evaluating(texts[:n], config.seeds[0]) for n in sizes}
-            seconds = take_turns(contenders, turns, members[0].name, warm_up=nothing)
+            seconds = take_turns(contenders, turns, members[0].name, warm_up)
             measured.append(evaluation.line(seconds))
     return [_parameters(network), *measured, _peak(network, peak.mb)]
 
@@ -77,15 +78,16 @@ class _Evaluation:
         batch_size: int | None,
     ) -> None:
         self.network, self.members = network, members
-        self.settings = (noise_policy, batch_size)
+        self.noise_policy, self.batch_size = noise_policy, batch_size
         self.counts: dict[int, tuple[int, int, int]] = {}
 
     def evaluating(self, texts: Sequence[str], seed: int) -> Callable[[], None]:
         def evaluate() -> None:
-            engine = Engine(self.network, self.members, *self.settings)
+            engine = Engine(self.network, self.members, self.noise_policy, self.batch_size)
             nfe, jvps = self.network.nfe, self.network.jvps
             engine.evaluate(texts, range(len(texts)), seed)
             synchronise(self.network)
+            self.batch_size = engine.batches.size  # memory that has ended does not again
             spent = (self.network.nfe - nfe, engine.batches.shared_nfe, self.network.jvps - jvps)
             self.counts[len(texts)] = spent
 
