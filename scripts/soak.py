@@ -49,6 +49,12 @@ SMALL = ["detector=[anisotropy,wen]", "detector.anisotropy.n=[1]", "detector.wen
 BUNDLED = ["experiment=quickstart", "model=testbed_epsilon", "dataset=testbed_epsilon", *SMALL]
 
 
+def words(overrides: Sequence[str], runs: Path, workers: int) -> list[str]:
+    """The command's, behind its name."""
+    fixed = ["experiment=quickstart", "gallery=0", "timing_repeats=0", "draws=200"]
+    return ["run", *overrides, *fixed, f"runs={runs}", f"workers={workers}"]
+
+
 def launch(
     overrides: Sequence[str], runs: Path, workers: int, room: int | None = None
 ) -> subprocess.Popen[str]:
@@ -60,9 +66,7 @@ def launch(
         workers: The number of processes.
         room: Bytes of the largest file that it can write.
     """
-    fixed = ["experiment=quickstart", "gallery=0", "timing_repeats=0", "draws=200"]
-    fixed += [f"runs={runs}", f"workers={workers}"]
-    command = [sys.executable, "-m", "anisomem", "run", *overrides, *fixed]
+    command = [sys.executable, "-m", "anisomem", *words(overrides, runs, workers)]
 
     def begin() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job may ignore it

@@ -22,13 +22,16 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
-from matplotlib.figure import Figure
+from matplotlib import cbook
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from PIL import Image
 from playwright.sync_api import sync_playwright
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from anisomem.datasets.prompts import PromptSet
+from tests.started import Server
 
 MAX_TOKENS, WIDTH = 10, 8
 MERGES = [("c", "a"), ("ca", "t</w>"), ("d", "o"), ("do", "g</w>"), ("r", "e"), ("re", "d</w>")]
@@ -66,23 +69,34 @@ def picture(pixels):
     return png.getvalue()
 
 
-SAVE = Figure.savefig
+DRAWN = {FigureCanvasAgg: "print_png", FigureCanvasSVG: "print_svg"}
+AS_THEY_ARE = {canvas: getattr(canvas, name) for canvas, name in DRAWN.items()}
 BLANK = picture(np.full((1, 1, 3), 255, np.uint8))
+
+
+def _blank_png(canvas, file, **_):
+    renderer = canvas.get_renderer()
+    with renderer._draw_disabled():  # every artist and text, so that what fails, fails
+        canvas.figure.draw(renderer)
+    with cbook.open_file_cm(file, "wb") as opened:
+        opened.write(BLANK)
+
+
+def _blank_svg(canvas, file, **_):
+    file.write(SVG)
+
+
+def draw(patch, canvases):
+    """Canvases write their files so from now on."""
+    for canvas, name in DRAWN.items():
+        patch.setattr(canvas, name, canvases[canvas])
 
 
 @pytest.fixture(autouse=True, scope="session")
 def blank_figures():
     """Figures are made and laid out as always, but saved as blank pictures, which saves time."""
-
-    def save(figure, file, **how):
-        if "format" not in how:  # no figure of a report
-            return SAVE(figure, file, **how)
-        if how["format"] == "png":
-            figure.draw_without_rendering()  # every artist and text, so that what fails, fails
-        file.write(SVG if how["format"] == "svg" else BLANK)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", save)
+        draw(patch, {FigureCanvasAgg: _blank_png, FigureCanvasSVG: _blank_svg})
         yield
 
 
@@ -102,7 +116,7 @@ def pytest_collection_finish():
 @pytest.fixture
 def rendered(monkeypatch):
     """Figures are saved as they are, for tests that look at their files."""
-    monkeypatch.setattr(Figure, "savefig", SAVE)
+    draw(monkeypatch, AS_THEY_ARE)
 
 
 def tokenizer():
@@ -251,6 +265,12 @@ def make_prompts():
     return make
 
 
+@pytest.fixture(scope="session")
+def start():
+    """``start(words..., cwd, cores, room)`` begins ``anisomem`` in a process of its own."""
+    return Server().start
+
+
 @pytest.fixture
 def large_run(save_pipeline, tmp_path):
     """Overrides of a run on 320 prompts, in ten shards: long enough to be interrupted."""
@@ -264,7 +284,7 @@ def large_run(save_pipeline, tmp_path):
         "kind": ["ordinary"] * n,
     }
     pq.write_table(pa.table(columns), tmp_path / "prompts.parquet")
-    return tiny_run(save_pipeline(), tmp_path / "prompts.parquet")
+    return [*tiny_run(save_pipeline(), tmp_path / "prompts.parquet"), "gallery=0"]
 
 
 def tiny_run(pipeline_folder, prompts):
@@ -309,6 +329,6 @@ def gallery_run(save_pipeline, tmp_path_factory):
         f"runs={folder / 'runs'}",
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", SAVE)
+        draw(patch, AS_THEY_ARE)
         assert main(["run", *overrides]) == 0
     return overrides, folder / "runs" / "quickstart"

@@ -29,11 +29,6 @@ def rows(text, first):
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-def on_one_core():
-    """A run then starts no further processes, each of which imports everything anew."""
-    os.sched_setaffinity(0, {choice(sorted(os.sched_getaffinity(0)))})
-
-
 def test_python_runs_as_it_stands(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}
@@ -53,41 +48,43 @@ def test_python_of_the_first_page_runs_as_it_stands(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_add_a_detector(tmp_path):
+def test_add_a_detector(tmp_path, start):
     page = DOCS / "add-a-detector.md"
-    environment = {"PATH": f"{BIN}:/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+    # On one core a run starts no further processes, each of which imports everything anew.
+    one_core = {choice(sorted(os.sched_getaffinity(0)))}
 
-    def bash(script):
-        done = subprocess.run(
-            ["bash", "-ec", script],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            preexec_fn=on_one_core,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+    def shell(script):
+        said = []
+        for program, *words in map(shlex.split, script.splitlines()):
+            if program == "anisomem":
+                begun = start(*words, cwd=tmp_path, cores=one_core)
+            else:
+                command = [BIN / program, *words]
+                begun = subprocess.Popen(command, cwd=tmp_path, stdout=-1, stderr=-1, text=True)
+            out, err = begun.communicate()
+            assert begun.returncode == 0, out + err
+            said.append(out)
+        return "".join(said)
 
     shortest, new, check, run, compare, without_files = blocks(page, "bash")
     whole, method, of_your_own = blocks(page, "python")
 
     # The shortest one is a file that runs, and stands first.
     (tmp_path / "mine.py").write_text(whole)
-    assert {row[0] for row in rows(bash(shortest), "mine ")} == {"mine"}
+    assert {row[0] for row in rows(shell(shortest), "mine ")} == {"mine"}
     assert page.read_text().index(whole) == page.read_text().index("```python\n") + 10
 
-    assert "wrote score_change.py" in bash(new)
+    assert "wrote score_change.py" in shell(new)
     assert method in (tmp_path / "score_change.py").read_text()
-    checked = bash(check)
+    checked = shell(check)
     assert "FAILED" not in checked and checked.count("ok      cost           2 NFE") == 2
     assert "12 passed" in checked
 
     (tmp_path / "test_page.py").write_text(of_your_own)
-    assert "12 passed" in bash("pytest -q test_page.py")
+    assert "12 passed" in shell("pytest -q test_page.py")
 
     # All but the seconds, whose digits are the machine's.
-    table, shown = bash(run), page.read_text()
+    table, shown = shell(run), page.read_text()
     assert "model testbed_epsilon, prompts testbed_epsilon\n" in table
     printed = [rows(text, "detector ")[0] for text in (table, shown)]
     assert printed[0][: len(printed[1])] == printed[1]
@@ -98,14 +95,14 @@ def test_add_a_detector(tmp_path):
 
     part = "part all prompts, memorized/other 98/202\n"
     first, page_first = (
-        text.split(part)[1].split("\npart ")[0] for text in (bash(compare), shown)
+        text.split(part)[1].split("\npart ")[0] for text in (shell(compare), shown)
     )
     (header,), (columns,) = rows(first, "a "), rows(page_first, "a ")
     at = [header.index(column) for column in columns]
     lines = [[row[i] for i in at] for row in rows(first, "score_change")]
     assert rows(page_first, "score_change") == lines and len(lines) == 2
 
-    alone = bash(without_files)
+    alone = shell(without_files)
     assert "FAILED" not in alone
     assert rows(alone, "rows ") == [["rows", "3"]]  # of the table: wen's two n and the new one
 

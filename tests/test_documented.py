@@ -10,7 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from matplotlib.figure import Figure
 
 from anisomem.benchmark.case import Case
 from anisomem.cli.main import group, main
@@ -164,16 +163,6 @@ RUN = [
 ]
 
 
-def undrawn(patch):
-    """Figures are laid out and not rendered, which takes most of a small run's time."""
-    render = Figure.savefig
-
-    def laid_out(figure, file, **more):
-        return file.write(b"-") if hasattr(file, "write") else render(figure, file, **more)
-
-    patch.setattr(Figure, "savefig", laid_out)
-
-
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory, save_pipeline, make_prompts):
     """A folder with what the commands name; the quickstart is recorded there once."""
@@ -181,7 +170,6 @@ def workspace(tmp_path_factory, save_pipeline, make_prompts):
     fill(folder, save_pipeline, make_prompts)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        undrawn(patch)
         assert main([*RECORDED, *ONE]) == 0
     for name in ("runs/a", "runs/b", "runs/table1_sd14", "results/quickstart"):
         shutil.copytree(folder / "runs/quickstart", folder / name)
@@ -192,7 +180,6 @@ def workspace(tmp_path_factory, save_pipeline, make_prompts):
 def test_a_documented_command_does_what_it_says(words, small, workspace, monkeypatch, capsys):
     assert " \0".join(words) in COMMANDS and " \0".join(RECORDED) in COMMANDS
     monkeypatch.chdir(workspace)
-    undrawn(monkeypatch)
     assert main([*words, *small]) == 0
     shown = capsys.readouterr()
     assert len(shown.out) > 20 and "Traceback" not in shown.err
@@ -214,7 +201,6 @@ EVIDENCE = [
 
 def test_evidence_is_packed_verified_and_printed_as_the_page_says(workspace, monkeypatch, capsys):
     monkeypatch.chdir(workspace)
-    undrawn(monkeypatch)
     for words, small in EVIDENCE:
         assert " \0".join(words) in COMMANDS
         if words[0] == "pack":

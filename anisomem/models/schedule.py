@@ -197,7 +197,7 @@ class DDIMSchedule(Schedule):
 
     def timesteps(self, num_steps: int) -> list[float]:
         self.scheduler.set_timesteps(num_steps)
-        return [int(t) for t in self.scheduler.timesteps]
+        return list(map(int, self.scheduler.timesteps.tolist()))
 
     def noised(self, gamma: float) -> float:
         return round(gamma * (self.scheduler.config.num_train_timesteps - 1))
@@ -297,7 +297,7 @@ class FlowSchedule(Schedule):
 
     def timesteps(self, num_steps: int) -> list[float]:
         self.scheduler.set_timesteps(num_steps)
-        return [float(t) for t in self.scheduler.timesteps]
+        return list(map(float, self.scheduler.timesteps.tolist()))
 
     def noised(self, gamma: float) -> float:
         return float(gamma * self.scheduler.config.num_train_timesteps)

@@ -1,10 +1,10 @@
 """``anisomem multirun`` in a process of its own, since Hydra keeps its state in the process."""
 
-import os
-import subprocess
-import sys
+from collections import namedtuple
 
 import pytest
+
+Done = namedtuple("Done", "returncode stdout stderr")
 
 
 @pytest.fixture
@@ -13,16 +13,22 @@ def setting(large_run, tmp_path):
     return [*large_run, *more, f"runs={tmp_path / 'runs'}"]
 
 
-def multirun(*arguments):
-    command = [sys.executable, "-m", "anisomem", "multirun", *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment)
+@pytest.fixture
+def multirun(start):
+    """Exit code, stdout and stderr of the command."""
+
+    def run(*arguments):
+        begun = start("multirun", *arguments)
+        out, err = begun.communicate()
+        return Done(begun.returncode, out, err)
+
+    return run
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["basic", "joblib", "submitit_local"])
 def test_a_failing_job_lets_the_others_run_and_the_same_command_continues(
-    setting, tmp_path, launcher
+    setting, multirun, tmp_path, launcher
 ):
     if launcher != "basic":
         pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")
@@ -43,7 +49,7 @@ def test_a_failing_job_lets_the_others_run_and_the_same_command_continues(
     assert (tmp_path / "runs" / "multirun" / "multirun.yaml").exists()
 
 
-def test_a_wrong_name_is_one_line(setting):
+def test_a_wrong_name_is_one_line(setting, multirun):
     done = multirun(*setting, "dataset=prompts_fil,prompts_file")
     assert done.returncode == 2
     assert done.stderr == (
@@ -51,7 +57,7 @@ def test_a_wrong_name_is_one_line(setting):
     )
 
 
-def test_a_value_of_the_wrong_type_is_one_line(setting):
+def test_a_value_of_the_wrong_type_is_one_line(setting, multirun):
     done = multirun(*setting, "seeds=[1],abc")
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert done.stderr.startswith("anisomem: ") and "seeds" in done.stderr

@@ -4,6 +4,9 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import namedtuple
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 
 import pytest
 
@@ -13,16 +16,29 @@ from anisomem.cli.main import main
 from anisomem.report import report, standing
 
 LIBRARIES = ("torch", "pandas", "sklearn", "scipy.stats", "scipy.sparse", "matplotlib")
+Printed = namedtuple("Printed", "out err")
+
+
+@pytest.fixture(scope="module")
+def pristine(gallery_run, tmp_path_factory):
+    """What runs a finished run again, its folder, a copy of that, and what was printed."""
+    overrides, folder = gallery_run
+    runs = tmp_path_factory.mktemp("standing") / "runs"
+    shutil.copytree(folder, copied := runs / "quickstart")
+    again = ["run", *overrides, f"runs={runs}"]
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        assert main(again) == 0
+    shutil.copytree(copied, kept := runs.with_name("pristine"))
+    return again, copied, kept, Printed(out.getvalue(), err.getvalue())
 
 
 @pytest.fixture
-def finished(gallery_run, tmp_path, capsys):
+def finished(pristine):
     """What runs a finished run again, its report's folder, and what was printed."""
-    overrides, folder = gallery_run
-    shutil.copytree(folder, copied := tmp_path / "runs" / "quickstart")
-    again = ["run", *overrides, f"runs={tmp_path / 'runs'}"]
-    assert main(again) == 0
-    return again, copied, capsys.readouterr()
+    again, folder, kept, printed = pristine
+    shutil.rmtree(folder)
+    shutil.copytree(kept, folder)
+    return again, folder, printed
 
 
 @pytest.fixture

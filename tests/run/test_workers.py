@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -28,19 +29,9 @@ def setting(large_run):
 
 
 @pytest.fixture
-def launch(setting):
+def launch(setting, start):
     """Starts ``anisomem run`` in a process of its own."""
-
-    def start(*overrides, cwd=None):
-        return subprocess.Popen(
-            [Path(sys.executable).with_name("anisomem"), "run", *setting, *overrides],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=cwd,
-        )
-
-    return start
+    return partial(start, "run", *setting)
 
 
 def children(pid):
