@@ -5,6 +5,7 @@ A noised latent is :math:`x_t = \alpha_t x_0 + \sigma_t \varepsilon`.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import cached_property
 from math import isfinite
 from typing import Any
 
@@ -67,9 +68,19 @@ class Schedule(ABC):
     def final_scales(self) -> tuple[Tensor, Tensor]:
         """Scales of the latents that a trajectory's last step arrives at, float64 ``[1]``."""
 
-    @abstractmethod
     def timesteps(self, num_steps: int) -> list[float]:
         """The timesteps of a trajectory, from noise to data."""
+        if num_steps not in self._known:  # asked for by every need of every batch
+            self._known[num_steps] = self._spaced(num_steps)
+        return list(self._known[num_steps])
+
+    @cached_property
+    def _known(self) -> dict[int, list[float]]:
+        return {}
+
+    @abstractmethod
+    def _spaced(self, num_steps: int) -> list[float]:
+        """The timesteps of a trajectory, as the scheduler spaces them."""
 
     def targets(self, num_steps: int) -> list[tuple[Tensor, Tensor]]:
         """Scales of the latents that each step of a trajectory arrives at, float64 ``[1]``."""
@@ -195,7 +206,7 @@ class DDIMSchedule(Schedule):
     def final_scales(self) -> tuple[Tensor, Tensor]:
         return _variance_preserving(self.scheduler.final_alpha_cumprod.double()[None])
 
-    def timesteps(self, num_steps: int) -> list[float]:
+    def _spaced(self, num_steps: int) -> list[float]:
         self.scheduler.set_timesteps(num_steps)
         return list(map(int, self.scheduler.timesteps.tolist()))
 
@@ -295,7 +306,7 @@ class FlowSchedule(Schedule):
     def final_scales(self) -> tuple[Tensor, Tensor]:
         return self.scales(torch.zeros(1))
 
-    def timesteps(self, num_steps: int) -> list[float]:
+    def _spaced(self, num_steps: int) -> list[float]:
         self.scheduler.set_timesteps(num_steps)
         return list(map(float, self.scheduler.timesteps.tolist()))
 
