@@ -12,6 +12,7 @@ from anisomem.models.diffusers_unet import DiffusersUNet
 from anisomem.tradeoff.one_prompt import sample
 
 ALL = catalog.names("mitigation")
+pytestmark = pytest.mark.usefixtures("rendered")
 
 
 @pytest.fixture
