@@ -154,6 +154,9 @@ def _command(words, cwd, environment, cores, room):
     os.environ.update(environment)
     os.sched_setaffinity(0, cores)
     if room is not None:
+        # Python 3.11 keeps compiled modules of which only a part could be written.
+        sys.dont_write_bytecode = True
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
     sys.argv = ["anisomem", *words]
     return main()

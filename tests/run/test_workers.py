@@ -77,11 +77,13 @@ def test_killed_worker_ends_the_run_in_one_line(launch, setting, tmp_path):
 
 
 @pytest.mark.slow
-def test_no_process_imports_what_the_current_folder_calls_a_librarys_name(launch, tmp_path):
+def test_no_process_imports_what_the_current_folder_calls_a_librarys_name(setting, tmp_path):
     for name in ("torch", "diffusers", "selectors", "tempfile", "anisomem"):
         file = tmp_path / f"{name}.py"
         file.write_text("open(__file__ + '.imported', 'w')\n")
-    run = launch("workers=2", "limit=128", f"runs={tmp_path / 'runs'}", cwd=tmp_path)
+    command = [Path(sys.executable).with_name("anisomem"), "run", *setting]  # no copy of another
+    command += ["workers=2", "limit=128", f"runs={tmp_path / 'runs'}"]
+    run = subprocess.Popen(command, cwd=tmp_path, stdout=-1, stderr=-1, text=True)
     _, complaint = run.communicate(timeout=120)
     assert run.returncode == 0, complaint
     assert not list(tmp_path.glob("*.imported"))
