@@ -224,3 +224,13 @@ def test_flow_matching_steps_are_the_schedulers(settings):
         expected = scheduler.step(v, torch.tensor(t), x).prev_sample
         torch.testing.assert_close((alpha * data + sigma * noise).float(), expected)
         x = expected
+
+
+def test_timesteps_are_spaced_once_and_the_list_is_the_callers_own(monkeypatch):
+    schedule, asked = DDIMSchedule(DDIMScheduler()), []
+    space = schedule.scheduler.set_timesteps
+    monkeypatch.setattr(schedule.scheduler, "set_timesteps", lambda n: (asked.append(n), space(n)))
+    schedule.timesteps(20).clear()
+    assert schedule.timesteps(20) == [50 * i for i in range(19, -1, -1)]
+    assert schedule.timesteps(25) == [40 * i for i in range(24, -1, -1)]
+    assert asked == [20, 25]
