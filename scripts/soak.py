@@ -49,12 +49,6 @@ SMALL = ["detector=[anisotropy,wen]", "detector.anisotropy.n=[1]", "detector.wen
 BUNDLED = ["experiment=quickstart", "model=testbed_epsilon", "dataset=testbed_epsilon", *SMALL]
 
 
-def words(overrides: Sequence[str], runs: Path, workers: int) -> list[str]:
-    """The command's, behind its name."""
-    fixed = ["experiment=quickstart", "gallery=0", "timing_repeats=0", "draws=200"]
-    return ["run", *overrides, *fixed, f"runs={runs}", f"workers={workers}"]
-
-
 def launch(
     overrides: Sequence[str], runs: Path, workers: int, room: int | None = None
 ) -> subprocess.Popen[str]:
@@ -66,7 +60,9 @@ def launch(
         workers: The number of processes.
         room: Bytes of the largest file that it can write.
     """
-    command = [sys.executable, "-m", "anisomem", *words(overrides, runs, workers)]
+    fixed = ["experiment=quickstart", "gallery=0", "timing_repeats=0", "draws=200"]
+    fixed += [f"runs={runs}", f"workers={workers}"]
+    command = [sys.executable, "-m", "anisomem", "run", *overrides, *fixed]
 
     def begin() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job may ignore it

@@ -267,7 +267,7 @@ def make_prompts():
 
 @pytest.fixture(scope="session")
 def start():
-    """``start(words..., cwd, cores, room)`` begins ``anisomem`` in a process of its own."""
+    """``start(words..., cwd, cores)`` begins ``anisomem`` in a process of its own."""
     return Server().start
 
 
@@ -284,7 +284,7 @@ def large_run(save_pipeline, tmp_path):
         "kind": ["ordinary"] * n,
     }
     pq.write_table(pa.table(columns), tmp_path / "prompts.parquet")
-    return [*tiny_run(save_pipeline(), tmp_path / "prompts.parquet"), "gallery=0"]
+    return tiny_run(save_pipeline(), tmp_path / "prompts.parquet")
 
 
 def tiny_run(pipeline_folder, prompts):

@@ -7,7 +7,6 @@ the program that is copied.
 
 import json
 import os
-import resource
 import selectors
 import signal
 import socket
@@ -39,21 +38,19 @@ class Server:
             command = [sys.executable, __file__, str(there.fileno())]
             subprocess.Popen(command, pass_fds=[there.fileno()], stdout=subprocess.DEVNULL)
 
-    def start(self, *words, cwd=None, cores=None, room=None):
+    def start(self, *words, cwd=None, cores=None):
         """The command ``anisomem`` with these words, as :class:`Started`.
 
         Arguments:
             words: Of the command line.
             cwd: Its folder, if not this process's.
             cores: Those that it sees, if not all.
-            room: Bytes of the largest file that it can write.
         """
         request = {
             "words": [str(word) for word in words],
             "cwd": str(cwd or os.getcwd()),
             "environment": dict(os.environ),
             "cores": list(cores or os.sched_getaffinity(0)),
-            "room": room,
         }
         ends = [os.pipe() for _ in range(3)]
         message = json.dumps(request).encode()
@@ -99,9 +96,6 @@ class Started:
     def terminate(self):
         os.kill(self.pid, signal.SIGTERM)
 
-    def kill(self):
-        os.kill(self.pid, signal.SIGKILL)
-
 
 def _readable(files, seconds):
     """Those of some files of which something can be read, or the end, within so many seconds."""
@@ -145,7 +139,7 @@ def _begin(request, out, err, told):
     os._exit(0)
 
 
-def _command(words, cwd, environment, cores, room):
+def _command(words, cwd, environment, cores):
     from anisomem.cli.main import main
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -153,14 +147,10 @@ def _command(words, cwd, environment, cores, room):
     os.environ.clear()
     os.environ.update(environment)
     os.sched_setaffinity(0, cores)
-    if room is not None:
-        # Python 3.11 keeps compiled modules of which only a part could be written.
-        sys.dont_write_bytecode = True
-        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
     sys.argv = ["anisomem", *words]
     return main()
 
 
 if __name__ == "__main__":
+    sys.path[0] = os.path.dirname(sys.executable)  # as it is of the installed command
     sys.exit(serve(socket.socket(fileno=int(sys.argv[1]))))

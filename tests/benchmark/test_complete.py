@@ -19,7 +19,7 @@ from anisomem.storage import digests
 @pytest.fixture
 def setting(large_run, tmp_path):
     small = ["detector=[anisotropy]", "detector.anisotropy.n=[1]", "workers=1", "draws=100"]
-    return [*large_run, *small, "limit=40", f"runs={tmp_path / 'runs'}"]
+    return [*large_run, *small, "limit=40", "gallery=0", f"runs={tmp_path / 'runs'}"]
 
 
 def as_version_2(folder):

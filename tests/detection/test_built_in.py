@@ -30,15 +30,12 @@ TINY = {
     "stack",
     "tiled_l2",
     "tiled_l2_min",
-    "webster_black",
 }
 #: For latents as small as these, and fewer pictures; what is stacked along
 #: trajectories is tried by itself.
 SETTINGS = {
     "stack": ["members=[wen,ren_le,anisotropy]"],
-    "condition_jacobian": ["probes=2"],
     "cyclic": ["cycles=1", "pairs=2"],
-    "flipd": ["probes=2"],
     "last_step_curvature": ["probes=2"],
     "earlier_checkpoint_curvature": ["probes=2"],
     "nemo": ["n=3", "kernel=3", "betas=[0.5,0.5]"],
@@ -46,7 +43,6 @@ SETTINGS = {
     "seed_agreement_l2": ["n=2"],
     "tiled_l2": ["n=2"],
     "tiled_l2_min": ["n=2"],
-    "webster_black": ["n=2"],
 }
 
 #: Read the predicted noise at the first step, which flow matching begins with as the latent.

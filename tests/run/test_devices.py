@@ -77,7 +77,7 @@ def test_a_plan_knows_the_devices_too(command, capsys):
 def test_two_devices_record_the_same_to_the_bit_and_are_named(large_run, tmp_path, monkeypatch):
     """There is one CPU, which torch takes by any number; all else is as with two GPUs."""
     monkeypatch.setattr(devices, "accelerators", lambda: ["cpu:0", "cpu:1"])
-    words = [*large_run, "detector=[anisotropy]", "draws=100", "timing_repeats=0"]
+    words = [*large_run, "detector=[anisotropy]", "draws=100", "timing_repeats=0", "gallery=0"]
     words += ["limit=80"]
     frames = {}
     for name, more in {"one": ["workers=1"], "two": ["devices=[cpu:0,cpu:1]"]}.items():

@@ -306,7 +306,7 @@ def test_rows_are_the_same_to_the_bit_though_an_actor_and_a_node_are_killed(
     two_nodes, large_run, tmp_path, monkeypatch, capsys
 ):
     cluster, second = two_nodes
-    words = [*large_run, "detector=[anisotropy]", "draws=100", "timing_repeats=0"]
+    words = [*large_run, "detector=[anisotropy]", "draws=100", "timing_repeats=0", "gallery=0"]
     cases = {
         engine: Case(compose.cases([*words, *more, f"runs={tmp_path / engine}"])[0], "shared")
         for engine, more in {"local": ["workers=1"], "ray": ["engine=ray"]}.items()

@@ -9,15 +9,10 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-def test_killed_runs_end_as_the_uninterrupted_one(large_run, start, tmp_path, monkeypatch):
+def test_killed_runs_end_as_the_uninterrupted_one(large_run, tmp_path):
     spec = spec_from_file_location("soak", ROOT / "scripts" / "soak.py")
     soak = module_from_spec(spec)
     spec.loader.exec_module(soak)
-
-    def launch(overrides, runs, workers, room=None):
-        return start(*soak.words(overrides, runs, workers), room=room)
-
-    monkeypatch.setattr(soak, "launch", launch)
     counts = soak.soak([*large_run, *soak.SMALL], kills=6, seed=1, folder=tmp_path)
     assert sum(n for what, n in counts.items() if what.startswith(tuple(soak.CODES))) == 6
     assert counts["runs brought to an end, bit for bit equal"] >= 1
